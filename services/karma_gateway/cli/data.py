@@ -1,0 +1,152 @@
+"""`karma enqueue` and `karma export`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from karma.broker import connect, wake
+from karma.errors import KarmaError, SettingsError
+from karma.settings import Environment, PipelineSettings, Pool
+from karma.store import Store
+from karma_gateway import exports
+from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, StreamOption, console, environment, open_store
+from karma_gateway.door import Line, Receipt, Refusal, RefusedError, read, take
+from karma_gateway.sources import read_lines
+
+_SHOWN_REFUSALS = 20
+_LOOK_EVERY_S = 0.2
+
+
+def enqueue(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="A file of JSON Lines, or - for standard input.")],
+    stream: StreamOption = "default",
+    priority: Annotated[int, typer.Option("--priority", min=0, max=9, help="0 to 9, higher first.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="Accept nothing if anything is wrong, and exit 2.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every prompt of the store has ended.")] = False,
+    as_json: JsonOption = False,
+    pool: PoolOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Accept prompts: one JSON object a line with `prompt` or `messages`, optional `id`, `skill`, `reference`, `responses`."""
+    found = environment(home, pool)
+    limits = Pool.read(found.pool_path).pipeline if found.pool_path.exists() else PipelineSettings()
+    store = open_store(found, promised=True)
+    chunks = read_lines(source, limits.prompt_bytes)
+    receipt = Receipt()
+    if strict:
+        lines = list(chain.from_iterable(chunks))
+        _check_all(store, stream, lines, limits.prompt_bytes)
+        chunks = iter([lines] if lines else [])
+    try:
+        for lines in chunks:
+            part = take(store, stream, lines, max_bytes=limits.prompt_bytes, priority=priority)
+            receipt.accepted += part.accepted
+            receipt.present += part.present
+            _show_refusals(part, len(receipt.refused))
+            receipt.refused += part.refused
+            if part.accepted:
+                _wake(found)
+        if receipt.accepted + receipt.present + len(receipt.refused) == 0:
+            console.print(f"{source} holds no prompt", highlight=False)
+        if wait:
+            _wait_for_end(store)
+    finally:
+        store.close()
+    counts = {"stream": stream, "accepted": receipt.accepted, "present": receipt.present, "refused": len(receipt.refused)}
+    if as_json:
+        print(json.dumps(counts))
+    else:
+        console.print(
+            f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused", highlight=False
+        )
+    if receipt.refused:
+        raise typer.Exit(1)
+
+
+def _check_all(store: Store, stream: str, lines: list[Line], max_bytes: int) -> None:
+    """Refuse everything where anything is wrong, conflicts included: the transaction is rolled back."""
+    receipt = Receipt()
+
+    class _RollBack(Exception):  # noqa: N818 - not an error
+        pass
+
+    try:
+        with store.transaction() as transaction:
+            prompts = []
+            for line in lines:
+                try:
+                    prompts.append((line, read(line.content, max_bytes)))
+                except RefusedError as reason:
+                    receipt.refused.append(Refusal(line.source, line.number, str(reason)))
+            answers = transaction.ledger.accept(stream, [prompt for _line, prompt in prompts])
+            for (line, prompt), answer in zip(prompts, answers, strict=True):
+                if answer == "conflict":
+                    reason = f"the id {prompt.prompt_id!r} exists in stream {stream!r} with other content"
+                    receipt.refused.append(Refusal(line.source, line.number, reason))
+            raise _RollBack
+    except _RollBack:
+        pass
+    if receipt.refused:
+        _show_refusals(receipt, 0)
+        raise SettingsError(f"nothing was accepted: {len(receipt.refused)} of {len(lines)} lines are wrong (--strict)")
+
+
+def _show_refusals(receipt: Receipt, shown: int) -> None:
+    for refusal in receipt.refused[: max(0, _SHOWN_REFUSALS - shown)]:
+        print(f"× {refusal}", file=sys.stderr)
+    if shown < _SHOWN_REFUSALS <= shown + len(receipt.refused):
+        print("× … further refusals are only counted", file=sys.stderr)
+
+
+def _wake(found: Environment) -> None:
+    """Best effort: a gateway that is not told looks by itself within a second."""
+    try:
+        wake(connect(found.broker_url()))
+    except KarmaError:
+        return
+
+
+def _wait_for_end(store: Store) -> None:
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as progress:
+        task = progress.add_task("prompts ended", total=None)
+        while True:
+            with store.reading() as transaction:
+                states = transaction.ledger.count_states()
+            ended, total = states["done"] + states["dead"], sum(states.values())
+            progress.update(task, completed=ended, total=total)
+            if ended == total:
+                return
+            time.sleep(_LOOK_EVERY_S)
+
+
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file that ends with .jsonl or .parquet; - for JSON Lines on stdout.")],
+    stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
+    bare: Annotated[bool, typer.Option("--bare", help="Without KARMA's own columns.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Write the preferences of the store as a dataset for training."""
+    store = open_store(environment(home))
+    try:
+        exported = exports.rows(store, form, stream, bare)
+        if str(out) == "-":
+            for row in exported:
+                print(json.dumps(row, ensure_ascii=False))
+            return
+        with console.status(f"writing {out}"):
+            count = exports.write(exported, out)
+    finally:
+        store.close()
+    console.print(f"{count} preferences", highlight=False)
+    print(out)

@@ -1,0 +1,5 @@
+"""`karma demo`."""
+
+
+def demo() -> None:
+    """Placeholder."""

@@ -1,0 +1,151 @@
+"""`karma up`, `karma down`, `karma worker`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from types import FrameType
+from typing import Annotated, Literal
+
+import typer
+
+from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.settings import Environment, Pool
+from karma_gateway.cli.options import HomeOption, PoolOption, console, environment, read_pool
+from karma_gateway.supervisor import Supervisor, is_local, running_pid
+
+Service = Literal["gateway", "generation", "scoring", "matching", "judging"]
+
+_LOOK_EVERY_S = 0.5
+_DETACHED_READY_S = 100.0
+
+
+def up(
+    pool: PoolOption = None,
+    home: HomeOption = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once everything is ready; stop with `karma down`.")] = False,
+    redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free one.")] = 0,
+) -> None:
+    """Run the whole pipeline on this machine: an embedded Redis and one process per service."""
+    found = environment(home, pool)
+    read = read_pool(found)
+    if not read.models and not read.judges:
+        raise SettingsError(f"{read.path}: no model and no judge is named; see docs/pool.md")
+    if detach:
+        _detach(found, redis_port)
+        return
+    stopped = False
+
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, on_signal)
+    supervisor = Supervisor(found, read, redis_port)
+    try:
+        with console.status("starting") as line, supervisor.run(line.update):
+            line.stop()
+            console.print(f"[bold]KARMA is up[/bold]: pool {found.pool_path}, home {found.home}")
+            for info in supervisor.alive():
+                console.print(f"  {info.service:<11} {info.id:<22} metrics http://127.0.0.1:{info.metrics_port}/metrics")
+            console.print(f"logs: {supervisor.logs}")
+            console.print("next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything.")
+            while True:
+                supervisor.watch(lambda text: console.print(f"[yellow]{text}[/yellow]"))
+                time.sleep(_LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        console.print("stopped" if not stopped else "stopped by a signal")
+
+
+def _detach(found: Environment, redis_port: int) -> None:
+    log_path = found.home / "logs" / "supervisor.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    if (other := running_pid(found.home)) is not None:
+        raise KarmaError(f"`karma up` runs already in {found.home} (pid {other}); stop it with `karma down`")
+    with log_path.open("wb") as log_file:
+        process = subprocess.Popen(  # noqa: S603 - KARMA's own command
+            [sys.executable, "-m", "karma_gateway.cli", "up", "--redis-port", str(redis_port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=log_file,
+            start_new_session=True,
+            env={
+                **os.environ,
+                "KARMA_HOME": str(found.home),
+                "KARMA_POOL": str(found.pool_path),
+                "KARMA_DATABASE_URL": found.database_url,
+            },
+        )
+    targets = found.home / "run" / "targets.json"
+    deadline = time.monotonic() + _DETACHED_READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if targets.exists():
+            console.print(f"KARMA is up (pid {process.pid}); logs: {log_path.parent}; stop it with `karma down`")
+            return
+        time.sleep(0.1)
+    said = [line for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
+    raise KarmaError(f"it did not come up: {said[-1] if said else 'it said nothing'} (log: {log_path})")
+
+
+def down(home: HomeOption = None) -> None:
+    """Stop what `karma up` started here; what is open goes on at the next `karma up`."""
+    found = environment(home)
+    pid = running_pid(found.home)
+    if pid is None:
+        console.print(f"nothing runs in {found.home}")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if running_pid(found.home) is None:
+            console.print("stopped")
+            return
+        time.sleep(0.1)
+    raise KarmaError(f"the supervisor (pid {pid}) did not stop within 60 s; its logs are in {found.home / 'logs'}")
+
+
+def worker(
+    service: Annotated[str, typer.Argument(help="gateway, generation, scoring, matching or judging.")],
+    models: Annotated[str, typer.Option("--models", help="For generation: the models to serve, separated by commas.")] = "",
+    judges: Annotated[str, typer.Option("--judges", help="For judging: the judges to be, separated by commas.")] = "",
+    pool: PoolOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Run one worker here, given the broker's URL (KARMA_REDIS_URL). Start more of them to scale a service."""
+    found = environment(home, pool)
+    known = ("gateway", "generation", "scoring", "matching", "judging")
+    if service not in known:
+        raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(known)}")
+    try:
+        main = import_module(f"karma_{service}.worker").main
+    except ModuleNotFoundError as cause:
+        raise MissingExtraError(str(cause.name), service, f"the service {service}") from cause
+    if service == "generation":
+        read, names = _names(found, models, "models")
+        main(found, names, any(read is not None and is_local(read.models[name].backend) for name in names))
+    elif service == "judging":
+        read, names = _names(found, judges, "judges")
+        main(found, names, any(read is not None and is_local(read.judges[name].kind) for name in names))
+    else:
+        main(found)
+
+
+def _names(found: Environment, given: str, what: Literal["models", "judges"]) -> tuple[Pool | None, list[str]]:
+    """The models or judges that a worker serves. Without a pool file they must be named, and are taken for remote."""
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if not found.pool_path.exists() and names:
+        return None, names
+    read = read_pool(found)
+    entries = read.models if what == "models" else read.judges
+    for name in names:
+        if name not in entries:
+            raise SettingsError(f"{read.path}: {what} has no {name!r}; known are: {', '.join(entries) or 'none'}")
+    names = names or list(entries)
+    if not names:
+        raise SettingsError(f"{read.path}: the pool has no {what}, so this worker would have nothing to do")
+    return read, names

@@ -1,0 +1,164 @@
+"""Exports: preferences as files that trainers read. Columns are exact.
+
+`trl-dpo` is TRL's explicit, conversational preference format: `prompt`, `chosen` and `rejected` are lists of
+`{role, content}`, chosen and rejected holding the assistant's turn only. `jsonl` is everything KARMA knows, flat.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from karma import plugins
+from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.store import Store
+
+Row = dict[str, Any]
+Exporter = Callable[[Any, bool], Row]
+
+_ROWS_AT_ONCE = 500
+
+
+def trl_dpo(row: Any, bare: bool) -> Row:
+    """One preference in TRL's explicit conversational format."""
+    exported: Row = {
+        "prompt": json.loads(row.messages),
+        "chosen": [{"role": "assistant", "content": row.chosen_text}],
+        "rejected": [{"role": "assistant", "content": row.rejected_text}],
+    }
+    return exported if bare else exported | {"karma": provenance(row)}
+
+
+def jsonl(row: Any, bare: bool) -> Row:
+    """One preference with its texts flat and, unless bare, all that is known of it."""
+    exported: Row = {
+        "id": f"{row.stream}/{row.prompt_id}/{row.id}",
+        "messages": json.loads(row.messages),
+        "chosen": row.chosen_text,
+        "rejected": row.rejected_text,
+    }
+    return exported if bare else exported | {"karma": provenance(row)}
+
+
+def provenance(row: Any) -> Row:
+    """KARMA's own columns: where a preference comes from and what it is worth."""
+    a_is_chosen = row.chosen == row.response_a
+    return {
+        "stream": row.stream,
+        "prompt_id": row.prompt_id,
+        "skill": row.skill,
+        "pair": row.id,
+        "chosen_response": row.chosen,
+        "rejected_response": row.rejected,
+        "chosen_model": row.chosen_model,
+        "rejected_model": row.rejected_model,
+        "probability": row.probability if a_is_chosen else 1 - row.probability,
+        "flipped": None if row.flipped is None else bool(row.flipped),
+        "label_source": row.label_source,
+        "policy": row.policy,
+        "kinship": row.kinship,
+        "competency_gap": None if row.gap is None else (row.gap if a_is_chosen else -row.gap),
+        "competency_gap_deviation": row.gap_deviation,
+        "information": row.information,
+        "likeness": row.likeness,
+        "judged_probability": row.judged_probability,
+        "snapshot": row.snapshot,
+    }
+
+
+EXPORTERS: Mapping[str, Exporter] = {"trl-dpo": trl_dpo, "jsonl": jsonl}
+
+
+def rows(store: Store, exporter: str, stream: str | None = None, bare: bool = False) -> Iterator[Row]:
+    """The preferences of the store, in the order of their pairs' ids, read in short transactions."""
+    make: Exporter = plugins.find("exporters", exporter, EXPORTERS)
+    after = 0
+    while True:
+        with store.reading() as transaction:
+            chunk = transaction.preferences.export_rows(after, _ROWS_AT_ONCE, stream)
+        for row in chunk:
+            yield make(row, bare)
+        if len(chunk) < _ROWS_AT_ONCE:
+            return
+        after = chunk[-1].id
+
+
+def write(exported: Iterable[Row], out: Path) -> int:
+    """Write rows as JSON Lines or Parquet, as the file's name ends; returns how many. The file appears when it is whole.
+
+    Raises:
+        SettingsError: the name ends otherwise.
+        KarmaError: the file cannot be written.
+    """
+    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    if out.suffix not in writers:
+        raise SettingsError(f"{out}: the name must end with .jsonl or .parquet, it ends with {out.suffix or 'nothing'!r}")
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        count = writers[out.suffix](exported, unfinished)
+        unfinished.replace(out)
+    except OSError as cause:
+        raise KarmaError(f"{out}: cannot be written: {cause.strerror or cause}") from cause
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _write_jsonl(exported: Iterable[Row], path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for count, row in enumerate(exported, start=1):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return count
+
+
+def _write_parquet(exported: Iterable[Row], path: Path) -> int:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as cause:
+        raise MissingExtraError("pyarrow", "parquet", "Parquet") from cause
+    count = 0
+    writer = None
+    try:
+        for chunk in _chunks(exported):
+            table = pa.Table.from_pylist(chunk, schema=writer.schema if writer else _parquet_schema(chunk[0]))
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            count += len(chunk)
+        if writer is None:
+            pq.write_table(pa.table({}), path)
+    finally:
+        if writer is not None:
+            writer.close()
+    return count
+
+
+def _parquet_schema(first: Row) -> Any:
+    """A schema that does not depend on which values the first rows happen to lack."""
+    import pyarrow as pa
+
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    own = {
+        **dict.fromkeys(("stream", "prompt_id", "skill", "chosen_model", "rejected_model", "label_source", "policy"), text),
+        **dict.fromkeys(("pair", "chosen_response", "rejected_response", "snapshot"), whole),
+        "flipped": pa.bool_(),
+    }
+    provenance_type = pa.struct([(name, own.get(name, number)) for name in first.get("karma", {})])
+    inferred = pa.Table.from_pylist([first]).schema
+    return pa.schema([pa.field(f.name, provenance_type if f.name == "karma" else f.type) for f in inferred])
+
+
+def _chunks(exported: Iterable[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in exported:
+        chunk.append(row)
+        if len(chunk) == _ROWS_AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

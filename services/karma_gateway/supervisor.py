@@ -1,0 +1,231 @@
+"""The supervisor: an embedded Redis and one process per service, for one machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from karma.broker import connect
+from karma.errors import KarmaError
+from karma.registry import WorkerInfo, workers
+from karma.settings import Environment, Pool
+from karma.store import Store
+from karma_gateway.redis_server import RedisServer
+
+log = logging.getLogger(__name__)
+
+_READY_S = 90.0
+_STOP_S = 20.0
+_RESTARTS_PER_MINUTE = 5
+
+
+class WorkerDeadError(KarmaError):
+    """A worker ended before it was ready, or again and again."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One worker to be run: the arguments of `karma worker`, and the name of its log."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+@dataclass
+class _Running:
+    command: Command
+    process: subprocess.Popen[bytes]
+    log_file: IO[bytes]
+    starts: list[float]
+
+
+def commands(pool: Pool) -> list[Command]:
+    """One process per service, but one per group of models and one per judge that has a model of its own here."""
+    found = [Command("gateway", ("gateway",)), Command("scoring", ("scoring",)), Command("matching", ("matching",))]
+    groups: dict[str, list[str]] = {}
+    for model in pool.models:
+        groups.setdefault(pool.groups[model], []).append(model)
+    for group, models in groups.items():
+        found.append(Command(f"generation-{group}", ("generation", "--models", ",".join(models))))
+    remote = [name for name, judge in pool.judges.items() if not is_local(judge.kind)]
+    for name, judge in pool.judges.items():
+        if is_local(judge.kind):
+            found.append(Command(f"judging-{name}", ("judging", "--judges", name)))
+    if remote:
+        found.append(Command("judging", ("judging", "--judges", ",".join(remote))))
+    return found
+
+
+def is_local(kind: str) -> bool:
+    """Whether a backend or judge of this kind holds a model in the worker's own process."""
+    return kind in ("transformers", "likelihood", "reward")
+
+
+class Supervisor:
+    """Starts everything, keeps it running, and stops it in the reverse order."""
+
+    def __init__(self, environment: Environment, pool: Pool, redis_port: int = 0) -> None:
+        self._environment = environment
+        self._pool = pool
+        self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
+        self._running: list[_Running] = []
+        self._pid_file = environment.home / "run" / "supervisor.pid"
+        self.logs = environment.home / "logs"
+        self.url = ""
+
+    @contextmanager
+    def run(self, on_progress: Callable[[str], None] = lambda _text: None) -> Iterator[Supervisor]:
+        """Everything up and ready within the block; everything stopped after it."""
+        self.start(on_progress)
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    def start(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
+        """Start and wait until all are ready.
+
+        Raises:
+            KarmaError: it runs already, or something does not come up; whatever was started is stopped again.
+        """
+        other = running_pid(self._environment.home)
+        if other is not None:
+            raise KarmaError(f"`karma up` runs already in {self._environment.home} (pid {other}); stop it with `karma down`")
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
+        self._pid_file.write_text(str(os.getpid()))
+        try:
+            self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
+            connect(self.url)
+            store = Store(self._environment.database_url)
+            store.migrate()
+            store.close()
+            for command in commands(self._pool):
+                self._running.append(self._spawn(command))
+            self._wait_until_ready(on_progress)
+        except BaseException:
+            self.stop()
+            raise
+
+    def watch(self, on_event: Callable[[str], None]) -> None:
+        """One look at the processes: restart those that ended; say so.
+
+        Raises:
+            WorkerDeadError: one ends again and again.
+        """
+        if self._redis is not None and not self._redis.alive:
+            on_event("Redis ended; starting it again")
+            self._redis.start()
+        for place, running in enumerate(self._running):
+            code = running.process.poll()
+            if code is None:
+                continue
+            name = running.command.name
+            recent = [start for start in running.starts if start > time.monotonic() - 60]
+            if len(recent) >= _RESTARTS_PER_MINUTE:
+                raise WorkerDeadError(
+                    f"the worker {name} ended {len(recent)} times within a minute (last exit code {code}); "
+                    f"its log is {self._log_path(name)}"
+                )
+            on_event(f"the worker {name} ended with exit code {code}; starting it again (log: {self._log_path(name)})")
+            running.log_file.close()
+            self._running[place] = self._spawn(running.command, recent)
+
+    def stop(self) -> None:
+        """SIGTERM to all workers, wait for them, then stop Redis. Harmless when called again."""
+        for running in self._running:
+            if running.process.poll() is None:
+                running.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_S
+        for running in self._running:
+            try:
+                running.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("the worker %s did not stop within %d s; it is killed", running.command.name, _STOP_S)
+                running.process.kill()
+                running.process.wait()
+            running.log_file.close()
+        self._running.clear()
+        if self._redis:
+            self._redis.stop()
+        for name in ("supervisor.pid", "targets.json"):
+            (self._environment.home / "run" / name).unlink(missing_ok=True)
+
+    def alive(self) -> list[WorkerInfo]:
+        """The workers that show life."""
+        return [info for info in workers(connect(self.url)) if info.state == "ready"]
+
+    def _spawn(self, command: Command, starts: Sequence[float] = ()) -> _Running:
+        log_file = self._log_path(command.name).open("ab")
+        environment = {
+            **os.environ,
+            "KARMA_HOME": str(self._environment.home),
+            "KARMA_POOL": str(self._environment.pool_path),
+            "KARMA_REDIS_URL": self.url,
+            "KARMA_DATABASE_URL": self._environment.database_url,
+            "KARMA_METRICS_PORT": "0",
+            "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve the other processes of a small machine
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "karma_gateway.cli", "worker", *command.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C goes to the supervisor, which stops the workers in order
+        )
+        return _Running(command, process, log_file, [*starts, time.monotonic()])
+
+    def _wait_until_ready(self, on_progress: Callable[[str], None]) -> None:
+        deadline = time.monotonic() + _READY_S
+        wanted = {running.process.pid: running.command.name for running in self._running}
+        ready: list[WorkerInfo] = []
+        while time.monotonic() < deadline:
+            ready = [info for info in self.alive() if info.pid in wanted]
+            on_progress(f"{len(ready)} of {len(wanted)} workers are ready")
+            if len(ready) == len(wanted):
+                self._write_targets(ready)
+                return
+            for running in self._running:
+                if running.process.poll() is not None:
+                    raise WorkerDeadError(self._obituary(running))
+            time.sleep(0.1)
+        late = ", ".join(sorted(set(wanted.values()) - {wanted[info.pid] for info in ready}))
+        raise WorkerDeadError(f"not ready after {_READY_S:.0f} s: {late}. Their logs are in {self.logs}")
+
+    def _obituary(self, running: _Running) -> str:
+        path = self._log_path(running.command.name)
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1] if lines else "it wrote nothing"
+        return f"the worker {running.command.name} ended with exit code {running.process.returncode}: {last} (log: {path})"
+
+    def _write_targets(self, ready: Sequence[WorkerInfo]) -> None:
+        """A target list as Prometheus' `file_sd_configs` reads it."""
+        targets = [
+            {"targets": [f"127.0.0.1:{info.metrics_port}"], "labels": {"service": info.service, "worker": info.id}}
+            for info in ready
+        ]
+        (self._environment.home / "run" / "targets.json").write_text(json.dumps(targets, indent=1))
+
+    def _log_path(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+
+def running_pid(home: Path) -> int | None:
+    """The process id of the supervisor of a `KARMA_HOME`, if one runs."""
+    try:
+        pid = int((home / "run" / "supervisor.pid").read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid if pid != os.getpid() else None

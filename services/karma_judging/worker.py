@@ -1,0 +1,36 @@
+"""Judging's process: wires the judges to their queues. Touches no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from karma import plugins
+from karma.broker import Publisher, queue_name
+from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
+from karma.settings import Environment
+from karma.stage import Stage, asking
+from karma.worker import Consumer, configure_logging, open_broker, run
+from karma_judging.handlers import judge
+from karma_judging.judges import JUDGES, Judge
+
+#: Batches under way at once where the judge's model is elsewhere; its `concurrency` limits the calls.
+REMOTE_THREADS = 8
+
+
+def main(environment: Environment, judges: Sequence[str], local: bool) -> None:
+    """Judge the batches of `judges` until SIGTERM; `local`: their models run in this process."""
+    configure_logging(environment.log_level)
+    app, redis, claims = open_broker(environment)
+    kinds: dict[str, Judge] = {}
+
+    def ask(spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
+        if spec.kind not in kinds:
+            kinds[spec.kind] = plugins.find("judges", spec.kind, JUDGES)()
+        return kinds[spec.kind].judge(spec, items)
+
+    def handle(batch: JudgeBatch) -> Iterator[LearnBatch]:
+        return judge(batch, ask)
+
+    stages = {"judge": Stage("judge", claims, asking(handle, Publisher(app), redis))}
+    queues = tuple(queue_name("judge", name) for name in judges)
+    run(environment, Consumer("judging", queues, stages, 1 if local else REMOTE_THREADS), app, redis, claims)

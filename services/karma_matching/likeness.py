@@ -1,0 +1,87 @@
+"""How alike two responses are: near-duplicates by their words, likeness by quality and complexity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+#: Share of three-word shingles from which on two texts say the same.
+DUPLICATE_THRESHOLD = 0.9
+
+
+def near_duplicates(texts: Sequence[str], threshold: float = DUPLICATE_THRESHOLD) -> set[tuple[int, int]]:
+    """The pairs (x, y), x < y, of texts that say the same, so that a preference between them would teach nothing.
+
+    Texts are equal if they are so up to case and white space. They are near-duplicates if the Jaccard similarity of
+    their three-word shingles (Broder 1997, "On the resemblance and containment of documents") reaches `threshold`
+    and they hold the same numbers: a long derivation with another result is another answer.
+    """
+    texts_read = [_Text(text.casefold().split()) for text in texts]
+    found = set()
+    by_length = sorted(range(len(texts)), key=lambda index: len(texts_read[index].words))
+    for place, short in enumerate(by_length):
+        for long in by_length[place + 1 :]:
+            if len(texts_read[short].words) < threshold * len(texts_read[long].words):
+                break  # all that follow are longer still
+            if _same(texts_read[short], texts_read[long], threshold):
+                found.add((min(short, long), max(short, long)))
+    return found
+
+
+class _Text:
+    """The words of a text, with their sets made when first needed."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    @cached_property
+    def vocabulary(self) -> set[str]:
+        return set(self.words)
+
+    @cached_property
+    def shingles(self) -> set[tuple[str, ...]]:
+        return set(zip(self.words, self.words[1:], self.words[2:], strict=False))
+
+    def numbers(self) -> set[str]:
+        return {word for word in self.vocabulary if any(character.isdigit() for character in word)}
+
+
+def _same(a: _Text, b: _Text, threshold: float) -> bool:
+    if a.words == b.words:
+        return True
+    # A word of only one text stands in a shingle of only that text, and shingles at this Jaccard similarity differ in
+    # at most so many. This bound spares most pairs the shingles.
+    bound = (1.0 - threshold) / (1.0 + threshold) * (len(a.words) + len(b.words))
+    if bound < 1.0 or len(a.vocabulary ^ b.vocabulary) > bound:
+        return False
+    shared = len(a.shingles & b.shingles)
+    if shared < threshold * (len(a.shingles) + len(b.shingles) - shared):
+        return False
+    return a.numbers() == b.numbers()
+
+
+def likeness(
+    quality_a: float | None, quality_b: float | None, features_a: Mapping[str, float], features_b: Mapping[str, float]
+) -> float:
+    """Likeness of two responses in quality and complexity, in [0, 1]; 1 for equal ones; symmetric.
+
+    The mean of two parts, or the one that is known:
+    - quality: e^{−|difference of the scores|}; known where both responses have a score;
+    - complexity: 1 less the mean Canberra distance |x − y| / (|x| + |y|) (Lance & Williams 1967) over the features
+      that both have (length, structure…), so that a feature's unit does not matter.
+    With neither known the responses are taken to be alike: 1.
+    """
+    parts = []
+    if quality_a is not None and quality_b is not None:
+        parts.append(math.exp(-abs(quality_a - quality_b)))
+    distance, number = 0.0, 0
+    for name, x in features_a.items():
+        if name in features_b:
+            y = features_b[name]
+            number += 1
+            if x != y:
+                distance += abs(x - y) / (abs(x) + abs(y))
+    if number:
+        parts.append(1.0 - distance / number)
+    return sum(parts) / len(parts) if parts else 1.0

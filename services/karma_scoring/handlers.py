@@ -1,0 +1,179 @@
+"""What scoring decides: which results count, what verdicts come to, and what they teach."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
+from karma.store import Transaction
+from karma.store.ledger import BatchLimits, OpenItem, PromptRow, Work
+from karma.store.preferences import Count, NewResolution, NewResponse, NewVerdict, PairRow
+from karma_scoring.features import features
+from karma_scoring.resolution import Opinion, Resolution, resolve
+
+#: Hours since 1970 number the buckets that competencies fade by.
+BUCKET_S = 3600.0
+
+#: (text, reference) → quality in [0, 1].
+Check = Callable[[str, str], float]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A resolved pair, for those who watch."""
+
+    stream: str
+    pair: PairRow
+    resolution: Resolution
+
+
+def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> None:
+    """Record responses; prompts whose answers are all in go on to matching.
+
+    An answer counts only while its item is open, whoever brings it; what was answered already stays as it is.
+    """
+    ledger, preferences = transaction.ledger, transaction.preferences
+    prompts = ledger.lock_prompts(answer.prompt for answer in batch.items)
+    items = ledger.open_items(answer.item for answer in batch.items)
+    fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item), prompts)}
+    if not fresh:
+        return
+    preferences.add_responses([_response(answer, prompts[answer.prompt], check) for answer in fresh.values()])
+    ledger.close_items(fresh)
+    recorded = Counter(answer.prompt for answer in fresh.values())
+    answered = ledger.lower_awaited(prompts, recorded, then="answered")
+    for priority in sorted({prompts[id_].priority for id_ in answered}, reverse=True):
+        work = [Work(id_) for id_ in answered if prompts[id_].priority == priority]
+        ledger.open_work("match", "", batch.header.stream, priority, work, limits)
+
+
+def _answers(answer: Answer, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
+    return (
+        item is not None
+        and item.stage in ("generate", "score")
+        and (item.prompt, item.target, item.sample) == (answer.prompt, answer.model, answer.sample)
+        and answer.prompt in prompts
+    )
+
+
+def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResponse:
+    text = answer.text if answer.failure is None else None
+    failure = answer.failure
+    if text is not None and not text.strip():
+        text, failure = None, "empty answer"
+    if text is None and failure is None:
+        failure = "neither a text nor a reason came back"
+    quality = check(text, prompt.reference) if text is not None and prompt.reference is not None and check else None
+    return NewResponse(
+        prompt=answer.prompt,
+        model=answer.model,
+        sample=answer.sample,
+        text=text,
+        failure=failure,
+        features=json.dumps(features(text)) if text is not None else None,
+        quality=quality,
+        finish_reason=answer.finish_reason,
+        tokens_in=answer.tokens_in,
+        tokens_out=answer.tokens_out,
+        latency_s=answer.latency_s,
+    )
+
+
+def learn(batch: LearnBatch, transaction: Transaction) -> list[Resolved]:
+    """Record verdicts; pairs that now wait for none are resolved, counted, and their prompts end."""
+    ledger, preferences = transaction.ledger, transaction.preferences
+    prompts = ledger.lock_prompts(verdict.prompt for verdict in batch.items)
+    items = ledger.open_items(verdict.item for verdict in batch.items)
+    fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item), prompts)}
+    if not fresh:
+        return []
+    preferences.add_verdicts([_verdict(verdict, items[verdict.item]) for verdict in fresh.values()])
+    ledger.close_items(fresh)
+    pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
+    complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
+    verdicts = preferences.verdicts_of(pair.id for pair in complete)
+    resolved = []
+    for pair in complete:
+        opinions = [Opinion(one.judge, one.shown, one.probability, one.failure) for one in verdicts[pair.id]]
+        resolved.append(Resolved(batch.header.stream, pair, resolve(opinions)))
+    preferences.add_resolutions([_resolution(one) for one in resolved])
+    preferences.add_counts(
+        _count(one, prompts[one.pair.prompt].skill, ledger.now)
+        for one in resolved
+        if one.resolution.outcome in ("decisive", "tie") and one.pair.model_a != one.pair.model_b
+    )
+    ended = ledger.lower_awaited(prompts, Counter(one.pair.prompt for one in resolved), then="done")
+    ledger.end(ended)
+    return resolved
+
+
+def _judges(verdict: Verdict, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
+    return (
+        item is not None
+        and item.stage == "judge"
+        and (item.prompt, item.target, item.pair, item.shown)
+        == (verdict.prompt, verdict.judge, verdict.pair, verdict.order)
+        and verdict.prompt in prompts
+    )
+
+
+def _verdict(verdict: Verdict, item: OpenItem) -> NewVerdict:
+    probability, failure = verdict.probability, verdict.failure
+    if probability is not None and not 0.0 <= probability <= 1.0:
+        probability, failure = None, f"the probability {probability} is not in [0, 1]"
+    if probability is None and failure is None:
+        failure = "neither a probability nor a reason came back"
+    return NewVerdict(
+        pair=verdict.pair,
+        judge=item.target,
+        template_hash=verdict.template_hash,
+        shown=item.shown,
+        probability=None if failure else probability,
+        failure=failure,
+        rationale=verdict.rationale,
+        tokens_in=verdict.tokens_in,
+        tokens_out=verdict.tokens_out,
+        latency_s=verdict.latency_s,
+    )
+
+
+def _resolution(one: Resolved) -> NewResolution:
+    pair, resolution = one.pair, one.resolution
+    decisive = resolution.outcome == "decisive"
+    chosen, rejected = (
+        (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
+    )
+    return NewResolution(
+        pair=pair.id,
+        prompt=pair.prompt,
+        outcome=resolution.outcome,
+        chosen=chosen if decisive else None,
+        rejected=rejected if decisive else None,
+        probability=resolution.probability,
+        flipped=None if resolution.flipped is None else int(resolution.flipped),
+        label_source="judge" if decisive else None,
+        reason=resolution.reason,
+    )
+
+
+def _count(one: Resolved, skill: str | None, now: float) -> Count:
+    """One contribution a pair, weighted by the inverse of its recorded probability of being judged."""
+    weight = 1.0 / one.pair.judged_probability
+    won, tied = one.resolution.a_is_chosen, one.resolution.outcome == "tie"
+    lost = not won and not tied
+    first, second = one.pair.model_a, one.pair.model_b
+    if first > second:
+        first, second, won, lost = second, first, lost, won
+    return Count(
+        source="judge",
+        skill=skill or "",
+        model_a=first,
+        model_b=second,
+        bucket=int(now // BUCKET_S),
+        wins_a=weight * won,
+        wins_b=weight * lost,
+        ties=weight * tied,
+    )

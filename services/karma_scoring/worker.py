@@ -1,0 +1,83 @@
+"""Scoring's process: wires its handlers to the queues `score` and `learn`, and keeps the refit going."""
+
+from __future__ import annotations
+
+from karma import metrics
+from karma.broker import Publisher
+from karma.checkers import checker
+from karma.conveyor import Conveyor
+from karma.messages import LearnBatch, ScoreBatch
+from karma.settings import Environment, Pool
+from karma.stage import Stage, recording
+from karma.store import Store, Transaction
+from karma.store.ledger import BatchLimits
+from karma.worker import Consumer, configure_logging, open_broker, run
+from karma_scoring.handlers import Resolved, learn, score
+from karma_scoring.refit import Refitter
+from karma_scoring.resolution import side
+
+
+def main(environment: Environment) -> None:
+    """Score and learn until SIGTERM."""
+    configure_logging(environment.log_level)
+    pool = Pool.read(environment.pool_path)
+    store = Store(environment.database_url)
+    app, redis, claims = open_broker(environment, pool.pipeline.claim_silence_s)
+    conveyor = Conveyor(store, pool, Publisher(app), redis)
+    limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
+
+    def handle_score(batch: ScoreBatch, transaction: Transaction) -> None:
+        is_right = checker(pool.stream(batch.header.stream).checker)
+        score(batch, transaction, lambda text, reference: float(is_right(text, reference)), limits)
+        _observe_answers(batch)
+
+    def handle_learn(batch: LearnBatch, transaction: Transaction) -> None:
+        _observe_resolutions(learn(batch, transaction))
+        _observe_verdicts(batch)
+
+    stages = {
+        "score": Stage("score", claims, recording(handle_score, store, conveyor, redis)),
+        "learn": Stage("learn", claims, recording(handle_learn, store, conveyor, redis)),
+    }
+    refitter = Refitter(store, pool)
+    refitter.start()
+    try:
+        run(environment, Consumer("scoring", ("learn", "score"), stages), app, redis, claims)
+    finally:
+        refitter.stop()
+        store.close()
+
+
+def _observe_answers(batch: ScoreBatch) -> None:
+    for answer in batch.items:
+        metrics.RESPONSES.labels(answer.model, "failed" if answer.failure else "answered").inc()
+        _observe_call("generate", answer.model, answer.latency_s, answer.tokens_in, answer.tokens_out)
+
+
+def _observe_verdicts(batch: LearnBatch) -> None:
+    for verdict in batch.items:
+        metrics.VERDICTS.labels(verdict.judge, "failed" if verdict.failure else "valid").inc()
+        _observe_call("judge", verdict.judge, verdict.latency_s, verdict.tokens_in, verdict.tokens_out)
+        if verdict.probability is not None and side(verdict.probability) != "none":
+            place = "first" if verdict.probability > 0.5 else "second"
+            metrics.FIRST_POSITION.labels(verdict.judge, place).inc()
+
+
+def _observe_call(kind: str, name: str, latency_s: float | None, tokens_in: int | None, tokens_out: int | None) -> None:
+    if latency_s is not None:
+        metrics.CALL_SECONDS.labels(kind, name).observe(latency_s)
+    for direction, tokens in (("in", tokens_in), ("out", tokens_out)):
+        if tokens:
+            metrics.TOKENS.labels(kind, name, direction).inc(tokens)
+
+
+def _observe_resolutions(resolved: list[Resolved]) -> None:
+    for one in resolved:
+        resolution = one.resolution
+        metrics.PAIRS_RESOLVED.labels(one.stream, resolution.outcome).inc()
+        if resolution.flipped is not None:
+            metrics.PAIRS_BOTH_ORDERS.labels(one.stream).inc()
+            metrics.PAIRS_FLIPPED.labels(one.stream).inc(int(resolution.flipped))
+        if resolution.outcome == "decisive" and resolution.probability is not None:
+            sure = max(resolution.probability, 1 - resolution.probability)
+            metrics.PREFERENCE_PROBABILITY.labels(one.stream).observe(sure)

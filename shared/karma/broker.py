@@ -1,0 +1,219 @@
+"""Redis: the conveyor. Celery's application, the queues, and publishing.
+
+Every key that KARMA itself keeps in Redis:
+
+| key | type | what |
+| --- | --- | --- |
+| `karma:epoch` | string | the life of this Redis: set when missing; its absence means that everything was lost |
+| `karma:claims` | sorted set | claim → last sign of life (`karma.claims`) |
+| `karma:done` | sorted set | claim → when its work ended; 15 minutes |
+| `karma:workers` | hash | worker id → what it is and its last sign of life, JSON (`karma.registry`) |
+| `karma:wake` | list | at most one entry: there is something for a gateway to do |
+
+The queues are Celery's lists: `generate.<model>`, `score`, `match`, `judge.<judge>`, `learn`; a priority other than
+the lowest has a list of its own, as kombu names it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from karma.errors import BrokerError, MessageError
+from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, decode, encode
+
+EPOCH_KEY = "karma:epoch"
+CLAIMS_KEY = "karma:claims"
+TOMBSTONES_KEY = "karma:done"
+WORKERS_KEY = "karma:workers"
+WAKE_KEY = "karma:wake"
+
+#: kombu serves 0 first. KARMA's priorities are 0 to 9, higher first, kept apart in these four steps.
+_PRIORITY_STEPS = (0, 3, 6, 9)
+_SEPARATOR = "\x06\x16"
+
+STAGES = ("generate", "score", "match", "judge", "learn")
+
+
+def task_name(stage: str) -> str:
+    """The Celery task of a stage."""
+    return f"karma.{stage}"
+
+
+def queue_of(batch: Batch) -> str:
+    """The queue a message belongs to."""
+    match batch:
+        case GenerateBatch():
+            return f"generate.{batch.model.name}"
+        case JudgeBatch():
+            return f"judge.{batch.judge.name}"
+        case ScoreBatch():
+            return "score"
+        case MatchBatch():
+            return "match"
+        case LearnBatch():
+            return "learn"
+
+
+def queue_name(stage: str, target: str) -> str:
+    """The queue of a stage's work for a model or judge."""
+    return f"{stage}.{target}" if target else stage
+
+
+def create_app(url: str) -> Any:
+    """Celery's application, set up to carry messages and nothing else.
+
+    No result backend, events, remote control or acknowledgement in Redis: the ledger knows what is open, and each of
+    these costs more than the work itself (decision 0002).
+    """
+    from celery import Celery
+
+    app = Celery("karma", broker=url, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=True,
+        task_create_missing_queues=True,
+        task_default_delivery_mode="transient",
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "ack_emulation": False,
+            "priority_steps": list(_PRIORITY_STEPS),
+            "socket_keepalive": True,
+            "socket_connect_timeout": 5,
+        },
+    )
+    return app
+
+
+def connect(url: str) -> Any:
+    """A Redis client for KARMA's own keys.
+
+    Raises:
+        BrokerError: nothing answers there.
+    """
+    import redis
+
+    client = redis.Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
+    try:
+        client.ping()
+    except redis.RedisError as cause:
+        raise BrokerError(f"no Redis answers at {_without_password(url)}: {cause}. Is `karma up` running?") from cause
+    return client
+
+
+def current_epoch(redis: Any) -> str:
+    """The life of this Redis, begun here where there is none: a random word and the server's run id.
+
+    The word vanishes when Redis is emptied or restarted without its file; the run id changes with every restart.
+    """
+    raw = redis.get(EPOCH_KEY)
+    return raw.decode() if raw is not None else renew_epoch(redis)
+
+
+def renew_epoch(redis: Any) -> str:
+    """The epoch, begun anew where the server was restarted since it was written."""
+    run_id = redis.info("server")["run_id"]
+    raw = redis.get(EPOCH_KEY)
+    if raw is None or not raw.decode().endswith(run_id):
+        redis.set(EPOCH_KEY, f"{secrets.token_hex(4)}:{run_id}")
+        raw = redis.get(EPOCH_KEY)
+    return raw.decode() if raw is not None else ""
+
+
+def wake(redis: Any) -> None:
+    """Tell a gateway that there is something to do; many calls are one."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.lpush(WAKE_KEY, 1)
+    pipe.ltrim(WAKE_KEY, 0, 0)
+    pipe.execute()
+
+
+class Publisher:
+    """Publishes messages, all of one call in one round trip to Redis. One for each thread."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def publish(self, messages: Sequence[Batch]) -> None:
+        """Hand messages to their queues. Raises the transport's error where Redis is away."""
+        if not messages:
+            return
+        with self._producer() as producer, producer.batch():
+            for message in messages:
+                queue = queue_of(message)
+                stage = queue.partition(".")[0]
+                self._app.send_task(
+                    task_name(stage),
+                    args=[encode(message)],
+                    queue=queue,
+                    producer=producer,
+                    priority=9 - message.header.priority,
+                    ignore_result=True,
+                    retry=False,
+                )
+
+    @contextmanager
+    def _producer(self) -> Iterator[Any]:
+        with self._app.producer_or_acquire() as producer:
+            yield producer
+
+
+def queue_lists(queue: str) -> list[str]:
+    """The Redis lists of a queue, one a priority step, most urgent first."""
+    return [queue if step == 0 else f"{queue}{_SEPARATOR}{step}" for step in _PRIORITY_STEPS]
+
+
+def priority_list(queue: str, priority: int) -> str:
+    """The Redis list in which a message of this priority waits."""
+    step = max(step for step in _PRIORITY_STEPS if step <= 9 - priority)
+    return queue if step == 0 else f"{queue}{_SEPARATOR}{step}"
+
+
+def head_published_at(redis: Any, queue: str, priority: int) -> float | None:
+    """When the batch that comes next from a queue was published; None where none waits."""
+    raw = redis.lindex(priority_list(queue, priority), -1)
+    return None if raw is None else published_at(raw)
+
+
+def published_at(raw: bytes) -> float | None:
+    """When a message was published, read from what lies in a Redis list; None where it is not KARMA's."""
+    try:
+        body = json.loads(base64.b64decode(json.loads(raw)["body"]))
+        return decode(body[0][0]).header.published_at
+    except (ValueError, KeyError, IndexError, TypeError, MessageError):
+        return None
+
+
+def queue_state(redis: Any, queues: Sequence[str], now: float) -> dict[str, tuple[int, float]]:
+    """Length and age of the oldest batch in seconds, per queue."""
+    states = {}
+    for queue in queues:
+        length, age = 0, 0.0
+        for name in queue_lists(queue):
+            length += redis.llen(name)
+            raw = redis.lindex(name, -1)
+            head = published_at(raw) if raw is not None else None
+            if head is not None:
+                age = max(age, now - head)
+        states[queue] = (length, age)
+    return states
+
+
+def _without_password(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"

@@ -1,0 +1,138 @@
+"""The conveyor: after a commit, puts the batches that were opened on their queues and remembers that it did.
+
+Messages are composed from the store, so a batch that is sent again says the same as it did the first time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from karma.broker import Publisher, current_epoch
+from karma.errors import SettingsError
+from karma.messages import (
+    Answer,
+    Batch,
+    GenerateBatch,
+    GenerateItem,
+    Header,
+    JudgeBatch,
+    JudgeItem,
+    MatchBatch,
+    MatchItem,
+    ScoreBatch,
+    Turn,
+)
+from karma.seeds import seed_of
+from karma.settings import Pool
+from karma.store import Store, Transaction
+from karma.store.contents import pair_contents, prompt_contents
+from karma.store.ledger import BatchRow
+
+_turns: msgspec.json.Decoder[tuple[Turn, ...]] = msgspec.json.Decoder(tuple[Turn, ...])
+
+#: Batches composed and published in one go.
+_BATCHES_AT_ONCE = 64
+
+
+class Conveyor:
+    """Sends opened batches to their queues."""
+
+    def __init__(
+        self, store: Store, pool: Pool, publisher: Publisher, redis: Any, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._publisher = publisher
+        self._redis = redis
+        self._clock = clock
+
+    def send(self, batch_ids: Sequence[str]) -> None:
+        """Compose, publish, and mark as published. A failure leaves the batches for the sweeper."""
+        for start in range(0, len(batch_ids), _BATCHES_AT_ONCE):
+            ids = batch_ids[start : start + _BATCHES_AT_ONCE]
+            epoch = current_epoch(self._redis)
+            with self._store.reading() as transaction:
+                messages = compose(transaction, self._pool, ids, epoch, self._clock())
+            self._publisher.publish(messages)
+            with self._store.transaction() as transaction:
+                transaction.ledger.mark_published(ids, epoch)
+
+
+def compose(transaction: Transaction, pool: Pool, batch_ids: Sequence[str], epoch: str, now: float) -> list[Batch]:
+    """The messages of batches; items that were closed meanwhile are left out, and so are batches left empty."""
+    rows = transaction.ledger.batch_rows(batch_ids)
+    judged = [row.id for row in rows if row.stage == "judge"]
+    asked = [row.id for row in rows if row.stage != "judge"]
+    contents = prompt_contents(transaction.ledger.connection, asked) if asked else {}
+    contents |= pair_contents(transaction.ledger.connection, judged) if judged else {}
+    return [_message(row, contents[row.id], pool, epoch, now) for row in rows if contents.get(row.id)]
+
+
+def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float) -> Batch:
+    header = Header(
+        stream=row.stream, batch=row.id, token=row.token, priority=row.priority, epoch=epoch, published_at=now
+    )
+    match row.stage:
+        case "generate":
+            spec = pool.models.get(row.target)
+            if spec is None:
+                reason = f"the model {row.target!r} is no longer in the pool"
+                return ScoreBatch(header=header, items=tuple(_failed(item, reason) for item in items))
+            return GenerateBatch(header=header, model=spec, items=tuple(_generate_item(item) for item in items))
+        case "score":
+            return ScoreBatch(header=header, items=tuple(_given_answer(item) for item in items))
+        case "match":
+            return MatchBatch(header=header, items=tuple(MatchItem(item.item, item.prompt) for item in items))
+        case "judge":
+            judge = pool.judges.get(row.target)
+            if judge is None:
+                raise SettingsError(
+                    f"{pool.path}: open pairs wait for the judge {row.target!r}, which is no longer in the pool. "
+                    "Put it back until they are judged."
+                )
+            return JudgeBatch(header=header, judge=judge, items=tuple(_judge_item(item) for item in items))
+
+
+def _generate_item(item: Any) -> GenerateItem:
+    return GenerateItem(
+        item=item.item,
+        prompt=item.prompt,
+        sample=item.sample,
+        seed=seed_of(item.stream, item.prompt_id, item.target, item.sample),
+        messages=_turns.decode(item.messages),
+    )
+
+
+def _failed(item: Any, reason: str) -> Answer:
+    return Answer(item=item.item, prompt=item.prompt, model=item.target, sample=item.sample, failure=reason)
+
+
+def _given_answer(item: Any) -> Answer:
+    """A response that came with its prompt: `given` is a list of [model, sample, text]."""
+    for model, sample, text in json.loads(item.given or "[]"):
+        if model == item.target and sample == item.sample:
+            return Answer(item=item.item, prompt=item.prompt, model=model, sample=sample, text=text)
+    return _failed(item, "the given response is missing")
+
+
+def _judge_item(item: Any) -> JudgeItem:
+    win = json.loads(item.reasons).get("win_probability")
+    first, second = (item.text_a, item.text_b) if item.shown == 0 else (item.text_b, item.text_a)
+    prior = None if win is None else (win if item.shown == 0 else 1 - win)
+    return JudgeItem(
+        item=item.item,
+        pair=item.pair,
+        prompt=item.prompt,
+        order=item.shown,
+        seed=seed_of(item.stream, item.prompt_id, item.pair, item.shown),
+        messages=_turns.decode(item.messages),
+        first=first,
+        second=second,
+        reference=item.reference,
+        prior=prior,
+    )

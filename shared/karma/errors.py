@@ -1,0 +1,36 @@
+"""Everything that KARMA raises on purpose. Each message says what was read, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class KarmaError(Exception):
+    """The request could not be met. The command line prints it without a traceback and exits 1."""
+
+    exit_code = 1
+
+
+class SettingsError(KarmaError):
+    """A setting or an input is wrong: names the file, the key, what was found, what was expected. Exits 2."""
+
+    exit_code = 2
+
+
+class MessageError(KarmaError):
+    """A message on a queue cannot be read."""
+
+
+class MissingExtraError(KarmaError):
+    """A package of another extra is needed: names the extra and the command that installs it."""
+
+    exit_code = 2
+
+    def __init__(self, package: str, extra: str, what_for: str) -> None:
+        super().__init__(f"{what_for} needs the package {package}. Install it with: pip install 'karma[{extra}]'")
+
+
+class StoreError(KarmaError):
+    """The store cannot be opened or is at another revision."""
+
+
+class BrokerError(KarmaError):
+    """Redis cannot be reached."""

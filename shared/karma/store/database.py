@@ -1,0 +1,133 @@
+"""Opening the store, its transactions and its migrations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.pool import StaticPool
+
+from karma.errors import SettingsError, StoreError
+from karma.store.ledger import Ledger
+from karma.store.preferences import Preferences
+from karma.store.schema import metadata
+
+_BUSY_TIMEOUT_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One transaction: the ledger and the preferences of the same moment."""
+
+    ledger: Ledger
+    preferences: Preferences
+
+
+class Store:
+    """A database of preferences.
+
+    Args:
+        url: `sqlite:///PATH`, `sqlite://` (in memory, for unit tests) or `postgresql://…`.
+        durability: `full` where a commit is a promise to somebody (the front door); `normal` inside, where the tail
+            that a power cut may take is work that is simply done again. Only SQLite tells the two apart.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, url: str, durability: Literal["full", "normal"] = "normal", clock: Callable[[], float] = time.time
+    ) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError as cause:
+            raise SettingsError(
+                "KARMA_DATABASE_URL is no database URL; expected sqlite:///PATH or postgresql://…"
+            ) from cause
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise SettingsError(f"the database is {parsed.get_backend_name()!r}; KARMA knows sqlite and postgresql")
+        self.clock = clock
+        self.shown_url = parsed.render_as_string(hide_password=True)
+        self._memory = parsed.get_backend_name() == "sqlite" and not parsed.database
+        options: dict[str, Any] = {}
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            options["connect_args"] = {"check_same_thread": False, "isolation_level": None}
+            if self._memory:
+                options["poolclass"] = StaticPool
+        else:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+            options["pool_pre_ping"] = True
+        self.engine: Engine = create_engine(parsed, **options)
+        if self.engine.dialect.name == "sqlite":
+            _listen_sqlite(self.engine, durability)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that may write. Commits on leaving, rolls back on an exception."""
+        with self.engine.connect().execution_options(karma_writes=True) as connection, connection.begin():
+            yield self._bound(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that only reads: it waits for no writer and blocks none."""
+        with self.engine.connect().execution_options(karma_writes=False) as connection, connection.begin():
+            yield self._bound(connection)
+
+    def migrate(self) -> None:
+        """Bring the database to this version's schema; harmless where it is there already.
+
+        Raises:
+            StoreError: it cannot be opened, or was written by a newer version.
+        """
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(files("karma.store") / "migrations"))
+        try:
+            with self.engine.connect().execution_options(karma_writes=True) as connection, connection.begin():
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305421)")
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except OperationalError as cause:
+            raise StoreError(f"the store {self.shown_url} cannot be opened: {cause.orig}") from cause
+        except CommandError as cause:
+            raise StoreError(f"the store {self.shown_url} was written by another version of KARMA: {cause}") from cause
+
+    def create(self) -> None:
+        """Create the schema without migrations; for unit tests in memory."""
+        metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _bound(self, connection: Connection) -> Transaction:
+        now = self.clock()
+        return Transaction(Ledger(connection, now), Preferences(connection, now))
+
+
+def _listen_sqlite(engine: Engine, durability: str) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {durability.upper()}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -65536")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer takes its place at once: upgrading a read lock later is what "database is locked" comes from.
+        writes = connection.get_execution_options().get("karma_writes", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,327 @@
+"""Preferences: responses, pairs, verdicts, what they came to, and the counts that competencies are learnt from."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from karma.store.dialect import insert_adding, insert_new
+from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
+
+OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
+
+_ITEMS_PER_QUERY = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewResponse:
+    """A response to be recorded; `features` is JSON."""
+
+    prompt: int
+    model: str
+    sample: int
+    text: str | None
+    failure: str | None
+    features: str | None
+    quality: float | None
+    finish_reason: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    latency_s: float | None
+
+
+@dataclass(frozen=True)
+class ResponseRow:
+    """A recorded response as matching sees it."""
+
+    id: int
+    prompt: int
+    model: str
+    sample: int
+    text: str | None
+    failure: str | None
+    features: str | None
+    quality: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPair:
+    """A pair to be recorded, a < b; `reasons` is JSON."""
+
+    prompt: int
+    response_a: int
+    response_b: int
+    policy: str
+    reasons: str
+    kinship: float | None
+    gap: float | None
+    gap_deviation: float | None
+    information: float | None
+    likeness: float | None
+    judged_probability: float
+    snapshot: int
+    awaited: int
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A recorded pair with the models behind it and how many verdicts it still waits for."""
+
+    id: int
+    prompt: int
+    response_a: int
+    response_b: int
+    model_a: str
+    model_b: str
+    awaited: int
+    judged_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVerdict:
+    """A verdict to be recorded."""
+
+    pair: int
+    judge: str
+    template_hash: str
+    shown: int
+    probability: float | None
+    failure: str | None
+    rationale: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    latency_s: float | None
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A recorded verdict as resolution sees it."""
+
+    pair: int
+    judge: str
+    shown: int
+    probability: float | None
+    failure: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewResolution:
+    """What a pair came to."""
+
+    pair: int
+    prompt: int
+    outcome: str
+    chosen: int | None = None
+    rejected: int | None = None
+    probability: float | None = None
+    flipped: int | None = None
+    label_source: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Count:
+    """Verdicts on two models, model_a < model_b, in one hour; weights, not necessarily whole numbers."""
+
+    source: str
+    skill: str
+    model_a: str
+    model_b: str
+    bucket: int
+    wins_a: float
+    wins_b: float
+    ties: float
+
+
+_RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow.__dataclass_fields__]
+_VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow.__dataclass_fields__]
+
+
+class Preferences:
+    """The preferences within one transaction; `now` is the transaction's time in seconds since 1970."""
+
+    def __init__(self, connection: Connection, now: float) -> None:
+        self.connection = connection
+        self.now = now
+
+    def add_responses(self, new: Sequence[NewResponse]) -> None:
+        """Record responses; one that is there already stays as it is."""
+        self._add(responses, new)
+
+    def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
+        """The responses of prompts, in order of their ids."""
+        found: dict[int, list[ResponseRow]] = defaultdict(list)
+        for chunk in _chunks(sorted(set(prompt_ids))):
+            query = select(*_RESPONSE_COLUMNS).where(responses.c.prompt.in_(chunk)).order_by(responses.c.id)
+            for row in self.connection.execute(query):
+                found[row.prompt].append(ResponseRow(*row))
+        return found
+
+    def add_pairs(self, new: Sequence[NewPair]) -> list[int]:
+        """Record pairs; returns their ids in the same order."""
+        if not new:
+            return []
+        rows = [asdict(pair) | {"created_at": self.now} for pair in new]
+        statement = insert_new(self.connection, pairs).returning(pairs.c.id, pairs.c.response_a, pairs.c.response_b)
+        ids = {(row.response_a, row.response_b): row.id for row in self.connection.execute(statement, rows)}
+        return [ids[pair.response_a, pair.response_b] for pair in new]
+
+    def pairs_of(self, pair_ids: Iterable[int]) -> dict[int, PairRow]:
+        """Pairs by id; the caller holds their prompts' rows."""
+        a, b = responses.alias("a"), responses.alias("b")
+        found: dict[int, PairRow] = {}
+        for chunk in _chunks(sorted(set(pair_ids))):
+            query = (
+                select(
+                    pairs.c.id,
+                    pairs.c.prompt,
+                    pairs.c.response_a,
+                    pairs.c.response_b,
+                    a.c.model,
+                    b.c.model,
+                    pairs.c.awaited,
+                    pairs.c.judged_probability,
+                )
+                .join(a, a.c.id == pairs.c.response_a)
+                .join(b, b.c.id == pairs.c.response_b)
+                .where(pairs.c.id.in_(chunk))
+            )
+            found.update((row[0], PairRow(*row)) for row in self.connection.execute(query))
+        return found
+
+    def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
+        """Record verdicts; one that is there already stays as it is."""
+        self._add(verdicts, new)
+
+    def lower_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int]) -> list[PairRow]:
+        """Lower the pairs' awaited verdicts by those really recorded; returns the pairs that now wait for none."""
+        left = [replace(rows[pair], awaited=rows[pair].awaited - count) for pair, count in sorted(recorded.items())]
+        if left:
+            self.connection.execute(
+                update(pairs).where(pairs.c.id == bindparam("key")).values(awaited=bindparam("left")),
+                [{"key": row.id, "left": row.awaited} for row in left],
+            )
+        return [row for row in left if row.awaited <= 0]
+
+    def verdicts_of(self, pair_ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
+        """The verdicts on pairs."""
+        found: dict[int, list[VerdictRow]] = defaultdict(list)
+        for chunk in _chunks(sorted(set(pair_ids))):
+            query = select(*_VERDICT_COLUMNS).where(verdicts.c.pair.in_(chunk)).order_by(verdicts.c.id)
+            for row in self.connection.execute(query):
+                found[row.pair].append(VerdictRow(*row))
+        return found
+
+    def add_resolutions(self, new: Sequence[NewResolution]) -> None:
+        """Record what pairs came to."""
+        if new:
+            rows = [asdict(one) | {"resolved_at": self.now} for one in new]
+            self.connection.execute(insert_new(self.connection, resolutions), rows)
+
+    def add_counts(self, counts: Iterable[Count]) -> None:
+        """Add verdicts to the competency counts, rows in the order of their keys so that writers cannot deadlock."""
+        summed: dict[tuple[str, str, str, str, int], list[float]] = {}
+        for count in counts:
+            key = (count.source, count.skill, count.model_a, count.model_b, count.bucket)
+            cell = summed.setdefault(key, [0.0, 0.0, 0.0])
+            for place, value in enumerate((count.wins_a, count.wins_b, count.ties)):
+                cell[place] += value
+        if summed:
+            rows = [asdict(Count(*key, *values)) for key, values in sorted(summed.items())]
+            self.connection.execute(insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties"), rows)
+
+    def counts(self) -> list[Count]:
+        """All competency counts, in the order of their keys."""
+        query = select(competency_counts).order_by(*competency_counts.primary_key.columns)
+        return [Count(*row) for row in self.connection.execute(query)]
+
+    def counted_verdicts(self) -> float:
+        """The weight of all competency counts."""
+        columns = competency_counts.c
+        query = select(func.sum(columns.wins_a + columns.wins_b + columns.ties))
+        return float(self.connection.execute(query).scalar_one() or 0.0)
+
+    def add_snapshot(self, version: int, weight: float, body: bytes) -> None:
+        """Keep a snapshot; where the version exists, another worker was first and this one is dropped."""
+        row = {"version": version, "created_at": self.now, "verdicts": weight, "body": body}
+        self.connection.execute(insert_new(self.connection, snapshots), [row])
+
+    def latest_snapshot(self, newer_than: int = -1) -> tuple[int, float, bytes] | None:
+        """The newest snapshot as (version, weight of its verdicts, body), or None where none is newer."""
+        query = (
+            select(snapshots.c.version, snapshots.c.verdicts, snapshots.c.body)
+            .where(snapshots.c.version > newer_than)
+            .order_by(snapshots.c.version.desc())
+            .limit(1)
+        )
+        row = self.connection.execute(query).first()
+        return None if row is None else (row.version, row.verdicts, row.body)
+
+    def count_outcomes(self) -> dict[str, int]:
+        """Resolved pairs per outcome; outcomes without a pair are 0."""
+        query = select(resolutions.c.outcome, func.count()).group_by(resolutions.c.outcome)
+        found = {outcome: count for outcome, count in self.connection.execute(query)}
+        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
+
+    def count_preferences(self) -> dict[str, int]:
+        """Decisive pairs per label source."""
+        query = (
+            select(resolutions.c.label_source, func.count())
+            .where(resolutions.c.outcome == "decisive")
+            .group_by(resolutions.c.label_source)
+        )
+        found = {source: count for source, count in self.connection.execute(query)}
+        return {source: found.get(source, 0) for source in ("judge", "predicted")}
+
+    def count_flips(self) -> tuple[int, int]:
+        """Resolved pairs whose orders took different sides, and those judged in both orders."""
+        query = select(func.sum(resolutions.c.flipped), func.count(resolutions.c.flipped))
+        flipped, both = self.connection.execute(query).one()
+        return int(flipped or 0), int(both)
+
+    def export_rows(self, after: int, limit: int, stream: str | None = None) -> list[Any]:
+        """Decisive pairs with pair ids above `after`, in order of their ids, with all that an export shows."""
+        chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
+        query = (
+            select(
+                pairs,
+                resolutions.c.chosen,
+                resolutions.c.rejected,
+                resolutions.c.probability,
+                resolutions.c.flipped,
+                resolutions.c.label_source,
+                resolutions.c.resolved_at,
+                prompts.c.stream,
+                prompts.c.prompt_id,
+                prompts.c.messages,
+                prompts.c.skill,
+                chosen.c.text.label("chosen_text"),
+                rejected.c.text.label("rejected_text"),
+                chosen.c.model.label("chosen_model"),
+                rejected.c.model.label("rejected_model"),
+            )
+            .join(resolutions, resolutions.c.pair == pairs.c.id)
+            .join(prompts, prompts.c.id == pairs.c.prompt)
+            .join(chosen, chosen.c.id == resolutions.c.chosen)
+            .join(rejected, rejected.c.id == resolutions.c.rejected)
+            .where(resolutions.c.outcome == "decisive", pairs.c.id > after)
+            .order_by(pairs.c.id)
+            .limit(limit)
+        )
+        if stream is not None:
+            query = query.where(prompts.c.stream == stream)
+        return list(self.connection.execute(query))
+
+    def _add(self, table: Any, new: Sequence[Any]) -> None:
+        if new:
+            rows = [asdict(one) | {"created_at": self.now} for one in new]
+            self.connection.execute(insert_new(self.connection, table), rows)
+
+
+def _chunks(values: Sequence[int]) -> Iterable[Sequence[int]]:
+    for start in range(0, len(values), _ITEMS_PER_QUERY):
+        yield values[start : start + _ITEMS_PER_QUERY]

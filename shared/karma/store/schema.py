@@ -1,0 +1,203 @@
+"""The tables. What a row means, who writes it, and the natural key that keeps it single.
+
+The lock discipline: whoever changes anything of a prompt first locks the prompt's row (`ledger.lock_prompts`), rows in
+the order of their ids. SQLite has one writer at a time (`BEGIN IMMEDIATE`), PostgreSQL takes `FOR UPDATE`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+#: SQLite numbers its rows by itself only where the key is spelled INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: A named flow of prompts.
+streams = Table(
+    "streams",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Float, nullable=False),
+)
+
+#: One instruction or chat; (stream, prompt_id) is the caller's key. Written by the gateway, moved by every stage.
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("stream", Text, ForeignKey("streams.name"), nullable=False),
+    Column("prompt_id", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),  # of messages, skill, reference and given responses
+    Column("messages", Text, nullable=False),  # JSON: a list of turns
+    Column("skill", Text),
+    Column("reference", Text),
+    Column("given", Text),  # JSON: responses that came with the prompt; null once they are recorded
+    Column("priority", SmallInteger, nullable=False),  # 0 to 9, higher first
+    Column("state", Text, nullable=False),  # accepted, dispatched, answered, matched, done, dead
+    Column("awaited", Integer, nullable=False),  # answers (dispatched) or pairs (matched) still open
+    Column("no_pair", Text),  # why a done prompt has no pair; null where it has one
+    Column("error", Text),  # why a dead prompt is dead
+    Column("accepted_at", Float, nullable=False),
+    Column("ended_at", Float),
+    UniqueConstraint("stream", "prompt_id"),
+    Index(None, "state", "priority", "id"),
+)
+
+#: One publication of open work to one queue. A row goes once none of its items is open.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("stage", Text, nullable=False),  # generate, score, match, judge
+    Column("target", Text, nullable=False),  # the model or judge; empty for score and match
+    Column("stream", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("published_at", Float),  # null until it was
+    Column("epoch", Text),  # the life of the Redis it was published to
+)
+
+#: Work that is open: asked for, and no valid result recorded yet. The row goes when its result is written.
+work_items = Table(
+    "work_items",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("prompt", RowId, ForeignKey("prompts.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("sample", SmallInteger, nullable=False, server_default=text("0")),  # of a response
+    Column("pair", RowId, nullable=False, server_default=text("0")),  # of a verdict, else 0
+    Column("shown", SmallInteger, nullable=False, server_default=text("0")),  # order of a verdict: 0 shows a first
+    Column("batch", Text, nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),  # claimed and gone silent
+    Column("error", Text),
+    UniqueConstraint("prompt", "stage", "target", "sample", "pair", "shown"),
+    Index(None, "batch"),
+    Index(None, "stage", "target"),
+)
+
+#: One model's answer to one prompt: a text, or a failure with its reason. Written by scoring.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("prompt", RowId, ForeignKey("prompts.id"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("sample", SmallInteger, nullable=False),
+    Column("text", Text),
+    Column("failure", Text),
+    Column("features", Text),  # JSON: name → number
+    Column("quality", Float),  # in [0, 1] where a checker or reference says
+    Column("finish_reason", Text),
+    Column("tokens_in", Integer),
+    Column("tokens_out", Integer),
+    Column("latency_s", Float),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("prompt", "model", "sample"),
+)
+
+#: Two responses to one prompt with the reasons why, a < b. Written by matching.
+pairs = Table(
+    "pairs",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("prompt", RowId, ForeignKey("prompts.id"), nullable=False),
+    Column("response_a", RowId, ForeignKey("responses.id"), nullable=False),
+    Column("response_b", RowId, ForeignKey("responses.id"), nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("reasons", Text, nullable=False),  # JSON: everything the policy saw
+    Column("kinship", Float),  # null where it is unknown
+    Column("gap", Float),  # competency of a minus b, logits
+    Column("gap_deviation", Float),
+    Column("information", Float),  # bits
+    Column("likeness", Float),
+    Column("judged_probability", Float, nullable=False),  # of being judged; never zero
+    Column("snapshot", Integer, nullable=False),  # version of the competencies it was formed under
+    Column("awaited", SmallInteger, nullable=False),  # verdicts still open
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("prompt", "response_a", "response_b"),
+)
+
+#: One judge's opinion on one pair in one order. Written by scoring.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("pair", RowId, ForeignKey("pairs.id"), nullable=False),
+    Column("judge", Text, nullable=False),
+    Column("template_hash", Text, nullable=False),
+    Column("shown", SmallInteger, nullable=False),  # 0: response a was first, 1: b was
+    Column("probability", Float),  # that the first shown is better
+    Column("failure", Text),
+    Column("rationale", Text),
+    Column("tokens_in", Integer),
+    Column("tokens_out", Integer),
+    Column("latency_s", Float),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("pair", "judge", "template_hash", "shown"),
+)
+
+#: What a pair came to. Written by scoring, in the transaction that adds to the competency counts.
+resolutions = Table(
+    "resolutions",
+    metadata,
+    Column("pair", RowId, ForeignKey("pairs.id"), primary_key=True, autoincrement=False),
+    Column("prompt", RowId, ForeignKey("prompts.id"), nullable=False),
+    Column("outcome", Text, nullable=False),  # decisive, tie, inconsistent, unscored
+    Column("chosen", RowId, ForeignKey("responses.id")),
+    Column("rejected", RowId, ForeignKey("responses.id")),
+    Column("probability", Float),  # that a is better, over all valid verdicts
+    Column("flipped", SmallInteger),  # 1 where the orders took different sides; null where only one was judged
+    Column("label_source", Text),  # judge or predicted
+    Column("reason", Text),  # why it is unscored
+    Column("resolved_at", Float, nullable=False),
+    Index(None, "resolved_at"),
+    Index(None, "prompt"),
+)
+
+#: Sufficient statistics of the verdicts: additions commute, so any number of workers may add.
+competency_counts = Table(
+    "competency_counts",
+    metadata,
+    Column("source", Text, primary_key=True),  # judge, probe
+    Column("skill", Text, primary_key=True),  # empty where the prompt has none
+    Column("model_a", Text, primary_key=True),  # model_a < model_b
+    Column("model_b", Text, primary_key=True),
+    Column("bucket", Integer, primary_key=True),  # hours since 1970
+    Column("wins_a", Float, nullable=False),
+    Column("wins_b", Float, nullable=False),
+    Column("ties", Float, nullable=False),
+)
+
+#: The competencies of one refit (`karma.snapshot.Snapshot.to_bytes`).
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", Float, nullable=False),
+    Column("verdicts", Float, nullable=False),  # weight of all counts that went in
+    Column("body", LargeBinary, nullable=False),
+)

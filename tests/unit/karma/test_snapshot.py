@@ -1,0 +1,95 @@
+"""The snapshot: look-ups, newcomers, and the trip through bytes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from karma.errors import KarmaError
+from karma.snapshot import Snapshot
+
+
+def snapshot() -> Snapshot:
+    """Two models and one skill; the third column is the newcomer."""
+    gap_deviation = np.array([[0.0, 0.3, 2.0], [0.3, 0.0, 2.0], [2.0, 2.0, 2.1]])
+    return replace(
+        Snapshot.empty(["good", "bad"], ["math"]),
+        version=3,
+        mean=np.array([[0.5, -0.5, 0.0], [1.0, -1.0, 0.0]]),
+        gap_deviation=np.stack([gap_deviation, gap_deviation]),
+        kinship=np.array([[[1.0, 0.6, np.nan], [0.6, 1.0, np.nan], [np.nan, np.nan, np.nan]]] * 2),
+    )
+
+
+def test_a_skill_it_does_not_know_reads_the_overall_competency() -> None:
+    """None, an unknown skill and `overall` all are row 0."""
+    known = snapshot()
+
+    assert [known.row(skill) for skill in (None, "poetry", "overall", "math")] == [0, 0, 0, 1]
+    assert known.between("good", "bad", "math").gap == 2.0
+    assert known.between("good", "bad", "poetry").gap == 1.0
+
+
+def test_a_model_it_does_not_know_is_a_newcomer() -> None:
+    """Its kinship is unknown, its gap is as wide as the prior says."""
+    found = snapshot().between("good", "stranger", None)
+
+    assert snapshot().index("stranger") is None
+    assert found.kinship is None
+    assert (found.gap, found.gap_deviation) == (0.5, 2.0)
+
+
+def test_a_model_is_its_own_kin_whether_known_or_not() -> None:
+    """Two samples of one model have no gap, in the single look-up and in the matrix."""
+    known = snapshot()
+
+    for model in ("good", "stranger"):
+        same = known.between(model, model, None)
+        assert (same.kinship, same.gap, same.gap_deviation) == (1.0, 0.0, 0.0)
+    assert known.matrix("kinship", ["stranger", "good", "stranger"], None)[0, 2] == 1.0
+    assert np.isnan(known.matrix("kinship", ["stranger", "other"], None)[0, 1])
+
+
+@pytest.mark.parametrize("name", ["gap", "gap_deviation", "kinship", "information", "win", "comparisons"])
+def test_the_matrix_holds_what_the_single_look_ups_say(name: str) -> None:
+    """For known, unknown and repeated models alike."""
+    known, models = snapshot(), ["stranger", "bad", "good", "bad", "stranger"]
+
+    matrix = known.matrix(name, models, "math")  # type: ignore[arg-type]
+
+    for x, a in enumerate(models):
+        for y, b in enumerate(models):
+            single = getattr(known.between(a, b, "math"), "win_probability" if name == "win" else name)
+            assert matrix[x, y] == pytest.approx(np.nan if single is None else single, nan_ok=True)
+
+
+def test_at_a_cold_start_every_comparison_is_worth_the_same() -> None:
+    """Information is equal for all pairs of different models, named beforehand or not."""
+    cold = Snapshot.empty(["a", "b"])
+
+    assert len({cold.between(x, y, None).information for x, y in [("a", "b"), ("a", "new"), ("new", "newer")]}) == 1
+    assert cold.between("a", "b", None).kinship is None
+
+
+def test_bytes_bring_back_the_same_snapshot() -> None:
+    """Names and numbers survive, the latter in single precision."""
+    before = snapshot()
+
+    after = Snapshot.from_bytes(before.to_bytes())
+
+    assert (after.version, after.models, after.skills, after.tie) == (3, ("good", "bad"), ("math",), before.tie)
+    for name in ("mean", "deviation", "gap_deviation", "kinship", "information", "win", "comparisons"):
+        np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-6)
+
+
+def test_bytes_that_are_no_snapshot_are_refused() -> None:
+    """Whatever they are."""
+    for data in (b"", b"PK\x03\x04 broken", b"\x80\x04K\x01."):
+        with pytest.raises(KarmaError, match="not a competency snapshot"):
+            Snapshot.from_bytes(data)
+
+
+def test_a_table_of_another_size_is_refused() -> None:
+    """The error names the table, what was found and what was expected."""
+    with pytest.raises(KarmaError, match=r"'mean' has shape \(1, 2\), expected \(1, 3\)"):
+        replace(Snapshot.empty(["a", "b"]), mean=np.zeros((1, 2)))

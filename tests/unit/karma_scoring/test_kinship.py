@@ -1,0 +1,124 @@
+"""Kinship, information and the snapshot made of a posterior."""
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from karma.snapshot import COLD_INFORMATION, Snapshot
+from karma_scoring.competency import Counts, Posterior, Prior, fit
+from karma_scoring.kinship import (
+    cosine_kinship,
+    information,
+    normal_cdf,
+    posterior_kinship,
+    snapshot,
+    win_probability,
+)
+
+
+def posterior(wins: float = 30.0, losses: float = 20.0, prior: Prior | None = None) -> Posterior:
+    """Two models compared in one skill, a third one never."""
+    indices = [np.array([value]) for value in (0, 0, 1)]
+    numbers = [np.array([value]) for value in (wins, losses, 5.0)]
+    return fit(Counts(*indices, *numbers), ["a", "b", "unseen"], ["x"], prior or Prior())
+
+
+def test_the_normal_distribution_function_is_right_to_seven_digits() -> None:
+    """The stated error bound."""
+    x = np.linspace(-9, 9, 2001)
+
+    assert np.abs(normal_cdf(x) - special.ndtr(x)).max() < 1e-7
+
+
+def test_kinship_is_the_posterior_mass_within_epsilon() -> None:
+    """Against scipy; and a gap known exactly is within or not."""
+    gap, deviation = np.array([0.0, 0.3, -1.2]), np.array([0.2, 0.5, 0.7])
+    expected = stats.norm.cdf(0.4, gap, deviation) - stats.norm.cdf(-0.4, gap, deviation)
+
+    np.testing.assert_allclose(posterior_kinship(gap, deviation), expected, atol=2e-7)
+    np.testing.assert_allclose(posterior_kinship(np.array([0.39, 0.41]), np.zeros(2)), [1.0, 0.0])
+
+
+def test_cosine_kinship_compares_directions() -> None:
+    """Equal 1, opposite 0, none nan."""
+    found = cosine_kinship(np.array([[1.0, 2.0], [2.0, 4.0], [-1.0, -2.0], [0.0, 0.0]]))
+
+    np.testing.assert_allclose(found[0], [1.0, 1.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("gap", "deviation", "tie"), [(0.0, 0.0, 0.5), (0.7, 0.4, 0.5), (2.0, 1.5, 1.5), (0.0, 2.1, 0.0)]
+)
+def test_information_and_win_probability_are_their_integrals(gap: float, deviation: float, tie: float) -> None:
+    """Against adaptive quadrature, to three digits."""
+
+    def decisive(x: float) -> float:
+        return float(2 * np.cosh(x / 2) / (2 * np.cosh(x / 2) + tie))
+
+    def bits(x: float) -> float:
+        p = special.expit(x)
+        return decisive(x) * float(stats.entropy([p, 1 - p], base=2))
+
+    def expected(f: object) -> float:
+        if deviation == 0.0:
+            return float(f(gap))  # type: ignore[operator]
+        low, high = gap - 8 * deviation, gap + 8 * deviation
+        return float(integrate.quad(lambda x: f(x) * stats.norm.pdf(x, gap, deviation), low, high)[0])  # type: ignore[operator]
+
+    wins = expected(lambda x: decisive(x) * special.expit(x)) / expected(decisive)
+    assert information(np.array(gap), np.array(deviation), tie) == pytest.approx(expected(bits), abs=1e-3)
+    assert win_probability(np.array(gap), np.array(deviation), tie) == pytest.approx(wins, abs=1e-3)
+
+
+def test_the_cold_start_constant_is_the_information_under_the_default_prior() -> None:
+    """So that planning before the first refit agrees with planning after it."""
+    cold = Snapshot.empty()
+    found = information(np.zeros(1), cold.gap_deviation[0, -1:, -1], cold.tie)
+
+    assert found[0] == pytest.approx(COLD_INFORMATION, abs=1e-3)
+    assert np.log(cold.tie) == pytest.approx(Prior().log_tie_mean)
+    assert np.hypot(Prior().alpha_deviation, Prior().delta_deviation) == pytest.approx(1.5, abs=0.02)
+
+
+def test_without_verdicts_all_pairs_are_worth_the_same_and_nobody_is_kin() -> None:
+    """The snapshot of a posterior without counts is a cold start."""
+    nothing = np.array([], dtype=np.int64)
+    empty = fit(Counts(nothing, nothing, nothing, *[np.array([])] * 3), ["a", "b"], ["x"], Prior())
+
+    found = snapshot(empty, version=1)
+
+    pairs = [("a", "b"), ("a", "new"), ("new", "newer")]
+    bits = [found.between(x, y, "x").information for x, y in pairs]
+    assert bits == pytest.approx([bits[0]] * 3)
+    assert [found.between(x, y, "x").kinship for x, y in pairs] == [None] * 3
+
+
+def test_the_unknown_is_shown_as_unknown() -> None:
+    """Two models with 55 shared verdicts have a kinship; a model without verdicts has none with anybody."""
+    found = snapshot(posterior(), version=1)
+
+    assert found.between("a", "b", "x").kinship is not None
+    assert found.between("a", "b", "x").comparisons == 55.0
+    assert found.between("a", "unseen", "x").kinship is None
+
+
+def test_a_child_of_a_known_parent_is_known_from_the_start() -> None:
+    """Its kinship with its parent is what the prior on their difference says, plus nothing else."""
+    found = snapshot(posterior(prior=Prior(parents={"unseen": "a"})), version=1)
+
+    deviation = np.hypot(Prior().child_alpha_deviation, Prior().child_delta_deviation)
+    assert found.between("a", "unseen", "x").kinship == pytest.approx(2 * stats.norm.cdf(0.4 / deviation) - 1)
+
+
+def test_the_snapshots_numbers_are_those_of_its_posterior() -> None:
+    """Gaps, deviations, win probabilities, the tie parameter."""
+    learnt = posterior()
+    found = snapshot(learnt, version=4)
+    pair = found.between("a", "b", "x")
+    variance = learnt.covariance[1, 0, 0] + learnt.covariance[1, 1, 1] - 2 * learnt.covariance[1, 0, 1]
+
+    assert (found.version, found.models, found.skills) == (4, ("a", "b", "unseen"), ("x",))
+    assert pair.gap == pytest.approx(learnt.mean[1, 0] - learnt.mean[1, 1])
+    assert pair.gap_deviation == pytest.approx(np.sqrt(variance))
+    assert pair.win_probability + found.between("b", "a", "x").win_probability == pytest.approx(1.0)
+    assert found.tie == pytest.approx(np.exp(learnt.log_tie))
