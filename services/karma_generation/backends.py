@@ -1,0 +1,4 @@
+"""Backends."""
+from typing import Any
+Backend = Any
+BACKENDS: dict[str, Any] = {}

@@ -1,0 +1,4 @@
+"""Judges."""
+from typing import Any
+Judge = Any
+JUDGES: dict[str, Any] = {}

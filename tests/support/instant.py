@@ -1,0 +1,37 @@
+"""A backend and a judge that answer at once: what is left is the pipeline's own cost. Named by `KARMA_PLUGINS`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from karma.messages import Answer, GenerateItem, JudgeItem, JudgeSpec, ModelSpec, Verdict
+
+
+class InstantBackend:
+    """Answers with the model's name and the seed."""
+
+    def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
+        yield [
+            Answer(item=one.item, prompt=one.prompt, model=spec.name, sample=one.sample, text=f"{spec.name} says {one.seed}")
+            for one in items
+        ]
+
+
+class InstantJudge:
+    """Prefers the text that comes first in the alphabet, whichever is shown first."""
+
+    def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
+        yield [
+            Verdict(
+                item=one.item,
+                pair=one.pair,
+                prompt=one.prompt,
+                judge=spec.name,
+                order=one.order,
+                probability=0.9 if one.first < one.second else 0.1,
+            )
+            for one in items
+        ]
+
+
+PLUGINS = {"karma.backends": {"instant": InstantBackend}, "karma.judges": {"instant": InstantJudge}}
