@@ -1,0 +1,47 @@
+"""`likelihood`: a local causal model scores each response by its likelihood given the prompt.
+
+No training and no position bias. It prefers what it would have said itself, so the judge should not be one of the
+judged, and a longer response costs it more unless the mean per token is taken (`options = {normalise = "mean"}`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from karma.messages import JudgeItem, JudgeSpec, Verdict
+from karma_judging.judges.verdicts import verdict
+
+_LARGEST_LOGIT = 30.0
+
+
+class LikelihoodJudge:
+    """P(first is better) = sigmoid((l_first − l_second) / scale), l in nats a token, or in nats in all."""
+
+    def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
+        """One verdict an item."""
+        from karma.llm.transformers import Likelihood, LocalModel
+
+        normalise = spec.options.get("normalise", "mean")
+        if normalise not in ("mean", "sum") or spec.model is None or spec.scale <= 0:
+            reason = f"judge {spec.name}: needs a model, a scale above 0, and normalise mean or sum (it is {normalise!r})"
+            yield [verdict(spec, item, failure=reason) for item in items]
+            return
+        model = LocalModel.load(spec.model)
+        chats = [item.messages for item in items for _response in range(2)]
+        responses = [response for item in items for response in (item.first, item.second)]
+        found = model.log_likelihood(chats, responses, spec.model.concurrency)
+
+        def score(one: Likelihood) -> float:
+            return one.nats / one.tokens if normalise == "mean" else one.nats
+
+        verdicts = []
+        for item, first, second in zip(items, found[::2], found[1::2], strict=True):
+            failure = first.failure or second.failure
+            logit = 0.0 if failure else (score(first) - score(second)) / spec.scale
+            logit = max(-_LARGEST_LOGIT, min(_LARGEST_LOGIT, logit))
+            probability = None if failure else 1 / (1 + math.exp(-logit))
+            verdicts.append(
+                verdict(spec, item, probability=probability, failure=failure, tokens_in=first.tokens + second.tokens)
+            )
+        yield verdicts

@@ -1,0 +1,21 @@
+"""`prior`: the models' competencies alone, no judge at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from karma.messages import JudgeItem, JudgeSpec, Verdict
+from karma_judging.judges.verdicts import verdict
+
+
+class PriorJudge:
+    """Says what the competencies expected when the pair was formed; it learns nothing from the texts."""
+
+    def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
+        """One verdict an item."""
+        yield [
+            verdict(spec, item, probability=item.prior)
+            if item.prior is not None
+            else verdict(spec, item, failure="nothing is known about the competencies of the two models")
+            for item in items
+        ]

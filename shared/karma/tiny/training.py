@@ -1,0 +1,153 @@
+"""Makes the tiny family again from nothing: `python -m karma.tiny.training`, a few minutes on two cores.
+
+Every member is a Llama of two layers, trained on exercises with worked solutions; only the answer counts in the loss.
+Seeds are fixed. A member with a parent continues the parent's checkpoint, so parents come first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from karma.tiny.family import CHECKPOINTS, JUDGE_MEMBER, MEMBERS, Member
+from karma.tiny.skills import Exercise, exercise
+
+BATCH: Final = 64
+_BUCKET_BATCHES: Final = 8
+_BETAS: Final = (0.9, 0.98)
+_WARM_UP: Final = 30  # steps
+_IGNORED: Final = -100  # label that the loss leaves out
+_PROCESSES: Final = 2
+
+
+def train(member: Member, folder: Path) -> float:
+    """Train one member into `folder/NAME`; returns the seconds it took."""
+    import torch
+    from torch.nn.utils import clip_grad_norm_
+
+    started = time.monotonic()
+    torch.set_num_threads(1)
+    torch.manual_seed(member.seed)
+    tokenizer, model = _begin(member, folder)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=member.learning_rate, betas=_BETAS, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / _WARM_UP, (member.steps - step) / member.steps)
+    )
+    for inputs, labels, mask in _batches(member, tokenizer):
+        loss = model(input_ids=inputs, attention_mask=mask, labels=labels).loss
+        loss.backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+    out = folder / member.name
+    model.eval()
+    model.to(torch.float16).save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+    return time.monotonic() - started
+
+
+def _begin(member: Member, folder: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    from karma.tiny.tokenizer import MAX_TOKENS, build_tokenizer
+
+    tokenizer = build_tokenizer()
+    if member.parent is not None:
+        return tokenizer, AutoModelForCausalLM.from_pretrained(folder / member.parent, dtype=torch.float32)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=member.width,
+        intermediate_size=2 * member.width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=MAX_TOKENS,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return tokenizer, LlamaForCausalLM(config)
+
+
+def _batches(member: Member, tokenizer: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Batches of similar length: inputs, labels and mask, each [BATCH, tokens]."""
+    import torch
+
+    rng = random.Random(member.seed)
+    skills, weights = list(member.mixture), list(member.mixture.values())
+    made = 0
+    while made < member.steps:
+        drawn = [exercise(rng.choices(skills, weights)[0], "train", rng) for _ in range(BATCH * _BUCKET_BATCHES)]  # type: ignore[arg-type]
+        encoded = sorted((_encode(one, tokenizer) for one in drawn), key=lambda pair: len(pair[0]))
+        chunks = [encoded[start : start + BATCH] for start in range(0, len(encoded), BATCH)]
+        rng.shuffle(chunks)
+        for chunk in chunks[: member.steps - made]:
+            width = max(len(tokens) for tokens, _labels in chunk)
+            inputs = torch.full((len(chunk), width), tokenizer.pad_token_id)
+            labels = torch.full((len(chunk), width), _IGNORED)
+            for row, (tokens, targets) in enumerate(chunk):
+                inputs[row, : len(tokens)] = torch.tensor(tokens)
+                labels[row, : len(tokens)] = torch.tensor(targets)
+            yield inputs, labels, inputs != tokenizer.pad_token_id
+            made += 1
+
+
+def _encode(one: Exercise, tokenizer: Any) -> tuple[list[int], list[int]]:
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": one.prompt}], add_generation_prompt=True, return_dict=False
+    )
+    answered = tokenizer(one.response, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    return asked + answered, [_IGNORED] * len(asked) + answered
+
+
+def train_all(members: list[Member], folder: Path, progress: Progress) -> None:
+    """Train members side by side, each as soon as its parent is there."""
+    task = progress.add_task("members trained", total=len(members))
+    names = {member.name for member in members}
+    waiting = sorted(members, key=lambda member: -member.steps * member.width)
+    done: set[str] = set()
+    running: dict[Future[float], Member] = {}
+    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
+        while waiting or running:
+            for member in [one for one in waiting if one.parent not in names or one.parent in done]:
+                if len(running) < _PROCESSES:
+                    waiting.remove(member)
+                    running[pool.submit(train, member, folder)] = member
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                member = running.pop(future)
+                done.add(member.name)
+                progress.console.print(f"{member.name}: {future.result():.0f} s")
+                progress.advance(task)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m karma.tiny.training", description=__doc__)
+    parser.add_argument("--out", type=Path, default=CHECKPOINTS, help="folder for the checkpoints")
+    parser.add_argument("--only", help="names of members, separated by commas; a parent must be there already")
+    arguments = parser.parse_args()
+    everyone = [*MEMBERS, JUDGE_MEMBER]
+    wanted = arguments.only.split(",") if arguments.only else [member.name for member in everyone]
+    unknown = set(wanted) - {member.name for member in everyone}
+    if unknown:
+        sys.exit(f"no member is called {', '.join(sorted(unknown))}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        train_all([member for member in everyone if member.name in wanted], arguments.out, progress)
+
+
+if __name__ == "__main__":
+    main()
