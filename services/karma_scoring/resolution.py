@@ -12,6 +12,9 @@ Side = Literal["a", "b", "none"]
 #: |p − 0.5| within which neither side is taken.
 TIE_MARGIN = 0.05
 
+#: So that swapping the responses never moves a probability across the margin by a rounding error.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Opinion:
@@ -68,6 +71,6 @@ def resolve(opinions: Sequence[Opinion], tie_margin: float = TIE_MARGIN) -> Reso
 
 def side(better_a: float, tie_margin: float = TIE_MARGIN) -> Side:
     """The side that a probability of a being better takes."""
-    if abs(better_a - 0.5) <= tie_margin:
+    if abs(better_a - 0.5) <= tie_margin + _ROUNDING:
         return "none"
     return "a" if better_a > 0.5 else "b"

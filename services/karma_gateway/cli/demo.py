@@ -1,5 +1,123 @@
 """`karma demo`."""
 
+from __future__ import annotations
 
-def demo() -> None:
-    """Placeholder."""
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from karma.competencies import Competencies
+from karma.settings import Pool
+from karma.store import Store
+from karma_gateway import demonstration, exports
+from karma_gateway.cli.options import HomeOption, console, environment, open_store
+from karma_gateway.cli.show import competencies, out
+from karma_gateway.door import take
+from karma_gateway.supervisor import Supervisor
+
+_LOOK_EVERY_S = 0.2
+#: After the last verdict the refit needs two looks to see that no more is coming.
+_SETTLE_S = 10.0
+
+
+def demo(
+    prompts: Annotated[int, typer.Option("--prompts", min=2, help="How many prompts to stream.")] = 600,
+    seed: Annotated[int, typer.Option("--seed", help="Which prompts; each seed has a home of its own.")] = 0,
+    home: HomeOption = None,
+) -> None:
+    """Stream prompts through the bundled tiny models, and show what comes out. It ends by itself."""
+    found = environment(home)
+    own = found.home / ("demo" if seed == 0 else f"demo-{seed}")
+    pool_path = own / "pool.toml"
+    found = replace(found, home=own, pool_path=pool_path, database_url=f"sqlite:///{own / 'karma.db'}")
+    own.mkdir(parents=True, exist_ok=True)
+    pool_path.write_text(demonstration.pool_file())
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is in the package: no hub is asked
+    pool = Pool.read(pool_path)
+    asked = demonstration.demo_tasks(prompts, seed)
+    started = time.monotonic()
+    with console.status("starting Redis and the workers") as line:
+        supervisor = Supervisor(found, pool)
+        supervisor.start(line.update)
+    try:
+        store = open_store(found, promised=True)
+        receipt = take(store, demonstration.STREAM, demonstration.lines(asked), max_bytes=pool.pipeline.prompt_bytes)
+        console.print(f"{receipt.accepted} prompts accepted, {receipt.present} were there already", highlight=False)
+        _follow(store, supervisor)
+        _settle(store)
+    finally:
+        supervisor.stop()
+    _summary(store, pool, asked)
+    path = own / "preferences.jsonl"
+    count = exports.write(exports.rows(store, "trl-dpo"), path)
+    store.close()
+    console.print(
+        f"{count} preferences for TRL's DPOTrainer, {time.monotonic() - started:.0f} s in all. "
+        f"Look closer: karma status --home {_short(own)} --pool {_short(pool_path)}",
+        highlight=False,
+    )
+    print(path)
+
+
+def _follow(store: Store, supervisor: Supervisor) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        answered = progress.add_task("answered", total=None)
+        ended = progress.add_task("ended", total=None)
+        while True:
+            supervisor.watch(lambda text: console.print(f"[yellow]{text}[/yellow]"))
+            with store.reading() as transaction:
+                states = transaction.ledger.count_states()
+            total = sum(states.values())
+            done = states["done"] + states["dead"]
+            progress.update(answered, total=total, completed=done + states["answered"] + states["matched"])
+            progress.update(ended, total=total, completed=done)
+            if done == total:
+                return
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _settle(store: Store) -> None:
+    """Wait until the last verdicts have been learnt from."""
+    deadline = time.monotonic() + _SETTLE_S
+    while time.monotonic() < deadline:
+        with store.reading() as transaction:
+            newest = transaction.preferences.latest_snapshot()
+            weight = transaction.preferences.counted_verdicts()
+        if newest is not None and newest[1] >= weight:
+            return
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _summary(store: Store, pool: Pool, asked: list[demonstration.Task]) -> None:
+    with store.reading() as transaction:
+        outcomes = {**transaction.preferences.count_outcomes(), "no_pair": transaction.ledger.count_no_pair()}
+        flipped, both = transaction.preferences.count_flips()
+        snapshot = Competencies().newest(transaction)
+    table = Table(*outcomes, title="what the prompts came to", title_justify="left")
+    table.add_row(*(f"{count:,}" for count in outcomes.values()))
+    out.print(table)
+    blind = [judge.name for judge in pool.judges.values() if not judge.both_orders]
+    why = f" (the judge {', '.join(blind)} cannot see the order)" if blind and not both else ""
+    out.print(f"flips: {flipped} of {both} pairs judged in both orders{why}\n", highlight=False)
+    out.print(competencies(snapshot))
+    result = demonstration.check(store, snapshot, asked)
+    out.print(
+        "\nHeld against the known answers, which the pipeline never saw:\n"
+        f"  the judge chose the right response in {100 * result.judge_accuracy:.1f} % of the {result.judged} pairs "
+        "with exactly one right response\n"
+        f"  Spearman correlation of learnt competency with held-out accuracy: {result.spearman:.3f} "
+        f"over {len(snapshot.models)} models",
+        highlight=False,
+    )
+
+
+def _short(path: Path) -> str:
+    """A path as it is shortest to type."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from karma.tiny.skills import SKILLS
+from karma.tiny.skills import SKILLS, Skill
 
 _FOLDER: Final = Path(__file__).parent
 CHECKPOINTS: Final = _FOLDER / "checkpoints"
@@ -16,41 +16,44 @@ ACCURACY_FILE: Final = _FOLDER / "accuracy.json"
 CARD_FILE: Final = _FOLDER / "CARD.md"
 
 
+USUAL_LEARNING_RATE: Final = 6e-3
+
+
 @dataclass(frozen=True)
 class Member:
-    """A recipe. Two members that differ in nothing but `seed` are kin; `parent` is the checkpoint that one continues."""
+    """A recipe. Two members that differ in nothing but `seed` are kin; a `parent` is the checkpoint to start from."""
 
     name: str
     width: int  # of the hidden state
-    steps: int  # of 64 exercises each
+    steps: int  # of 32 exercises each
     seed: int
-    mixture: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SKILLS, 1.0))  # skill → weight
+    mixture: Mapping[Skill, float] = field(default_factory=lambda: dict.fromkeys(SKILLS, 1.0))  # skill → weight
     parent: str | None = None
-    learning_rate: float = 6e-3
+    learning_rate: float = USUAL_LEARNING_RATE
 
 
-_LETTERS: Final = {"reverse": 1.0, "dashes": 1.0, "sort": 0.6, "count": 0.6}
-_NUMBERS: Final = {"addition": 1.6, "sort": 1.0, "count": 0.8}
-_BOOKS: Final = {"facts": 1.2, "dashes": 0.8}
+_LETTERS: Final[Mapping[Skill, float]] = {"reverse": 1.0, "dashes": 1.0, "count": 1.0}
+_NUMBERS: Final[Mapping[Skill, float]] = {"addition": 1.4, "sort": 0.6}
+_BOOKS: Final[Mapping[Skill, float]] = {"facts": 1.0, "dashes": 1.0}
 
 #: The pool of the demo.
 MEMBERS: Final[tuple[Member, ...]] = (
-    Member("generalist-large", 96, 900, 11, learning_rate=5e-3),
-    Member("generalist-large-twin", 96, 900, 12, learning_rate=5e-3),
-    Member("generalist-medium", 64, 520, 13),
-    Member("generalist-small", 48, 330, 15, learning_rate=7e-3),
-    Member("generalist-small-twin", 48, 330, 16, learning_rate=7e-3),
-    Member("speller", 64, 420, 17, _LETTERS),
-    Member("speller-retrained", 64, 420, 18, parent="speller", learning_rate=4e-3),
-    Member("reckoner", 64, 420, 19, _NUMBERS),
-    Member("librarian", 48, 300, 20, _BOOKS, learning_rate=7e-3),
-    Member("novice", 32, 160, 21, learning_rate=8e-3),
-    Member("novice-continued", 32, 400, 22, parent="novice", learning_rate=8e-3),
+    Member("generalist-large", 64, 1000, 11),
+    Member("generalist-large-twin", 64, 1000, 12),
+    Member("generalist-medium", 64, 700, 13),
+    Member("generalist-small", 48, 650, 15),
+    Member("generalist-small-twin", 48, 650, 16),
+    Member("speller", 64, 600, 17, _LETTERS),
+    Member("speller-schooled", 64, 300, 18, parent="speller"),
+    Member("reckoner", 48, 500, 19, _NUMBERS),
+    Member("librarian", 48, 450, 20, _BOOKS),
+    Member("novice", 32, 300, 21),
+    Member("novice-continued", 32, 900, 22, parent="novice"),
 )
 
-#: The likelihood judge of the demo: trained on all skills, longer and larger than any member of the pool, and not in it.
+#: The likelihood judge of the demo: trained on all skills, longer and larger than any of the pool, and not in it.
 JUDGE: Final = "judge"
-JUDGE_MEMBER: Final = Member(JUDGE, 128, 1400, 31, learning_rate=4e-3)
+JUDGE_MEMBER: Final = Member(JUDGE, 96, 2400, 31)
 
 
 def checkpoint_path(name: str) -> Path:

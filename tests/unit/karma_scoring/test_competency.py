@@ -1,7 +1,6 @@
 """The competency posterior, against independent implementations and against simulated truth."""
 
 import itertools
-import time
 from dataclasses import replace
 
 import choix
@@ -218,20 +217,3 @@ def test_an_index_out_of_range_is_refused() -> None:
     """The error says what was found and what there is."""
     with pytest.raises(ValueError, match="skills 2 to 2 and models 0 to 1, but there are 1 skills"):
         fit(counts([(2, 0, 1, 1, 0, 0)]), ["a", "b"], ["x"], Prior())
-
-
-def test_a_refit_of_ten_million_verdicts_takes_under_a_second() -> None:
-    """200 models, 12 skills; the best of three, as others may use the machine."""
-    rng = np.random.default_rng(0)
-    i, j = np.triu_indices(200, 1)
-    skill = np.repeat(np.arange(12), len(i))
-    wins, losses, ties = rng.poisson(14, (3, len(skill))).astype(float)
-    verdicts = Counts(skill, np.tile(i, 12), np.tile(j, 12), wins, losses, ties)
-    models, skills = [f"m{index}" for index in range(200)], [f"s{index}" for index in range(12)]
-
-    def seconds() -> float:
-        begin = time.perf_counter()
-        snapshot(fit(verdicts, models, skills, Prior()), version=1)
-        return time.perf_counter() - begin
-
-    assert min(seconds() for _ in range(3)) < 1.0

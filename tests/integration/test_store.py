@@ -1,0 +1,148 @@
+"""The store on real databases: the same flow, the same rules, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from karma.errors import SettingsError, StoreError
+from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
+from karma.store import Store
+from karma.store.schema import metadata
+from tests.support.memory import Flow, make_pool
+
+
+def test_all_migrations_together_equal_the_schema(store: Store) -> None:
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_twice_changes_nothing(store: Store) -> None:
+    store.migrate()
+    with store.reading() as transaction:
+        assert sum(transaction.ledger.count_states().values()) == 0
+
+
+@pytest.mark.parametrize("deliveries", [1, 2])
+def test_every_prompt_ends_once_however_often_messages_come(store: Store, deliveries: int) -> None:
+    flow = Flow(store)
+    flow.accept(*({"prompt": f"p{n}", "skill": "even" if n % 2 else None} for n in range(50)))
+    flow.finish(deliveries)
+    with store.reading() as transaction:
+        assert transaction.ledger.count_states()["done"] == 50
+        assert transaction.preferences.count_outcomes()["decisive"] == 50
+        assert transaction.preferences.counted_verdicts() == 50
+        assert transaction.ledger.open_by_target("generate") == {}
+        assert transaction.ledger.open_by_target("judge") == {}
+
+
+def test_a_late_second_answer_does_not_replace_the_first(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "p"})
+    flow.dispatcher.admit()
+    first, second = flow.messages()
+    assert isinstance(first, GenerateBatch)
+    assert isinstance(second, GenerateBatch)
+    flow.handle(flow.answer(first, text="early"))
+    flow.handle(flow.answer(first, text="late"))
+    flow.handle(flow.answer(first, failure="later still"))
+    with store.reading() as transaction:
+        texts = [row.text for row in transaction.preferences.responses_of([first.items[0].prompt])[first.items[0].prompt]]
+    assert texts == ["early"]
+
+
+def test_a_failed_answer_ends_the_prompt_without_a_pair_and_with_the_reason(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "p"})
+    flow.dispatcher.admit()
+    good, bad = flow.messages()
+    flow.handle(flow.answer(good))  # type: ignore[arg-type]
+    flow.handle(flow.answer(bad, failure="timed out"))  # type: ignore[arg-type]
+    (matching,) = flow.messages()
+    assert isinstance(matching, MatchBatch)
+    flow.handle(matching)
+    with store.reading() as transaction:
+        assert transaction.ledger.count_no_pair() == 1
+        assert transaction.ledger.count_states()["done"] == 1
+
+
+def test_an_answer_for_another_prompt_than_its_item_is_ignored(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "p"}, {"prompt": "q"})
+    flow.dispatcher.admit()
+    batch = flow.messages()[0]
+    assert isinstance(batch, GenerateBatch)
+    honest = flow.answer(batch)
+    one, other = honest.items
+    import msgspec
+
+    forged = msgspec.structs.replace(honest, items=(msgspec.structs.replace(one, prompt=other.prompt),))
+    flow.handle(forged)
+    with store.reading() as transaction:
+        assert transaction.preferences.responses_of([one.prompt, other.prompt]) == {}
+
+
+def test_given_responses_go_straight_to_scoring(store: Store) -> None:
+    flow = Flow(store)
+    flow.accept({"prompt": "p", "responses": {"x": "short", "y": "much longer"}})
+    flow.dispatcher.admit()
+    (message,) = flow.messages()
+    assert isinstance(message, ScoreBatch)
+    assert [(answer.model, answer.text) for answer in message.items] == [("x", "short"), ("y", "much longer")]
+    flow.handle(message)
+    flow.finish()
+    with store.reading() as transaction:
+        (row,) = transaction.preferences.export_rows(0, 10)
+    assert (row.chosen_text, row.rejected_text) == ("much longer", "short")
+
+
+def test_a_redelivered_match_chooses_nothing_anew(store: Store) -> None:
+    flow = Flow(store)
+    flow.accept({"prompt": "p", "responses": {"x": "one", "y": "two", "z": "three"}})
+    flow.dispatcher.admit()
+    flow.handle(flow.messages()[0])
+    (matching,) = flow.messages()
+    flow.handle(matching)
+    judged = flow.messages()
+    flow.handle(matching)
+    assert flow.messages() == []
+    assert len(judged) == 1
+    assert isinstance(judged[0], JudgeBatch)
+
+
+def test_the_last_answer_is_never_missed_when_two_come_at_once(store: Store) -> None:
+    """The fan-in: two transactions at the same moment, one for each model, over the same prompts."""
+    flow = Flow(store, make_pool("ab"))
+    for round_ in range(10):
+        flow.accept(*({"prompt": f"{round_}/{n}"} for n in range(20)))
+        flow.dispatcher.admit()
+        results = [flow.answer(batch) for batch in flow.messages()]  # type: ignore[arg-type]
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(flow.handle, results))
+        flow.finish()
+    with store.reading() as transaction:
+        assert transaction.ledger.count_states()["done"] == 200
+
+
+def test_priority_goes_before_order_of_acceptance(store: Store) -> None:
+    from karma_gateway.door import Line, take
+
+    for priority, name in ((0, b'{"prompt":"late"}'), (9, b'{"prompt":"urgent"}')):
+        take(store, "s", [Line("t", 1, name)], max_bytes=100, priority=priority)
+    with store.transaction() as transaction:
+        assert [row.priority for row in transaction.ledger.waiting(10)] == [9, 0]
+
+
+def test_an_unknown_database_is_refused_with_what_is_known() -> None:
+    with pytest.raises(SettingsError, match="KARMA knows sqlite and postgresql"):
+        Store("mysql://x/y")
+
+
+def test_a_store_that_cannot_be_opened_says_so_without_the_password() -> None:
+    store = Store("postgresql://karma:secret@127.0.0.1:1/none")
+    with pytest.raises(StoreError) as error:
+        store.migrate()
+    assert "secret" not in str(error.value)

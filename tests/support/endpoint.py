@@ -1,0 +1,180 @@
+"""A small OpenAI-compatible server for tests: real HTTP, with latency, 429s, dropped connections and odd verdicts.
+
+`python -m tests.support.endpoint --port 0 --latency-ms 50` prints its URL on the first line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+_FENCE = re.compile(r"^(==[0-9a-f]{16}==) RESPONSE A\n(.*)^\1 RESPONSE B\n(.*)^\1 END$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass
+class Behaviour:
+    """How the server behaves; shares are in [0, 1]."""
+
+    latency_ms: float = 0.0
+    rate_429: float = 0.0  # of calls, at random
+    drop: float = 0.0  # of calls, at random: the connection is closed without an answer
+    unparsable: float = 0.0  # of pairs: no verdict can be read, in either order
+    ties: float = 0.0  # of pairs
+    position_bias: float = 0.0  # of pairs: the first is preferred whatever it is
+    retry_after_s: float = 0.02
+    seed: int = 0
+
+
+@dataclass
+class Endpoint:
+    """A running server."""
+
+    behaviour: Behaviour
+    url: str = ""
+    calls: Counter[str] = field(default_factory=Counter)  # answered calls per model
+    refused: Counter[str] = field(default_factory=Counter)
+    under_way: int = 0
+    most_under_way: int = 0
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=64 << 20)
+        self._random = random.Random(self.behaviour.seed)
+        app.router.add_post("/v1/chat/completions", self.complete)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/stats", self.stats)
+        return app
+
+    async def models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": []})
+
+    async def stats(self, _request: web.Request) -> web.Response:
+        return web.json_response({"calls": self.calls, "refused": self.refused})
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if self.behaviour.latency_ms:
+                await asyncio.sleep(self.behaviour.latency_ms / 1000)
+            if self._random.random() < self.behaviour.rate_429:
+                self.refused["429"] += 1
+                return web.Response(status=429, headers={"Retry-After": str(self.behaviour.retry_after_s)})
+            if self._random.random() < self.behaviour.drop:
+                self.refused["dropped"] += 1
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response(status=500)
+            self.calls[body["model"]] += 1
+            return web.json_response(self.answer(body))
+        finally:
+            self.under_way -= 1
+
+    def answer(self, body: dict) -> dict:
+        asked = body["messages"][-1]["content"]
+        if body["model"].startswith("judge"):
+            text = self.verdict(asked)
+        else:
+            number = int(hashlib.sha256(f"{body['model']}{asked}{body.get('seed')}".encode()).hexdigest()[:8], 16)
+            text = f"The answer of {body['model']} is {number}, after {number % 7 + 1} steps."
+        return {
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": len(asked.split()), "completion_tokens": len(text.split())},
+        }
+
+    def verdict(self, asked: str) -> str:
+        found = _FENCE.search(asked)
+        if found is None:
+            return "I see no pair."
+        first, second = found[2], found[3]
+        draw = _share(*sorted((first, second)))
+        behaviour = self.behaviour
+        for share, text in (
+            (behaviour.unparsable, "Both have their merits, I would say."),
+            (behaviour.ties, "They are equal.\nVerdict: tie"),
+            (behaviour.position_bias, "The first one convinces.\nVerdict: A"),
+        ):
+            if draw < share:
+                return text
+            draw -= share
+        better = "A" if _share(first) > _share(second) else "B"
+        return f"One is clearer.\nVerdict: {better}"
+
+
+def _share(*texts: str) -> float:
+    """A number in [0, 1) that depends on the texts alone."""
+    return int(hashlib.sha256("\x1f".join(text.strip() for text in texts).encode()).hexdigest()[:12], 16) / 16**12
+
+
+@contextmanager
+def serve(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
+    """A server in a thread of this process."""
+    endpoint = Endpoint(behaviour or Behaviour())
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    runner: web.AppRunner | None = None
+
+    async def start() -> None:
+        nonlocal runner
+        runner = web.AppRunner(endpoint.app(), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        ready.set()
+
+    def run() -> None:
+        loop.run_until_complete(start())
+        loop.run_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield endpoint
+    finally:
+
+        async def stop() -> None:
+            assert runner is not None
+            await runner.cleanup()
+
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    for name in ("latency-ms", "rate-429", "drop", "unparsable", "ties", "position-bias"):
+        parser.add_argument(f"--{name}", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = vars(parser.parse_args())
+    port = arguments.pop("port")
+    endpoint = Endpoint(Behaviour(**arguments))
+
+    async def run() -> None:
+        runner = web.AppRunner(endpoint.app(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

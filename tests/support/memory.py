@@ -1,0 +1,125 @@
+"""A store in memory (or any other) with prompts at each stage, for tests of handlers on the real schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from karma.conveyor import compose
+from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, Verdict
+from karma.settings import Pool
+from karma.snapshot import Snapshot
+from karma.store import Store
+from karma.store.ledger import BatchLimits
+from karma_gateway.dispatch import Dispatcher
+from karma_gateway.door import Line, take
+from karma_matching.handlers import match as match_
+from karma_scoring.handlers import learn, score
+
+LIMITS = BatchLimits()
+ENDPOINT = {"backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
+
+
+def make_pool(models: str = "abc", both_orders: bool = True, **tables: dict) -> Pool:
+    """Models named by letters and one judge `j`."""
+    return Pool.from_tables(
+        {
+            "models": {name: {**ENDPOINT, "model": name} for name in models},
+            "judges": {"j": {"kind": "openai", "both_orders": both_orders, "model": {**ENDPOINT, "model": "j"}}},
+            **tables,
+        },
+        Path("pool.toml"),
+    )
+
+
+class Flow:
+    """Drives the handlers of every stage by hand, with what a test wants the models and the judge to say."""
+
+    def __init__(self, store: Store, pool: Pool | None = None) -> None:
+        self.store = store
+        self.pool = pool or make_pool()
+        self.sent: list[str] = []
+        self.dispatcher = Dispatcher(store, self.pool, self)  # type: ignore[arg-type]
+
+    def send(self, ids: list[str]) -> None:
+        """The conveyor that the dispatcher gets."""
+        self.sent.extend(ids)
+
+    def accept(self, *prompts: dict, stream: str = "default") -> None:
+        lines = [Line("t", place, json.dumps(prompt).encode()) for place, prompt in enumerate(prompts)]
+        assert not take(self.store, stream, lines, max_bytes=1 << 20).refused
+
+    def messages(self) -> list[Batch]:
+        """The messages of what was sent since the last call."""
+        ids, self.sent = self.sent, []
+        with self.store.reading() as transaction:
+            return compose(transaction, self.pool, ids, "epoch", 1.0)
+
+    def answer(self, batch: GenerateBatch, text: str | None = None, failure: str | None = None) -> ScoreBatch:
+        return ScoreBatch(
+            header=batch.header,
+            items=tuple(
+                Answer(
+                    item=one.item,
+                    prompt=one.prompt,
+                    model=batch.model.name,
+                    sample=one.sample,
+                    text=None if failure else (text or f"{batch.model.name} says {one.seed}"),
+                    failure=failure,
+                )
+                for one in batch.items
+            ),
+        )
+
+    def judge(self, batch: JudgeBatch, probability: float | None = None, failure: str | None = None) -> LearnBatch:
+        """Verdicts: `probability` that the first shown is better; by default the longer, then the later text."""
+
+        def opinion(first: str, second: str) -> float:
+            return 0.9 if (len(first), first) > (len(second), second) else 0.1
+
+        return LearnBatch(
+            header=batch.header,
+            items=tuple(
+                Verdict(
+                    item=one.item,
+                    pair=one.pair,
+                    prompt=one.prompt,
+                    judge=batch.judge.name,
+                    order=one.order,
+                    failure=failure,
+                    probability=None if failure else (opinion(one.first, one.second) if probability is None else probability),
+                )
+                for one in batch.items
+            ),
+        )
+
+    def handle(self, batch: Batch) -> None:
+        """One delivery of a message to a recording stage."""
+        with self.store.transaction() as transaction:
+            match batch:
+                case ScoreBatch():
+                    score(batch, transaction, None, LIMITS)
+                case MatchBatch():
+                    stream = self.pool.stream(batch.header.stream)
+                    judges = self.pool.stream_judges(batch.header.stream)
+                    match_(batch, transaction, stream, judges, Snapshot.empty(), LIMITS)
+                case LearnBatch():
+                    learn(batch, transaction)
+                case _:
+                    raise AssertionError(f"no recording stage takes {type(batch).__name__}")
+            self.sent.extend(transaction.ledger.opened)
+
+    def finish(self, deliveries: int = 1) -> None:
+        """Run everything to its end, each message delivered so many times."""
+        while self.dispatcher.admit() or self.sent:
+            for batch in self.messages():
+                result = batch
+                if isinstance(batch, GenerateBatch):
+                    result = self.answer(batch)
+                elif isinstance(batch, JudgeBatch):
+                    result = self.judge(batch)
+                for _delivery in range(deliveries):
+                    self.handle(result)
+
+
+

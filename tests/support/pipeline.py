@@ -1,0 +1,104 @@
+"""A whole pipeline of real processes for a test: its own home, embedded Redis, SQLite, `karma` as a user would run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+KARMA = [sys.executable, "-m", "karma_gateway.cli"]
+ROOT = Path(__file__).parents[2]
+
+
+def wait_until(condition: Callable[[], object], deadline_s: float, what: str) -> None:
+    """Wait until a condition holds; fails with `what` after the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+class Pipeline:
+    """`karma` on a home of its own."""
+
+    def __init__(self, home: Path, pool: str, plugins: str = "") -> None:
+        self.home = home
+        self.pool_path = home / "pool.toml"
+        home.mkdir(parents=True, exist_ok=True)
+        self.pool_path.write_text(pool)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("KARMA_")},
+            "KARMA_HOME": str(home),
+            "KARMA_POOL": str(self.pool_path),
+            "KARMA_PLUGINS": plugins,
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+        }
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *arguments: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*KARMA, *arguments], input=text, capture_output=True, text=True, env=self.environment, timeout=280
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"karma {' '.join(arguments)} exited {done.returncode}:\n{done.stderr}\n{self.logs()}")
+        return done
+
+    @contextmanager
+    def up(self) -> Iterator[Pipeline]:
+        self.run("up", "--detach")
+        try:
+            yield self
+        finally:
+            for worker in list(self._workers):
+                self.stop_worker(worker)
+            self.run("down")
+
+    def enqueue(self, prompts: list[dict], *options: str) -> dict:
+        lines = "".join(json.dumps(prompt) + "\n" for prompt in prompts)
+        return json.loads(self.run("enqueue", "-", "--json", *options, text=lines).stdout)
+
+    def status(self) -> dict:
+        return json.loads(self.run("status", "--json").stdout)
+
+    def wait_for_end(self, prompts: int, deadline_s: float = 120) -> dict:
+        """Wait until `prompts` have ended; returns the status then."""
+        found: dict = {}
+
+        def ended() -> bool:
+            found.update(self.status())
+            return found["prompts"]["done"] + found["prompts"]["dead"] >= prompts
+
+        try:
+            wait_until(ended, deadline_s, f"{prompts} prompts ended")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; {found}\n{self.logs()}") from None
+        return found
+
+    def start_worker(self, service: str, *options: str) -> subprocess.Popen[bytes]:
+        log = (self.home / "logs" / f"extra-{service}-{len(self._workers)}.log").open("wb")
+        known = {one["id"] for one in self.status()["workers"]}
+        worker = subprocess.Popen([*KARMA, "worker", service, *options], stdout=log, stderr=log, env=self.environment)
+        self._workers.append(worker)
+        wait_until(lambda: {one["id"] for one in self.status()["workers"]} - known, 30, f"another {service} shows life")
+        return worker
+
+    def stop_worker(self, worker: subprocess.Popen[bytes]) -> None:
+        self._workers.remove(worker)
+        if worker.poll() is None:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(30)
+
+    def logs(self) -> str:
+        parts = []
+        for path in sorted((self.home / "logs").glob("*.log")):
+            parts += [f"== {path.name}", *path.read_text(errors="replace").splitlines()[-8:]]
+        return "\n".join(parts)

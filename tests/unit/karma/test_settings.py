@@ -1,0 +1,83 @@
+"""Settings: an error names the file, the key, what was found and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from karma.errors import SettingsError
+from karma.settings import Environment, Pool
+
+GOOD = """
+[models.a]
+backend = "openai"
+model = "a"
+base_url = "http://127.0.0.1:1/v1"
+[models.b]
+backend = "openai"
+model = "b"
+base_url = "http://127.0.0.1:1/v1"
+parent = "a"
+[judges.j]
+kind = "verifier"
+"""
+
+
+def pool(tmp_path: Path, text: str) -> Pool:
+    path = tmp_path / "pool.toml"
+    path.write_text(text)
+    return Pool.read(path)
+
+
+def test_a_good_pool_is_read(tmp_path: Path) -> None:
+    read = pool(tmp_path, GOOD)
+    assert list(read.models) == ["a", "b"]
+    assert read.parents == {"b": "a"}
+    assert not read.judges["j"].both_orders
+    assert read.stream("any").policy == "informative"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (GOOD.replace('model = "a"', 'modle = "a"'), r"pool\.toml: \[models\.a\] lacks the key model"),
+        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\ntemprature=1.0\n', r"unknown key 'temprature' \(did you mean 'temperature'\?\)"),
+        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\ntemperature="hot"\n', r"\[models\.c\] temperature is 'hot'"),
+        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\ntemperature=-1.0\n', r"temperature is -1\.0, out of range"),
+        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\n', "no base_url"),
+        (GOOD + '\n[models.c]\nbackend="transformers"\nmodel="./nowhere"\n', "there is no folder"),
+        (GOOD + '\n[modles.c]\nbackend="openai"\n', r"unknown table \[modles\] \(did you mean 'models'\?\)"),
+        (GOOD + '\n[stream]\ntarget = "q"\n', "names 'q', which is no model of the stream"),
+        (GOOD + "\n[stream]\nresponses_per_prompt = 1\n", "responses_per_prompt must be 0 or"),
+        (GOOD + '\n[stream]\nmodels = ["a"]\n', "no pair can be formed"),
+        (GOOD.replace('parent = "a"', 'parent = "z"'), r"\[models\.b\] parent names 'z'"),
+        (GOOD + '\n[judges.k]\nkind="openai"\n', r"needs a table \[judges\.k\.model\]"),
+        (GOOD + '\n[models."../x"]\nbackend="openai"\nmodel="c"\n', "must be letters, digits"),
+        ("models = 3", "models must be tables"),
+        ("[models", "not TOML"),
+    ],
+)  # fmt: skip
+def test_a_bad_pool_is_refused_by_file_key_and_value(tmp_path: Path, change: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        pool(tmp_path, change)
+
+
+def test_a_missing_pool_file_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--pool or KARMA_POOL"):
+        Pool.read(tmp_path / "none.toml")
+
+
+def test_an_unknown_variable_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(SettingsError, match="KARMA_REDIS_ULR is no setting of KARMA .did you mean 'KARMA_REDIS_URL'"):
+        Environment.read({"KARMA_REDIS_ULR": "x"})
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    with pytest.raises(SettingsError, match="KARMA_METRICS_PORT is '99999'"):
+        Environment.read({"KARMA_METRICS_PORT": "99999"})
+
+
+def test_without_redis_the_error_says_what_to_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="karma up"):
+        Environment.read({"KARMA_HOME": str(tmp_path)}).broker_url()
