@@ -18,6 +18,7 @@ from typing import IO
 from karma.broker import connect
 from karma.errors import KarmaError
 from karma.registry import WorkerInfo, workers
+from karma.run import LOCAL
 from karma.settings import Environment, Pool
 from karma.store import Store
 from karma_gateway.redis_server import RedisServer
@@ -35,7 +36,7 @@ class WorkerDeadError(KarmaError):
 
 @dataclass(frozen=True)
 class Command:
-    """One worker to be run: the arguments of `karma worker`, and the name of its log."""
+    """One worker to be run: the arguments of `karma.run`, and the name of its log."""
 
     name: str
     arguments: tuple[str, ...]
@@ -56,19 +57,14 @@ def commands(pool: Pool) -> list[Command]:
     for model in pool.models:
         groups.setdefault(pool.groups[model], []).append(model)
     for group, models in groups.items():
-        found.append(Command(f"generation-{group}", ("generation", "--models", ",".join(models))))
-    remote = [name for name, judge in pool.judges.items() if not is_local(judge.kind)]
+        found.append(Command(f"generation-{group}", ("generation", ",".join(models))))
+    remote = [name for name, judge in pool.judges.items() if judge.kind not in LOCAL]
     for name, judge in pool.judges.items():
-        if is_local(judge.kind):
-            found.append(Command(f"judging-{name}", ("judging", "--judges", name)))
+        if judge.kind in LOCAL:
+            found.append(Command(f"judging-{name}", ("judging", name)))
     if remote:
-        found.append(Command("judging", ("judging", "--judges", ",".join(remote))))
+        found.append(Command("judging", ("judging", ",".join(remote))))
     return found
-
-
-def is_local(kind: str) -> bool:
-    """Whether a backend or judge of this kind holds a model in the worker's own process."""
-    return kind in ("transformers", "likelihood", "reward")
 
 
 class Supervisor:
@@ -177,7 +173,7 @@ class Supervisor:
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve the other processes of a small machine
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "karma_gateway.cli", "worker", *command.arguments],
+            [sys.executable, "-m", "karma.run", *command.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,

@@ -51,7 +51,8 @@ class OpenAIBackend:
 
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
         """Answers as the endpoint gives them."""
-        from karma.llm.openai import ChatRequest, client
+        from karma.llm.completions import ChatRequest
+        from karma.llm.openai import client
 
         requests = [ChatRequest(one.messages, one.seed) for one in items]
         for group in client().complete(spec, requests):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from karma.completeness import each_once, storable
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
-
-log = logging.getLogger(__name__)
 
 #: Asks a judge; verdicts may come in groups and in any order.
 Ask = Callable[[JudgeSpec, Sequence[JudgeItem]], Iterator[Sequence[Verdict]]]
@@ -21,38 +19,46 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
     An item that `ask` forgets, or does not reach because it raises, ends as a failure with its reason, and so does a
     probability that is none; a second verdict on an item and a verdict on none of the items are dropped.
     """
-    waiting = {item.item: item for item in batch.items}
-    part = 0
-    reason = "the judge gave no verdict"
-    try:
-        for verdicts in ask(batch.judge, batch.items):
-            fresh = []
-            for verdict in verdicts:
-                if waiting.pop(verdict.item, None) is not None:
-                    fresh.append(_sound(verdict))
-            if fresh:
-                yield LearnBatch(header=replace(batch.header, part=part), items=tuple(fresh))
-                part += 1
-    except Exception as cause:
-        log.exception("batch %s: the judge %s failed", batch.header.batch, batch.judge.name)
-        reason = f"the judge failed: {type(cause).__name__}"
-    if waiting:
-        failed = tuple(
-            Verdict(
-                item=item.item,
-                pair=item.pair,
-                prompt=item.prompt,
-                judge=batch.judge.name,
-                order=item.order,
-                failure=reason,
-            )
-            for item in waiting.values()
+    spec = batch.judge
+
+    def settle(item: JudgeItem, verdict: Verdict) -> Verdict:
+        """The verdict under its item's own names, with a probability or a failure and never both."""
+        failure = _fault(item, verdict)
+        return replace(
+            verdict,
+            pair=item.pair,
+            prompt=item.prompt,
+            judge=spec.name,
+            order=item.order,
+            probability=verdict.probability if failure is None else None,
+            failure=None if failure is None else storable(failure),
+            rationale=None if verdict.rationale is None else storable(verdict.rationale),
         )
-        yield LearnBatch(header=replace(batch.header, part=part), items=failed)
+
+    def fail(item: JudgeItem, reason: str) -> Verdict:
+        return Verdict(
+            item=item.item,
+            pair=item.pair,
+            prompt=item.prompt,
+            judge=spec.name,
+            order=item.order,
+            template_hash=spec.template_hash,
+            failure=reason,
+        )
+
+    groups = each_once(batch.items, lambda: ask(spec, batch.items), settle, fail, f"the judge {spec.name}")
+    for part, verdicts in enumerate(groups):
+        yield LearnBatch(header=replace(batch.header, part=part), items=verdicts)
 
 
-def _sound(verdict: Verdict) -> Verdict:
-    """The verdict, or a failure where its probability is not in [0, 1] (NaN is not)."""
-    if verdict.probability is None or 0.0 <= verdict.probability <= 1.0:
-        return verdict
-    return replace(verdict, probability=None, failure=f"the probability {verdict.probability} is not in [0, 1]")
+def _fault(item: JudgeItem, verdict: Verdict) -> str | None:
+    """Why a verdict does not count; None where it does. A probability that is not a number is not in [0, 1]."""
+    if verdict.failure is not None:
+        return verdict.failure
+    if (verdict.pair, verdict.order) != (item.pair, item.order):
+        return f"the verdict is on pair {verdict.pair} in order {verdict.order}, not on what was asked"
+    if verdict.probability is None:
+        return "neither a probability nor a reason came back"
+    if not 0.0 <= verdict.probability <= 1.0:
+        return f"the probability {verdict.probability} is not in [0, 1]"
+    return None

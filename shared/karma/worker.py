@@ -92,6 +92,7 @@ def run(environment: Environment, consumer: Consumer, app: Any, redis: Any, clai
         without_mingle=True,
         without_heartbeat=True,
         loglevel=logging.WARNING,
+        quiet=True,
     )
     life.start()
     log.info("%s is ready: queues %s, metrics on port %d", life.info.id, ", ".join(consumer.queues), port)

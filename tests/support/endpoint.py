@@ -9,13 +9,15 @@ import argparse
 import asyncio
 import hashlib
 import json
+import math
 import random
 import re
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
@@ -44,6 +46,12 @@ class Endpoint:
     url: str = ""
     calls: Counter[str] = field(default_factory=Counter)  # answered calls per model
     refused: Counter[str] = field(default_factory=Counter)
+    scripted: deque[web.Response] = field(default_factory=deque)  # given first, one a call, whatever is asked
+    arrived: int = 0  # calls read, answered or not
+    bodies: deque[dict] = field(default_factory=lambda: deque(maxlen=1000))  # of the latest calls, as read
+    tokens: deque[str | None] = field(default_factory=lambda: deque(maxlen=1000))  # their Authorization headers
+    log: Path | None = None  # a JSON line a call
+    gate: threading.Event | None = None  # calls after the first wait until it is set
     under_way: int = 0
     most_under_way: int = 0
 
@@ -56,41 +64,67 @@ class Endpoint:
         return app
 
     async def models(self, _request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": []})
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in self.calls]})
 
     async def stats(self, _request: web.Request) -> web.Response:
         return web.json_response({"calls": self.calls, "refused": self.refused})
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
+        self.arrived += 1
+        number = self.arrived
+        self.bodies.append(body)
+        self.tokens.append(request.headers.get("Authorization"))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
+        outcome = "failed"
         try:
             if self.behaviour.latency_ms:
                 await asyncio.sleep(self.behaviour.latency_ms / 1000)
+            if self.gate is not None and number > 1:
+                while not self.gate.is_set():
+                    await asyncio.sleep(0.002)
+            if self.scripted:
+                outcome = "scripted"
+                return self.scripted.popleft()
             if self._random.random() < self.behaviour.rate_429:
                 self.refused["429"] += 1
+                outcome = "429"
                 return web.Response(status=429, headers={"Retry-After": str(self.behaviour.retry_after_s)})
             if self._random.random() < self.behaviour.drop:
                 self.refused["dropped"] += 1
+                outcome = "dropped"
                 assert request.transport is not None
                 request.transport.abort()
                 return web.Response(status=500)
             self.calls[body["model"]] += 1
+            outcome = "answered"
             return web.json_response(self.answer(body))
         finally:
             self.under_way -= 1
+            if self.log is not None:
+                with self.log.open("a") as lines:
+                    lines.write(
+                        json.dumps({"model": body["model"], "seed": body.get("seed"), "outcome": outcome}) + "\n"
+                    )
 
     def answer(self, body: dict) -> dict:
         asked = body["messages"][-1]["content"]
-        if body["model"].startswith("judge"):
-            text = self.verdict(asked)
-        else:
+        choice: dict = {"index": 0, "finish_reason": "stop"}
+        if not body["model"].startswith("judge"):
             number = int(hashlib.sha256(f"{body['model']}{asked}{body.get('seed')}".encode()).hexdigest()[:8], 16)
             text = f"The answer of {body['model']} is {number}, after {number % 7 + 1} steps."
+        elif body.get("logprobs"):  # one token: the letter that the verdict names, at nine to one
+            text = self.verdict(asked).rsplit(" ", 1)[-1]
+            other = {"A": "B", "B": "A"}.get(text, "")
+            first = [{"token": text, "logprob": math.log(0.9)}, {"token": other, "logprob": math.log(0.1)}]
+            choice["logprobs"] = {"content": [{**first[0], "top_logprobs": first}]}
+        else:
+            text = self.verdict(asked)
+        choice["message"] = {"role": "assistant", "content": text}
         return {
             "object": "chat.completion",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            "choices": [choice],
             "usage": {"prompt_tokens": len(asked.split()), "completion_tokens": len(text.split())},
         }
 
@@ -162,9 +196,10 @@ def main() -> None:
     for name in ("latency-ms", "rate-429", "drop", "unparsable", "ties", "position-bias"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="append a JSON line a call to this file")
     arguments = vars(parser.parse_args())
-    port = arguments.pop("port")
-    endpoint = Endpoint(Behaviour(**arguments))
+    port, log = arguments.pop("port"), arguments.pop("log")
+    endpoint = Endpoint(Behaviour(**arguments), log=log)
 
     async def run() -> None:
         runner = web.AppRunner(endpoint.app(), access_log=None)

@@ -7,18 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from karma.errors import KarmaError, MissingExtraError, SettingsError
-from karma.settings import Environment, Pool
+from karma.errors import KarmaError, SettingsError
+from karma.run import run_worker
+from karma.settings import Environment
 from karma_gateway.cli.options import HomeOption, PoolOption, console, environment, read_pool
-from karma_gateway.supervisor import Supervisor, is_local, running_pid
-
-Service = Literal["gateway", "generation", "scoring", "matching", "judging"]
+from karma_gateway.supervisor import Supervisor, running_pid
 
 _LOOK_EVERY_S = 0.5
 _DETACHED_READY_S = 100.0
@@ -117,35 +115,5 @@ def worker(
     home: HomeOption = None,
 ) -> None:
     """Run one worker here, given the broker's URL (KARMA_REDIS_URL). Start more of them to scale a service."""
-    found = environment(home, pool)
-    known = ("gateway", "generation", "scoring", "matching", "judging")
-    if service not in known:
-        raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(known)}")
-    try:
-        main = import_module(f"karma_{service}.worker").main
-    except ModuleNotFoundError as cause:
-        raise MissingExtraError(str(cause.name), service, f"the service {service}") from cause
-    if service == "generation":
-        read, names = _names(found, models, "models")
-        main(found, names, any(read is not None and is_local(read.models[name].backend) for name in names))
-    elif service == "judging":
-        read, names = _names(found, judges, "judges")
-        main(found, names, any(read is not None and is_local(read.judges[name].kind) for name in names))
-    else:
-        main(found)
-
-
-def _names(found: Environment, given: str, what: Literal["models", "judges"]) -> tuple[Pool | None, list[str]]:
-    """The models or judges that a worker serves. Without a pool file they must be named, and are taken for remote."""
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    if not found.pool_path.exists() and names:
-        return None, names
-    read = read_pool(found)
-    entries = read.models if what == "models" else read.judges
-    for name in names:
-        if name not in entries:
-            raise SettingsError(f"{read.path}: {what} has no {name!r}; known are: {', '.join(entries) or 'none'}")
-    names = names or list(entries)
-    if not names:
-        raise SettingsError(f"{read.path}: the pool has no {what}, so this worker would have nothing to do")
-    return read, names
+    names = [name.strip() for name in f"{models},{judges}".split(",") if name.strip()]
+    run_worker(service, names, environment(home, pool))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -20,7 +22,8 @@ from karma.store import Store
 from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, console, environment, open_store, read_pool
 from karma_gateway.status import status as read_status
 
-out = Console()
+#: Data for people. Without a terminal the tables get the room they need.
+out = Console(width=None if sys.stdout.isatty() else 130)
 
 
 def status(as_json: JsonOption = False, pool: PoolOption = None, home: HomeOption = None) -> None:
@@ -90,7 +93,9 @@ def render(state: dict[str, Any]) -> RenderableType:
 
 def competencies(snapshot: Snapshot) -> RenderableType:
     """The competencies as a ladder, best first; ± is one posterior standard deviation."""
-    table = Table("model", "overall", *snapshot.skills, title="competency, logits ± deviation", title_justify="left")
+    table = Table(title="competency, logits ± deviation", title_justify="left", box=SIMPLE, pad_edge=False)
+    for name in ("model", "overall", *snapshot.skills):
+        table.add_column(name, no_wrap=True)
     columns = [
         (snapshot.vector("mean", snapshot.models, skill), snapshot.vector("deviation", snapshot.models, skill))
         for skill in (OVERALL, *snapshot.skills)
@@ -98,7 +103,7 @@ def competencies(snapshot: Snapshot) -> RenderableType:
     order = sorted(range(len(snapshot.models)), key=lambda place: -columns[0][0][place])
     for place in order:
         table.add_row(
-            snapshot.models[place], *(f"{mean[place]:+.2f} ± {deviation[place]:.2f}" for mean, deviation in columns)
+            snapshot.models[place], *(f"{mean[place]:+.1f} ± {deviation[place]:.1f}" for mean, deviation in columns)
         )
     return table
 

@@ -9,24 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from karma.errors import SettingsError
 from karma.messages import JudgeItem, JudgeSpec, Verdict
 from karma_judging.judges.verdicts import verdict
-
-_LARGEST_LOGIT = 30.0
 
 
 class LikelihoodJudge:
     """P(first is better) = sigmoid((l_first − l_second) / scale), l in nats a token, or in nats in all."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """One verdict an item."""
+        """One verdict an item.
+
+        Raises:
+            SettingsError: the specification has no model, or a scale or normalisation that cannot be.
+        """
         from karma.llm.transformers import Likelihood, LocalModel
 
         normalise = spec.options.get("normalise", "mean")
         if normalise not in ("mean", "sum") or spec.model is None or spec.scale <= 0:
-            reason = f"judge {spec.name}: needs a model, a scale above 0, and normalise mean or sum (it is {normalise!r})"
-            yield [verdict(spec, item, failure=reason) for item in items]
-            return
+            raise SettingsError(
+                f"judge {spec.name} needs a model, a scale above 0 (it is {spec.scale}) "
+                f"and options.normalise mean or sum (it is {normalise!r})"
+            )
         model = LocalModel.load(spec.model)
         chats = [item.messages for item in items for _response in range(2)]
         responses = [response for item in items for response in (item.first, item.second)]
@@ -38,10 +42,13 @@ class LikelihoodJudge:
         verdicts = []
         for item, first, second in zip(items, found[::2], found[1::2], strict=True):
             failure = first.failure or second.failure
-            logit = 0.0 if failure else (score(first) - score(second)) / spec.scale
-            logit = max(-_LARGEST_LOGIT, min(_LARGEST_LOGIT, logit))
-            probability = None if failure else 1 / (1 + math.exp(-logit))
+            probability = None if failure else sigmoid((score(first) - score(second)) / spec.scale)
             verdicts.append(
                 verdict(spec, item, probability=probability, failure=failure, tokens_in=first.tokens + second.tokens)
             )
         yield verdicts
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + e^−logit), without overflow; not a number stays not a number, and so becomes a failure."""
+    return 0.5 * (1.0 + math.tanh(logit / 2.0))

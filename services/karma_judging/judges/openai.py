@@ -1,32 +1,44 @@
-"""`openai`: any OpenAI-compatible chat endpoint. The verdict is read only from the last line, where the template says."""
+"""`openai`: any OpenAI-compatible chat endpoint. A verdict is read only from the last line, where the template says."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from karma.errors import SettingsError
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
 from karma_judging.judges.template import render, template_hash
 from karma_judging.judges.verdicts import verdict
 
-_VERDICT = re.compile(r"^\W*verdict\W*(A|B|tie)\W*$", re.IGNORECASE)
+if TYPE_CHECKING:
+    from karma.llm.completions import ChatResult
+
+_VERDICT = re.compile(r"\W*verdict\W+(A|B|tie)\W*", re.IGNORECASE)
+_LETTER = re.compile(r"\W*(A|B)\W*")
 _PROBABILITY = {"a": 1.0, "b": 0.0, "tie": 0.5}
 _SHOWN_CHARACTERS = 200
 _RATIONALE_CHARACTERS = 2000
 _TOP_LOGPROBS = 10
+#: Where the two letters together are less likely than this, the model was about to say something else.
+_LEAST_MASS = 0.05
 
 
 class OpenAIJudge:
     """Asks for a verdict line, or with `options = {logprobs = true}` for a letter whose log-probability is read."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """Verdicts as the endpoint gives them."""
-        from karma.llm.openai import ChatRequest, client
+        """Verdicts as the endpoint gives them.
+
+        Raises:
+            SettingsError: the specification names no model, or an unknown template.
+        """
+        from karma.llm.completions import ChatRequest
+        from karma.llm.openai import client
 
         if spec.model is None:
-            yield [verdict(spec, item, failure=f"judge {spec.name} names no model") for item in items]
-            return
+            raise SettingsError(f"judge {spec.name} names no model")
         brief = bool(spec.options.get("logprobs", False))
         extra = {"logprobs": True, "top_logprobs": _TOP_LOGPROBS, "max_tokens": 1} if brief else {}
         hashed = template_hash(spec.template, brief)
@@ -34,47 +46,57 @@ class OpenAIJudge:
             ChatRequest((Turn("user", render(spec.template, item, brief)),), item.seed, extra) for item in items
         ]
         for group in client().complete(spec.model, requests):
-            verdicts = []
-            for place, result in group:
-                probability, failure, rationale = None, result.failure, None
-                if result.text is not None:
-                    probability = _from_logprobs(result.first_tokens) if brief else None
-                    if probability is None:
-                        probability, rationale = parse(result.text)
-                    if probability is None:
-                        failure = f"unparsable verdict: {result.text.strip()[-_SHOWN_CHARACTERS:]!r}"
-                verdicts.append(
-                    verdict(
-                        spec,
-                        items[place],
-                        probability=probability,
-                        failure=failure,
-                        template_hash=hashed,
-                        rationale=rationale,
-                        tokens_in=result.tokens_in,
-                        tokens_out=result.tokens_out,
-                        latency_s=result.latency_s,
-                    )
-                )
-            yield verdicts
+            yield [_verdict(spec, items[place], result, hashed, brief) for place, result in group]
+
+
+def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, brief: bool) -> Verdict:
+    probability, failure, rationale = None, result.failure, None
+    if brief:  # a first token without visible text is an empty answer that still has its probabilities
+        probability = from_logprobs(result.first_tokens)
+    if probability is None and result.text is not None:
+        probability, rationale = parse_letter(result.text) if brief else parse(result.text)
+        if probability is None:
+            failure = f"unparsable verdict: {result.text.strip()[-_SHOWN_CHARACTERS:]!r}"
+    return verdict(
+        spec,
+        item,
+        probability=probability,
+        failure=failure if probability is None else None,
+        template_hash=hashed,
+        rationale=rationale,
+        tokens_in=result.tokens_in,
+        tokens_out=result.tokens_out,
+        latency_s=result.latency_s,
+    )
 
 
 def parse(text: str) -> tuple[float | None, str | None]:
-    """The probability that the last line of an answer states, and the rationale before it; None where it states none."""
+    """The probability that the last line of an answer states, and the rationale before it; None where it states none.
+
+    Verdict lines that contradict each other state none: one of them may be a quotation.
+    """
     *before, last = text.strip().splitlines() or [""]
-    found = _VERDICT.match(last.strip())
+    found = _VERDICT.fullmatch(last)
     if found is None:
         return None, None
+    label = found[1].lower()
+    if any(other is not None and other[1].lower() != label for other in map(_VERDICT.fullmatch, before)):
+        return None, None
     rationale = "\n".join(before).strip()[:_RATIONALE_CHARACTERS]
-    return _PROBABILITY[found[1].lower()], rationale or None
+    return _PROBABILITY[label], rationale or None
 
 
-def _from_logprobs(first_tokens: object) -> float | None:
-    """P(A) among the probability of A and B as first token; None where neither is there."""
+def parse_letter(text: str) -> tuple[float | None, None]:
+    """The probability that an answer of one letter states; None for any other answer."""
+    found = _LETTER.fullmatch(text.strip())
+    return (_PROBABILITY[found[1].lower()] if found else None), None
+
+
+def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:
+    """P(A) / (P(A) + P(B)) for the first token, from its log-probabilities; None where neither letter is likely."""
     mass = {"A": 0.0, "B": 0.0}
-    if isinstance(first_tokens, dict):
-        for token, logprob in first_tokens.items():
-            if token.strip() in mass:
-                mass[token.strip()] += math.exp(logprob)
+    for token, logprob in first_tokens.items():
+        if token.strip() in mass:
+            mass[token.strip()] += math.exp(logprob)
     total = mass["A"] + mass["B"]
-    return mass["A"] / total if total > 0 else None
+    return mass["A"] / total if total >= _LEAST_MASS else None

@@ -53,5 +53,5 @@ def _template(name: str) -> Template:
     from jinja2.sandbox import SandboxedEnvironment
 
     # No HTML is made here: escaping would change the texts that are judged.
-    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
+    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     return environment.from_string(_source(name))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from karma.checkers import checker
+from karma.checkers import Checker, checker
+from karma.errors import SettingsError
 from karma.messages import JudgeItem, JudgeSpec, Verdict
 from karma_judging.judges.verdicts import verdict
 
@@ -13,13 +14,23 @@ class VerifierJudge:
     """Checks both responses against the prompt's reference."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """One verdict an item."""
-        is_right = checker(spec.checker)
-        verdicts = []
-        for item in items:
-            if item.reference is None:
-                verdicts.append(verdict(spec, item, failure="no reference"))
-                continue
-            first, second = is_right(item.first, item.reference), is_right(item.second, item.reference)
-            verdicts.append(verdict(spec, item, probability=0.5 + (first - second) / 2))
-        yield verdicts
+        """One verdict an item.
+
+        Raises:
+            SettingsError: there is no such checker.
+        """
+        try:
+            is_right = checker(spec.checker)
+        except (ValueError, TypeError) as cause:
+            raise SettingsError(f"judge {spec.name}: {cause}") from cause
+        yield [_judged(spec, item, is_right) for item in items]
+
+
+def _judged(spec: JudgeSpec, item: JudgeItem, is_right: Checker) -> Verdict:
+    if item.reference is None:
+        return verdict(spec, item, failure="no reference")
+    try:
+        first, second = is_right(item.first, item.reference), is_right(item.second, item.reference)
+    except Exception as cause:  # of one item: what a checker cannot read harms no other pair
+        return verdict(spec, item, failure=f"the checker {spec.checker} failed: {cause}"[:200])
+    return verdict(spec, item, probability=0.5 + (bool(first) - bool(second)) / 2)

@@ -5,16 +5,21 @@ Weights are read from safetensors only and no code of a checkpoint is run. torch
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from karma.errors import MissingExtraError
+from karma.errors import MissingExtraError, SettingsError
 from karma.messages import ModelSpec, Turn
 
 Chat = Sequence[Turn]
+
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,15 @@ class Likelihood:
     failure: str | None = None
 
 
+@dataclass(frozen=True)
+class LabelProbability:
+    """How probable each of two labels is as the next token; `failure` says why it could not be computed."""
+
+    first: float = 0.0
+    second: float = 0.0
+    failure: str | None = None
+
+
 class LocalModel:
     """A loaded checkpoint. Use `load`, which loads each one once in a process."""
 
@@ -44,7 +58,10 @@ class LocalModel:
         self._model = model
         self._tokenizer = tokenizer
         self._device = device
-        limit = getattr(model.config, "max_position_embeddings", None)
+        self._accepted = inspect.signature(model.forward).parameters
+        specials = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.context_tokens: int = limit if isinstance(limit, int) else 1 << 30
 
     @staticmethod
@@ -53,11 +70,14 @@ class LocalModel:
 
         Raises:
             MissingExtraError: torch or transformers is not installed.
-            OSError: there is no such checkpoint, or it has no safetensors.
+            SettingsError: there is no such checkpoint, or it has no safetensors, or needs code of its own.
         """
-        return _load(spec.model, spec.dtype, spec.device)
+        with _one_at_a_time:  # two threads would load, and hold, the same checkpoint twice
+            return _load(spec.model, spec.dtype, spec.device)
 
-    def generate(self, chats: Sequence[Chat], seeds: Sequence[int], spec: ModelSpec) -> Iterator[list[tuple[int, Generated]]]:
+    def generate(
+        self, chats: Sequence[Chat], seeds: Sequence[int], spec: ModelSpec
+    ) -> Iterator[list[tuple[int, Generated]]]:
         """Answer chats, shortest first, in batches of `spec.concurrency`; yields each batch as (place, result).
 
         The same batch with the same seeds gives the same texts on the same machine. Temperature 0 is greedy.
@@ -65,97 +85,121 @@ class LocalModel:
         import torch
 
         prompts = [self._prompt(chat, spec.system) for chat in chats]
-        for places in _batches([len(prompt) for prompt in prompts], spec.concurrency):
-            fitting = [place for place in places if len(prompts[place]) + 1 <= self.context_tokens]
-            results = [(place, self._too_long(prompts[place])) for place in places if place not in fitting]
-            if fitting:
-                inputs, mask = self._pad_left([prompts[place] for place in fitting])
-                torch.manual_seed(seeds[fitting[0]] & 0x7FFFFFFF)
-                sampling = {"do_sample": True, "temperature": spec.temperature, "top_p": spec.top_p, "top_k": 0}
-                with torch.inference_mode():
-                    outputs = self._model.generate(
-                        input_ids=inputs,
-                        attention_mask=mask,
-                        max_new_tokens=min(spec.max_tokens, self.context_tokens - inputs.shape[1]),
-                        pad_token_id=self._pad_id,
-                        **(sampling if spec.temperature > 0 else {"do_sample": False}),
-                    )
-                for place, tokens in zip(fitting, outputs[:, inputs.shape[1] :].tolist(), strict=True):
-                    results.append((place, self._generated(tokens, len(prompts[place]))))
-            yield results
+        unfit = {place: fault for place, prompt in enumerate(prompts) if (fault := self._fault(prompt, 1))}
+        if unfit:
+            yield [(place, Generated(failure=fault)) for place, fault in unfit.items()]
+        rows = {
+            place: prompt for place, prompt in enumerate(prompts) if place not in unfit and not isinstance(prompt, str)
+        }
+        sampling = {"do_sample": True, "temperature": spec.temperature, "top_p": spec.top_p, "top_k": 0}
+        room = {place: min(spec.max_tokens, self.context_tokens - len(row)) for place, row in rows.items()}
+        for places in _batches({place: len(row) for place, row in rows.items()}, spec.concurrency, room):
+            inputs, mask = self._pad_left([rows[place] for place in places])
+            torch.manual_seed(seeds[places[0]] & 0x7FFFFFFF)
+            with torch.inference_mode():
+                outputs = self._model.generate(
+                    input_ids=inputs,
+                    attention_mask=mask,
+                    max_new_tokens=min(room[place] for place in places),
+                    pad_token_id=self._pad_id,
+                    **(sampling if spec.temperature > 0 else {"do_sample": False}),
+                )
+            made = outputs[:, inputs.shape[1] :].tolist()
+            yield [
+                (place, self._generated(tokens, len(rows[place]))) for place, tokens in zip(places, made, strict=True)
+            ]
 
     def log_likelihood(self, chats: Sequence[Chat], responses: Sequence[str], batch: int = 32) -> list[Likelihood]:
         """The log-likelihood of each response, its end included, given its chat (teacher forcing)."""
         import torch
 
         prompts = [self._prompt(chat, None) for chat in chats]
-        answers = [self._encode(response) + [self._eos_id] for response in responses]
-        results = [Likelihood(failure="not computed")] * len(prompts)
-        for places in _batches([len(p) + len(a) for p, a in zip(prompts, answers, strict=True)], batch):
-            fitting = [p for p in places if len(prompts[p]) + len(answers[p]) <= self.context_tokens]
-            for place in set(places) - set(fitting):
-                results[place] = Likelihood(failure=self._too_long(prompts[place] + answers[place]).failure)
-            if not fitting:
-                continue
-            inputs, mask = self._pad_left([prompts[place] + answers[place] for place in fitting])
-            longest = max(len(answers[place]) for place in fitting)
-            with torch.inference_mode():
-                # Left padding ends every row at its answer, so one slice holds all of them.
-                logits = self._model(
-                    input_ids=inputs,
-                    attention_mask=mask,
-                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                    logits_to_keep=longest + 1,
-                ).logits[:, :-1]
-                targets = inputs[:, -longest:]
-                chosen = torch.log_softmax(logits.float(), dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-            for row, place in enumerate(fitting):
+        answers = [self._encode(self._plain(response)) + self._end for response in responses]
+        results = [
+            Likelihood(failure=self._fault(prompt, len(answer)))
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        rows = {
+            place: [*prompt, *answers[place]]
+            for place, prompt in enumerate(prompts)
+            if results[place].failure is None and not isinstance(prompt, str)
+        }
+        for places in _batches({place: len(row) for place, row in rows.items()}, batch):
+            longest = max(len(answers[place]) for place in places)
+            # Left padding ends every row at its answer, so the last logits hold all of them. What follows the last
+            # token is not needed.
+            logits = self._logits([rows[place] for place in places], longest + 1)[:, :-1]
+            for row, place in enumerate(places):
                 tokens = len(answers[place])
-                results[place] = Likelihood(float(chosen[row, -tokens:].sum()), tokens)
+                with torch.inference_mode():  # row by row: a batch in float32 over a large vocabulary takes gigabytes
+                    said = torch.log_softmax(logits[row, -tokens:].float(), dim=-1)
+                    wanted = torch.tensor(answers[place], device=said.device).unsqueeze(-1)
+                    results[place] = Likelihood(float(said.gather(-1, wanted).sum()), tokens)
         return results
 
     def label_probability(
         self, chats: Sequence[Chat], labels: tuple[str, str] = ("A", "B"), batch: int = 32
-    ) -> list[tuple[float, float]]:
-        """The probabilities that the next token is the first of each label; they sum to at most 1."""
+    ) -> list[LabelProbability]:
+        """The probabilities that the next token is the first of each label; they sum to at most 1.
+
+        Raises:
+            SettingsError: the model's tokenizer cannot tell the labels apart by their first token.
+        """
         import torch
 
+        ids = [self._encode(label)[:1] for label in labels]
+        if not all(ids) or ids[0] == ids[1]:
+            raise SettingsError(f"this model cannot tell {labels[0]!r} from {labels[1]!r} by one token")
         prompts = [self._prompt(chat, None) for chat in chats]
-        ids = [self._encode(label)[0] for label in labels]
-        found = [(0.0, 0.0)] * len(prompts)
-        for places in _batches([len(prompt) for prompt in prompts], batch):
-            fitting = [place for place in places if len(prompts[place]) <= self.context_tokens]
-            if not fitting:
-                continue
-            inputs, mask = self._pad_left([prompts[place] for place in fitting])
+        found = [LabelProbability(failure=self._fault(prompt, 0)) for prompt in prompts]
+        rows = {
+            place: prompt
+            for place, prompt in enumerate(prompts)
+            if found[place].failure is None and not isinstance(prompt, str)
+        }
+        for places in _batches({place: len(row) for place, row in rows.items()}, batch):
+            logits = self._logits([rows[place] for place in places], 1)[:, -1]
             with torch.inference_mode():
-                logits = self._model(
-                    input_ids=inputs,
-                    attention_mask=mask,
-                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                    logits_to_keep=1,
-                ).logits[:, -1]
-                probabilities = torch.softmax(logits.float(), dim=-1)[:, ids].tolist()
-            for place, (first, second) in zip(fitting, probabilities, strict=True):
-                found[place] = (first, second)
+                probabilities = torch.softmax(logits.float(), dim=-1)[:, [ids[0][0], ids[1][0]]].tolist()
+            for place, (first, second) in zip(places, probabilities, strict=True):
+                found[place] = LabelProbability(first, second)
         return found
 
+    def _logits(self, rows: Sequence[Sequence[int]], last: int) -> Any:
+        """The logits at the `last` places of left-padded rows: rows × last × vocabulary, fewer in shorter rows."""
+        import torch
+
+        inputs, mask = self._pad_left(rows)
+        wished = {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0), "logits_to_keep": last, "use_cache": False}
+        taken = {name: value for name, value in wished.items() if name in self._accepted}
+        with torch.inference_mode():
+            return self._model(input_ids=inputs, attention_mask=mask, **taken).logits[:, -last:]
+
     @property
-    def _eos_id(self) -> int:
-        return int(self._tokenizer.eos_token_id)
+    def _end(self) -> list[int]:
+        """The token that ends a response; none where the tokenizer names none."""
+        return [] if self._tokenizer.eos_token_id is None else [int(self._tokenizer.eos_token_id)]
 
     @property
     def _pad_id(self) -> int:
         pad = self._tokenizer.pad_token_id
-        return self._eos_id if pad is None else int(pad)
+        return int(pad) if pad is not None else (self._end or [0])[0]
 
-    def _prompt(self, chat: Chat, system: str | None) -> list[int]:
-        turns = [{"role": turn.role, "content": turn.content} for turn in chat]
+    def _prompt(self, chat: Chat, system: str | None) -> list[int] | str:
+        """The tokens of a chat, ready to be answered; or why the model's chat template refuses it."""
+        turns = [{"role": turn.role, "content": self._plain(turn.content)} for turn in chat]
         if system is not None and all(turn.role != "system" for turn in chat):
             turns.insert(0, {"role": "system", "content": system})
-        if self._tokenizer.chat_template:
+        if not self._tokenizer.chat_template:
+            return self._encode("\n\n".join(turn["content"] for turn in turns) + "\n\n", special=True)
+        try:
             return list(self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False))
-        return self._encode("\n\n".join(turn["content"] for turn in turns) + "\n\n", special=True)
+        except Exception as cause:  # a template says no by raising: no system turn, roles that must alternate
+            return f"the model's chat template refuses this chat: {type(cause).__name__}: {cause}"[:200]
+
+    def _plain(self, text: str) -> str:
+        """A text in which no token has a meaning of its own: a text that closes its turn would open another."""
+        return self._special.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", text)
 
     def _encode(self, text: str, special: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=special, return_token_type_ids=False)["input_ids"])
@@ -173,17 +217,25 @@ class LocalModel:
 
     def _generated(self, tokens: list[int], tokens_in: int) -> Generated:
         ends = self._model.generation_config.eos_token_id
-        ends = {self._eos_id, *(ends if isinstance(ends, list) else [ends])}
+        ends = {*self._end, *(ends if isinstance(ends, list) else [ends])}
         end = next((place for place, token in enumerate(tokens) if token in ends), None)
-        kept = tokens if end is None else tokens[:end]
-        text = self._tokenizer.decode(kept, skip_special_tokens=True)
+        tokens_out = len(tokens) if end is None else end + 1
+        text = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
         if not text.strip():
-            return Generated(failure="empty answer", tokens_in=tokens_in, tokens_out=len(kept))
+            return Generated(failure="empty answer", tokens_in=tokens_in, tokens_out=tokens_out)
         reason = "length" if end is None else "stop"
-        return Generated(text, finish_reason=reason, tokens_in=tokens_in, tokens_out=len(kept) + (end is not None))
+        return Generated(text, finish_reason=reason, tokens_in=tokens_in, tokens_out=tokens_out)
 
-    def _too_long(self, tokens: Sequence[int]) -> Generated:
-        return Generated(failure=f"the prompt has {len(tokens)} tokens, the model takes {self.context_tokens}")
+    def _fault(self, prompt: list[int] | str, more: int) -> str | None:
+        """Why a prompt cannot be followed by `more` tokens; None where it can."""
+        if isinstance(prompt, str):
+            return prompt
+        if not prompt:
+            return "the prompt has no tokens"
+        if len(prompt) + more > self.context_tokens:
+            with_more = f" and {more} more" if more else ""
+            return f"the prompt has {len(prompt)} tokens{with_more}, the model takes {self.context_tokens}"
+        return None
 
 
 @cache
@@ -195,17 +247,40 @@ def _load(name: str, dtype: str, device: str) -> LocalModel:
         raise MissingExtraError(str(cause.name), "local", "a model in this process") from cause
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cpu":
-        torch.set_num_threads(int(os.environ.get("KARMA_TORCH_THREADS", "1")))
+        torch.set_num_threads(_threads())
+    # Half precision on a CPU is slow where it works at all.
     wanted = torch.float32 if dtype == "auto" and place.type == "cpu" else dtype
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left")
-    load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-    model = load(name, dtype=wanted, use_safetensors=True, trust_remote_code=False).to(place)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left")
+        load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
+        model = load(name, dtype=wanted, use_safetensors=True, trust_remote_code=False).to(place)
+    except (OSError, ValueError) as cause:
+        raise SettingsError(
+            f"the model {name} cannot be loaded: {cause}. "
+            "Expected a checkpoint with its tokenizer and safetensors that needs no code of its own."
+        ) from cause
     model.eval()
     return LocalModel(model, tokenizer, place)
 
 
-def _batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Places in order of length, in groups: rows of a group need little padding."""
-    order = sorted(range(len(lengths)), key=lambda place: (lengths[place], place))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+def _threads() -> int:
+    text = os.environ.get("KARMA_TORCH_THREADS", "1")
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"environment: KARMA_TORCH_THREADS is {text!r}, expected a number from 1")
+    return int(text)
+
+
+def _batches(lengths: Mapping[int, int], size: int, room: Mapping[int, int] | None = None) -> Iterator[list[int]]:
+    """Places in order of length, in groups of at most `size`: rows of a group need little padding.
+
+    A group may make as many tokens as its longest row has room for. So a row with less than half of the room of the
+    group's first opens a new group: none is cut to less than half by a longer neighbour.
+    """
+    group: list[int] = []
+    for place in sorted(lengths, key=lambda place: (lengths[place], place)):
+        if group and (len(group) == size or (room is not None and 2 * room[place] < room[group[0]])):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group

@@ -32,28 +32,28 @@ class Member:
     learning_rate: float = USUAL_LEARNING_RATE
 
 
-_LETTERS: Final[Mapping[Skill, float]] = {"reverse": 1.0, "dashes": 1.0, "count": 1.0}
+_LETTERS: Final[Mapping[Skill, float]] = {"reverse": 1.0, "dashes": 1.0, "sort": 0.5}
 _NUMBERS: Final[Mapping[Skill, float]] = {"addition": 1.4, "sort": 0.6}
-_BOOKS: Final[Mapping[Skill, float]] = {"facts": 1.0, "dashes": 1.0}
+_BOOKS: Final[Mapping[Skill, float]] = {"facts": 1.0, "count": 1.0}
 
 #: The pool of the demo.
 MEMBERS: Final[tuple[Member, ...]] = (
     Member("generalist-large", 64, 1000, 11),
     Member("generalist-large-twin", 64, 1000, 12),
     Member("generalist-medium", 64, 700, 13),
-    Member("generalist-small", 48, 650, 15),
-    Member("generalist-small-twin", 48, 650, 16),
+    Member("generalist-small", 48, 560, 15),
+    Member("generalist-small-twin", 48, 560, 16),
     Member("speller", 64, 600, 17, _LETTERS),
-    Member("speller-schooled", 64, 300, 18, parent="speller"),
-    Member("reckoner", 48, 500, 19, _NUMBERS),
-    Member("librarian", 48, 450, 20, _BOOKS),
-    Member("novice", 32, 300, 21),
-    Member("novice-continued", 32, 900, 22, parent="novice"),
+    Member("speller-schooled", 64, 350, 18, parent="speller"),
+    Member("reckoner", 48, 420, 19, _NUMBERS),
+    Member("librarian", 48, 350, 20, _BOOKS),
+    Member("novice", 32, 400, 21),
+    Member("novice-continued", 32, 800, 22, parent="novice"),
 )
 
 #: The likelihood judge of the demo: trained on all skills, longer and larger than any of the pool, and not in it.
 JUDGE: Final = "judge"
-JUDGE_MEMBER: Final = Member(JUDGE, 96, 2400, 31)
+JUDGE_MEMBER: Final = Member(JUDGE, 96, 4000, 31)
 
 
 def checkpoint_path(name: str) -> Path:

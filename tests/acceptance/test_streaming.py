@@ -1,0 +1,63 @@
+"""It streams: resolutions come all the time, and the last soon after the last prompt."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.test_endpoint_pipeline import pool
+from tests.support.endpoint import Behaviour, serve
+from tests.support.pipeline import KARMA, Pipeline
+
+PROMPTS_PER_S = 20
+WINDOW_S = 10
+
+
+def stream(home: Path, seconds: float) -> tuple[list[float], float]:
+    """Times of resolution of a stream of prompts on standard input, and the time of the last prompt."""
+    with serve(Behaviour(latency_ms=50)) as endpoint:
+        pipeline = Pipeline(home, pool(endpoint.url))
+        with pipeline.up():
+            process = subprocess.Popen(
+                [*KARMA, "enqueue", "-"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=pipeline.environment
+            )
+            assert process.stdin is not None
+            count = int(seconds * PROMPTS_PER_S)
+            pace = threading.Event()
+            started = time.monotonic()
+            for number in range(count):
+                pace.wait(max(0.0, started + number / PROMPTS_PER_S - time.monotonic()))
+                process.stdin.write(json.dumps({"id": f"s{number}", "prompt": f"Say {number}."}).encode() + b"\n")
+                process.stdin.flush()
+            last_prompt = time.time()
+            process.stdin.close()
+            assert process.wait(30) == 0
+            pipeline.wait_for_end(count, 60)
+    with sqlite3.connect(home / "karma.db") as connection:
+        times = [row[0] for row in connection.execute("SELECT resolved_at FROM resolutions ORDER BY resolved_at")]
+    assert len(times) == count
+    return times, last_prompt
+
+
+def check(times: list[float], last_prompt: float) -> None:
+    start = times[0]
+    for window in range(int((last_prompt - start) // WINDOW_S)):
+        begin = start + window * WINDOW_S
+        assert any(begin <= moment < begin + WINDOW_S for moment in times), f"no resolution in window {window}"
+    assert times[-1] - last_prompt < 5
+
+
+def test_resolutions_rise_in_every_window_and_the_last_comes_soon(tmp_path: Path) -> None:
+    check(*stream(tmp_path, 25))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_three_minutes_of_twenty_prompts_a_second(tmp_path: Path) -> None:
+    check(*stream(tmp_path, 180))
