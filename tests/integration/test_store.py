@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from karma.errors import SettingsError, StoreError
 from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
 from karma.store import Store
-from karma.store.schema import metadata
+from karma.store.schema import REVISION, metadata
 from tests.support.memory import Flow, make_pool
 
 
 def test_all_migrations_together_equal_the_schema(store: Store) -> None:
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_revision_that_needs_no_migration_is_the_newest_one() -> None:
+    script = ScriptDirectory(str(files("karma.store") / "migrations"))
+    assert script.get_current_head() == REVISION
 
 
 def test_migrating_twice_changes_nothing(store: Store) -> None:

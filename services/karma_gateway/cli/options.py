@@ -23,7 +23,7 @@ StreamOption = Annotated[str, typer.Option("--stream", help="The stream's name."
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 #: Everything that is not data goes here.
-console = Console(stderr=True)
+console = Console(stderr=True, soft_wrap=True)
 
 
 def environment(home: Path | None = None, pool: Path | None = None) -> Environment:

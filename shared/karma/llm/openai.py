@@ -146,7 +146,7 @@ class ChatClient:
             raise FailedAttempt("timeout", f"no connection within {timeout.sock_connect:g} s", again=True) from cause
         except TimeoutError as cause:
             raise FailedAttempt("timeout", f"timed out after {spec.timeout_s:g} s", again=True) from cause
-        except aiohttp.InvalidURL as cause:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as cause:
             raise FailedAttempt("refused", f"base_url of {spec.name} is no URL of an endpoint", again=False) from cause
         except (aiohttp.ClientError, OSError) as cause:
             raise FailedAttempt("connection", f"connection dropped: {type(cause).__name__}", again=True) from cause

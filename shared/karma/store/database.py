@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from karma.errors import SettingsError, StoreError
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
-from karma.store.schema import metadata
+from karma.store.schema import REVISION, metadata
 
 _BUSY_TIMEOUT_MS = 60_000
 
@@ -87,6 +87,8 @@ class Store:
         Raises:
             StoreError: it cannot be opened, or was written by a newer version.
         """
+        if self._revision() == REVISION:
+            return
         from alembic import command
         from alembic.config import Config
         from alembic.util import CommandError
@@ -103,6 +105,14 @@ class Store:
             raise StoreError(f"the store {self.shown_url} cannot be opened: {cause.orig}") from cause
         except CommandError as cause:
             raise StoreError(f"the store {self.shown_url} was written by another version of KARMA: {cause}") from cause
+
+    def _revision(self) -> str | None:
+        """The revision that the store is at; None where it has none yet, or cannot be asked."""
+        try:
+            with self.engine.connect().execution_options(karma_writes=False) as connection:
+                return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        except DBAPIError:
+            return None
 
     def create(self) -> None:
         """Create the schema without migrations; for unit tests in memory."""

@@ -25,6 +25,9 @@ from sqlalchemy import (
 #: SQLite numbers its rows by itself only where the key is spelled INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
+#: The newest migration: a store at this revision needs none, and alembic need not be loaded to know it.
+REVISION = "0001"
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

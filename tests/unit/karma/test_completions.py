@@ -67,8 +67,14 @@ def test_what_is_no_completion_is_refused_and_not_asked_again(answer: bytes) -> 
 
 @pytest.mark.parametrize(
     ("status", "kind", "again"),
-    [(302, "redirect", False), (400, "refused", False), (404, "refused", False), (429, "rate_limited", True)]
-    + [(500, "server_error", True), (503, "server_error", True)],
+    [
+        (302, "redirect", False),
+        (400, "refused", False),
+        (404, "refused", False),
+        (429, "rate_limited", True),
+        (500, "server_error", True),
+        (503, "server_error", True),
+    ],
 )
 def test_a_refusal_is_asked_again_only_where_that_can_help(status: int, kind: str, again: bool) -> None:
     found = refusal_of(status, {}, b"")

@@ -1,0 +1,183 @@
+"""`karma` as a user meets it: exit codes, exact sentences, and no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.support.pipeline import Pipeline, wait_until
+
+POOL = """
+[models.a]
+backend = "instant"
+model = "a"
+[models.b]
+backend = "instant"
+model = "b"
+[judges.j]
+kind = "instant"
+"""
+
+
+@pytest.fixture
+def karma(tmp_path: Path) -> Pipeline:
+    return Pipeline(tmp_path / "home", POOL, plugins="tests.support.instant")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    made = Pipeline(tmp_path_factory.mktemp("cli"), POOL, plugins="tests.support.instant")
+    with made.up():
+        yield made
+
+
+def schema() -> dict:
+    return json.loads((files("karma_gateway") / "status.schema.json").read_text())
+
+
+def test_bad_lines_are_refused_by_file_line_and_reason_and_the_others_accepted(karma: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(
+        b'{"prompt": "one", "id": "1"}\n{"prompt": \n{"prompt": ""}\n{"prompt": "x", "colour": "red"}\n\n'
+        b'{"prompt": "\xff"}\n{"prompt": "other", "id": "1"}\n{"prompt": "' + b"a" * (1 << 20) + b'"}\n{"prompt": "two"}\n'
+    )
+    done = karma.run("enqueue", str(path), check=False)
+    assert done.returncode == 1
+    refusals = [line for line in done.stderr.splitlines() if line.startswith("×")]
+    assert [line.split(f"{path}:")[1].split(": ")[0] for line in refusals] == ["2", "3", "4", "6", "7", "8"]
+    for line, reason in zip(
+        refusals,
+        ("not JSON", "`prompt` is empty", "unknown field 'colour'", "not UTF-8", "exists in stream", "more than the limit"),
+        strict=True,
+    ):
+        assert reason in line
+    assert "2 accepted, 0 already present, 6 refused" in done.stderr
+    assert karma.status()["prompts"]["accepted"] == 2
+
+
+def test_strict_accepts_nothing_if_anything_is_wrong(karma: Pipeline) -> None:
+    done = karma.run("enqueue", "-", "--strict", text='{"prompt": "a"}\n{"prompt": ""}\n', check=False)
+    assert done.returncode == 2
+    assert "<stdin>:2: `prompt` is empty" in done.stderr
+    assert "nothing was accepted: 1 of 2 lines are wrong" in done.stderr
+    assert karma.status()["prompts"]["accepted"] == 0
+
+
+def test_the_same_file_twice_adds_nothing(karma: Pipeline) -> None:
+    prompts = [{"prompt": "a"}, {"prompt": "b", "id": "b"}]
+    assert karma.enqueue(prompts) == {"stream": "default", "accepted": 2, "present": 0, "refused": 0}
+    assert karma.enqueue(prompts, "--strict") == {"stream": "default", "accepted": 0, "present": 2, "refused": 0}
+
+
+def test_a_good_strict_batch_is_accepted(karma: Pipeline) -> None:
+    assert karma.enqueue([{"prompt": "a"}], "--strict")["accepted"] == 1
+
+
+def test_an_empty_file_warns_and_exits_0(karma: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    done = karma.run("enqueue", str(tmp_path / "empty.jsonl"))
+    assert "holds no prompt" in done.stderr
+
+
+def test_a_missing_file_is_one_sentence(karma: Pipeline) -> None:
+    done = karma.run("enqueue", "/nowhere/p.jsonl", check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "karma: /nowhere/p.jsonl: cannot be read: No such file or directory"
+
+
+def test_a_broken_pool_file_is_one_sentence(karma: Pipeline) -> None:
+    karma.pool_path.write_text(POOL.replace('model = "b"', 'modell = "b"'))
+    done = karma.run("up", check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"karma: {karma.pool_path}: [models.b] lacks the key model"
+
+
+def test_a_taken_port_is_one_sentence(karma: Pipeline) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = karma.run("up", "--redis-port", str(port), check=False)
+    assert done.returncode == 1
+    assert f"port {port} is taken; choose another with --redis-port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_that_cannot_start_is_named_with_its_log(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path / "home", POOL, plugins="tests.no_such_module")
+    karma.pool_path.write_text(POOL)
+    karma.environment["KARMA_LOG_LEVEL"] = "NONSENSE"
+    done = karma.run("up", check=False)
+    assert done.returncode != 0
+    assert "ended with exit code" in done.stderr
+    assert "log:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_service_names_the_known_ones(karma: Pipeline) -> None:
+    done = karma.run("worker", "painting", check=False)
+    assert done.returncode == 2
+    assert "expected one of gateway, generation, scoring, matching, judging" in done.stderr
+
+
+def test_a_worker_without_redis_says_what_to_start(karma: Pipeline) -> None:
+    done = karma.run("worker", "scoring", check=False)
+    assert done.returncode == 2
+    assert "Start one with `karma up`, or set KARMA_REDIS_URL" in done.stderr
+
+
+def test_status_of_an_empty_store_follows_the_schema(karma: Pipeline) -> None:
+    jsonschema.validate(karma.status(), schema())
+
+
+def test_status_of_a_run_follows_the_schema_and_counts_it(running: Pipeline) -> None:
+    before = running.status()["prompts"]["done"]
+    running.enqueue([{"prompt": f"status {n}"} for n in range(40)])
+    status = running.wait_for_end(before + 40)
+    jsonschema.validate(status, schema())
+    assert {worker["service"] for worker in status["workers"]} == {
+        "gateway", "generation", "scoring", "matching", "judging",
+    }  # fmt: skip
+
+
+def test_a_second_up_on_the_same_home_is_refused(running: Pipeline) -> None:
+    done = running.run("up", check=False)
+    assert done.returncode == 1
+    assert "runs already" in done.stderr
+
+
+def test_a_killed_worker_is_started_again_and_said_so(running: Pipeline) -> None:
+    from karma.broker import connect
+    from karma.registry import workers
+
+    redis = connect((running.home / "run" / "redis.url").read_text())
+    (matching,) = [info for info in workers(redis) if info.service == "matching" and info.state == "ready"]
+    os.kill(matching.pid, signal.SIGKILL)
+    wait_until(
+        lambda: [i for i in workers(redis) if i.service == "matching" and i.pid != matching.pid and i.state == "ready"],
+        30,
+        "another matching worker shows life",
+    )
+    assert "the worker matching ended with exit code -9" in (running.home / "logs" / "supervisor.log").read_text()
+    before = sum(running.status()["prompts"].values())
+    running.enqueue([{"prompt": f"after {n}"} for n in range(20)])
+    assert running.wait_for_end(before + 20)["prompts"]["dead"] == 0
+
+
+def test_models_and_export_print_data_on_stdout_only(running: Pipeline, tmp_path: Path) -> None:
+    before = sum(running.status()["prompts"].values())
+    running.enqueue([{"prompt": f"export {n}"} for n in range(20)])
+    running.wait_for_end(before + 20)
+    wait_until(lambda: json.loads(running.run("models", "--json").stdout)["models"], 20, "competencies were learnt")
+    out = tmp_path / "out.jsonl"
+    done = running.run("export", "trl-dpo", str(out))
+    assert done.stdout.strip() == str(out)
+    assert len(out.read_text().splitlines()) == running.status()["preferences"]["judge"]

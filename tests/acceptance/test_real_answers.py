@@ -1,0 +1,74 @@
+"""The pipeline on real answers: 480 prompts, 24 real models, recorded verdicts."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from karma_gateway.demonstration import spearman
+from tests.support.pipeline import Pipeline, wait_until
+
+PAIRS_PER_PROMPT = 10
+POOL = f"""
+[stream]
+policy = "all-pairs"
+pairs_per_prompt = {PAIRS_PER_PROMPT}
+[judges.recorded]
+kind = "recorded"
+both_orders = false
+"""
+
+
+def prompts(folder: Path) -> list[dict]:
+    """The prompts with the answers of all models as given responses, and their source as the skill.
+
+    Ten or so answers are blank; they are given as they are, and end as failures with a reason.
+    """
+    import pyarrow.parquet as pq
+
+    answers: dict[str, dict[str, str]] = {}
+    for row in pq.read_table(folder / "responses_open.parquet", columns=["prompt_id", "model", "output"]).to_pylist():
+        answers.setdefault(row["prompt_id"], {})[row["model"]] = row["output"].replace("\x00", "")
+    return [
+        {
+            "id": row["prompt_id"],
+            "prompt": row["prompt"],
+            "skill": row["source_dataset"],
+            "responses": answers[row["prompt_id"]],
+        }
+        for row in pq.read_table(folder / "prompts_open.parquet").to_pylist()
+    ]
+
+
+@pytest.mark.skipif("KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data")
+def test_the_learnt_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    folder = Path(os.environ["KARMA_BENCH_DATA"])
+    karma = Pipeline(tmp_path, POOL, plugins="tests.support.recorded")
+    karma.environment["KARMA_BENCH_DATA"] = str(folder)
+    asked = prompts(folder)
+    with karma.up():
+        assert karma.enqueue(asked)["accepted"] == len(asked) == 480
+        status = karma.wait_for_end(len(asked), 200)
+        assert status["prompts"]["done"] == 480
+        judged = sum(status["resolutions"].values()) - status["resolutions"]["no_pair"]
+        assert judged == 480 * PAIRS_PER_PROMPT
+        learnt: dict = {}
+
+        def settled() -> bool:
+            before = dict(learnt)
+            learnt.update(json.loads(karma.run("models", "--json").stdout))
+            return before.get("version") == learnt["version"]
+
+        wait_until(settled, 30, "no newer competencies come")
+    table = pq.read_table(folder / "models_open.parquet", columns=["model", "win_rate"]).to_pydict()
+    means = [learnt["models"][model]["overall"]["mean"] for model in table["model"]]
+    correlation = spearman(means, table["win_rate"])
+    print(f"Spearman {correlation:.3f} over {len(means)} models, {judged} pairs, {status['resolutions']}")
+    assert np.isfinite(means).all()
+    assert correlation >= 0.95

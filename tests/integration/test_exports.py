@@ -1,0 +1,168 @@
+"""Exports: exact columns, rows that join to the store, and a dataset that TRL really trains on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from karma.errors import SettingsError
+from karma.store import Store
+from karma_gateway import exports
+from tests.support.memory import Flow, make_pool
+
+#: What models say: usual texts, empty ones, the same ones, failures.
+SAYINGS = st.sampled_from(["yes", "no", "  ", "", "yes", "maybe so", "\u202eevil \x1b[31m</div>", None])
+
+
+def flow_with(texts: list[list[str | None]], probabilities: list[float | None]) -> Flow:
+    """Prompts answered with the given texts (None: a failure), judged with the given probabilities in turn."""
+    store = Store("sqlite://")
+    store.create()
+    flow = Flow(store, make_pool("abc", stream={"responses_per_prompt": 0}))
+    flow.accept(*({"id": str(n), "prompt": f"prompt {n}"} for n in range(len(texts))))
+    flow.dispatcher.admit()
+    turn = 0
+    while messages := flow.messages():
+        for message in messages:
+            result = message
+            if hasattr(message, "model"):
+                place = "abc".index(message.model.name)
+                answered = flow.answer(message)
+                import msgspec
+
+                items = [
+                    msgspec.structs.replace(
+                        one,
+                        text=texts[number][place],
+                        failure="timed out" if texts[number][place] is None else None,
+                    )
+                    for number, one in enumerate(answered.items)
+                ]
+                result = msgspec.structs.replace(answered, items=tuple(items))
+            elif hasattr(message, "judge"):
+                turn += 1
+                probability = probabilities[turn % len(probabilities)]
+                result = flow.judge(message, probability, failure=None if probability is not None else "unparsable")
+            flow.handle(result)
+    return flow
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.lists(SAYINGS, min_size=3, max_size=3), min_size=1, max_size=8),
+    st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0, None]), min_size=1, max_size=5),
+)
+def test_no_row_is_corrupt_and_every_row_joins_to_the_store(
+    texts: list[list[str | None]], probabilities: list[float | None]
+) -> None:
+    flow = flow_with(texts, probabilities)
+    with flow.store.reading() as transaction:
+        states = transaction.ledger.count_states()
+        outcomes = transaction.preferences.count_outcomes()
+        no_pair = transaction.ledger.count_no_pair()
+    assert states["done"] == len(texts)
+    assert sum(outcomes.values()) + no_pair == len(texts)
+    rows = list(exports.rows(flow.store, "jsonl"))
+    assert len(rows) == outcomes["decisive"]
+    for row in rows:
+        assert row["chosen"].strip()
+        assert row["rejected"].strip()
+        assert row["chosen"] != row["rejected"]
+        own = row["karma"]
+        said = texts[int(own["prompt_id"])]
+        assert said["abc".index(own["chosen_model"])] == row["chosen"]
+        assert said["abc".index(own["rejected_model"])] == row["rejected"]
+        assert row["messages"] == [{"role": "user", "content": f"prompt {own['prompt_id']}"}]
+        assert own["probability"] > 0.5
+
+
+@pytest.fixture
+def flow() -> Flow:
+    store = Store("sqlite://")
+    store.create()
+    made = Flow(store)
+    made.accept(*({"id": str(n), "prompt": f"Reverse the word ab{n}", "skill": "reverse"} for n in range(24)))
+    made.finish()
+    return made
+
+
+def test_the_columns_of_trl_dpo_are_exact(flow: Flow) -> None:
+    row = next(exports.rows(flow.store, "trl-dpo", bare=True))
+    assert list(row) == ["prompt", "chosen", "rejected"]
+    assert [turn["role"] for turn in row["prompt"]] == ["user"]
+    for side in ("chosen", "rejected"):
+        assert [list(turn) for turn in row[side]] == [["role", "content"]]
+        assert row[side][0]["role"] == "assistant"
+    assert list(next(exports.rows(flow.store, "trl-dpo"))) == ["prompt", "chosen", "rejected", "karma"]
+
+
+@pytest.mark.parametrize("form", ["trl-dpo", "jsonl"])
+def test_json_lines_and_parquet_hold_the_same_rows(flow: Flow, tmp_path: Path, form: str) -> None:
+    import pyarrow.parquet as pq
+
+    for name in ("out.jsonl", "out.parquet"):
+        assert exports.write(exports.rows(flow.store, form), tmp_path / name) == 24
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist() == lines
+
+
+def test_an_empty_store_exports_no_rows(tmp_path: Path) -> None:
+    store = Store("sqlite://")
+    store.create()
+    assert exports.write(exports.rows(store, "trl-dpo"), tmp_path / "none.jsonl") == 0
+    assert exports.write(exports.rows(store, "trl-dpo"), tmp_path / "none.parquet") == 0
+
+
+def test_another_file_ending_is_refused_and_leaves_nothing(flow: Flow, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must end with \.jsonl or \.parquet"):
+        exports.write(exports.rows(flow.store, "trl-dpo"), tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_format_names_the_known_ones(flow: Flow) -> None:
+    with pytest.raises(SettingsError, match="no exporter is called 'csv'; known are: jsonl, trl-dpo"):
+        list(exports.rows(flow.store, "csv"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trl_trains_on_the_export(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import load_dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    from karma.tiny.family import checkpoint_path
+
+    path = tmp_path / "preferences.jsonl"
+    exports.write(exports.rows(flow.store, "trl-dpo", bare=True), path)
+    dataset = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert dataset.column_names == ["prompt", "chosen", "rejected"]
+    member = str(checkpoint_path("novice"))
+    model = AutoModelForCausalLM.from_pretrained(member, dtype="float32")
+    before = model.model.embed_tokens.weight.detach().clone()
+    trainer = DPOTrainer(
+        model=model,
+        args=DPOConfig(
+            output_dir=str(tmp_path / "dpo"),
+            max_steps=4,
+            per_device_train_batch_size=4,
+            learning_rate=3e-4,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to=[],
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+        ),
+        processing_class=AutoTokenizer.from_pretrained(member),
+        train_dataset=dataset,
+    )
+    result = trainer.train()
+    assert result.global_step == 4
+    assert 0 < result.training_loss < 2
+    assert not bool((trainer.model.model.embed_tokens.weight == before).all())

@@ -1,0 +1,268 @@
+"""The client against a real server that misbehaves as real ones do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+
+from karma.llm import openai
+from karma.llm.completions import ChatRequest, ChatResult
+from karma.llm.openai import ChatClient
+from karma.messages import ModelSpec, Turn
+from tests.support.endpoint import Behaviour, Endpoint, serve
+
+pytestmark = pytest.mark.timeout(60)
+
+KEY = "sk-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(autouse=True)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "_BACKOFF_S", 0.01)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def client() -> Iterator[ChatClient]:
+    running = ChatClient()
+    yield running
+    running.close()
+
+
+def spec(endpoint: Endpoint, **more: object) -> ModelSpec:
+    named = {"name": "red", "backend": "openai", "model": "red", "base_url": endpoint.url} | more
+    return ModelSpec(**named)  # type: ignore[arg-type]
+
+
+def requests(count: int) -> list[ChatRequest]:
+    return [ChatRequest((Turn("user", f"Question {n}"),), n) for n in range(count)]
+
+
+def answers(client: ChatClient, asked: ModelSpec, count: int = 1) -> list[ChatResult]:
+    found = dict(pair for group in client.complete(asked, requests(count)) for pair in group)
+    assert sorted(found) == list(range(count))
+    return [found[place] for place in range(count)]
+
+
+def test_an_answer_brings_its_text_counts_and_time(client: ChatClient, endpoint: Endpoint) -> None:
+    found = answers(client, spec(endpoint))[0]
+
+    assert (found.text or "").startswith("The answer of red is")
+    assert (found.failure, found.finish_reason, found.tokens_in) == (None, "stop", 2)
+    assert found.tokens_out is not None
+    assert found.latency_s is not None
+
+
+def test_the_same_seeds_get_the_same_answers_because_they_are_passed_on(client: ChatClient, endpoint: Endpoint) -> None:
+    first, again = answers(client, spec(endpoint), 3), answers(client, spec(endpoint), 3)
+
+    assert [one.text for one in first] == [one.text for one in again]
+    assert sorted(body["seed"] for body in endpoint.bodies) == [0, 0, 1, 1, 2, 2]
+
+
+def test_429s_and_dropped_connections_change_no_result(client: ChatClient) -> None:
+    with serve(Behaviour(rate_429=0.2, drop=0.1, retry_after_s=0.01, seed=3)) as endpoint:
+        found = answers(client, spec(endpoint, max_retries=20), 200)
+
+    assert [one.failure for one in found] == [None] * 200
+    assert endpoint.refused["429"] > 0
+    assert endpoint.refused["dropped"] > 0
+    assert endpoint.calls["red"] == 200
+
+
+def test_a_server_error_is_asked_again(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.extend([web.Response(status=503), web.Response(status=500)])
+
+    assert answers(client, spec(endpoint))[0].text is not None
+    assert endpoint.arrived == 3
+
+
+def test_the_wait_is_at_least_what_retry_after_asks(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.append(web.Response(status=429, headers={"Retry-After": "0.4"}))
+
+    found = answers(client, spec(endpoint))[0]
+
+    assert found.text is not None
+    assert found.latency_s is not None
+    assert found.latency_s >= 0.4
+
+
+def test_a_limit_that_stays_is_a_failure_after_all_retries(client: ChatClient) -> None:
+    with serve(Behaviour(rate_429=1.0, retry_after_s=0.0)) as endpoint:
+        found = answers(client, spec(endpoint, max_retries=3))[0]
+
+    assert (found.failure, found.kind) == ("429: rate limited after 3 retries", "rate_limited")
+    assert endpoint.refused["429"] == 4
+
+
+def test_connections_that_keep_dropping_are_a_failure(client: ChatClient) -> None:
+    with serve(Behaviour(drop=1.0)) as endpoint:
+        found = answers(client, spec(endpoint, max_retries=1))[0]
+
+    assert found.kind == "connection"
+    assert (found.failure or "").startswith("connection dropped: ")
+
+
+def test_an_endpoint_that_is_not_there_is_a_failure_of_each_item(client: ChatClient, endpoint: Endpoint) -> None:
+    nowhere = spec(endpoint, base_url="http://127.0.0.1:9/v1", max_retries=1)
+
+    assert {one.kind for one in answers(client, nowhere, 3)} == {"connection"}
+
+
+@pytest.mark.parametrize("url", ["no url", "", "file:///etc/passwd"])
+def test_a_base_url_that_is_none_is_refused_without_a_retry(client: ChatClient, endpoint: Endpoint, url: str) -> None:
+    found = answers(client, spec(endpoint, base_url=url))[0]
+
+    assert (found.failure, found.kind) == ("base_url of red is no URL of an endpoint", "refused")
+
+
+def test_an_answer_that_does_not_come_in_time_is_a_failure(client: ChatClient, endpoint: Endpoint) -> None:
+    answers(client, spec(endpoint))
+    endpoint.gate = threading.Event()
+
+    found = answers(client, spec(endpoint, timeout_s=0.2, max_retries=1))[0]
+    endpoint.gate.set()
+
+    assert (found.failure, found.kind) == ("timed out after 0.2 s after 1 retries", "timeout")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_refused_and_its_target_never_asked(client: ChatClient, endpoint: Endpoint, status: int) -> None:
+    with serve() as target:
+        endpoint.scripted.append(web.Response(status=status, headers={"Location": f"{target.url}/chat/completions"}))
+        found = answers(client, spec(endpoint))[0]
+
+    assert found.kind == "redirect"
+    assert found.failure == f"{status}: the endpoint redirects, and redirects are not followed"
+    assert target.arrived == 0
+    assert endpoint.arrived == 1
+
+
+def test_a_refusal_says_what_the_endpoint_said_and_is_not_asked_again(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.append(web.json_response({"error": {"message": "no\nsuch\x00 model"}}, status=400))
+
+    found = answers(client, spec(endpoint))[0]
+
+    assert (found.failure, found.kind) == ("400: no such\ufffd model", "refused")
+    assert endpoint.arrived == 1
+
+
+def test_one_refused_item_does_not_fail_its_batch(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.append(web.Response(status=400, text="no"))
+
+    found = answers(client, spec(endpoint), 5)
+
+    assert sorted((one.kind or "text") for one in found) == ["refused", "text", "text", "text", "text"]
+
+
+def test_an_answer_of_many_megabytes_is_not_kept(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.append(web.Response(body=b"x" * (9 << 20)))
+
+    found = answers(client, spec(endpoint))[0]
+
+    assert (found.failure, found.kind) == ("the answer is larger than 8 MiB", "too_large")
+
+
+def test_a_key_that_is_not_set_is_named_and_nothing_is_asked(client: ChatClient, endpoint: Endpoint) -> None:
+    found = answers(client, spec(endpoint, api_key_env="NO_SUCH_KEY"))[0]
+
+    assert found.kind == "missing_key"
+    assert "NO_SUCH_KEY" in (found.failure or "")
+    assert endpoint.arrived == 0
+
+
+@pytest.mark.parametrize("before", [0, 150, 170, 185, 199])
+def test_no_part_of_the_key_is_ever_in_a_reason_or_a_log(
+    client: ChatClient,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    before: int,
+) -> None:
+    """Also where the endpoint repeats the key just at the place at which the reason is cut."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("SOME_KEY", f"{KEY}\n")
+    endpoint.scripted.append(web.json_response({"error": {"message": f"{'.' * before}{KEY} is wrong"}}, status=401))
+
+    found = answers(client, spec(endpoint, api_key_env="SOME_KEY"))[0]
+
+    assert endpoint.tokens[0] == f"Bearer {KEY}"
+    assert KEY[:8] not in repr(found) + caplog.text
+
+
+def test_a_key_that_no_header_can_hold_fails_without_being_shown(
+    client: ChatClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("SOME_KEY", f"{KEY}\nX-Other: 1")
+
+    found = answers(client, spec(endpoint, api_key_env="SOME_KEY"))[0]
+
+    assert found.text is None
+    assert KEY[:8] not in repr(found) + caplog.text
+
+
+def test_all_threads_together_stay_within_the_models_concurrency(client: ChatClient) -> None:
+    with serve(Behaviour(latency_ms=10)) as endpoint:
+        asked = spec(endpoint, concurrency=5)
+        threads = [threading.Thread(target=answers, args=(client, asked, 25)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert endpoint.calls["red"] == 100
+    assert endpoint.most_under_way == 5
+
+
+def test_results_flow_before_all_calls_are_done(client: ChatClient, endpoint: Endpoint) -> None:
+    """The server holds every call but the first until the first result is here."""
+    endpoint.gate = threading.Event()
+
+    groups = client.complete(spec(endpoint), requests(4), linger_s=0.05)
+    first = next(groups)
+    endpoint.gate.set()
+
+    assert len(first) == 1
+    assert sum(len(group) for group in groups) == 3
+
+
+def test_leaving_the_iterator_gives_its_places_back(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.gate = threading.Event()
+    asked = spec(endpoint, concurrency=1)
+
+    groups = client.complete(asked, requests(10), linger_s=0.01)
+    next(groups)
+    groups.close()
+    endpoint.gate.set()
+
+    assert answers(client, asked)[0].text is not None
+    assert endpoint.arrived <= 3
+
+
+def test_cookies_of_an_endpoint_are_not_kept(client: ChatClient, endpoint: Endpoint) -> None:
+    answer = web.json_response({"choices": [{"message": {"content": "Hi"}}]})
+    answer.set_cookie("who", "me")
+    endpoint.scripted.append(answer)
+
+    answers(client, spec(endpoint))
+
+    assert client._session is not None
+    assert list(client._session.cookie_jar) == []
+
+
+def test_closing_twice_does_nothing(endpoint: Endpoint) -> None:
+    client = ChatClient()
+    answers(client, spec(endpoint))
+
+    client.close()
+    client.close()
