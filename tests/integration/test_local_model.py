@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from karma.errors import SettingsError
 from karma.llm.transformers import Generated, LocalModel
@@ -126,6 +126,24 @@ def test_the_likelihood_of_a_batch_equals_a_plain_computation_one_by_one(
         assert one.failure is None
         assert one.tokens == len(answer)
         assert one.nats == pytest.approx(expected, abs=1e-3)
+
+
+def test_padding_shifts_no_position_of_a_model_with_learned_positions(tmp_path: Path) -> None:
+    """A Llama would not notice: it sees only distances between positions."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=259, n_positions=CONTEXT, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5, eos_token_id=2
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    local, chats = LocalModel.load(spec(tmp_path)), [chat(text) for text in TEXTS]
+
+    likelihoods = local.log_likelihood(chats, ["yes"] * len(chats))
+    labels = local.label_probability(chats)
+
+    for one, likelihood, label in zip(chats, likelihoods, labels, strict=True):
+        assert likelihood.nats == pytest.approx(local.log_likelihood([one], ["yes"])[0].nats, abs=1e-3)
+        assert label.first == pytest.approx(local.label_probability([one])[0].first, abs=1e-5)
 
 
 def test_padding_and_the_batch_do_not_change_greedy_answers(local: LocalModel, folder: Path) -> None:

@@ -19,6 +19,9 @@ from karma.messages import ModelSpec, Turn
 
 Chat = Sequence[Turn]
 
+#: Probabilities computed in one go: in 32 bits over a large vocabulary, those of a whole batch would take gigabytes.
+_FLOATS_AT_ONCE = 1 << 26
+
 _one_at_a_time = threading.Lock()
 
 
@@ -116,7 +119,7 @@ class LocalModel:
         prompts = [self._prompt(chat, None) for chat in chats]
         answers = [self._encode(self._plain(response)) + self._end for response in responses]
         results = [
-            Likelihood(failure=self._fault(prompt, len(answer)))
+            Likelihood(failure=self._fault(prompt, len(answer)) if answer else "the response has no tokens")
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
         rows = {
@@ -125,16 +128,19 @@ class LocalModel:
             if results[place].failure is None and not isinstance(prompt, str)
         }
         for places in _batches({place: len(row) for place, row in rows.items()}, batch):
-            longest = max(len(answers[place]) for place in places)
-            # Left padding ends every row at its answer, so the last logits hold all of them. What follows the last
+            wanted, mask = self._pad_left([answers[place] for place in places])
+            longest = wanted.shape[1]
+            # Left padding ends every row at its answer, so the last logits hold all of them; what follows the last
             # token is not needed.
             logits = self._logits([rows[place] for place in places], longest + 1)[:, :-1]
-            for row, place in enumerate(places):
-                tokens = len(answers[place])
-                with torch.inference_mode():  # row by row: a batch in float32 over a large vocabulary takes gigabytes
-                    said = torch.log_softmax(logits[row, -tokens:].float(), dim=-1)
-                    wanted = torch.tensor(answers[place], device=said.device).unsqueeze(-1)
-                    results[place] = Likelihood(float(said.gather(-1, wanted).sum()), tokens)
+            step = max(1, _FLOATS_AT_ONCE // (longest * logits.shape[-1]))
+            for start in range(0, len(places), step):
+                some = slice(start, start + step)
+                with torch.inference_mode():
+                    said = torch.log_softmax(logits[some].float(), dim=-1)
+                    chosen = said.gather(-1, wanted[some].unsqueeze(-1)).squeeze(-1).masked_fill(mask[some] == 0, 0.0)
+                for place, nats in zip(places[some], chosen.sum(-1).tolist(), strict=True):
+                    results[place] = Likelihood(nats, len(answers[place]))
         return results
 
     def label_probability(
