@@ -55,7 +55,9 @@ class Dispatcher:
     def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
         given = [row for row in rows if row.given]
         asked = [row for row in rows if not row.given]
-        return self._score(transaction.ledger, stream, priority, given) + self._ask(transaction, stream, priority, asked)
+        return self._score(transaction.ledger, stream, priority, given) + self._ask(
+            transaction, stream, priority, asked
+        )
 
     def _score(self, ledger: Ledger, stream: str, priority: int, rows: list[Any]) -> int:
         """Prompts that came with their responses go straight to scoring."""
@@ -76,7 +78,8 @@ class Dispatcher:
         ledger = transaction.ledger
         open_work = ledger.open_by_target("generate")
         room = {
-            model: self._pool.pipeline.model_limit - open_work.get(model, 0) for model in self._pool.stream_models(stream)
+            model: self._pool.pipeline.model_limit - open_work.get(model, 0)
+            for model in self._pool.stream_models(stream)
         }
         plans = self._plan(transaction, stream, rows, [model for model, left in room.items() if left > 0])
         awaited: dict[int, int] = {}

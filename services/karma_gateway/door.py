@@ -56,14 +56,14 @@ class Receipt:
 
 
 def take(store: Store, stream: str, lines: Sequence[Line], *, max_bytes: int, priority: int = 0) -> Receipt:
-    """Keep the good lines, in one transaction, and report the others. When it returns, what was accepted is committed."""
+    """Keep the good lines, in one transaction, and report the others; what is called accepted is committed."""
     receipt = Receipt()
     good: list[tuple[Line, NewPrompt]] = []
     for line in lines:
         try:
             good.append((line, read(line.content, max_bytes, priority)))
-        except RefusedError as reason:
-            receipt.refused.append(Refusal(line.source, line.number, str(reason)))
+        except RefusedError as cause:
+            receipt.refused.append(Refusal(line.source, line.number, str(cause)))
     if good:
         with store.transaction() as transaction:
             answers = transaction.ledger.accept(stream, [prompt for _line, prompt in good])
@@ -132,10 +132,14 @@ def _messages(fields: Mapping[str, Any]) -> list[dict[str, str]]:
         if not isinstance(turn, dict) or set(turn) != {"role", "content"}:
             raise RefusedError(f"`messages[{place}]` must have exactly `role` and `content`")
         if turn["role"] not in _ROLES:
-            raise RefusedError(f"`messages[{place}].role` is {str(turn['role'])[:40]!r}, expected one of {', '.join(_ROLES)}")
+            raise RefusedError(
+                f"`messages[{place}].role` is {str(turn['role'])[:40]!r}, expected one of {', '.join(_ROLES)}"
+            )
         messages.append({"role": turn["role"], "content": _text(turn["content"], f"`messages[{place}].content`")})
     if messages[-1]["role"] != "user":
-        raise RefusedError(f"the last of `messages` is the {messages[-1]['role']}'s; a user's turn must be open to answer")
+        raise RefusedError(
+            f"the last of `messages` is the {messages[-1]['role']}'s; a user's turn must be open to answer"
+        )
     return messages
 
 

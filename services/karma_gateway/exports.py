@@ -87,7 +87,7 @@ def rows(store: Store, exporter: str, stream: str | None = None, bare: bool = Fa
 
 
 def write(exported: Iterable[Row], out: Path) -> int:
-    """Write rows as JSON Lines or Parquet, as the file's name ends; returns how many. The file appears when it is whole.
+    """Write rows as JSON Lines or Parquet, as the file's name ends; returns how many. It appears when it is whole.
 
     Raises:
         SettingsError: the name ends otherwise.
@@ -95,7 +95,9 @@ def write(exported: Iterable[Row], out: Path) -> int:
     """
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if out.suffix not in writers:
-        raise SettingsError(f"{out}: the name must end with .jsonl or .parquet, it ends with {out.suffix or 'nothing'!r}")
+        raise SettingsError(
+            f"{out}: the name must end with .jsonl or .parquet, it ends with {out.suffix or 'nothing'!r}"
+        )
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +113,9 @@ def write(exported: Iterable[Row], out: Path) -> int:
 def _write_jsonl(exported: Iterable[Row], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
-        for count, row in enumerate(exported, start=1):
+        for row in exported:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
     return count
 
 
@@ -144,7 +147,9 @@ def _parquet_schema(first: Row) -> Any:
 
     text, number, whole = pa.string(), pa.float64(), pa.int64()
     own = {
-        **dict.fromkeys(("stream", "prompt_id", "skill", "chosen_model", "rejected_model", "label_source", "policy"), text),
+        **dict.fromkeys(
+            ("stream", "prompt_id", "skill", "chosen_model", "rejected_model", "label_source", "policy"), text
+        ),
         **dict.fromkeys(("pair", "chosen_response", "rejected_response", "snapshot"), whole),
         "flipped": pa.bool_(),
     }

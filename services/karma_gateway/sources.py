@@ -57,7 +57,11 @@ def _stream(file: BinaryIO, name: str, max_bytes: int) -> Iterator[list[Line]]:
             _extend(pending, part, max_bytes)
             if pending.strip():
                 oldest = oldest if lines else time.monotonic()
-                lines.append(Line(name, number, bytes(pending.strip(b"\r\n\t ")) if len(pending) <= max_bytes else bytes(pending)))
+                lines.append(
+                    Line(
+                        name, number, bytes(pending.strip(b"\r\n\t ")) if len(pending) <= max_bytes else bytes(pending)
+                    )
+                )
             pending.clear()
             number += 1
             if len(lines) >= LINES_AT_ONCE:

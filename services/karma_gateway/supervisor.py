@@ -96,7 +96,9 @@ class Supervisor:
         """
         other = running_pid(self._environment.home)
         if other is not None:
-            raise KarmaError(f"`karma up` runs already in {self._environment.home} (pid {other}); stop it with `karma down`")
+            raise KarmaError(
+                f"`karma up` runs already in {self._environment.home} (pid {other}); stop it with `karma down`"
+            )
         self.logs.mkdir(parents=True, exist_ok=True)
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.write_text(str(os.getpid()))
@@ -203,7 +205,9 @@ class Supervisor:
         path = self._log_path(running.command.name)
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1] if lines else "it wrote nothing"
-        return f"the worker {running.command.name} ended with exit code {running.process.returncode}: {last} (log: {path})"
+        return (
+            f"the worker {running.command.name} ended with exit code {running.process.returncode}: {last} (log: {path})"
+        )
 
     def _write_targets(self, ready: Sequence[WorkerInfo]) -> None:
         """A target list as Prometheus' `file_sd_configs` reads it."""

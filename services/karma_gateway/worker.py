@@ -88,5 +88,3 @@ def show_ledger(store: Store, redis: object, pool: Pool) -> None:
     for queue, (length, age) in queue_state(redis, all_queues(pool), time.time()).items():
         metrics.QUEUE_LENGTH.labels(queue).set(length)
         metrics.QUEUE_AGE.labels(queue).set(age)
-
-

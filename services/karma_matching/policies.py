@@ -227,7 +227,7 @@ def form(
         return [], DUPLICATES
     pool = Pool(usable, pairs, snapshot, skill)
     limit = min(count, len(pairs)) if count else len(pairs)
-    choices, reason = rule.choose(pool, limit, random.Random(f"match {seed}"))
+    choices, reason = rule.choose(pool, limit, random.Random(f"match {seed}"))  # noqa: S311 - a reproducible draw, no secret
     formed = [_formed(pool, choice, rule.name) for choice in sorted(choices, key=lambda choice: choice.pair)]
     return formed, "" if formed else reason
 

@@ -18,7 +18,9 @@ _NUMBER: Final = re.compile(r"(?:(?<![\w.)])[-+−])?(?:\d{1,3}(?:,\d{3})+|\d+)(
 class Checker(Protocol):
     """Says whether the text of a response agrees with a reference answer."""
 
-    def __call__(self, text: str, reference: str, /) -> bool: ...
+    def __call__(self, text: str, reference: str, /) -> bool:
+        """Whether `text` is right."""
+        ...
 
 
 def answer(text: str, reference: str, /) -> bool:

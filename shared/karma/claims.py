@@ -107,7 +107,9 @@ class ClaimsView:
 
     def silent(self, batch: str) -> str | None:
         """The claim on the batch whose worker fell silent, if any."""
-        return next((name for name, beat in self._beats.get(batch, {}).items() if self.now - beat >= self._silence_s), None)
+        return next(
+            (name for name, beat in self._beats.get(batch, {}).items() if self.now - beat >= self._silence_s), None
+        )
 
     def ended(self, batch: str, stage: str) -> float | None:
         """When the last part of a stage's work on the batch ended, on Redis' clock; None where none did."""

@@ -107,7 +107,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checker: str = "answer"  # how a response is held against a prompt's reference
 
     def __post_init__(self) -> None:
-        _need(self.responses_per_prompt >= 0 and self.responses_per_prompt != 1, "responses_per_prompt must be 0 or ≥ 2")
+        _need(
+            self.responses_per_prompt >= 0 and self.responses_per_prompt != 1, "responses_per_prompt must be 0 or ≥ 2"
+        )
         _need(self.pairs_per_prompt >= 0, "pairs_per_prompt must be 0 or more")
         _need(0 <= self.explore_share <= 1, "explore_share must be from 0 to 1")
 
@@ -128,7 +130,15 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_attempts: int = 3  # of an item whose worker fell silent
 
     def __post_init__(self) -> None:
-        for name in ("window", "model_limit", "batch_items", "batch_bytes", "plan_prompts", "prompt_bytes", "max_attempts"):
+        for name in (
+            "window",
+            "model_limit",
+            "batch_items",
+            "batch_bytes",
+            "plan_prompts",
+            "prompt_bytes",
+            "max_attempts",
+        ):
             _need(getattr(self, name) >= 1, f"{name} must be 1 or more")
         for name in ("refit_every_s", "half_life_h", "claim_silence_s", "publish_grace_s"):
             _need(getattr(self, name) > 0, f"{name} must be above 0")
@@ -218,7 +228,10 @@ class Pool:
     def _check_references(self) -> None:
         for model, parent in self.parents.items():
             self._known(parent, self.models, f"[models.{model}] parent", "model")
-        for where, stream in [("[stream]", self.default_stream), *((f"[streams.{n}]", s) for n, s in self.streams.items())]:
+        for where, stream in [
+            ("[stream]", self.default_stream),
+            *((f"[streams.{n}]", s) for n, s in self.streams.items()),
+        ]:
             for model in stream.models:
                 self._known(model, self.models, f"{where} models", "model")
             for judge in stream.judges:
@@ -244,7 +257,9 @@ def _model(table: Mapping[str, Any], path: Path, where: str) -> ModelSpec:
             raise SettingsError(f"{path}: {where} lacks the key {key}")
     spec = _convert(own, ModelSpec, path, where)
     if spec.backend == "openai" and not spec.base_url:
-        raise SettingsError(f'{path}: {where} has backend "openai" but no base_url (for instance "http://127.0.0.1:8000/v1")')
+        raise SettingsError(
+            f'{path}: {where} has backend "openai" but no base_url (for instance "http://127.0.0.1:8000/v1")'
+        )
     if spec.backend == "transformers":
         folder = (path.parent / spec.model).resolve()
         if folder.is_dir():
@@ -296,7 +311,7 @@ def _convert(table: Any, kind: type[_T], path: Path, where: str) -> _T:
             ) from cause
         key = re.search(r"at `\$\.([^`]+)`", message)
         found = f" {key[1]} is {table.get(key[1].split('[')[0].split('.')[0])!r}:" if key else ""
-        raise SettingsError(f"{path}: {where}{found} {message.split(' - at')[0]}") from cause
+        raise SettingsError(f"{path}: {where}{found} {message.split(' - at', maxsplit=1)[0]}") from cause
 
 
 def _tables_in(tables: Mapping[str, Any], key: str, path: Path) -> None:
@@ -307,7 +322,9 @@ def _tables_in(tables: Mapping[str, Any], key: str, path: Path) -> None:
 
 def _check_name(name: str, where: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise SettingsError(f"{where}: the name {name!r} must be letters, digits, dots, dashes and underscores, 1 to 100")
+        raise SettingsError(
+            f"{where}: the name {name!r} must be letters, digits, dots, dashes and underscores, 1 to 100"
+        )
 
 
 def _did_you_mean(name: str, known: Any) -> str:

@@ -33,7 +33,9 @@ class Consumer:
 
 def configure_logging(level: str) -> None:
     """Plain lines on stderr. They name prompts and batches by id and never hold their texts."""
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s", force=True)
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s", force=True
+    )
     logging.getLogger("celery").setLevel(logging.WARNING)
     logging.getLogger("kombu").setLevel(logging.WARNING)
 

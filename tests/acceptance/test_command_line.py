@@ -47,7 +47,9 @@ def test_bad_lines_are_refused_by_file_line_and_reason_and_the_others_accepted(k
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(
         b'{"prompt": "one", "id": "1"}\n{"prompt": \n{"prompt": ""}\n{"prompt": "x", "colour": "red"}\n\n'
-        b'{"prompt": "\xff"}\n{"prompt": "other", "id": "1"}\n{"prompt": "' + b"a" * (1 << 20) + b'"}\n{"prompt": "two"}\n'
+        b'{"prompt": "\xff"}\n{"prompt": "other", "id": "1"}\n{"prompt": "'
+        + b"a" * (1 << 20)
+        + b'"}\n{"prompt": "two"}\n'
     )
     done = karma.run("enqueue", str(path), check=False)
     assert done.returncode == 1
@@ -55,7 +57,14 @@ def test_bad_lines_are_refused_by_file_line_and_reason_and_the_others_accepted(k
     assert [line.split(f"{path}:")[1].split(": ")[0] for line in refusals] == ["2", "3", "4", "6", "7", "8"]
     for line, reason in zip(
         refusals,
-        ("not JSON", "`prompt` is empty", "unknown field 'colour'", "not UTF-8", "exists in stream", "more than the limit"),
+        (
+            "not JSON",
+            "`prompt` is empty",
+            "unknown field 'colour'",
+            "not UTF-8",
+            "exists in stream",
+            "more than the limit",
+        ),
         strict=True,
     ):
         assert reason in line

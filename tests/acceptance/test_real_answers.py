@@ -44,7 +44,9 @@ def prompts(folder: Path) -> list[dict]:
     ]
 
 
-@pytest.mark.skipif("KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data")
+@pytest.mark.skipif(
+    "KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data"
+)
 def test_the_learnt_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

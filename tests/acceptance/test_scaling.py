@@ -42,7 +42,9 @@ class Feed:
     def _run(self) -> None:
         assert self._process.stdin is not None
         while not self._closed.wait(1 / PROMPTS_PER_S):
-            self._process.stdin.write(json.dumps({"id": f"f{self.sent}", "prompt": f"Say {self.sent}."}).encode() + b"\n")
+            self._process.stdin.write(
+                json.dumps({"id": f"f{self.sent}", "prompt": f"Say {self.sent}."}).encode() + b"\n"
+            )
             self._process.stdin.flush()
             self.sent += 1
         self._process.stdin.close()

@@ -58,17 +58,24 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         nobody = pwd.getpwnam("nobody")
         user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         for path in [folder, *folder.parents]:
-            if path.is_relative_to(tmp_path_factory.getbasetemp().parent) or path == tmp_path_factory.getbasetemp().parent:
+            if (
+                path.is_relative_to(tmp_path_factory.getbasetemp().parent)
+                or path == tmp_path_factory.getbasetemp().parent
+            ):
                 path.chmod(0o755)
         (folder / "data").mkdir()
         os.chown(folder / "data", nobody.pw_uid, nobody.pw_gid)
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **user}
-    subprocess.run([initdb, "-D", folder / "data", "-U", "karma", "-A", "trust", "-E", "UTF8"], check=True, cwd="/", **quiet)
+    subprocess.run(
+        [initdb, "-D", folder / "data", "-U", "karma", "-A", "trust", "-E", "UTF8"], check=True, cwd="/", **quiet
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [initdb.parent / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", ""], cwd="/", **quiet
+        [initdb.parent / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", ""],
+        cwd="/",
+        **quiet,
     )
     url = f"postgresql://karma@127.0.0.1:{port}/postgres"
 

@@ -94,4 +94,6 @@ def test_prometheus_and_the_store_agree_after_a_run(pipeline: Pipeline, query: C
         "sum(karma_pairs_judged_both_orders_total)": PROMPTS,
     }
     for expression, value in expected.items():
-        wait_until(lambda e=expression, v=value: query(e) == v, 20, f"{expression} is {value}, it is {query(expression)}")
+        wait_until(
+            lambda e=expression, v=value: query(e) == v, 20, f"{expression} is {value}, it is {query(expression)}"
+        )

@@ -57,7 +57,9 @@ def test_a_late_second_answer_does_not_replace_the_first(store: Store) -> None:
     flow.handle(flow.answer(first, text="late"))
     flow.handle(flow.answer(first, failure="later still"))
     with store.reading() as transaction:
-        texts = [row.text for row in transaction.preferences.responses_of([first.items[0].prompt])[first.items[0].prompt]]
+        texts = [
+            row.text for row in transaction.preferences.responses_of([first.items[0].prompt])[first.items[0].prompt]
+        ]
     assert texts == ["early"]
 
 

@@ -12,7 +12,13 @@ class InstantBackend:
 
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
         yield [
-            Answer(item=one.item, prompt=one.prompt, model=spec.name, sample=one.sample, text=f"{spec.name} says {one.seed}")
+            Answer(
+                item=one.item,
+                prompt=one.prompt,
+                model=spec.name,
+                sample=one.sample,
+                text=f"{spec.name} says {one.seed}",
+            )
             for one in items
         ]
 

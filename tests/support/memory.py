@@ -87,7 +87,9 @@ class Flow:
                     judge=batch.judge.name,
                     order=one.order,
                     failure=failure,
-                    probability=None if failure else (opinion(one.first, one.second) if probability is None else probability),
+                    probability=None
+                    if failure
+                    else (opinion(one.first, one.second) if probability is None else probability),
                 )
                 for one in batch.items
             ),
@@ -120,6 +122,3 @@ class Flow:
                     result = self.judge(batch)
                 for _delivery in range(deliveries):
                     self.handle(result)
-
-
-

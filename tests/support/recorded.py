@@ -1,4 +1,4 @@
-"""A judge made of recorded verdicts: AlpacaEval answers with GPT-4-turbo's preferences, read from `KARMA_BENCH_DATA`."""
+"""A judge made of recorded verdicts on AlpacaEval answers, read from the folder that `KARMA_BENCH_DATA` names."""
 
 from __future__ import annotations
 

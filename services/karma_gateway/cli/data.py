@@ -35,7 +35,7 @@ def enqueue(
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Accept prompts: one JSON object a line with `prompt` or `messages`, optional `id`, `skill`, `reference`, `responses`."""
+    """Accept prompts: one JSON object a line: `prompt` or `messages`; optional `id`, `skill`, `reference`, `responses`."""
     found = environment(home, pool)
     limits = Pool.read(found.pool_path).pipeline if found.pool_path.exists() else PipelineSettings()
     store = open_store(found, promised=True)
@@ -60,12 +60,18 @@ def enqueue(
             _wait_for_end(store)
     finally:
         store.close()
-    counts = {"stream": stream, "accepted": receipt.accepted, "present": receipt.present, "refused": len(receipt.refused)}
+    counts = {
+        "stream": stream,
+        "accepted": receipt.accepted,
+        "present": receipt.present,
+        "refused": len(receipt.refused),
+    }
     if as_json:
         print(json.dumps(counts))
     else:
         console.print(
-            f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused", highlight=False
+            f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused",
+            highlight=False,
         )
     if receipt.refused:
         raise typer.Exit(1)
@@ -84,8 +90,8 @@ def _check_all(store: Store, stream: str, lines: list[Line], max_bytes: int) -> 
             for line in lines:
                 try:
                     prompts.append((line, read(line.content, max_bytes)))
-                except RefusedError as reason:
-                    receipt.refused.append(Refusal(line.source, line.number, str(reason)))
+                except RefusedError as cause:
+                    receipt.refused.append(Refusal(line.source, line.number, str(cause)))
             answers = transaction.ledger.accept(stream, [prompt for _line, prompt in prompts])
             for (line, prompt), answer in zip(prompts, answers, strict=True):
                 if answer == "conflict":
@@ -131,7 +137,10 @@ def _wait_for_end(store: Store) -> None:
 
 def export(
     form: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file that ends with .jsonl or .parquet; - for JSON Lines on stdout.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A file that ends with .jsonl or .parquet; - for JSON Lines on stdout."),
+    ],
     stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Without KARMA's own columns.")] = False,
     home: HomeOption = None,

@@ -15,6 +15,7 @@ from rich.table import Table
 from karma.competencies import Competencies
 from karma.settings import Pool
 from karma.store import Store
+from karma.tiny.skills import Task
 from karma_gateway import demonstration, exports
 from karma_gateway.cli.options import HomeOption, console, environment, open_store
 from karma_gateway.cli.show import competencies, out
@@ -95,7 +96,7 @@ def _settle(store: Store) -> None:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _summary(store: Store, pool: Pool, asked: list[demonstration.Task]) -> None:
+def _summary(store: Store, pool: Pool, asked: list[Task]) -> None:
     with store.reading() as transaction:
         outcomes = {**transaction.preferences.count_outcomes(), "no_pair": transaction.ledger.count_no_pair()}
         flipped, both = transaction.preferences.count_flips()

@@ -25,7 +25,9 @@ _DETACHED_READY_S = 100.0
 def up(
     pool: PoolOption = None,
     home: HomeOption = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return once everything is ready; stop with `karma down`.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once everything is ready; stop with `karma down`.")
+    ] = False,
     redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free one.")] = 0,
 ) -> None:
     """Run the whole pipeline on this machine: an embedded Redis and one process per service."""
@@ -50,9 +52,13 @@ def up(
             line.stop()
             console.print(f"[bold]KARMA is up[/bold]: pool {found.pool_path}, home {found.home}")
             for info in supervisor.alive():
-                console.print(f"  {info.service:<11} {info.id:<22} metrics http://127.0.0.1:{info.metrics_port}/metrics")
+                console.print(
+                    f"  {info.service:<11} {info.id:<22} metrics http://127.0.0.1:{info.metrics_port}/metrics"
+                )
             console.print(f"logs: {supervisor.logs}")
-            console.print("next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything.")
+            console.print(
+                "next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything."
+            )
             while True:
                 supervisor.watch(lambda text: console.print(f"[yellow]{text}[/yellow]"))
                 time.sleep(_LOOK_EVERY_S)
@@ -109,7 +115,9 @@ def down(home: HomeOption = None) -> None:
 
 def worker(
     service: Annotated[str, typer.Argument(help="gateway, generation, scoring, matching or judging.")],
-    models: Annotated[str, typer.Option("--models", help="For generation: the models to serve, separated by commas.")] = "",
+    models: Annotated[
+        str, typer.Option("--models", help="For generation: the models to serve, separated by commas.")
+    ] = "",
     judges: Annotated[str, typer.Option("--judges", help="For judging: the judges to be, separated by commas.")] = "",
     pool: PoolOption = None,
     home: HomeOption = None,

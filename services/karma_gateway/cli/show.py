@@ -135,5 +135,3 @@ def _redis(found: Environment) -> Any | None:
         return connect(found.broker_url())
     except (BrokerError, SettingsError):
         return None
-
-

@@ -198,7 +198,7 @@ class Ledger:
         query = (
             select(work_items.c.target, func.count()).where(work_items.c.stage == stage).group_by(work_items.c.target)
         )
-        return {target: count for target, count in self.connection.execute(query)}
+        return {row[0]: row[1] for row in self.connection.execute(query)}
 
     # --- moving prompts -------------------------------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ class Ledger:
     def count_states(self) -> dict[str, int]:
         """Prompts per state; states without a prompt are 0."""
         query = select(prompts.c.state, func.count()).group_by(prompts.c.state)
-        found = {state: count for state, count in self.connection.execute(query)}
+        found = {row[0]: row[1] for row in self.connection.execute(query)}
         return {state: found.get(state, 0) for state in STATES}
 
     def count_no_pair(self) -> int:

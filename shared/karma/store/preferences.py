@@ -264,7 +264,7 @@ class Preferences:
     def count_outcomes(self) -> dict[str, int]:
         """Resolved pairs per outcome; outcomes without a pair are 0."""
         query = select(resolutions.c.outcome, func.count()).group_by(resolutions.c.outcome)
-        found = {outcome: count for outcome, count in self.connection.execute(query)}
+        found = {row[0]: row[1] for row in self.connection.execute(query)}
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
     def count_preferences(self) -> dict[str, int]:
@@ -274,7 +274,7 @@ class Preferences:
             .where(resolutions.c.outcome == "decisive")
             .group_by(resolutions.c.label_source)
         )
-        found = {source: count for source, count in self.connection.execute(query)}
+        found = {row[0]: row[1] for row in self.connection.execute(query)}
         return {source: found.get(source, 0) for source in ("judge", "predicted")}
 
     def count_flips(self) -> tuple[int, int]:

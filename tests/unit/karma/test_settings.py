@@ -23,6 +23,8 @@ parent = "a"
 kind = "verifier"
 """
 
+THIRD = GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\n'
+
 
 def pool(tmp_path: Path, text: str) -> Pool:
     path = tmp_path / "pool.toml"
@@ -42,9 +44,9 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
     ("change", "expected"),
     [
         (GOOD.replace('model = "a"', 'modle = "a"'), r"pool\.toml: \[models\.a\] lacks the key model"),
-        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\ntemprature=1.0\n', r"unknown key 'temprature' \(did you mean 'temperature'\?\)"),
-        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\ntemperature="hot"\n', r"\[models\.c\] temperature is 'hot'"),
-        (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\ntemperature=-1.0\n', r"temperature is -1\.0, out of range"),
+        (THIRD + 'temprature=1.0\n', r"unknown key 'temprature' \(did you mean 'temperature'\?\)"),
+        (THIRD + 'temperature="hot"\n', r"\[models\.c\] temperature is 'hot'"),
+        (THIRD + 'temperature=-1.0\n', r"temperature is -1\.0, out of range"),
         (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\n', "no base_url"),
         (GOOD + '\n[models.c]\nbackend="transformers"\nmodel="./nowhere"\n', "there is no folder"),
         (GOOD + '\n[modles.c]\nbackend="openai"\n', r"unknown table \[modles\] \(did you mean 'models'\?\)"),

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.kinship import snapshot
 
 Array = NDArray[np.float64]
 

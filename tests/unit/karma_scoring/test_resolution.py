@@ -13,7 +13,10 @@ PROBABILITIES = st.floats(0, 1)
 
 def both(first: float | None, second: float | None) -> list[Opinion]:
     """One judge's opinions: P(first shown is better) with a first, and with b first."""
-    return [Opinion("j", 0, first, None if first is not None else "x"), Opinion("j", 1, second, None if second is not None else "y")]
+    return [
+        Opinion("j", 0, first, None if first is not None else "x"),
+        Opinion("j", 1, second, None if second is not None else "y"),
+    ]
 
 
 @pytest.mark.parametrize(
