@@ -35,7 +35,7 @@ def enqueue(
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Accept prompts: one JSON object a line: `prompt` or `messages`; optional `id`, `skill`, `reference`, `responses`."""
+    """Accept prompts, one JSON object a line: `prompt` or `messages`; also `id`, `skill`, `reference`, `responses`."""
     found = environment(home, pool)
     limits = Pool.read(found.pool_path).pipeline if found.pool_path.exists() else PipelineSettings()
     store = open_store(found, promised=True)
