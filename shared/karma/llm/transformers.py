@@ -62,7 +62,9 @@ class LocalModel:
         self._tokenizer = tokenizer
         self._device = device
         self._accepted = inspect.signature(model.forward).parameters
-        specials = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+        # Many chat formats open and close turns with tokens that the tokenizer marks as special without naming them.
+        added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        specials = sorted(filter(None, {*tokenizer.all_special_tokens, *added}), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.context_tokens: int = limit if isinstance(limit, int) else 1 << 30
