@@ -9,10 +9,10 @@ from typing import Any
 from karma import metrics
 from karma.competencies import Competencies
 from karma.conveyor import Conveyor
+from karma.pool import Pool
 from karma.seeds import seed_of
-from karma.settings import Pool
 from karma.store import Store, Transaction
-from karma.store.ledger import BatchLimits, Ledger, Work
+from karma.store.records import BatchLimits, Work
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
 
@@ -46,7 +46,7 @@ class Dispatcher:
                     room -= count
                     if count < len(group):
                         stalled.add(stream)
-            opened = list(ledger.opened)
+            opened = list(transaction.work.opened)
         for stream, count in admitted.items():
             metrics.PROMPTS_DISPATCHED.labels(stream).inc(count)
         self._conveyor.send(opened)
@@ -55,11 +55,9 @@ class Dispatcher:
     def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
         given = [row for row in rows if row.given]
         asked = [row for row in rows if not row.given]
-        return self._score(transaction.ledger, stream, priority, given) + self._ask(
-            transaction, stream, priority, asked
-        )
+        return self._score(transaction, stream, priority, given) + self._ask(transaction, stream, priority, asked)
 
-    def _score(self, ledger: Ledger, stream: str, priority: int, rows: list[Any]) -> int:
+    def _score(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
         """Prompts that came with their responses go straight to scoring."""
         awaited: dict[int, int] = {}
         work = []
@@ -67,8 +65,8 @@ class Dispatcher:
             responses = json.loads(row.given)
             awaited[row.id] = len(responses)
             work += [Work(row.id, model, sample, size=len(text)) for model, sample, text in responses]
-        ledger.move(list(awaited), "dispatched", awaited)
-        ledger.open_work("score", "", stream, priority, work, self._limits)
+        transaction.ledger.move(list(awaited), "dispatched", awaited)
+        transaction.work.open("score", "", stream, priority, work, self._limits)
         return len(awaited)
 
     def _ask(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
@@ -76,7 +74,7 @@ class Dispatcher:
         if not rows:
             return 0
         ledger = transaction.ledger
-        open_work = ledger.open_by_target("generate")
+        open_work = transaction.work.open_by_target("generate")
         room = {
             model: self._pool.pipeline.model_limit - open_work.get(model, 0)
             for model in self._pool.stream_models(stream)
@@ -92,7 +90,7 @@ class Dispatcher:
                 work[model].append(Work(row.id, sample=sample, size=row.size))
         ledger.move(list(awaited), "dispatched", awaited)
         for model in sorted(work):
-            ledger.open_work("generate", model, stream, priority, work[model], self._limits)
+            transaction.work.open("generate", model, stream, priority, work[model], self._limits)
         return len(awaited)
 
     def _plan(self, transaction: Transaction, stream: str, rows: list[Any], models: list[str]) -> Plan:

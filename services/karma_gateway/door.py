@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from karma.store import Store
-from karma.store.ledger import NewPrompt
+from karma.store.records import NewPrompt
 
 _FIELDS = {"prompt", "messages", "id", "skill", "reference", "responses"}
 _ROLES = ("system", "user", "assistant")

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from karma.broker import queue_state
+from karma.pool import Pool
 from karma.registry import workers
-from karma.settings import Pool
 from karma.store import Store
 from karma_gateway.worker import all_queues
 

@@ -17,9 +17,10 @@ from typing import IO
 
 from karma.broker import connect
 from karma.errors import KarmaError
+from karma.pool import Pool
 from karma.registry import WorkerInfo, workers
 from karma.run import LOCAL
-from karma.settings import Environment, Pool
+from karma.settings import Environment
 from karma.store import Store
 from karma_gateway.redis_server import RedisServer
 

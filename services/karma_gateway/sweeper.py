@@ -13,9 +13,9 @@ from karma.broker import Publisher, head_published_at, queue_name, renew_epoch
 from karma.claims import HEARTBEAT_S, ClaimsView, forget_old
 from karma.conveyor import Conveyor
 from karma.messages import Answer, Batch, Header, LearnBatch, ScoreBatch, Verdict
-from karma.settings import Pool
+from karma.pool import Pool
 from karma.store import Store
-from karma.store.ledger import BatchLimits, BatchRow, OpenItem
+from karma.store.records import BatchLimits, BatchRow, OpenItem
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Sweeper:
         self._heads = {}
         now = self._clock()
         with self._store.reading() as transaction:
-            carried = transaction.ledger.carried(older_than=now - self._settings.publish_grace_s)
+            carried = transaction.work.carried(older_than=now - self._settings.publish_grace_s)
             # Claims are read after the batches: one that ended in between is then seen as ended.
             view = ClaimsView(self._redis, self._settings.claim_silence_s)
         given_up: list[str] = []
@@ -86,7 +86,7 @@ class Sweeper:
                 given_up.append(loss.claim)
         forget_old(self._redis, given_up, view.now)
         with self._store.transaction() as transaction:
-            transaction.ledger.forget_empty_batches(older_than=now - _EMPTY_BATCH_S)
+            transaction.work.forget_empty(older_than=now - _EMPTY_BATCH_S)
         return resent
 
     def loss_of(self, row: BatchRow, view: ClaimsView, now: float) -> Loss | None:
@@ -119,22 +119,22 @@ class Sweeper:
     def _resend(self, row: BatchRow, loss: Loss) -> None:
         with self._store.transaction() as transaction:
             ledger = transaction.ledger
-            prompts = {item.prompt for item in ledger.items_of(row.id)}
+            prompts = {item.prompt for item in transaction.work.items_of(row.id)}
             ledger.lock_prompts(prompts)
-            items = ledger.reopen(row, loss.attempted, loss.reason, self._limits)
+            items = transaction.work.reopen(row, loss.attempted, loss.reason, self._limits)
             spent = [item for item in items if item.attempts >= self._settings.max_attempts]
             for item in spent:
                 if item.stage not in _RESULTS or item.attempts >= 2 * self._settings.max_attempts:
                     ledger.bury(item.prompt, f"{item.stage} was given up after {item.attempts} attempts: {loss.reason}")
             failed = [item for item in spent if item.stage in _RESULTS]
-            rows = {one.id: one for one in ledger.batch_rows([item.batch for item in failed])}
-            opened = [batch for batch in ledger.opened if batch not in rows]
+            rows = {one.id: one for one in transaction.work.batches([item.batch for item in failed])}
+            opened = [batch for batch in transaction.work.opened if batch not in rows]
         log.warning("batch %s (%s %s) was lost: %s; sent again", row.id, row.stage, row.target, loss.reason)
         self._conveyor.send(opened)
         if failed:
             self._publisher.publish([self._failure(item, rows[item.batch]) for item in failed])
             with self._store.transaction() as transaction:
-                transaction.ledger.mark_published(list(rows), self._epoch)
+                transaction.work.mark_published(list(rows), self._epoch)
 
     def _failure(self, item: OpenItem, row: BatchRow) -> Batch:
         """The result of an item whose attempts are spent: a failure with its reason, on the way of every result."""

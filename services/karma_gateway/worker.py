@@ -11,8 +11,9 @@ from types import FrameType
 from karma import metrics
 from karma.broker import WAKE_KEY, Publisher, queue_state, wake
 from karma.conveyor import Conveyor
+from karma.pool import Pool
 from karma.registry import forget_silent, new_info
-from karma.settings import Environment, Pool
+from karma.settings import Environment
 from karma.store import Store
 from karma.worker import Life, configure_logging, open_broker
 from karma_gateway.dispatch import Dispatcher

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from karma.messages import JudgeSpec, MatchBatch
+from karma.pool import StreamSettings
 from karma.seeds import seed_of
-from karma.settings import StreamSettings
 from karma.snapshot import Snapshot
 from karma.store import Transaction
-from karma.store.ledger import BatchLimits, PromptRow, Work
-from karma.store.preferences import NewPair, ResponseRow
+from karma.store.records import BatchLimits, NewPair, PromptRow, ResponseRow, Work
 from karma_matching.policies import FormedPair, form
 from karma_matching.pool import Candidate
 
@@ -40,13 +39,13 @@ def match(
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(item.prompt for item in batch.items)
-    items = ledger.open_items(item.item for item in batch.items)
+    items = transaction.work.items(item.item for item in batch.items)
     ready = {
         item.prompt: prompts[item.prompt]
         for item in items.values()
         if item.stage == "match" and item.prompt in prompts and prompts[item.prompt].state == "answered"
     }
-    ledger.close_items(item.id for item in items.values() if item.stage == "match")
+    transaction.work.close(item.id for item in items.values() if item.stage == "match")
     responses = preferences.responses_of(ready)
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}
@@ -78,7 +77,7 @@ def match(
                 if one.prompt.priority == priority
                 for shown in orders_of(judge)
             ]
-            ledger.open_work("judge", judge.name, batch.header.stream, priority, work, limits)
+            transaction.work.open("judge", judge.name, batch.header.stream, priority, work, limits)
     return formed
 
 

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.store import Transaction
-from karma.store.ledger import BatchLimits, OpenItem, PromptRow, Work
-from karma.store.preferences import Count, NewResolution, NewResponse, NewVerdict, PairRow
+from karma.store.records import (
+    BatchLimits,
+    Count,
+    NewResolution,
+    NewResponse,
+    NewVerdict,
+    OpenItem,
+    PairRow,
+    PromptRow,
+    Work,
+)
 from karma_scoring.features import features
 from karma_scoring.resolution import Opinion, Resolution, resolve
 
@@ -37,17 +46,17 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(answer.prompt for answer in batch.items)
-    items = ledger.open_items(answer.item for answer in batch.items)
+    items = transaction.work.items(answer.item for answer in batch.items)
     fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item), prompts)}
     if not fresh:
         return
     preferences.add_responses([_response(answer, prompts[answer.prompt], check) for answer in fresh.values()])
-    ledger.close_items(fresh)
+    transaction.work.close(fresh)
     recorded = Counter(answer.prompt for answer in fresh.values())
     answered = ledger.lower_awaited(prompts, recorded, then="answered")
     for priority in sorted({prompts[id_].priority for id_ in answered}, reverse=True):
         work = [Work(id_) for id_ in answered if prompts[id_].priority == priority]
-        ledger.open_work("match", "", batch.header.stream, priority, work, limits)
+        transaction.work.open("match", "", batch.header.stream, priority, work, limits)
 
 
 def _answers(answer: Answer, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
@@ -86,12 +95,12 @@ def learn(batch: LearnBatch, transaction: Transaction) -> list[Resolved]:
     """Record verdicts; pairs that now wait for none are resolved, counted, and their prompts end."""
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(verdict.prompt for verdict in batch.items)
-    items = ledger.open_items(verdict.item for verdict in batch.items)
+    items = transaction.work.items(verdict.item for verdict in batch.items)
     fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item), prompts)}
     if not fresh:
         return []
     preferences.add_verdicts([_verdict(verdict, items[verdict.item]) for verdict in fresh.values()])
-    ledger.close_items(fresh)
+    transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
     verdicts = preferences.verdicts_of(pair.id for pair in complete)

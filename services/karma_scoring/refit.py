@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from karma import metrics
-from karma.settings import Pool
+from karma.pool import Pool
 from karma.snapshot import OVERALL, Snapshot
 from karma.store import Store
-from karma.store.preferences import Count
+from karma.store.records import Count
 from karma_scoring.competency import Counts, Prior, fit
 from karma_scoring.handlers import BUCKET_S
 from karma_scoring.kinship import snapshot

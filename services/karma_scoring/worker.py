@@ -7,10 +7,11 @@ from karma.broker import Publisher
 from karma.checkers import checker
 from karma.conveyor import Conveyor
 from karma.messages import LearnBatch, ScoreBatch
-from karma.settings import Environment, Pool
+from karma.pool import Pool
+from karma.settings import Environment
 from karma.stage import Stage, recording
 from karma.store import Store, Transaction
-from karma.store.ledger import BatchLimits
+from karma.store.records import BatchLimits
 from karma.worker import Consumer, configure_logging, open_broker, run
 from karma_scoring.handlers import Resolved, learn, score
 from karma_scoring.refit import Refitter

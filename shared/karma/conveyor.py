@@ -27,11 +27,11 @@ from karma.messages import (
     ScoreBatch,
     Turn,
 )
+from karma.pool import Pool
 from karma.seeds import seed_of
-from karma.settings import Pool
 from karma.store import Store, Transaction
 from karma.store.contents import pair_contents, prompt_contents
-from karma.store.ledger import BatchRow
+from karma.store.records import BatchRow
 
 _turns: msgspec.json.Decoder[tuple[Turn, ...]] = msgspec.json.Decoder(tuple[Turn, ...])
 
@@ -60,12 +60,12 @@ class Conveyor:
                 messages = compose(transaction, self._pool, ids, epoch, self._clock())
             self._publisher.publish(messages)
             with self._store.transaction() as transaction:
-                transaction.ledger.mark_published(ids, epoch)
+                transaction.work.mark_published(ids, epoch)
 
 
 def compose(transaction: Transaction, pool: Pool, batch_ids: Sequence[str], epoch: str, now: float) -> list[Batch]:
     """The messages of batches; items that were closed meanwhile are left out, and so are batches left empty."""
-    rows = transaction.ledger.batch_rows(batch_ids)
+    rows = transaction.work.batches(batch_ids)
     judged = [row.id for row in rows if row.stage == "judge"]
     asked = [row.id for row in rows if row.stage != "judge"]
     contents = prompt_contents(transaction.ledger.connection, asked) if asked else {}

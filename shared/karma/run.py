@@ -10,7 +10,8 @@ import sys
 from importlib import import_module
 
 from karma.errors import KarmaError, MissingExtraError, SettingsError
-from karma.settings import Environment, Pool
+from karma.pool import Pool
+from karma.settings import Environment
 
 SERVICES = ("gateway", "generation", "scoring", "matching", "judging")
 

@@ -92,7 +92,7 @@ def recording(handle: Callable[[Any, Transaction], None], store: Store, conveyor
     def work(batch: Batch) -> None:
         with store.transaction() as transaction:
             handle(batch, transaction)
-            opened = list(transaction.ledger.opened)
+            opened = list(transaction.work.opened)
         conveyor.send(opened)
         if not opened:
             wake(redis)

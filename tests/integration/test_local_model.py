@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from karma.errors import SettingsError
+from karma.errors import MissingExtraError, SettingsError
 from karma.llm.transformers import Generated, LocalModel
 from karma.messages import GenerateItem, ModelSpec, Turn
 from karma_generation.backends import TransformersBackend
@@ -236,6 +237,22 @@ def test_special_tokens_inside_a_text_are_text(local: LocalModel) -> None:
     assert counted[0].tokens == len("< |end|>") + 1
 
 
+def test_special_tokens_that_the_tokenizer_does_not_name_are_text_too(tmp_path: Path) -> None:
+    """Some chat formats open and close their turns with such tokens."""
+    make_model(tmp_path)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    tokenizer.add_tokens([AddedToken("<|turn|>", special=True, normalized=False)], special_tokens=True)
+    tokenizer.save_pretrained(tmp_path)
+    assert "<|turn|>" not in tokenizer.all_special_tokens
+    local = LocalModel.load(spec(tmp_path))
+
+    counted = local.log_likelihood([chat("a")], ["<|turn|>"])[0]
+    answered = generated(local, [chat("<|turn|>")], spec(tmp_path))[0]
+
+    assert counted.tokens == len("< |turn|>") + 1
+    assert answered.tokens_in == len(prompt_ids("< |turn|>"))
+
+
 def test_a_model_without_a_chat_template_gets_the_turns_as_plain_text(tmp_path: Path) -> None:
     make_model(tmp_path)
     (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
@@ -280,6 +297,16 @@ def test_code_of_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be loaded"):
         LocalModel.load(spec(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(MissingExtraError, match=rf"needs the package {package}\..*pip install 'karma\[local\]'"):
+        LocalModel.load(spec(folder, dtype="float64"))  # another type, so that it is not loaded already
 
 
 def test_a_wrong_number_of_threads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import web
 
+from karma.errors import KarmaError
 from karma.llm import openai
 from karma.llm.completions import ChatRequest, ChatResult
 from karma.llm.openai import ChatClient
@@ -260,6 +261,36 @@ def test_cookies_of_an_endpoint_are_not_kept(client: ChatClient, endpoint: Endpo
     assert found.text == "Hi"
     assert client._session is not None
     assert list(client._session.cookie_jar) == []
+
+
+def test_closing_ends_what_other_threads_wait_for(client: ChatClient, endpoint: Endpoint) -> None:
+    """A thread that waits for an endpoint is told so, and not left waiting for a loop that no longer runs."""
+    endpoint.gate = threading.Event()
+    groups = client.complete(spec(endpoint), requests(4), linger_s=0.01)
+    assert len(next(groups)) == 1
+    ended: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            next(groups)
+        except KarmaError as cause:
+            ended.append(cause)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    client.close()
+    thread.join(10)
+    endpoint.gate.set()
+
+    assert [str(one) for one in ended] == ["the chat client was closed while 3 calls to red were under way"]
+
+
+def test_a_closed_client_says_so_instead_of_waiting(endpoint: Endpoint) -> None:
+    client = ChatClient()
+    client.close()
+
+    with pytest.raises(KarmaError, match="the chat client is closed"):
+        answers(client, spec(endpoint))
 
 
 def test_closing_twice_does_nothing(endpoint: Endpoint) -> None:

@@ -11,7 +11,7 @@ from karma.broker import EPOCH_KEY, Publisher, create_app, current_epoch, priori
 from karma.claims import Claims
 from karma.conveyor import Conveyor
 from karma.messages import GenerateBatch, decode
-from karma.settings import Pool
+from karma.pool import Pool
 from karma.store import Store
 from karma_gateway.sweeper import Sweeper
 from tests.support.memory import Flow, make_pool

@@ -42,8 +42,8 @@ def test_every_prompt_ends_once_however_often_messages_come(store: Store, delive
         assert transaction.ledger.count_states()["done"] == 50
         assert transaction.preferences.count_outcomes()["decisive"] == 50
         assert transaction.preferences.counted_verdicts() == 50
-        assert transaction.ledger.open_by_target("generate") == {}
-        assert transaction.ledger.open_by_target("judge") == {}
+        assert transaction.work.open_by_target("generate") == {}
+        assert transaction.work.open_by_target("judge") == {}
 
 
 def test_a_late_second_answer_does_not_replace_the_first(store: Store) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from karma.conveyor import compose
 from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, Verdict
-from karma.settings import Pool
+from karma.pool import Pool
 from karma.snapshot import Snapshot
 from karma.store import Store
-from karma.store.ledger import BatchLimits
+from karma.store.records import BatchLimits
 from karma_gateway.dispatch import Dispatcher
 from karma_gateway.door import Line, take
 from karma_matching.handlers import match as match_
@@ -109,7 +109,7 @@ class Flow:
                     learn(batch, transaction)
                 case _:
                     raise AssertionError(f"no recording stage takes {type(batch).__name__}")
-            self.sent.extend(transaction.ledger.opened)
+            self.sent.extend(transaction.work.opened)
 
     def finish(self, deliveries: int = 1) -> None:
         """Run everything to its end, each message delivered so many times."""

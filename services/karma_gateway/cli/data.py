@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from karma.broker import connect, wake
 from karma.errors import KarmaError, SettingsError
-from karma.settings import Environment, PipelineSettings, Pool
+from karma.pool import PipelineSettings, Pool
+from karma.settings import Environment
 from karma.store import Store
 from karma_gateway import exports
 from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, StreamOption, console, environment, open_store

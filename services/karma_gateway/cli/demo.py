@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from karma.competencies import Competencies
-from karma.settings import Pool
+from karma.pool import Pool
 from karma.store import Store
 from karma.tiny.skills import Task
 from karma_gateway import demonstration, exports

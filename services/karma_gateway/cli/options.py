@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from karma.settings import Environment, Pool
+from karma.pool import Pool
+from karma.settings import Environment
 from karma.store import Store
 
 PoolOption = Annotated[

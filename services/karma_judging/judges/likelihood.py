@@ -42,9 +42,11 @@ class LikelihoodJudge:
         verdicts = []
         for item, first, second in zip(items, found[::2], found[1::2], strict=True):
             failure = first.failure or second.failure
-            # The same text in two forward batches differs by rounding, which a small scale would make a preference.
-            logit = 0.0 if item.first == item.second else (score(first) - score(second)) / spec.scale
-            probability = None if failure else sigmoid(logit)
+            probability = None
+            if failure is None:
+                # The same text in two forward batches differs by rounding, which a small scale would make a preference.
+                logit = 0.0 if item.first == item.second else (score(first) - score(second)) / spec.scale
+                probability = sigmoid(logit)
             verdicts.append(
                 verdict(spec, item, probability=probability, failure=failure, tokens_in=first.tokens + second.tokens)
             )

@@ -19,15 +19,17 @@ from karma.errors import SettingsError, StoreError
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
 from karma.store.schema import REVISION, metadata
+from karma.store.work import WorkList
 
 _BUSY_TIMEOUT_MS = 60_000
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """One transaction: the ledger and the preferences of the same moment."""
+    """One transaction: the ledger, the open work and the preferences of the same moment."""
 
     ledger: Ledger
+    work: WorkList
     preferences: Preferences
 
 
@@ -124,7 +126,7 @@ class Store:
 
     def _bound(self, connection: Connection) -> Transaction:
         now = self.clock()
-        return Transaction(Ledger(connection, now), Preferences(connection, now))
+        return Transaction(Ledger(connection, now), WorkList(connection, now), Preferences(connection, now))
 
 
 def _listen_sqlite(engine: Engine, durability: str) -> None:

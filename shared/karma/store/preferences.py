@@ -4,137 +4,26 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
+from karma.store.chunks import chunks
 from karma.store.dialect import insert_adding, insert_new
+from karma.store.records import (
+    Count,
+    NewPair,
+    NewResolution,
+    NewResponse,
+    NewVerdict,
+    PairRow,
+    ResponseRow,
+    VerdictRow,
+)
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
 
 OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
-
-_ITEMS_PER_QUERY = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewResponse:
-    """A response to be recorded; `features` is JSON."""
-
-    prompt: int
-    model: str
-    sample: int
-    text: str | None
-    failure: str | None
-    features: str | None
-    quality: float | None
-    finish_reason: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    latency_s: float | None
-
-
-@dataclass(frozen=True)
-class ResponseRow:
-    """A recorded response as matching sees it."""
-
-    id: int
-    prompt: int
-    model: str
-    sample: int
-    text: str | None
-    failure: str | None
-    features: str | None
-    quality: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewPair:
-    """A pair to be recorded, a < b; `reasons` is JSON."""
-
-    prompt: int
-    response_a: int
-    response_b: int
-    policy: str
-    reasons: str
-    kinship: float | None
-    gap: float | None
-    gap_deviation: float | None
-    information: float | None
-    likeness: float | None
-    judged_probability: float
-    snapshot: int
-    awaited: int
-
-
-@dataclass(frozen=True)
-class PairRow:
-    """A recorded pair with the models behind it and how many verdicts it still waits for."""
-
-    id: int
-    prompt: int
-    response_a: int
-    response_b: int
-    model_a: str
-    model_b: str
-    awaited: int
-    judged_probability: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewVerdict:
-    """A verdict to be recorded."""
-
-    pair: int
-    judge: str
-    template_hash: str
-    shown: int
-    probability: float | None
-    failure: str | None
-    rationale: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    latency_s: float | None
-
-
-@dataclass(frozen=True)
-class VerdictRow:
-    """A recorded verdict as resolution sees it."""
-
-    pair: int
-    judge: str
-    shown: int
-    probability: float | None
-    failure: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewResolution:
-    """What a pair came to."""
-
-    pair: int
-    prompt: int
-    outcome: str
-    chosen: int | None = None
-    rejected: int | None = None
-    probability: float | None = None
-    flipped: int | None = None
-    label_source: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Count:
-    """Verdicts on two models, model_a < model_b, in one hour; weights, not necessarily whole numbers."""
-
-    source: str
-    skill: str
-    model_a: str
-    model_b: str
-    bucket: int
-    wins_a: float
-    wins_b: float
-    ties: float
 
 
 _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow.__dataclass_fields__]
@@ -155,7 +44,7 @@ class Preferences:
     def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
         """The responses of prompts, in order of their ids."""
         found: dict[int, list[ResponseRow]] = defaultdict(list)
-        for chunk in _chunks(sorted(set(prompt_ids))):
+        for chunk in chunks(sorted(set(prompt_ids))):
             query = select(*_RESPONSE_COLUMNS).where(responses.c.prompt.in_(chunk)).order_by(responses.c.id)
             for row in self.connection.execute(query):
                 found[row.prompt].append(ResponseRow(*row))
@@ -174,7 +63,7 @@ class Preferences:
         """Pairs by id; the caller holds their prompts' rows."""
         a, b = responses.alias("a"), responses.alias("b")
         found: dict[int, PairRow] = {}
-        for chunk in _chunks(sorted(set(pair_ids))):
+        for chunk in chunks(sorted(set(pair_ids))):
             query = (
                 select(
                     pairs.c.id,
@@ -210,7 +99,7 @@ class Preferences:
     def verdicts_of(self, pair_ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
         """The verdicts on pairs."""
         found: dict[int, list[VerdictRow]] = defaultdict(list)
-        for chunk in _chunks(sorted(set(pair_ids))):
+        for chunk in chunks(sorted(set(pair_ids))):
             query = select(*_VERDICT_COLUMNS).where(verdicts.c.pair.in_(chunk)).order_by(verdicts.c.id)
             for row in self.connection.execute(query):
                 found[row.pair].append(VerdictRow(*row))
@@ -320,8 +209,3 @@ class Preferences:
         if new:
             rows = [asdict(one) | {"created_at": self.now} for one in new]
             self.connection.execute(insert_new(self.connection, table), rows)
-
-
-def _chunks(values: Sequence[int]) -> Iterable[Sequence[int]]:
-    for start in range(0, len(values), _ITEMS_PER_QUERY):
-        yield values[start : start + _ITEMS_PER_QUERY]

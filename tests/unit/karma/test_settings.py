@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from karma.errors import SettingsError
-from karma.settings import Environment, Pool
+from karma.pool import Pool
+from karma.settings import Environment
 
 GOOD = """
 [models.a]

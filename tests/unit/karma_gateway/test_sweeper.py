@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from karma.store.ledger import BatchRow
+from karma.store.records import BatchRow
 from karma_gateway.sweeper import Sweeper
 from tests.support.memory import make_pool
 

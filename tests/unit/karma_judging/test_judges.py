@@ -112,6 +112,24 @@ class TestLikelihood:
 
         assert (odd.failure, sound.probability) == ("too long", 0.5)
 
+    def test_two_identical_responses_are_an_exact_tie_whatever_the_batches_rounded(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Rounding(Scores):
+            def log_likelihood(
+                self, _chats: Sequence[object], responses: Sequence[str], _batch: int
+            ) -> list[Likelihood]:
+                return [Likelihood(-1.0 + place * 1e-6, 1) for place, _text in enumerate(responses)]
+
+        monkeypatch.setattr(LocalModel, "load", staticmethod(lambda _spec: Rounding()))
+
+        assert judged(self.spec(scale=1e-6), pair("same", "same"))[0].probability == 0.5
+
+    def test_two_identical_responses_that_do_not_fit_are_a_failure_and_no_tie(self) -> None:
+        found = judged(self.spec(), pair("long", "long"))[0]
+
+        assert (found.probability, found.failure) == (None, "too long")
+
     def test_a_likelihood_that_is_not_a_number_never_becomes_certainty(self) -> None:
         found = judged(self.spec(), pair("nan/1", "-1/1"))[0]
 

@@ -1,0 +1,262 @@
+"""The pool file, `pool.toml`: models, judges, streams and limits. Validated when it is read.
+
+Unknown keys are errors, and an error names the file, the key, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from karma.errors import SettingsError
+from karma.messages import JudgeSpec, ModelSpec
+from karma.settings import did_you_mean
+
+MIB = 1 << 20
+
+#: Judges to whom the order in which they are shown two responses can make no difference.
+ORDER_BLIND_JUDGES = frozenset({"likelihood", "reward", "verifier", "prior"})
+
+
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a stream is treated: `[stream]` for all, `[streams.NAME]` for one."""
+
+    policy: str = "informative"
+    models: tuple[str, ...] = ()  # of the pool; empty: all
+    judges: tuple[str, ...] = ()  # empty: all
+    target: str | None = None  # a model that every pair must hold an answer of
+    responses_per_prompt: int = 2  # 0: every model answers
+    pairs_per_prompt: int = 1  # at most; 0: as many as the policy forms
+    explore_share: float = 0.1  # of prompts, spent on what reduces uncertainty most
+    checker: str = "answer"  # how a response is held against a prompt's reference
+
+    def __post_init__(self) -> None:
+        _need(
+            self.responses_per_prompt >= 0 and self.responses_per_prompt != 1, "responses_per_prompt must be 0 or ≥ 2"
+        )
+        _need(self.pairs_per_prompt >= 0, "pairs_per_prompt must be 0 or more")
+        _need(0 <= self.explore_share <= 1, "explore_share must be from 0 to 1")
+
+
+class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine's own limits: `[pipeline]`."""
+
+    window: int = 2048  # prompts between dispatched and done, over all streams
+    model_limit: int = 1024  # open generations of one model
+    batch_items: int = 32
+    batch_bytes: int = 256 * 1024  # of text in one message
+    plan_prompts: int = 256  # planned in one go
+    prompt_bytes: int = MIB  # a prompt with all it brings may not be larger
+    refit_every_s: float = 1.0
+    half_life_h: float = 24 * 30  # a verdict this old counts half
+    claim_silence_s: float = 20.0  # a claim without a sign of life this long is given up
+    publish_grace_s: float = 5.0  # what is not published, or not found in its queue, this long is lost
+    max_attempts: int = 3  # of an item whose worker fell silent
+
+    def __post_init__(self) -> None:
+        for name in (
+            "window",
+            "model_limit",
+            "batch_items",
+            "batch_bytes",
+            "plan_prompts",
+            "prompt_bytes",
+            "max_attempts",
+        ):
+            _need(getattr(self, name) >= 1, f"{name} must be 1 or more")
+        for name in ("refit_every_s", "half_life_h", "claim_silence_s", "publish_grace_s"):
+            _need(getattr(self, name) > 0, f"{name} must be above 0")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pool file: models, judges, streams and limits."""
+
+    path: Path
+    models: Mapping[str, ModelSpec]
+    parents: Mapping[str, str]  # a model that continues another → that other
+    groups: Mapping[str, str]  # model → the group whose process holds it
+    judges: Mapping[str, JudgeSpec]
+    default_stream: StreamSettings
+    streams: Mapping[str, StreamSettings]
+    pipeline: PipelineSettings
+
+    def stream(self, name: str) -> StreamSettings:
+        """The settings of a stream."""
+        return self.streams.get(name, self.default_stream)
+
+    def stream_models(self, name: str) -> tuple[str, ...]:
+        """The models that may answer prompts of a stream."""
+        return self.stream(name).models or tuple(self.models)
+
+    def stream_judges(self, name: str) -> tuple[JudgeSpec, ...]:
+        """The judges of a stream."""
+        return tuple(self.judges[judge] for judge in self.stream(name).judges or tuple(self.judges))
+
+    @classmethod
+    def read(cls, path: Path) -> Pool:
+        """Read and validate a pool file.
+
+        Raises:
+            SettingsError: names the file, the key, what was found and what was expected.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as cause:
+            raise SettingsError(
+                f"{path}: no such file. Write a pool file (see docs/pool.md) and name it with --pool or KARMA_POOL."
+            ) from cause
+        except (OSError, UnicodeDecodeError) as cause:
+            raise SettingsError(f"{path}: cannot be read: {cause}") from cause
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as cause:
+            raise SettingsError(f"{path}: not TOML: {cause}") from cause
+        return cls.from_tables(tables, path)
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], path: Path) -> Pool:
+        """The pool that parsed TOML describes; `path` is for messages and for relative folders."""
+        known = {"models", "judges", "stream", "streams", "pipeline"}
+        for key in tables:
+            if key not in known:
+                raise SettingsError(f"{path}: unknown table [{key}]{did_you_mean(key, known)}")
+        for key in ("models", "judges", "streams"):
+            _tables_in(tables, key, path)
+        models: dict[str, ModelSpec] = {}
+        parents: dict[str, str] = {}
+        groups: dict[str, str] = {}
+        for name, table in tables.get("models", {}).items():
+            _check_name(name, f"{path}: [models.{name}]")
+            own = dict(table)
+            where = f"[models.{name}]"
+            parent, group = own.pop("parent", None), own.pop("group", None)
+            for key, value in (("parent", parent), ("group", group)):
+                if value is not None and not isinstance(value, str):
+                    raise SettingsError(f"{path}: {where} {key} is {value!r}, expected a name")
+            models[name] = _model({"name": name, **own}, path, where)
+            groups[name] = group or (name if models[name].backend == "transformers" else models[name].backend)
+            if parent is not None:
+                parents[name] = parent
+        judges = {name: _judge(name, table, path) for name, table in tables.get("judges", {}).items()}
+        default = _convert(tables.get("stream", {}), StreamSettings, path, "[stream]")
+        streams = {
+            name: _convert({**tables.get("stream", {}), **table}, StreamSettings, path, f"[streams.{name}]")
+            for name, table in tables.get("streams", {}).items()
+        }
+        pipeline = _convert(tables.get("pipeline", {}), PipelineSettings, path, "[pipeline]")
+        pool = cls(path, models, parents, groups, judges, default, streams, pipeline)
+        pool._check_references()
+        return pool
+
+    def _check_references(self) -> None:
+        for model, parent in self.parents.items():
+            self._known(parent, self.models, f"[models.{model}] parent", "model")
+        for where, stream in [
+            ("[stream]", self.default_stream),
+            *((f"[streams.{n}]", s) for n, s in self.streams.items()),
+        ]:
+            for model in stream.models:
+                self._known(model, self.models, f"{where} models", "model")
+            for judge in stream.judges:
+                self._known(judge, self.judges, f"{where} judges", "judge")
+            if stream.target is not None:
+                self._known(stream.target, stream.models or self.models, f"{where} target", "model of the stream")
+            names = stream.models or tuple(self.models)
+            if len(names) == 1 and stream.policy != "self":
+                raise SettingsError(
+                    f"{self.path}: {where} has one model, {names[0]!r}: no pair can be formed. "
+                    'Add a second model, or set policy = "self" for two samples of one.'
+                )
+
+    def _known(self, name: str, among: Any, where: str, what: str) -> None:
+        if name not in among:
+            raise SettingsError(f"{self.path}: {where} names {name!r}, which is no {what}{did_you_mean(name, among)}")
+
+
+def _model(table: Mapping[str, Any], path: Path, where: str) -> ModelSpec:
+    own = dict(table)
+    for key in ("backend", "model"):
+        if key not in own:
+            raise SettingsError(f"{path}: {where} lacks the key {key}")
+    spec = _convert(own, ModelSpec, path, where)
+    if spec.backend == "openai" and not spec.base_url:
+        raise SettingsError(
+            f'{path}: {where} has backend "openai" but no base_url (for instance "http://127.0.0.1:8000/v1")'
+        )
+    if spec.backend == "transformers":
+        folder = (path.parent / spec.model).resolve()
+        if folder.is_dir():
+            spec = msgspec.structs.replace(spec, model=str(folder))
+        elif spec.model.startswith((".", "/")):
+            raise SettingsError(f"{path}: {where} model is {spec.model!r}: there is no folder {folder}")
+    for key, good in (
+        ("temperature", spec.temperature >= 0),
+        ("top_p", 0 < spec.top_p <= 1),
+        ("max_tokens", spec.max_tokens >= 1),
+        ("concurrency", spec.concurrency >= 1),
+        ("timeout_s", spec.timeout_s > 0),
+        ("max_retries", spec.max_retries >= 0),
+    ):
+        if not good:
+            raise SettingsError(f"{path}: {where} {key} is {getattr(spec, key)!r}, out of range")
+    return spec
+
+
+def _judge(name: str, table: Mapping[str, Any], path: Path) -> JudgeSpec:
+    where = f"[judges.{name}]"
+    _check_name(name, f"{path}: {where}")
+    own = dict(table)
+    if "kind" not in own:
+        raise SettingsError(f"{path}: {where} lacks the key kind")
+    if "model" in own:
+        if not isinstance(own["model"], dict):
+            raise SettingsError(f"{path}: {where} model is {own['model']!r}, expected a table [judges.{name}.model]")
+        own["model"] = _model({"name": name, **own["model"]}, path, f"[judges.{name}.model]")
+    elif own["kind"] in ("likelihood", "openai", "transformers"):
+        raise SettingsError(f"{path}: {where} is of kind {own['kind']!r} and needs a table [judges.{name}.model]")
+    own.setdefault("both_orders", own["kind"] not in ORDER_BLIND_JUDGES)
+    return _convert({"name": name, **own}, JudgeSpec, path, where)
+
+
+_T = TypeVar("_T")
+
+
+def _convert(table: Any, kind: type[_T], path: Path, where: str) -> _T:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as cause:
+        message = str(cause)
+        unknown = re.search(r"unknown field `([^`]+)`", message)
+        if unknown:
+            known = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+            raise SettingsError(
+                f"{path}: {where} unknown key {unknown[1]!r}{did_you_mean(unknown[1], known)}"
+            ) from cause
+        key = re.search(r"at `\$\.([^`]+)`", message)
+        found = f" {key[1]} is {table.get(key[1].split('[')[0].split('.')[0])!r}:" if key else ""
+        raise SettingsError(f"{path}: {where}{found} {message.split(' - at', maxsplit=1)[0]}") from cause
+
+
+def _tables_in(tables: Mapping[str, Any], key: str, path: Path) -> None:
+    value = tables.get(key, {})
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise SettingsError(f"{path}: {key} must be tables, each headed [{key}.NAME]")
+
+
+def _check_name(name: str, where: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise SettingsError(
+            f"{where}: the name {name!r} must be letters, digits, dots, dashes and underscores, 1 to 100"
+        )
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

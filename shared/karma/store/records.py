@@ -1,0 +1,206 @@
+"""The records that go into the store and come out of it: one frozen class each, a comment on what is not obvious."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["generate", "score", "match", "judge"]
+Acceptance = Literal["accepted", "present", "conflict"]
+
+
+@dataclass(frozen=True)
+class NewPrompt:
+    """A validated prompt at the door. Texts are JSON where the schema says so."""
+
+    prompt_id: str
+    content_hash: str
+    messages: str
+    skill: str | None = None
+    reference: str | None = None
+    given: str | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """A prompt as the stages see it, its row locked."""
+
+    id: int
+    stream: str
+    prompt_id: str
+    skill: str | None
+    reference: str | None
+    priority: int
+    state: str
+    awaited: int
+
+
+@dataclass(frozen=True)
+class OpenItem:
+    """A piece of open work."""
+
+    id: int
+    prompt: int
+    stage: str
+    target: str
+    sample: int
+    pair: int
+    shown: int
+    batch: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work to be opened; `size` in bytes of text fills a message. `target` overrides its batch's."""
+
+    prompt: int
+    target: str = ""
+    sample: int = 0
+    pair: int = 0
+    shown: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How large one message may become."""
+
+    items: int = 32
+    bytes: int = 256 * 1024
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One publication of open work."""
+
+    id: str
+    token: str
+    stage: Stage
+    target: str
+    stream: str
+    priority: int
+    created_at: float
+    published_at: float | None
+    epoch: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewResponse:
+    """A response to be recorded; `features` is JSON."""
+
+    prompt: int
+    model: str
+    sample: int
+    text: str | None
+    failure: str | None
+    features: str | None
+    quality: float | None
+    finish_reason: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    latency_s: float | None
+
+
+@dataclass(frozen=True)
+class ResponseRow:
+    """A recorded response as matching sees it."""
+
+    id: int
+    prompt: int
+    model: str
+    sample: int
+    text: str | None
+    failure: str | None
+    features: str | None
+    quality: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPair:
+    """A pair to be recorded, a < b; `reasons` is JSON."""
+
+    prompt: int
+    response_a: int
+    response_b: int
+    policy: str
+    reasons: str
+    kinship: float | None
+    gap: float | None
+    gap_deviation: float | None
+    information: float | None
+    likeness: float | None
+    judged_probability: float
+    snapshot: int
+    awaited: int
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A recorded pair with the models behind it and how many verdicts it still waits for."""
+
+    id: int
+    prompt: int
+    response_a: int
+    response_b: int
+    model_a: str
+    model_b: str
+    awaited: int
+    judged_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVerdict:
+    """A verdict to be recorded."""
+
+    pair: int
+    judge: str
+    template_hash: str
+    shown: int
+    probability: float | None
+    failure: str | None
+    rationale: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    latency_s: float | None
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A recorded verdict as resolution sees it."""
+
+    pair: int
+    judge: str
+    shown: int
+    probability: float | None
+    failure: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewResolution:
+    """What a pair came to."""
+
+    pair: int
+    prompt: int
+    outcome: str
+    chosen: int | None = None
+    rejected: int | None = None
+    probability: float | None = None
+    flipped: int | None = None
+    label_source: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Count:
+    """Verdicts on two models, model_a < model_b, in one hour; weights, not necessarily whole numbers."""
+
+    source: str
+    skill: str
+    model_a: str
+    model_b: str
+    bucket: int
+    wins_a: float
+    wins_b: float
+    ties: float

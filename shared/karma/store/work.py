@@ -1,0 +1,164 @@
+"""Open work and the batches that carry it: which results are still awaited, and in which message each is asked for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from karma.store.chunks import ITEMS_PER_QUERY, chunks
+from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
+from karma.store.schema import batches, work_items
+
+_ITEM_COLUMNS = [work_items.c[name] for name in OpenItem.__dataclass_fields__]
+_BATCH_COLUMNS = [batches.c[name] for name in BatchRow.__dataclass_fields__]
+
+
+class WorkList:
+    """The open work within one transaction; `now` is the transaction's time in seconds since 1970.
+
+    An item is a row that goes when its result is written: a second result finds none and changes nothing. `opened`
+    collects the batches that this transaction opened: they are published after the commit.
+    """
+
+    def __init__(self, connection: Connection, now: float) -> None:
+        self.connection = connection
+        self.now = now
+        self.opened: list[str] = []
+
+    def open(
+        self, stage: Stage, target: str, stream: str, priority: int, work: Sequence[Work], limits: BatchLimits
+    ) -> list[str]:
+        """Open work and put it into batches; returns the batches' ids and remembers them in `opened`."""
+        ids = []
+        for chunk in _fill(work, limits):
+            batch = self._new_batch(stage, target, stream, priority)
+            ids.append(batch)
+            self.connection.execute(
+                insert(work_items),
+                [
+                    {
+                        "prompt": one.prompt,
+                        "stage": stage,
+                        "target": one.target or target,
+                        "sample": one.sample,
+                        "pair": one.pair,
+                        "shown": one.shown,
+                        "batch": batch,
+                    }
+                    for one in chunk
+                ],
+            )
+        return ids
+
+    def _new_batch(self, stage: Stage, target: str, stream: str, priority: int) -> str:
+        batch = secrets.token_hex(8)
+        self.connection.execute(
+            insert(batches),
+            [
+                {
+                    "id": batch,
+                    "token": secrets.token_hex(8),
+                    "stage": stage,
+                    "target": target,
+                    "stream": stream,
+                    "priority": priority,
+                    "created_at": self.now,
+                }
+            ],
+        )
+        self.opened.append(batch)
+        return batch
+
+    def items(self, ids: Iterable[int]) -> dict[int, OpenItem]:
+        """Those of the items that are still open."""
+        found: dict[int, OpenItem] = {}
+        for chunk in chunks(sorted(set(ids)), ITEMS_PER_QUERY):
+            query = select(*_ITEM_COLUMNS).where(work_items.c.id.in_(chunk))
+            found.update((row.id, OpenItem(*row)) for row in self.connection.execute(query))
+        return found
+
+    def items_of(self, batch: str) -> list[OpenItem]:
+        """The open items of a batch, in order."""
+        query = select(*_ITEM_COLUMNS).where(work_items.c.batch == batch).order_by(work_items.c.id)
+        return [OpenItem(*row) for row in self.connection.execute(query)]
+
+    def close(self, ids: Iterable[int]) -> None:
+        """Close items whose results are written."""
+        for chunk in chunks(sorted(ids), ITEMS_PER_QUERY):
+            self.connection.execute(delete(work_items).where(work_items.c.id.in_(chunk)))
+
+    def batches(self, ids: Sequence[str]) -> list[BatchRow]:
+        """The batches of these ids, in the order of their opening."""
+        found: list[BatchRow] = []
+        for chunk in chunks(list(ids), ITEMS_PER_QUERY):
+            query = select(*_BATCH_COLUMNS).where(batches.c.id.in_(chunk))
+            found.extend(BatchRow(*row) for row in self.connection.execute(query))
+        order = {id_: place for place, id_ in enumerate(ids)}
+        return sorted(found, key=lambda row: order[row.id])
+
+    def mark_published(self, ids: Sequence[str], epoch: str) -> None:
+        """Remember that batches were handed to the Redis of an epoch."""
+        for chunk in chunks(list(ids), ITEMS_PER_QUERY):
+            self.connection.execute(
+                update(batches).where(batches.c.id.in_(chunk)).values(published_at=self.now, epoch=epoch)
+            )
+
+    def carried(self, older_than: float) -> list[BatchRow]:
+        """Batches opened before a moment that still carry open work, oldest first."""
+        has_work = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
+        query = (
+            select(*_BATCH_COLUMNS).where(batches.c.created_at < older_than, has_work).order_by(batches.c.created_at)
+        )
+        return [BatchRow(*row) for row in self.connection.execute(query)]
+
+    def forget_empty(self, older_than: float) -> int:
+        """Remove the rows of batches without open work; returns how many."""
+        has_work = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
+        result = self.connection.execute(delete(batches).where(batches.c.created_at < older_than, ~has_work))
+        return int(result.rowcount)
+
+    def reopen(self, row: BatchRow, attempted: bool, error: str, limits: BatchLimits) -> list[OpenItem]:
+        """Take a lost batch's open items into new batches; returns the items with their counts of attempts.
+
+        `attempted` says that a worker had claimed the batch and fell silent: that alone counts as an attempt, and such
+        items travel alone from then on. The update is conditional on the old batch, so of two sweepers one does it.
+        """
+        items = self.items_of(row.id)
+        groups = [[item] for item in items] if attempted else chunks(items, limits.items)
+        taken: list[OpenItem] = []
+        for group in groups:
+            batch = self._new_batch(row.stage, row.target, row.stream, row.priority)
+            changes: dict[str, Any] = {"batch": batch}
+            if attempted:
+                changes |= {"attempts": work_items.c.attempts + 1, "error": error}
+            self.connection.execute(
+                update(work_items)
+                .where(work_items.c.id.in_([item.id for item in group]), work_items.c.batch == row.id)
+                .values(**changes)
+            )
+            taken.extend(self.items_of(batch))
+        self.connection.execute(delete(batches).where(batches.c.id == row.id))
+        return taken
+
+    def open_by_target(self, stage: Stage) -> dict[str, int]:
+        """Open work per model or judge."""
+        query = (
+            select(work_items.c.target, func.count()).where(work_items.c.stage == stage).group_by(work_items.c.target)
+        )
+        return {row[0]: row[1] for row in self.connection.execute(query)}
+
+
+def _fill(work: Sequence[Work], limits: BatchLimits) -> Iterator[list[Work]]:
+    chunk: list[Work] = []
+    filled = 0
+    for one in work:
+        if chunk and (len(chunk) >= limits.items or filled + one.size > limits.bytes):
+            yield chunk
+            chunk, filled = [], 0
+        chunk.append(one)
+        filled += one.size
+    if chunk:
+        yield chunk

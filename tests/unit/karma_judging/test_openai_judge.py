@@ -1,0 +1,76 @@
+"""What the chat judge reads from an endpoint's answer is untrusted: numbers and texts that cannot be change nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karma.llm import openai
+from karma.llm.completions import ChatRequest, ChatResult
+from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
+from karma_judging.judges.openai import OpenAIJudge, from_logprobs
+
+MODEL = ModelSpec(name="m", backend="openai", model="judge", base_url="http://127.0.0.1:9/v1")
+LOGPROBS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+class Recorded:
+    """Stands in for the client: gives one result a request, in one group."""
+
+    def __init__(self, results: list[ChatResult]) -> None:
+        self.results = results
+
+    def complete(self, _spec: ModelSpec, requests: list[ChatRequest]) -> list[list[tuple[int, ChatResult]]]:
+        assert len(requests) == len(self.results)
+        return [list(enumerate(self.results))]
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, results: list[ChatResult], **options: object) -> list[Verdict]:
+    monkeypatch.setattr(openai, "client", lambda: Recorded(results))
+    turns = (Turn("user", "Hi"),)
+    items = [
+        JudgeItem(item=n, pair=n, prompt=n, order=0, seed=n, messages=turns, first="x", second="y")
+        for n in range(len(results))
+    ]
+    spec = JudgeSpec(name="j", kind="openai", model=MODEL, options=dict(options))
+    return [one for group in OpenAIJudge().judge(spec, items) for one in group]
+
+
+@given(st.dictionaries(st.sampled_from(["A", " A", "B", "B ", "The"]), LOGPROBS))
+def test_whatever_numbers_an_endpoint_gives_they_are_a_probability_or_none(tokens: dict[str, float]) -> None:
+    found = from_logprobs(tokens)
+
+    assert found is None or 0.0 <= found <= 1.0
+
+
+def test_an_impossible_log_probability_fails_no_other_item_of_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = ChatResult(text="A", first_tokens={"A": 1000.0, "B": 1000.0})
+    sound = ChatResult(text="A", first_tokens={"A": -0.1, "B": -3.0})
+
+    found = judged(monkeypatch, [odd, sound], logprobs=True)
+
+    assert [one.failure for one in found] == [None, None]
+    assert found[0].probability == 0.5
+    assert found[1].probability == pytest.approx(0.948, abs=1e-3)
+
+
+@pytest.mark.parametrize("text", ["no verdict " * 100, "\x1f" * 300 + ".", "\U000e0001" * 300])
+def test_a_reason_shows_at_most_200_characters_of_the_answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    found = judged(monkeypatch, [ChatResult(text=text)])[0]
+
+    assert found.probability is None
+    assert (found.failure or "").startswith("unparsable verdict: ")
+    assert len(found.failure or "") <= len("unparsable verdict: ") + 200
+
+
+def test_a_rationale_keeps_at_most_2000_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judged(monkeypatch, [ChatResult(text="long " * 1000 + "\nVerdict: B")])[0]
+
+    assert found.probability == 0.0
+    assert len(found.rationale or "") == 2000
+
+
+def test_without_log_probabilities_the_letter_itself_is_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoints that do not know `logprobs` ignore it."""
+    assert judged(monkeypatch, [ChatResult(text="B")], logprobs=True)[0].probability == 0.0
