@@ -86,7 +86,7 @@ def read(content: bytes, max_bytes: int, priority: int = 0) -> NewPrompt:
         RefusedError: says what was read and what was expected.
     """
     if len(content) > max_bytes:
-        raise RefusedError(f"the prompt has {len(content):,} bytes, more than the limit of {max_bytes:,}")
+        raise RefusedError(f"the prompt has more than the limit of {max_bytes:,} bytes (prompt_bytes in the pool file)")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as cause:

@@ -218,7 +218,8 @@ def _judge(name: str, table: Mapping[str, Any], path: Path) -> JudgeSpec:
     if "model" in own:
         if not isinstance(own["model"], dict):
             raise SettingsError(f"{path}: {where} model is {own['model']!r}, expected a table [judges.{name}.model]")
-        own["model"] = _model({"name": name, **own["model"]}, path, f"[judges.{name}.model]")
+        # A judge that is asked twice should say the same twice: greedy, unless the pool file says otherwise.
+        own["model"] = _model({"name": name, "temperature": 0.0, **own["model"]}, path, f"[judges.{name}.model]")
     elif own["kind"] in ("likelihood", "openai", "transformers"):
         raise SettingsError(f"{path}: {where} is of kind {own['kind']!r} and needs a table [judges.{name}.model]")
     own.setdefault("both_orders", own["kind"] not in ORDER_BLIND_JUDGES)

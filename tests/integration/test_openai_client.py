@@ -78,6 +78,13 @@ def test_429s_and_dropped_connections_change_no_result(client: ChatClient) -> No
     assert endpoint.refused["429"] > 0
     assert endpoint.refused["dropped"] > 0
     assert endpoint.calls["red"] == 200
+    assert endpoint.stats() == {
+        "requests": {"red": endpoint.arrived},
+        "answered": 200,
+        "dropped": endpoint.refused["dropped"],
+        "rate_limited": endpoint.refused["429"],
+    }
+    assert endpoint.arrived == 200 + endpoint.refused.total()
 
 
 def test_a_server_error_is_asked_again(client: ChatClient, endpoint: Endpoint) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -44,11 +45,12 @@ class Endpoint:
 
     behaviour: Behaviour
     url: str = ""
+    requests: Counter[str] = field(default_factory=Counter)  # calls read per model, answered or not
     calls: Counter[str] = field(default_factory=Counter)  # answered calls per model
     refused: Counter[str] = field(default_factory=Counter)
     scripted: deque[web.Response] = field(default_factory=deque)  # given first, one a call, whatever is asked
     arrived: int = 0  # calls read, answered or not
-    bodies: deque[dict] = field(default_factory=lambda: deque(maxlen=1000))  # of the latest calls, as read
+    bodies: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1000))  # of the latest calls, as read
     tokens: deque[str | None] = field(default_factory=lambda: deque(maxlen=1000))  # their Authorization headers
     log: Path | None = None  # a JSON line a call
     gate: threading.Event | None = None  # calls after the first wait until it is set
@@ -60,19 +62,29 @@ class Endpoint:
         self._random = random.Random(self.behaviour.seed)
         app.router.add_post("/v1/chat/completions", self.complete)
         app.router.add_get("/v1/models", self.models)
-        app.router.add_get("/stats", self.stats)
+        app.router.add_get("/stats", self.show_stats)
         return app
 
     async def models(self, _request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in self.calls]})
 
-    async def stats(self, _request: web.Request) -> web.Response:
-        return web.json_response({"calls": self.calls, "refused": self.refused})
+    async def show_stats(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.stats())
+
+    def stats(self) -> dict[str, Any]:
+        """What was asked and what came of it; `requests` by model, the others of all models."""
+        return {
+            "requests": dict(self.requests),
+            "answered": self.calls.total(),
+            "dropped": self.refused["dropped"],
+            "rate_limited": self.refused["429"],
+        }
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         self.arrived += 1
         number = self.arrived
+        self.requests[body["model"]] += 1
         self.bodies.append(body)
         self.tokens.append(request.headers.get("Authorization"))
         self.under_way += 1
@@ -108,9 +120,9 @@ class Endpoint:
                         json.dumps({"model": body["model"], "seed": body.get("seed"), "outcome": outcome}) + "\n"
                     )
 
-    def answer(self, body: dict) -> dict:
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         asked = body["messages"][-1]["content"]
-        choice: dict = {"index": 0, "finish_reason": "stop"}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
         if not body["model"].startswith("judge"):
             number = int(hashlib.sha256(f"{body['model']}{asked}{body.get('seed')}".encode()).hexdigest()[:8], 16)
             text = f"The answer of {body['model']} is {number}, after {number % 7 + 1} steps."
@@ -152,25 +164,26 @@ def _share(*texts: str) -> float:
     return int(hashlib.sha256("\x1f".join(text.strip() for text in texts).encode()).hexdigest()[:12], 16) / 16**12
 
 
+async def _start(endpoint: Endpoint, port: int) -> web.AppRunner:
+    """Start serving; sets the endpoint's URL."""
+    runner = web.AppRunner(endpoint.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    return runner
+
+
 @contextmanager
 def serve(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
     """A server in a thread of this process."""
     endpoint = Endpoint(behaviour or Behaviour())
     loop = asyncio.new_event_loop()
     ready = threading.Event()
-    runner: web.AppRunner | None = None
-
-    async def start() -> None:
-        nonlocal runner
-        runner = web.AppRunner(endpoint.app(), access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        ready.set()
+    runners: list[web.AppRunner] = []
 
     def run() -> None:
-        loop.run_until_complete(start())
+        runners.append(loop.run_until_complete(_start(endpoint, 0)))
+        ready.set()
         loop.run_forever()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -179,12 +192,7 @@ def serve(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
     try:
         yield endpoint
     finally:
-
-        async def stop() -> None:
-            assert runner is not None
-            await runner.cleanup()
-
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(runners[0].cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
@@ -202,10 +210,8 @@ def main() -> None:
     endpoint = Endpoint(Behaviour(**arguments), log=log)
 
     async def run() -> None:
-        runner = web.AppRunner(endpoint.app(), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+        await _start(endpoint, port)
+        print(endpoint.url, flush=True)
         await asyncio.Event().wait()
 
     asyncio.run(run())

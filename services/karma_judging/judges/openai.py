@@ -56,7 +56,7 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
     if probability is None and result.text is not None:
         probability, rationale = parse_letter(result.text) if brief else parse(result.text)
         if probability is None:
-            failure = f"unparsable verdict: {result.text.strip()[-_SHOWN_CHARACTERS:]!r}"
+            failure = f"unparsable verdict: {_shown(result.text)}"
     return verdict(
         spec,
         item,
@@ -68,6 +68,11 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
         tokens_out=result.tokens_out,
         latency_s=result.latency_s,
     )
+
+
+def _shown(text: str) -> str:
+    """The end of an answer in quotes, where its verdict was expected. Cut twice, because escapes make it longer."""
+    return repr(text.strip()[2 - _SHOWN_CHARACTERS :])[:_SHOWN_CHARACTERS]
 
 
 def parse(text: str) -> tuple[float | None, str | None]:
@@ -97,6 +102,7 @@ def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:
     mass = {"A": 0.0, "B": 0.0}
     for token, logprob in first_tokens.items():
         if token.strip() in mass:
-            mass[token.strip()] += math.exp(logprob)
+            # An endpoint may claim more than certainty, and the exponential of that overflows.
+            mass[token.strip()] += math.exp(min(0.0, logprob))
     total = mass["A"] + mass["B"]
     return mass["A"] / total if total >= _LEAST_MASS else None

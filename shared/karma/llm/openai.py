@@ -13,17 +13,21 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from karma.completeness import storable
+from karma.errors import KarmaError
 from karma.llm.completions import ChatRequest, ChatResult, FailedAttempt, body_of, read, refusal_of, result_of
 from karma.messages import ModelSpec
 
 if TYPE_CHECKING:
     import aiohttp
+
+#: Where the results of one `complete` come in; None says that no more will come.
+Arrived = queue.SimpleQueue[tuple[int, ChatResult] | None]
 
 #: Results that are there wait at most this long for others before they are handed on.
 LINGER_S = 0.1
@@ -44,46 +48,59 @@ class ChatClient:
         self._thread.start()
         self._session: aiohttp.ClientSession | None = None
         self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._closed = False
+        self._starting = threading.Lock()  # nothing is started on a loop that is being closed
 
     def complete(
         self, spec: ModelSpec, requests: Sequence[ChatRequest], linger_s: float = LINGER_S
-    ) -> Iterator[list[tuple[int, ChatResult]]]:
+    ) -> Generator[list[tuple[int, ChatResult]], None, None]:
         """Make the calls; yields groups of (place in `requests`, result) as they come.
 
         At most `spec.concurrency` calls to one endpoint's model are under way at once over all threads; the first
         specification of that model decides. A result waits at most `linger_s` for others. Leaving the iterator
         cancels what is under way.
+
+        Raises:
+            KarmaError: the client is closed, or was closed while calls were under way.
         """
-        arrived: queue.SimpleQueue[tuple[int, ChatResult]] = queue.SimpleQueue()
-        future = asyncio.run_coroutine_threadsafe(self._all(spec, requests, arrived), self._loop)
+        arrived: Arrived = queue.SimpleQueue()
+        with self._starting:
+            if self._closed:
+                raise KarmaError("the chat client is closed; make calls before the process ends")
+            future = asyncio.run_coroutine_threadsafe(self._all(spec, requests, arrived), self._loop)
+        future.add_done_callback(lambda _done: arrived.put(None))
         left = len(requests)
         try:
             while left:
-                group = [arrived.get()]
-                until = time.monotonic() + linger_s
-                while len(group) < left:
-                    try:
-                        group.append(arrived.get(timeout=max(0.0, until - time.monotonic())))
-                    except queue.Empty:
-                        break
+                group = _next_group(arrived, left, linger_s)
+                if not group:
+                    raise KarmaError(f"the chat client was closed while {left} calls to {spec.name} were under way")
                 left -= len(group)
                 yield group
         finally:
             future.cancel()
 
     def close(self) -> None:
-        """Close the connections and end the thread. Calls under way end with it; a second time does nothing."""
-        if self._loop.is_closed():
-            return
-        if self._session is not None:
-            asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(_CONNECT_S)
+        """Cancel calls under way, close the connections and end the thread; a second time does nothing."""
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_CONNECT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CONNECT_S)
         self._loop.close()
 
-    async def _all(
-        self, spec: ModelSpec, requests: Sequence[ChatRequest], arrived: queue.SimpleQueue[tuple[int, ChatResult]]
-    ) -> None:
+    async def _end(self) -> None:
+        """Cancel all that runs on the loop, so that no thread waits for it in vain."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _all(self, spec: ModelSpec, requests: Sequence[ChatRequest], arrived: Arrived) -> None:
         named = (spec.base_url or "", spec.model)
         limit = self._limits.setdefault(named, asyncio.Semaphore(max(1, spec.concurrency)))
 
@@ -150,6 +167,25 @@ class ChatClient:
             raise FailedAttempt("refused", f"base_url of {spec.name} is no URL of an endpoint", again=False) from cause
         except (aiohttp.ClientError, OSError) as cause:
             raise FailedAttempt("connection", f"connection dropped: {type(cause).__name__}", again=True) from cause
+
+
+def _next_group(arrived: Arrived, most: int, linger_s: float) -> list[tuple[int, ChatResult]]:
+    """The results that are there once the first has waited `linger_s`, or `most` are; none where no more will come."""
+    first = arrived.get()
+    if first is None:
+        return []
+    group = [first]
+    until = time.monotonic() + linger_s
+    while len(group) < most:
+        try:
+            one = arrived.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            break
+        if one is None:
+            arrived.put(None)  # for the next group
+            break
+        group.append(one)
+    return group
 
 
 _one_at_a_time = threading.Lock()
