@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from karma.messages import Answer, GenerateItem, ModelSpec
+
+if TYPE_CHECKING:
+    from karma.llm.completions import ChatResult
+    from karma.llm.transformers import Generated
 
 
 class Backend(Protocol):
@@ -15,6 +19,21 @@ class Backend(Protocol):
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
         """The answers to `items`, each a text or a failure with its reason."""
         ...
+
+
+def _answer(spec: ModelSpec, item: GenerateItem, result: Generated | ChatResult, latency_s: float | None) -> Answer:
+    return Answer(
+        item=item.item,
+        prompt=item.prompt,
+        model=spec.name,
+        sample=item.sample,
+        text=result.text,
+        failure=result.failure,
+        finish_reason=result.finish_reason,
+        tokens_in=result.tokens_in,
+        tokens_out=result.tokens_out,
+        latency_s=latency_s,
+    )
 
 
 class TransformersBackend:
@@ -29,21 +48,7 @@ class TransformersBackend:
         for group in model.generate([one.messages for one in items], [one.seed for one in items], spec):
             latency_s = time.monotonic() - started
             started = time.monotonic()
-            yield [
-                Answer(
-                    item=items[place].item,
-                    prompt=items[place].prompt,
-                    model=spec.name,
-                    sample=items[place].sample,
-                    text=result.text,
-                    failure=result.failure,
-                    finish_reason=result.finish_reason,
-                    tokens_in=result.tokens_in,
-                    tokens_out=result.tokens_out,
-                    latency_s=latency_s,
-                )
-                for place, result in group
-            ]
+            yield [_answer(spec, items[place], result, latency_s) for place, result in group]
 
 
 class OpenAIBackend:
@@ -56,21 +61,7 @@ class OpenAIBackend:
 
         requests = [ChatRequest(one.messages, one.seed) for one in items]
         for group in client().complete(spec, requests):
-            yield [
-                Answer(
-                    item=items[place].item,
-                    prompt=items[place].prompt,
-                    model=spec.name,
-                    sample=items[place].sample,
-                    text=result.text,
-                    failure=result.failure,
-                    finish_reason=result.finish_reason,
-                    tokens_in=result.tokens_in,
-                    tokens_out=result.tokens_out,
-                    latency_s=result.latency_s,
-                )
-                for place, result in group
-            ]
+            yield [_answer(spec, items[place], result, result.latency_s) for place, result in group]
 
 
 BACKENDS: Mapping[str, Callable[[], Backend]] = {"openai": OpenAIBackend, "transformers": TransformersBackend}

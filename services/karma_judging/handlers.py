@@ -42,7 +42,6 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
             prompt=item.prompt,
             judge=spec.name,
             order=item.order,
-            template_hash=spec.template_hash,
             failure=reason,
         )
 

@@ -21,7 +21,7 @@ from karma.store.records import (
     Work,
 )
 from karma_scoring.features import features
-from karma_scoring.resolution import Opinion, Resolution, resolve
+from karma_scoring.resolution import TIE_MARGIN, Opinion, Resolution, resolve
 
 #: Hours since 1970 number the buckets that competencies fade by.
 BUCKET_S = 3600.0
@@ -91,7 +91,7 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
     )
 
 
-def learn(batch: LearnBatch, transaction: Transaction) -> list[Resolved]:
+def learn(batch: LearnBatch, transaction: Transaction, tie_margin: float = TIE_MARGIN) -> list[Resolved]:
     """Record verdicts; pairs that now wait for none are resolved, counted, and their prompts end."""
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(verdict.prompt for verdict in batch.items)
@@ -107,7 +107,7 @@ def learn(batch: LearnBatch, transaction: Transaction) -> list[Resolved]:
     resolved = []
     for pair in complete:
         opinions = [Opinion(one.judge, one.shown, one.probability, one.failure) for one in verdicts[pair.id]]
-        resolved.append(Resolved(batch.header.stream, pair, resolve(opinions)))
+        resolved.append(Resolved(batch.header.stream, pair, resolve(opinions, tie_margin)))
     preferences.add_resolutions([_resolution(one) for one in resolved])
     preferences.add_counts(
         _count(one, prompts[one.pair.prompt].skill, ledger.now)

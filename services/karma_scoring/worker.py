@@ -33,7 +33,7 @@ def main(environment: Environment) -> None:
         _observe_answers(batch)
 
     def handle_learn(batch: LearnBatch, transaction: Transaction) -> None:
-        _observe_resolutions(learn(batch, transaction))
+        _observe_resolutions(learn(batch, transaction, pool.stream(batch.header.stream).tie_margin))
         _observe_verdicts(batch)
 
     stages = {
@@ -80,5 +80,15 @@ def _observe_resolutions(resolved: list[Resolved]) -> None:
             metrics.PAIRS_BOTH_ORDERS.labels(one.stream).inc()
             metrics.PAIRS_FLIPPED.labels(one.stream).inc(int(resolution.flipped))
         if resolution.outcome == "decisive" and resolution.probability is not None:
-            sure = max(resolution.probability, 1 - resolution.probability)
-            metrics.PREFERENCE_PROBABILITY.labels(one.stream).observe(sure)
+            _observe_preference(one, resolution.probability)
+
+
+def _observe_preference(one: Resolved, probability: float) -> None:
+    pair, a_is_chosen = one.pair, one.resolution.a_is_chosen
+    metrics.PREFERENCE_PROBABILITY.labels(one.stream).observe(max(probability, 1 - probability))
+    chosen, rejected = (pair.length_a, pair.length_b) if a_is_chosen else (pair.length_b, pair.length_a)
+    longer = "longer" if chosen > rejected else "shorter" if chosen < rejected else "equal"
+    metrics.LONGER_CHOSEN.labels(one.stream, longer).inc()
+    metrics.LENGTH_RATIO.labels(one.stream).observe(chosen / max(1, rejected))
+    if pair.gap:
+        metrics.PRIOR_AGREEMENT.labels(one.stream, "yes" if (pair.gap > 0) == a_is_chosen else "no").inc()

@@ -58,10 +58,8 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model: ModelSpec | None = None  # of the judges that ask one
     both_orders: bool = True  # whether a verdict can depend on which response is shown first
     template: str = "pairwise"  # the judge template's name, for the judges that use one
-    template_hash: str = ""  # part of the judge's identity in the store; empty where there is no template
     checker: str = "answer"  # of `verifier`
     scale: float = 1.0  # of `likelihood`: nats a token that count as one logit
-    tie_margin: float = 0.05  # |p − 0.5| below which a verdict takes no side
     options: dict[str, Any] = {}
 
 
@@ -120,7 +118,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     prompt: int
     judge: str
     order: Literal[0, 1]
-    template_hash: str = ""
+    template_hash: str = ""  # part of the judge's identity in the store; empty where it uses no template
     probability: float | None = None
     failure: str | None = None
     rationale: str | None = None

@@ -8,12 +8,8 @@ _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 _SHARE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 # The stream
-PROMPTS_ACCEPTED = Counter("karma_prompts_accepted_total", "Prompts kept at the door of this process.", ["stream"])
 PROMPTS_DISPATCHED = Counter(
     "karma_prompts_dispatched_total", "Prompts admitted to the pipeline by this worker.", ["stream"]
-)
-PROMPTS_ENDED = Counter(
-    "karma_prompts_ended_total", "Prompts that this worker ended, by what they came to.", ["stream", "end"]
 )
 PROMPTS = Gauge("karma_prompts", "Prompts in the ledger by state.", ["state"])
 RESOLUTIONS = Gauge("karma_resolutions", "What pairs came to, from the ledger; no_pair counts prompts.", ["outcome"])

@@ -35,6 +35,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pairs_per_prompt: int = 1  # at most; 0: as many as the policy forms
     explore_share: float = 0.1  # of prompts, spent on what reduces uncertainty most
     checker: str = "answer"  # how a response is held against a prompt's reference
+    tie_margin: float = 0.05  # |p − 0.5| within which neither side is taken
 
     def __post_init__(self) -> None:
         _need(
@@ -42,6 +43,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         )
         _need(self.pairs_per_prompt >= 0, "pairs_per_prompt must be 0 or more")
         _need(0 <= self.explore_share <= 1, "explore_share must be from 0 to 1")
+        _need(0 <= self.tie_margin < 0.5, "tie_margin must be from 0 to below 0.5")
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

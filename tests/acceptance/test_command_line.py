@@ -13,18 +13,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.support.instant import POOL
 from tests.support.pipeline import Pipeline, wait_until
-
-POOL = """
-[models.a]
-backend = "instant"
-model = "a"
-[models.b]
-backend = "instant"
-model = "b"
-[judges.j]
-kind = "instant"
-"""
 
 
 @pytest.fixture

@@ -13,19 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.instant import POOL
 from tests.support.pipeline import Pipeline, wait_until
 
 PROMPTS = 200
-POOL = """
-[models.a]
-backend = "instant"
-model = "a"
-[models.b]
-backend = "instant"
-model = "b"
-[judges.j]
-kind = "instant"
-"""
 
 
 @pytest.fixture
@@ -92,6 +83,8 @@ def test_prometheus_and_the_store_agree_after_a_run(pipeline: Pipeline, query: C
         "sum(karma_pair_information_bits_count)": PROMPTS,
         "sum(karma_preference_probability_ratio_count)": status["preferences"]["judge"],
         "sum(karma_pairs_judged_both_orders_total)": PROMPTS,
+        "sum(karma_preferences_by_length_total)": status["preferences"]["judge"],
+        "sum(karma_verdicts_first_position_total)": 2 * PROMPTS,
     }
     for expression, value in expected.items():
         wait_until(

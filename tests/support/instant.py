@@ -6,6 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from karma.messages import Answer, GenerateItem, JudgeItem, JudgeSpec, ModelSpec, Verdict
 
+#: Two models and a judge, all instant.
+POOL = """
+[models.a]
+backend = "instant"
+model = "a"
+[models.b]
+backend = "instant"
+model = "b"
+[judges.j]
+kind = "instant"
+"""
+
 
 class InstantBackend:
     """Answers with the model's name and the seed."""

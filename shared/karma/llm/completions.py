@@ -63,7 +63,7 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
 class _Logprob(msgspec.Struct):
     token: str
     logprob: float
-    top_logprobs: list[_Logprob] = []
+    top_logprobs: list[_Logprob] | None = None
 
 
 class _Logprobs(msgspec.Struct):
@@ -140,7 +140,7 @@ def result_of(body: bytes) -> ChatResult:
     usage = completion.usage or _Usage()
     text = choice.message.content
     empty = text is None or not text.strip()
-    first = choice.logprobs.content[0].top_logprobs if choice.logprobs and choice.logprobs.content else []
+    first = choice.logprobs.content[0].top_logprobs or [] if choice.logprobs and choice.logprobs.content else []
     return ChatResult(
         text=None if text is None or empty else storable(text),
         failure="empty answer" if empty else None,
@@ -187,6 +187,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             wait_s = parsedate_to_datetime(asked).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(_RETRY_AFTER_MOST_S, max(0.0, wait_s))

@@ -74,6 +74,9 @@ class Preferences:
                     b.c.model,
                     pairs.c.awaited,
                     pairs.c.judged_probability,
+                    pairs.c.gap,
+                    func.length(a.c.text),
+                    func.length(b.c.text),
                 )
                 .join(a, a.c.id == pairs.c.response_a)
                 .join(b, b.c.id == pairs.c.response_b)

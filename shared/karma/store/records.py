@@ -148,6 +148,9 @@ class PairRow:
     model_b: str
     awaited: int
     judged_probability: float
+    gap: float | None  # competency of a minus b when the pair was formed, logits
+    length_a: int  # characters
+    length_b: int
 
 
 @dataclass(frozen=True, kw_only=True)
