@@ -19,6 +19,8 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
         outcomes = transaction.preferences.count_outcomes()
         no_pair = transaction.ledger.count_no_pair()
         preferences = transaction.preferences.count_preferences()
+        generating = transaction.work.open_by_target("generate")
+        judging = transaction.work.open_by_target("judge")
     queues = queue_state(redis, all_queues(pool), time.time()) if redis is not None else {}
     return {
         "version": 1,
@@ -30,7 +32,11 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
             {"service": info.service, "id": info.id, "state": info.state}
             for info in (workers(redis) if redis is not None else [])
         ],
-        # Rate limits and breakers are kept per endpoint by each worker's client; none is shared yet.
-        "models": {name: {"rate_limit": "none", "breaker": "closed"} for name in pool.models},
-        "judges": {name: {"rate_limit": "none", "breaker": "closed"} for name in pool.judges},
+        "models": {name: _endpoint(generating.get(name, 0)) for name in pool.models},
+        "judges": {name: _endpoint(judging.get(name, 0)) for name in pool.judges},
     }
+
+
+def _endpoint(open_items: int) -> dict[str, Any]:
+    """What is open at a model or judge. Limits and breakers live in each worker yet, so their state is not known here."""
+    return {"open": open_items, "rate_limit": None, "breaker": None}

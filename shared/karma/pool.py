@@ -158,6 +158,11 @@ class Pool:
         return pool
 
     def _check_references(self) -> None:
+        if not self.judges:
+            raise SettingsError(
+                f"{self.path}: no judge is named, so no pair could ever be resolved. Add a table [judges.NAME]; "
+                'kind = "prior" needs no model.'
+            )
         for model, parent in self.parents.items():
             self._known(parent, self.models, f"[models.{model}] parent", "model")
         for where, stream in [

@@ -38,7 +38,10 @@ def enqueue(
 ) -> None:
     """Accept prompts, one JSON object a line: `prompt` or `messages`; also `id`, `skill`, `reference`, `responses`."""
     found = environment(home, pool)
-    limits = Pool.read(found.pool_path).pipeline if found.pool_path.exists() else PipelineSettings()
+    read_pool = Pool.read(found.pool_path) if found.pool_path.exists() else None
+    limits = read_pool.pipeline if read_pool else PipelineSettings()
+    if read_pool and not read_pool.stream_models(stream):
+        console.print(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
     store = open_store(found, promised=True)
     chunks = read_lines(source, limits.prompt_bytes)
     receipt = Receipt()

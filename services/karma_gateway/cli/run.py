@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from karma.errors import KarmaError, SettingsError
+from karma.errors import KarmaError
 from karma.run import run_worker
 from karma.settings import Environment
 from karma_gateway.cli.options import HomeOption, PoolOption, console, environment, read_pool
@@ -33,8 +33,6 @@ def up(
     """Run the whole pipeline on this machine: an embedded Redis and one process per service."""
     found = environment(home, pool)
     read = read_pool(found)
-    if not read.models and not read.judges:
-        raise SettingsError(f"{read.path}: no model and no judge is named; see docs/pool.md")
     if detach:
         _detach(found, redis_port)
         return

@@ -57,7 +57,8 @@ class Store:
         self.clock = clock
         self.shown_url = parsed.render_as_string(hide_password=True)
         self._memory = parsed.get_backend_name() == "sqlite" and not parsed.database
-        options: dict[str, Any] = {}
+        # A database error repeats the statement, never its parameters: they hold prompts and responses.
+        options: dict[str, Any] = {"hide_parameters": True}
         if parsed.get_backend_name() == "sqlite":
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

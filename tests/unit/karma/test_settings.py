@@ -57,6 +57,7 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (GOOD.replace('parent = "a"', 'parent = "z"'), r"\[models\.b\] parent names 'z'"),
         (GOOD + '\n[judges.k]\nkind="openai"\n', r"needs a table \[judges\.k\.model\]"),
         (GOOD + '\n[models."../x"]\nbackend="openai"\nmodel="c"\n', "must be letters, digits"),
+        (GOOD.replace('[judges.j]\nkind = "verifier"\n', ""), "no judge is named"),
         ("models = 3", "models must be tables"),
         ("[models", "not TOML"),
     ],
