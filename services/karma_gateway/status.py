@@ -38,5 +38,5 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
 
 
 def _endpoint(open_items: int) -> dict[str, Any]:
-    """What is open at a model or judge. Limits and breakers live in each worker yet, so their state is not known here."""
+    """What is open at a model or judge. Limits and breakers live in each worker yet: their state is unknown here."""
     return {"open": open_items, "rate_limit": None, "breaker": None}
