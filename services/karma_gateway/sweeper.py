@@ -76,7 +76,8 @@ class Sweeper:
             if loss is None:
                 continue
             try:
-                self._resend(row, loss)
+                if not self._resend(row, loss):
+                    continue
             except Exception:
                 log.exception("batch %s could not be sent again; it stays for the next pass", row.id)
                 continue
@@ -116,12 +117,15 @@ class Sweeper:
             self._heads[key] = head_published_at(self._redis, queue, priority)
         return self._heads[key]
 
-    def _resend(self, row: BatchRow, loss: Loss) -> None:
+    def _resend(self, row: BatchRow, loss: Loss) -> bool:
+        """Send a lost batch's open items again; False where another sweeper, or a late result, was first."""
         with self._store.transaction() as transaction:
             ledger = transaction.ledger
             prompts = {item.prompt for item in transaction.work.items_of(row.id)}
             ledger.lock_prompts(prompts)
             items = transaction.work.reopen(row, loss.attempted, loss.reason, self._limits)
+            if not items:
+                return False
             spent = [item for item in items if item.attempts >= self._settings.max_attempts]
             for item in spent:
                 if item.stage not in _RESULTS or item.attempts >= 2 * self._settings.max_attempts:
@@ -135,6 +139,7 @@ class Sweeper:
             self._publisher.publish([self._failure(item, rows[item.batch]) for item in failed])
             with self._store.transaction() as transaction:
                 transaction.work.mark_published(list(rows), self._epoch)
+        return True
 
     def _failure(self, item: OpenItem, row: BatchRow) -> Batch:
         """The result of an item whose attempts are spent: a failure with its reason, on the way of every result."""

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 from karma import metrics
 from karma.broker import WAKE_KEY, Publisher, queue_state, wake
@@ -53,15 +54,15 @@ def main(environment: Environment) -> None:
     try:
         while not stop.is_set():
             try:
-                while dispatcher.admit() and not stop.is_set():
-                    pass
+                admitted = dispatcher.admit()
                 if time.monotonic() - swept_at >= SWEEP_EVERY_S:
                     swept_at = time.monotonic()
                     if sweeper.sweep():
                         wake(redis)
                     forget_silent(redis, _FORGET_WORKER_S)
                     show_ledger(store, redis, pool)
-                redis.blpop([WAKE_KEY], timeout=_WAIT_S)
+                if not admitted:
+                    redis.blpop([WAKE_KEY], timeout=_WAIT_S)
             except Exception:
                 log.exception("the gateway could not do its round; it tries again in %s s", _WAIT_S)
                 stop.wait(_WAIT_S)
@@ -76,7 +77,7 @@ def all_queues(pool: Pool) -> list[str]:
     return [*generate, "score", "match", *(f"judge.{judge}" for judge in pool.judges), "learn"]
 
 
-def show_ledger(store: Store, redis: object, pool: Pool) -> None:
+def show_ledger(store: Store, redis: Any, pool: Pool) -> None:
     """Put the ledger's counts and the queues' state into the metrics."""
     with store.reading() as transaction:
         states = transaction.ledger.count_states()

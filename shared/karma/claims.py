@@ -99,7 +99,7 @@ class ClaimsView:
         self.now = seconds + micros / 1e6
         self._silence_s = silence_s
         self._beats = _by_batch(redis.zrange(CLAIMS_KEY, 0, -1, withscores=True))
-        self._ends = _by_batch(redis.zrange(TOMBSTONES_KEY, 0, -1, withscores=True))
+        self._redis = redis
 
     def claimed(self, batch: str) -> bool:
         """Whether a living worker is at the batch or at its results."""
@@ -112,9 +112,12 @@ class ClaimsView:
         )
 
     def ended(self, batch: str, stage: str) -> float | None:
-        """When the last part of a stage's work on the batch ended, on Redis' clock; None where none did."""
-        ends = [end for name, end in self._ends.get(batch, {}).items() if name.startswith(f"{stage}:")]
-        return max(ends, default=None)
+        """When a stage's work on the batch ended, on Redis' clock; None where it did not.
+
+        Asked of Redis for one batch at a time: there are far more tombstones than batches in question.
+        """
+        end = self._redis.zscore(TOMBSTONES_KEY, claim_name(stage, batch, 0))
+        return None if end is None else float(end)
 
 
 def forget_old(redis: Any, names: list[str], now: float) -> None:
