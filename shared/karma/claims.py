@@ -19,6 +19,9 @@ HEARTBEAT_S = 2.0
 #: How long a tombstone tells a late duplicate that the work is done.
 TOMBSTONE_S = 900.0
 
+#: A claim that was given up looks as if it had been silent for this long: more than any silence that is waited for.
+_GIVEN_UP_S = 600.0
+
 # KEYS: claims, tombstones. ARGV: name, silence in seconds. Answers `claimed`, `done` or `taken`.
 _TAKE = """
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 'done' end
@@ -81,7 +84,8 @@ class Claims:
         """The work failed: show no more signs of life, and let the sweeper see it at once."""
         with self._lock:
             self._held.discard(name)
-        self._redis.zadd(CLAIMS_KEY, {name: 0.0}, xx=True)
+        seconds, _micros = self._redis.time()
+        self._redis.zadd(CLAIMS_KEY, {name: seconds - _GIVEN_UP_S}, xx=True)
 
     def beat(self) -> None:
         """Show a sign of life for everything in hand."""
@@ -121,10 +125,11 @@ class ClaimsView:
 
 
 def forget_old(redis: Any, names: list[str], now: float) -> None:
-    """Remove claims that were given up and tombstones that are old."""
+    """Remove claims that were given up, and claims and tombstones that are old."""
     if names:
         redis.zrem(CLAIMS_KEY, *names)
-    redis.zremrangebyscore(TOMBSTONES_KEY, "-inf", now - TOMBSTONE_S)
+    for key in (CLAIMS_KEY, TOMBSTONES_KEY):
+        redis.zremrangebyscore(key, "-inf", now - TOMBSTONE_S)
 
 
 def _by_batch(entries: list[tuple[bytes, float]]) -> dict[str, dict[str, float]]:
