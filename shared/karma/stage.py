@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from karma import metrics
 from karma.broker import Publisher, current_epoch, wake
 from karma.claims import Claims, claim_name
-from karma.conveyor import Conveyor
 from karma.errors import MessageError
 from karma.messages import Batch, decode
-from karma.store import Store, Transaction
+
+if TYPE_CHECKING:  # generation and judging touch no store and are installed without its packages
+    from karma.conveyor import Conveyor
+    from karma.store import Store, Transaction
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,27 @@
+"""What a service may lean on: generation and judging no database, nobody torch before it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "sentence_transformers", "datasets", "trl", "pyarrow")
+STORE = ("sqlalchemy", "alembic", "psycopg", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("service", "unwanted"),
+    [
+        ("gateway", HEAVY),
+        ("scoring", HEAVY),
+        ("matching", HEAVY),
+        ("generation", (*HEAVY, *STORE, "aiohttp", "typer", "rich")),
+        ("judging", (*HEAVY, *STORE, "aiohttp", "typer", "rich")),
+    ],
+)
+def test_importing_a_service_loads_nothing_that_it_may_not_have(service: str, unwanted: tuple[str, ...]) -> None:
+    program = f"import sys, karma_{service}.worker; print(*sorted({set(unwanted)!r} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
