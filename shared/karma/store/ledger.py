@@ -116,11 +116,7 @@ class Ledger:
 
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
         """Put locked prompts into a state with the number of results they now wait for."""
-        if ids:
-            self.connection.execute(
-                update(prompts).where(prompts.c.id == bindparam("key")).values(state=state, awaited=bindparam("left")),
-                [{"key": id_, "left": awaited.get(id_, 0)} for id_ in ids],
-            )
+        self._update([{"key": id_, "to": state, "left": awaited.get(id_, 0)} for id_ in ids])
 
     def end(self, ids: Sequence[int], no_pair: Mapping[int, str] | None = None) -> None:
         """End locked prompts as `done`; `no_pair` gives the reason of those without a pair."""
@@ -147,11 +143,18 @@ class Ledger:
         """
         left = {id_: locked[id_].awaited - count for id_, count in recorded.items()}
         complete = sorted(id_ for id_, count in left.items() if count <= 0)
-        waiting = {id_: count for id_, count in left.items() if count > 0}
-        for id_ in waiting:
-            self.move([id_], locked[id_].state, waiting)
-        self.move(complete, then, {})
+        self._update(
+            [
+                {"key": id_, "to": then if count <= 0 else locked[id_].state, "left": max(0, count)}
+                for id_, count in sorted(left.items())
+            ]
+        )
         return complete
+
+    def _update(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        if changes:
+            statement = update(prompts).where(prompts.c.id == bindparam("key"))
+            self.connection.execute(statement.values(state=bindparam("to"), awaited=bindparam("left")), changes)
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -54,7 +54,7 @@ class Preferences:
         """Record pairs; returns their ids in the same order."""
         if not new:
             return []
-        rows = [asdict(pair) | {"created_at": self.now} for pair in new]
+        rows = [vars(pair) | {"created_at": self.now} for pair in new]
         statement = insert_new(self.connection, pairs).returning(pairs.c.id, pairs.c.response_a, pairs.c.response_b)
         ids = {(row.response_a, row.response_b): row.id for row in self.connection.execute(statement, rows)}
         return [ids[pair.response_a, pair.response_b] for pair in new]
@@ -111,7 +111,7 @@ class Preferences:
     def add_resolutions(self, new: Sequence[NewResolution]) -> None:
         """Record what pairs came to."""
         if new:
-            rows = [asdict(one) | {"resolved_at": self.now} for one in new]
+            rows = [vars(one) | {"resolved_at": self.now} for one in new]
             self.connection.execute(insert_new(self.connection, resolutions), rows)
 
     def add_counts(self, counts: Iterable[Count]) -> None:
@@ -123,7 +123,7 @@ class Preferences:
             for place, value in enumerate((count.wins_a, count.wins_b, count.ties)):
                 cell[place] += value
         if summed:
-            rows = [asdict(Count(*key, *values)) for key, values in sorted(summed.items())]
+            rows = [vars(Count(*key, *values)) for key, values in sorted(summed.items())]
             self.connection.execute(insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties"), rows)
 
     def counts(self) -> list[Count]:
@@ -210,5 +210,5 @@ class Preferences:
 
     def _add(self, table: Any, new: Sequence[Any]) -> None:
         if new:
-            rows = [asdict(one) | {"created_at": self.now} for one in new]
+            rows = [vars(one) | {"created_at": self.now} for one in new]
             self.connection.execute(insert_new(self.connection, table), rows)
