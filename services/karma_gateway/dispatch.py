@@ -25,9 +25,11 @@ class Dispatcher:
         self._conveyor = conveyor
         self._competencies = Competencies()
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
+        self.prompts_wait = False  # whether the last call left prompts behind for want of room
 
     def admit(self) -> int:
         """Admit what there is room for, up to one planning batch; returns how many prompts were admitted."""
+        self.prompts_wait = False
         with self._store.reading() as transaction:
             if not transaction.ledger.has_accepted():
                 return 0
@@ -47,6 +49,7 @@ class Dispatcher:
                     if count < len(group):
                         stalled.add(stream)
             opened = list(transaction.work.opened)
+        self.prompts_wait = room <= 0 or bool(stalled)
         for stream, count in admitted.items():
             metrics.PROMPTS_DISPATCHED.labels(stream).inc(count)
         self._conveyor.send(opened)

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from karma import metrics
-from karma.broker import WAKE_KEY, Publisher, queue_state, wake
+from karma.broker import WAKE_KEY, Publisher, queue_state, say_full, wake
 from karma.conveyor import Conveyor
 from karma.pool import Pool
 from karma.registry import forget_silent, new_info
@@ -61,6 +61,8 @@ def main(environment: Environment) -> None:
                         wake(redis)
                     forget_silent(redis, _FORGET_WORKER_S)
                     show_ledger(store, redis, pool)
+                if dispatcher.prompts_wait:
+                    say_full(redis)
                 if not admitted:
                     redis.blpop([WAKE_KEY], timeout=_WAIT_S)
             except Exception:

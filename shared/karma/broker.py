@@ -9,6 +9,7 @@ Every key that KARMA itself keeps in Redis:
 | `karma:done` | sorted set | claim → when its work ended; 15 minutes |
 | `karma:workers` | hash | worker id → what it is and its last sign of life, JSON (`karma.registry`) |
 | `karma:wake` | list | at most one entry: there is something for a gateway to do |
+| `karma:full` | string | prompts wait for room in the pipeline: whoever makes room wakes a gateway; 5 s |
 
 The queues are Celery's lists: `generate.<model>`, `score`, `match`, `judge.<judge>`, `learn`; a priority other than
 the lowest has a list of its own, as kombu names it.
@@ -31,6 +32,9 @@ CLAIMS_KEY = "karma:claims"
 TOMBSTONES_KEY = "karma:done"
 WORKERS_KEY = "karma:workers"
 WAKE_KEY = "karma:wake"
+FULL_KEY = "karma:full"
+
+_FULL_S = 5
 
 #: kombu serves 0 first. KARMA's priorities are 0 to 9, higher first, kept apart in these four steps.
 _PRIORITY_STEPS = (0, 3, 6, 9)
@@ -139,6 +143,17 @@ def wake(redis: Any) -> None:
     pipe.lpush(WAKE_KEY, 1)
     pipe.ltrim(WAKE_KEY, 0, 0)
     pipe.execute()
+
+
+def say_full(redis: Any) -> None:
+    """Ask to be woken when there is room: prompts wait that could not be admitted."""
+    redis.set(FULL_KEY, 1, ex=_FULL_S)
+
+
+def say_room(redis: Any) -> None:
+    """Wake a gateway if prompts wait for room; waking for nothing would make who is woken for what a pattern."""
+    if redis.exists(FULL_KEY):
+        wake(redis)
 
 
 class Publisher:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from karma import metrics
-from karma.broker import Publisher, current_epoch, wake
+from karma.broker import Publisher, current_epoch, say_room
 from karma.claims import Claims, claim_name
 from karma.errors import MessageError
 from karma.messages import Batch, decode
@@ -97,6 +97,6 @@ def recording(handle: Callable[[Any, Transaction], None], store: Store, conveyor
             opened = list(transaction.work.opened)
         conveyor.send(opened)
         if not opened:
-            wake(redis)
+            say_room(redis)
 
     return work
