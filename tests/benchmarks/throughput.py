@@ -1,6 +1,6 @@
 """The pipeline's own cost: prompts through models and a judge that answer at once.
 
-Prints prompts a second and the CPU time of all KARMA processes a prompt.
+Prints prompts a second, from `karma enqueue` to the last resolution, and the CPU time of all workers a prompt.
 `python -m tests.benchmarks.throughput [--prompts N] [--models K] [--json OUT]`
 """
 
