@@ -55,8 +55,13 @@ class Receipt:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def take(store: Store, stream: str, lines: Sequence[Line], *, max_bytes: int, priority: int = 0) -> Receipt:
-    """Keep the good lines, in one transaction, and report the others; what is called accepted is committed."""
+def take(
+    store: Store, stream: str, lines: Sequence[Line], *, max_bytes: int, priority: int = 0, all_or_nothing: bool = False
+) -> Receipt:
+    """Keep the good lines, in one transaction, and report the others; what is called accepted is committed.
+
+    With `all_or_nothing`, one refusal takes the whole transaction back, and nothing is called accepted.
+    """
     receipt = Receipt()
     good: list[tuple[Line, NewPrompt]] = []
     for line in lines:
@@ -64,19 +69,24 @@ def take(store: Store, stream: str, lines: Sequence[Line], *, max_bytes: int, pr
             good.append((line, read(line.content, max_bytes, priority)))
         except RefusedError as cause:
             receipt.refused.append(Refusal(line.source, line.number, str(cause)))
-    if good:
+    try:
         with store.transaction() as transaction:
             answers = transaction.ledger.accept(stream, [prompt for _line, prompt in good])
-        for (line, prompt), answer in zip(good, answers, strict=True):
-            if answer == "accepted":
-                receipt.accepted += 1
-            elif answer == "present":
-                receipt.present += 1
-            else:
-                reason = f"the id {prompt.prompt_id!r} exists in stream {stream!r} with other content"
-                receipt.refused.append(Refusal(line.source, line.number, reason))
+            for (line, prompt), answer in zip(good, answers, strict=True):
+                if answer == "conflict":
+                    reason = f"the id {prompt.prompt_id!r} exists in stream {stream!r} with other content"
+                    receipt.refused.append(Refusal(line.source, line.number, reason))
+            if all_or_nothing and receipt.refused:
+                raise _TakenBackError
+    except _TakenBackError:
+        answers = []
+    receipt.accepted, receipt.present = answers.count("accepted"), answers.count("present")
     receipt.refused.sort(key=lambda refusal: refusal.number)
     return receipt
+
+
+class _TakenBackError(Exception):
+    """Rolls the transaction back."""
 
 
 def read(content: bytes, max_bytes: int, priority: int = 0) -> NewPrompt:

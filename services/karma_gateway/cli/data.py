@@ -19,7 +19,7 @@ from karma.settings import Environment
 from karma.store import Store
 from karma_gateway import exports
 from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, StreamOption, console, environment, open_store
-from karma_gateway.door import Line, Receipt, Refusal, RefusedError, read, take
+from karma_gateway.door import Receipt, take
 from karma_gateway.sources import read_lines
 
 _SHOWN_REFUSALS = 20
@@ -46,16 +46,17 @@ def enqueue(
     chunks = read_lines(source, limits.prompt_bytes)
     receipt = Receipt()
     if strict:
-        lines = list(chain.from_iterable(chunks))
-        _check_all(store, stream, lines, limits.prompt_bytes)
-        chunks = iter([lines] if lines else [])
+        chunks = iter([list(chain.from_iterable(chunks))])
     try:
         for lines in chunks:
-            part = take(store, stream, lines, max_bytes=limits.prompt_bytes, priority=priority)
+            part = take(store, stream, lines, max_bytes=limits.prompt_bytes, priority=priority, all_or_nothing=strict)
             receipt.accepted += part.accepted
             receipt.present += part.present
             _show_refusals(part, len(receipt.refused))
             receipt.refused += part.refused
+            if strict and part.refused:
+                wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
+                raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
             if part.accepted:
                 _wake(found)
         if receipt.accepted + receipt.present + len(receipt.refused) == 0:
@@ -79,34 +80,6 @@ def enqueue(
         )
     if receipt.refused:
         raise typer.Exit(1)
-
-
-def _check_all(store: Store, stream: str, lines: list[Line], max_bytes: int) -> None:
-    """Refuse everything where anything is wrong, conflicts included: the transaction is rolled back."""
-    receipt = Receipt()
-
-    class _RollBack(Exception):  # noqa: N818 - not an error
-        pass
-
-    try:
-        with store.transaction() as transaction:
-            prompts = []
-            for line in lines:
-                try:
-                    prompts.append((line, read(line.content, max_bytes)))
-                except RefusedError as cause:
-                    receipt.refused.append(Refusal(line.source, line.number, str(cause)))
-            answers = transaction.ledger.accept(stream, [prompt for _line, prompt in prompts])
-            for (line, prompt), answer in zip(prompts, answers, strict=True):
-                if answer == "conflict":
-                    reason = f"the id {prompt.prompt_id!r} exists in stream {stream!r} with other content"
-                    receipt.refused.append(Refusal(line.source, line.number, reason))
-            raise _RollBack
-    except _RollBack:
-        pass
-    if receipt.refused:
-        _show_refusals(receipt, 0)
-        raise SettingsError(f"nothing was accepted: {len(receipt.refused)} of {len(lines)} lines are wrong (--strict)")
 
 
 def _show_refusals(receipt: Receipt, shown: int) -> None:

@@ -34,6 +34,8 @@ class Ledger:
 
     def accept(self, stream: str, new: Sequence[NewPrompt]) -> list[Acceptance]:
         """Keep prompts: one answer for each, in order. `conflict`: the id is taken by other content."""
+        if not new:
+            return []
         self.connection.execute(insert_new(self.connection, streams), [{"name": stream, "created_at": self.now}])
         first: dict[str, NewPrompt] = {}
         for prompt in new:
