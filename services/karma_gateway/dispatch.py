@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from karma import metrics
 from karma.competencies import Competencies
 from karma.conveyor import Conveyor
+from karma.faults import reach
 from karma.pool import Pool
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
-from karma.store.records import BatchLimits, Work
+from karma.store.records import BatchLimits, OpenItem, Work
 from karma_gateway.planning import Plan, PlannedPrompt, plan
+
+#: The state of a prompt whose open work is a stage's.
+_WORKS_ON = {"generate": "dispatched", "score": "dispatched", "match": "answered", "judge": "matched"}
 
 
 class Dispatcher:
     """Takes prompts from `accepted` to `dispatched`. Any number of gateways may each run one."""
 
-    def __init__(self, store: Store, pool: Pool, conveyor: Conveyor) -> None:
+    def __init__(
+        self, store: Store, pool: Pool, conveyor: Conveyor, has_room: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._has_room = has_room
         self._store = store
         self._pool = pool
         self._conveyor = conveyor
@@ -28,11 +36,18 @@ class Dispatcher:
         self.prompts_wait = False  # whether the last call left prompts behind for want of room
 
     def admit(self) -> int:
-        """Admit what there is room for, up to one planning batch; returns how many prompts were admitted."""
+        """Admit what there is room for, up to one planning batch; returns how many prompts were admitted.
+
+        Raises:
+            OutageError: the store or Redis is away; what was admitted before that is sent later.
+        """
         self.prompts_wait = False
         with self._store.reading() as transaction:
             if not transaction.ledger.has_accepted():
                 return 0
+        if not self._has_room():
+            self.prompts_wait = True
+            return 0
         admitted: dict[str, int] = defaultdict(int)
         with self._store.transaction() as transaction:
             ledger = transaction.ledger
@@ -49,6 +64,8 @@ class Dispatcher:
                     if count < len(group):
                         stalled.add(stream)
             opened = list(transaction.work.opened)
+            reach("dispatch.before_commit")
+        reach("dispatch.after_commit")
         self.prompts_wait = room <= 0 or bool(stalled)
         for stream, count in admitted.items():
             metrics.PROMPTS_DISPATCHED.labels(stream).inc(count)
@@ -56,9 +73,27 @@ class Dispatcher:
         return sum(admitted.values())
 
     def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
-        given = [row for row in rows if row.given]
-        asked = [row for row in rows if not row.given]
-        return self._score(transaction, stream, priority, given) + self._ask(transaction, stream, priority, asked)
+        parked = transaction.work.parked([row.id for row in rows])
+        self._resume(transaction, stream, priority, parked)
+        given = [row for row in rows if row.given and row.id not in parked]
+        asked = [row for row in rows if not row.given and row.id not in parked]
+        return (
+            len(parked)
+            + self._score(transaction, stream, priority, given)
+            + self._ask(transaction, stream, priority, asked)
+        )
+
+    def _resume(self, transaction: Transaction, stream: str, priority: int, parked: dict[int, list[OpenItem]]) -> None:
+        """Prompts that were brought back go on with the work that they ended with."""
+        by_address: dict[tuple[str, str], list[OpenItem]] = defaultdict(list)
+        for prompt, items in parked.items():
+            stage = items[0].stage
+            awaited = len({item.pair for item in items}) if stage == "judge" else len(items) if stage != "match" else 0
+            transaction.ledger.move([prompt], _WORKS_ON[stage], {prompt: awaited})
+            for item in items:
+                by_address[item.stage, "" if stage in ("score", "match") else item.target].append(item)
+        for address in sorted(by_address):
+            transaction.work.unpark(by_address[address], stream, priority, self._limits)
 
     def _score(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
         """Prompts that came with their responses go straight to scoring."""

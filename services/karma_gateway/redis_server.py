@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from karma.broker import connect
 from karma.errors import BrokerError, MissingExtraError
@@ -39,10 +40,9 @@ class RedisServer:
             folder.mkdir(parents=True, exist_ok=True)
         if self._adopt():
             return self.url
-        port = self._port or _free_port()
-        if self._port and not _is_free(port):
+        port, password = self._address()
+        if not _is_free(port):
             raise BrokerError(f"port {port} is taken; choose another with --redis-port, or 0 for any free one")
-        password = secrets.token_hex(16)
         configuration = self._folder / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(
@@ -67,7 +67,9 @@ class RedisServer:
     @property
     def alive(self) -> bool:
         """Whether the server still runs."""
-        return self._process is None or self._process.poll() is None
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._adopted_pid is None or _runs(self._adopted_pid)
 
     def stop(self) -> None:
         """Stop the server; its file keeps what waits in the queues."""
@@ -85,6 +87,13 @@ class RedisServer:
         for name in ("redis.url", "redis.pid"):
             (self._run / name).unlink(missing_ok=True)
 
+    def _address(self) -> tuple[int, str]:
+        """Port and password: those of before where this server is started again, as its workers know no others."""
+        known = urlsplit(self.url)
+        if known.port and known.password:
+            return known.port, known.password
+        return self._port or _free_port(), secrets.token_hex(16)
+
     def _adopt(self) -> bool:
         """Take over the server that a killed supervisor left behind, if it answers."""
         try:
@@ -93,6 +102,8 @@ class RedisServer:
             connect(url)
         except (OSError, ValueError, BrokerError):
             return False
+        if not _runs(pid):
+            return False  # something else answers there
         self._adopted_pid, self.url = pid, url
         return True
 
@@ -108,6 +119,14 @@ class RedisServer:
             else:
                 return
         raise BrokerError(f"the embedded Redis did not come up; its log is {self._log}")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def server_program() -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from karma.broker import connect
-from karma.errors import KarmaError
+from karma.errors import BrokerError, KarmaError
 from karma.pool import Pool
 from karma.registry import WorkerInfo, workers
 from karma.run import LOCAL
@@ -29,10 +29,11 @@ log = logging.getLogger(__name__)
 _READY_S = 90.0
 _STOP_S = 20.0
 _RESTARTS_PER_MINUTE = 5
+_RESTART_WAIT_S = 10.0  # between two starts of a worker beyond that
 
 
 class WorkerDeadError(KarmaError):
-    """A worker ended before it was ready, or again and again."""
+    """A worker ended before it was ready."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Supervisor:
         self._pool = pool
         self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
         self._running: list[_Running] = []
+        self._targets_are_old = False
         self._pid_file = environment.home / "run" / "supervisor.pid"
         self.logs = environment.home / "logs"
         self.url = ""
@@ -119,26 +121,40 @@ class Supervisor:
     def watch(self, on_event: Callable[[str], None]) -> None:
         """One look at the processes: restart those that ended; say so.
 
-        Raises:
-            WorkerDeadError: one ends again and again.
+        A worker that ends again and again is started less often and never given up: the others have their work, and
+        whatever kills it is spent after its attempts.
         """
         if self._redis is not None and not self._redis.alive:
             on_event("Redis ended; starting it again")
-            self._redis.start()
+            try:
+                self._redis.start()
+            except BrokerError as cause:
+                on_event(f"{cause}; trying again")
         for place, running in enumerate(self._running):
             code = running.process.poll()
             if code is None:
                 continue
+            now = time.monotonic()
+            recent = [start for start in running.starts if start > now - 60]
+            if len(recent) >= _RESTARTS_PER_MINUTE and now < recent[-1] + _RESTART_WAIT_S:
+                continue
             name = running.command.name
-            recent = [start for start in running.starts if start > time.monotonic() - 60]
-            if len(recent) >= _RESTARTS_PER_MINUTE:
-                raise WorkerDeadError(
-                    f"the worker {name} ended {len(recent)} times within a minute (last exit code {code}); "
-                    f"its log is {self._log_path(name)}"
-                )
             on_event(f"the worker {name} ended with exit code {code}; starting it again (log: {self._log_path(name)})")
             running.log_file.close()
             self._running[place] = self._spawn(running.command, recent)
+            self._targets_are_old = True
+        if self._targets_are_old:
+            self._renew_targets()
+
+    def _renew_targets(self) -> None:
+        pids = {running.process.pid for running in self._running}
+        try:
+            ready = [info for info in self.alive() if info.pid in pids]
+        except BrokerError:
+            return  # at the next look
+        if len(ready) == len(pids):
+            self._write_targets(ready)
+            self._targets_are_old = False
 
     def stop(self) -> None:
         """SIGTERM to all workers, wait for them, then stop Redis. Harmless when called again."""

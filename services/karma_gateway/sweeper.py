@@ -1,21 +1,27 @@
-"""The sweeper: sends again what was lost, and only that. It needs no leader and may run any number of times."""
+"""The sweeper: sends again what was lost, and only that. It needs no leader and may run any number of times.
+
+Lost is what cannot arrive any more: a batch whose worker fell silent, that went down with
+another life of Redis, or that is in no queue although what was published after it is at the queue's head. Before a
+batch is sent again its claim is given up for ever, so that whoever still has the message begins nothing with it. What
+was opened and never published is sent as it is: a second message of the same batch is a duplicate.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from karma import metrics
 from karma.broker import Publisher, head_published_at, queue_name, renew_epoch
-from karma.claims import HEARTBEAT_S, ClaimsView, forget_old
+from karma.claims import HANDED_BACK, HEARTBEAT_S, ClaimsView, claim_name, ended_at, forget_old, give_up
 from karma.conveyor import Conveyor
-from karma.messages import Answer, Batch, Header, LearnBatch, ScoreBatch, Verdict
+from karma.faults import reach
 from karma.pool import Pool
 from karma.store import Store
-from karma.store.records import BatchLimits, BatchRow, OpenItem
+from karma.store.records import BatchLimits, BatchRow
+from karma_gateway.redelivery import RESULT_STAGES, Redelivery, delay_s
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +34,10 @@ _EMPTY_BATCH_S = 60.0
 
 @dataclass(frozen=True)
 class Loss:
-    """Why a batch is taken for lost; `attempted`: a worker was at it and fell silent."""
+    """Why a batch is taken for lost; `error`: what ended the attempt at it, where one is to be counted."""
 
     reason: str
-    attempted: bool = False
-    claim: str | None = None
+    error: str | None = None
 
 
 class Sweeper:
@@ -45,13 +50,14 @@ class Sweeper:
         conveyor: Conveyor,
         publisher: Publisher,
         redis: Any,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
         self._settings = pool.pipeline
         self._conveyor = conveyor
         self._publisher = publisher
+        self._redelivery = Redelivery(store, pool, publisher, redis, clock)
         self._redis = redis
         self._clock = clock
         self._epoch = ""
@@ -59,104 +65,104 @@ class Sweeper:
         self._heads: dict[tuple[str, int], float | None] = {}
 
     def sweep(self) -> int:
-        """One pass; returns how many batches were sent again. A batch that fails does not stop the others."""
+        """One pass; returns how many batches were sent again. A batch that fails does not stop the others.
+
+        Raises:
+            OutageError: Redis or the store is away before anything could be looked at.
+        """
         epoch = renew_epoch(self._redis)
         if epoch != self._epoch:
             self._epoch, self._epoch_seen_at = epoch, self._clock()
         self._heads = {}
-        now = self._clock()
         with self._store.reading() as transaction:
-            carried = transaction.work.carried(older_than=now - self._settings.publish_grace_s)
-            # Claims are read after the batches: one that ended in between is then seen as ended.
-            view = ClaimsView(self._redis, self._settings.claim_silence_s)
-        given_up: list[str] = []
-        resent = 0
-        for row in carried:
-            loss = self.loss_of(row, view, now)
-            if loss is None:
-                continue
-            try:
-                if not self._resend(row, loss):
-                    continue
-            except Exception:
-                log.exception("batch %s could not be sent again; it stays for the next pass", row.id)
-                continue
-            resent += 1
-            metrics.RESENT.labels(row.stage, loss.reason).inc()
-            if loss.claim is not None:
-                given_up.append(loss.claim)
-        forget_old(self._redis, given_up, view.now)
+            carried = transaction.work.carried()
+        # Claims are read after the batches: one that ended in between is then seen as ended.
+        view = ClaimsView.read(self._redis, self._settings.claim_silence_s)
+        now = self._clock()
+        resent = sum(self._safely(self._redelivery.look, name, view) for name in view.silent())
+        unpublished = [row.id for row in carried if row.published_at is None and self._is_due(row, now)]
+        self._conveyor.send(unpublished)
+        resent += len(unpublished) + sum(self._safely(self._resend_if_lost, row, view, now) for row in carried)
+        forget_old(self._redis, view.now)
         with self._store.transaction() as transaction:
             transaction.work.forget_empty(older_than=now - _EMPTY_BATCH_S)
         return resent
 
+    def _is_due(self, row: BatchRow, now: float) -> bool:
+        """Whether a batch that was not sent should have been: its retry is due, or whoever opened it is gone."""
+        return now >= (row.due_at or row.created_at + self._settings.publish_grace_s)
+
+    def _safely(self, action: Callable[..., bool], what: Any, *more: Any) -> bool:
+        try:
+            return action(what, *more)
+        except Exception:
+            log.exception("%s could not be sent again; it stays for the next pass", getattr(what, "id", what))
+            return False
+
+    def _resend_if_lost(self, row: BatchRow, view: ClaimsView, now: float) -> bool:
+        loss = self.loss_of(row, view, now)
+        if loss is None or not give_up(self._redis, claim_name(row.stage, row.id, 0), self._settings.claim_silence_s):
+            return False
+        reach("sweep.after_fence")
+        if not self._resend(row, loss):
+            return False
+        metrics.RESENT.labels(row.stage, loss.reason).inc()
+        return True
+
     def loss_of(self, row: BatchRow, view: ClaimsView, now: float) -> Loss | None:
         """Why the batch cannot arrive any more; None where it still may. A batch that merely waits is not lost."""
         if row.published_at is None:
-            return Loss("unpublished")
-        if view.claimed(row.id):
-            return None
-        silent = view.silent(row.id)
-        if silent is not None:
-            return Loss("silent", attempted=True, claim=silent)
-        if row.epoch != self._epoch:
-            renewed = now - self._epoch_seen_at > 2 * HEARTBEAT_S
-            return Loss("redis_lost") if renewed else None
-        ended = view.ended(row.id, row.stage)
+            return None  # it was never sent
+        claims = view.beats.get(row.id, {})
+        if view.living(row.id) or any(name.startswith(RESULT_STAGES) for name in claims):
+            return None  # somebody is at it, or its results are in hand and are delivered again
+        name = claim_name(row.stage, row.id, 0)
+        if name in claims:
+            # What its worker brought before may still wait to be recorded.
+            if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row.priority, view.last_seen(name)):
+                return None
+            error = view.fate(name)
+            return Loss("handed_back") if error == HANDED_BACK else Loss("silent", error)
+        ended = ended_at(self._redis, row.id, row.stage)
         if ended is not None and row.stage in _RESULTS:
             queue, sent_at = _RESULTS[row.stage], ended
+        elif row.epoch != self._epoch:
+            # Living workers renew their claims within a heartbeat of the new life.
+            return Loss("redis_lost") if now - self._epoch_seen_at > 2 * HEARTBEAT_S else None
         else:
             queue, sent_at = queue_name(row.stage, row.target), row.published_at
-        head = self._head(queue, row.priority)
-        oldest = now if head is None else head
-        return Loss("vanished") if oldest > sent_at + self._settings.publish_grace_s else None
+        lost = self._passed(queue, row.priority, sent_at + self._settings.publish_grace_s, now)
+        return Loss("vanished") if lost else None
 
-    def _head(self, queue: str, priority: int) -> float | None:
+    def _passed(self, queue: str, priority: int, moment: float, now: float | None = None) -> bool:
+        """Whether everything that was published to a queue before a moment has been taken from it."""
         key = (queue, priority)
         if key not in self._heads:
             self._heads[key] = head_published_at(self._redis, queue, priority)
-        return self._heads[key]
+        head = self._heads[key]
+        return (now is None or now > moment) if head is None else head > moment
 
     def _resend(self, row: BatchRow, loss: Loss) -> bool:
         """Send a lost batch's open items again; False where another sweeper, or a late result, was first."""
         with self._store.transaction() as transaction:
-            ledger = transaction.ledger
-            prompts = {item.prompt for item in transaction.work.items_of(row.id)}
-            ledger.lock_prompts(prompts)
-            items = transaction.work.reopen(row, loss.attempted, loss.reason, self._limits)
-            if not items:
+            work = transaction.work
+            transaction.ledger.lock_prompts(item.prompt for item in work.items_of(row.id))
+            if not work.items_of(row.id):
                 return False
-            spent = [item for item in items if item.attempts >= self._settings.max_attempts]
-            for item in spent:
-                if item.stage not in _RESULTS or item.attempts >= 2 * self._settings.max_attempts:
-                    ledger.bury(item.prompt, f"{item.stage} was given up after {item.attempts} attempts: {loss.reason}")
-            failed = [item for item in spent if item.stage in _RESULTS]
-            rows = {one.id: one for one in transaction.work.batches([item.batch for item in failed])}
-            opened = [batch for batch in transaction.work.opened if batch not in rows]
-        log.warning("batch %s (%s %s) was lost: %s; sent again", row.id, row.stage, row.target, loss.reason)
+            if loss.error is None:
+                work.reopen(row, self._limits)
+            else:
+                for item in work.retry(row, loss.error, self._due_in_s):
+                    if item.stage == "match" and item.attempts >= self._settings.max_attempts:
+                        error = f"given up after {item.attempts} attempts: {item.error}"
+                        transaction.ledger.bury(item.prompt, error)
+            opened = list(work.opened)
+            reach("sweep.before_commit")
+        reach("sweep.after_commit")
+        log.warning("batch %s (%s %s) was lost, %s; it is sent again", row.id, row.stage, row.target, loss)
         self._conveyor.send(opened)
-        if failed:
-            self._publisher.publish([self._failure(item, rows[item.batch]) for item in failed])
-            with self._store.transaction() as transaction:
-                transaction.work.mark_published(list(rows), self._epoch)
         return True
 
-    def _failure(self, item: OpenItem, row: BatchRow) -> Batch:
-        """The result of an item whose attempts are spent: a failure with its reason, on the way of every result."""
-        reason = f"given up after {item.attempts} attempts: the worker fell silent"
-        now = self._clock()
-        header = Header(
-            stream=row.stream, batch=row.id, token=row.token, priority=row.priority, epoch=self._epoch, published_at=now
-        )
-        if item.stage == "generate":
-            answer = Answer(item=item.id, prompt=item.prompt, model=item.target, sample=item.sample, failure=reason)
-            return ScoreBatch(header=header, items=(answer,))
-        verdict = Verdict(
-            item=item.id,
-            pair=item.pair,
-            prompt=item.prompt,
-            judge=item.target,
-            order=1 if item.shown else 0,
-            failure=reason,
-        )
-        return LearnBatch(header=header, items=(verdict,))
+    def _due_in_s(self, attempts: int) -> float:
+        """How long an item waits for its next attempt; an item that has no more is sent on as a failure at once."""
+        return delay_s(attempts) if attempts < self._settings.max_attempts else 0.0

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from karma import metrics
-from karma.broker import WAKE_KEY, Publisher, queue_state, say_full, wake
+from karma.broker import WAKE_KEY, has_room, outages, queue_state, say_full, wake
 from karma.conveyor import Conveyor
+from karma.errors import OutageError
+from karma.link import Link
 from karma.pool import Pool
 from karma.registry import forget_silent, new_info
 from karma.settings import Environment
 from karma.store import Store
-from karma.worker import Life, configure_logging, open_broker
+from karma.worker import Life, configure_logging
 from karma_gateway.dispatch import Dispatcher
 from karma_gateway.sweeper import Sweeper
 
@@ -25,52 +27,77 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_S = 2.0
 #: How long the gateway waits for a wake-up before it looks by itself.
 _WAIT_S = 1.0
+_OUTAGE_WAIT_S = 0.5
 _FORGET_WORKER_S = 60.0
 
 
 def main(environment: Environment) -> None:
     """Dispatch and sweep until SIGTERM."""
     configure_logging(environment.log_level)
-    stop = threading.Event()
+    pool = Pool.read(environment.pool_path)
+    link = Link.open(environment, pool.pipeline.claim_silence_s)
+    redis, stopping = link.redis, link.stopping
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
+        stopping.tell()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    pool = Pool.read(environment.pool_path)
-    store = Store(environment.database_url)
+    store = Store(environment.database_url, clock=link.clock)
     store.migrate()
-    app, redis, _claims = open_broker(environment)
-    publisher = Publisher(app)
-    conveyor = Conveyor(store, pool, publisher, redis)
-    dispatcher = Dispatcher(store, pool, conveyor)
-    sweeper = Sweeper(store, pool, conveyor, publisher, redis)
+    dispatching = Conveyor("dispatch", store, pool, link.publisher, redis, link.clock)
+    sweeping = Conveyor("sweep", store, pool, link.publisher, redis, link.clock)
+    dispatcher = Dispatcher(store, pool, dispatching, lambda: has_room(redis))
+    sweeper = Sweeper(store, pool, sweeping, link.publisher, redis, link.clock)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    life = Life(redis, new_info("gateway", port, ()))
+    life = Life(link, new_info("gateway", port, ()), store.cut_overdue)
     life.start()
     log.info("%s is ready: metrics on port %d", life.info.id, port)
-    swept_at = 0.0
+    duties = (
+        Duty(lambda: wake(redis) if sweeper.sweep() else None, SWEEP_EVERY_S, 0.05),
+        Duty(lambda: forget_silent(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
+        Duty(lambda: show_ledger(store, redis, pool), SWEEP_EVERY_S, 0.005),
+    )
     try:
-        while not stop.is_set():
+        while not stopping.told:
             try:
                 admitted = dispatcher.admit()
-                if time.monotonic() - swept_at >= SWEEP_EVERY_S:
-                    swept_at = time.monotonic()
-                    if sweeper.sweep():
-                        wake(redis)
-                    forget_silent(redis, _FORGET_WORKER_S)
-                    show_ledger(store, redis, pool)
+                for duty in duties:
+                    duty.do_if_due()
                 if dispatcher.prompts_wait:
                     say_full(redis)
                 if not admitted:
-                    redis.blpop([WAKE_KEY], timeout=_WAIT_S)
+                    with outages():
+                        redis.blpop([WAKE_KEY], timeout=_WAIT_S)
+            except OutageError as cause:
+                log.warning("the gateway waits: %s", cause)
+                stopping.wait(_OUTAGE_WAIT_S)
             except Exception:
-                log.exception("the gateway could not do its round; it tries again in %s s", _WAIT_S)
-                stop.wait(_WAIT_S)
+                log.exception("the gateway could not do its round; it tries again in %s s", _OUTAGE_WAIT_S)
+                stopping.wait(_OUTAGE_WAIT_S)
     finally:
         life.stop()
         store.close()
+
+
+class Duty:
+    """What is done again and again: every so many seconds, but never for more than a share of a core."""
+
+    def __init__(self, action: Callable[[], object], every_s: float, most_share: float) -> None:
+        self._action = action
+        self._every_s = every_s
+        self._most_share = most_share
+        self._due_at = 0.0
+
+    def do_if_due(self) -> None:
+        """Do it if it is time. Counting a long ledger takes long, and is then done less often."""
+        started = time.monotonic()
+        if started < self._due_at:
+            return
+        self._due_at = started + self._every_s
+        cpu = time.thread_time()
+        self._action()
+        self._due_at = time.monotonic() + max(self._every_s, (time.thread_time() - cpu) / self._most_share)
 
 
 def all_queues(pool: Pool) -> list[str]:
@@ -89,6 +116,6 @@ def show_ledger(store: Store, redis: Any, pool: Pool) -> None:
         metrics.PROMPTS.labels(state).set(count)
     for outcome, count in {**outcomes, "no_pair": no_pair}.items():
         metrics.RESOLUTIONS.labels(outcome).set(count)
-    for queue, (length, age) in queue_state(redis, all_queues(pool), time.time()).items():
+    for queue, (length, age) in queue_state(redis, all_queues(pool), store.clock()).items():
         metrics.QUEUE_LENGTH.labels(queue).set(length)
         metrics.QUEUE_AGE.labels(queue).set(age)

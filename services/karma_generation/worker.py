@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from karma import plugins
-from karma.broker import Publisher, queue_name
+from karma.broker import queue_name
+from karma.link import Link
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
 from karma.settings import Environment
-from karma.stage import Stage, asking
-from karma.worker import Consumer, configure_logging, open_broker, run
+from karma.stage import asking
+from karma.worker import Consumer, configure_logging, run
 from karma_generation.backends import BACKENDS, Backend
 from karma_generation.handlers import generate
 
@@ -17,10 +18,10 @@ from karma_generation.handlers import generate
 REMOTE_THREADS = 8
 
 
-def main(environment: Environment, models: Sequence[str], local: bool) -> None:
+def main(environment: Environment, models: Sequence[str], local: bool, silence_s: float) -> None:
     """Answer the batches of `models` until SIGTERM; `local`: the models run in this process."""
     configure_logging(environment.log_level)
-    app, redis, claims = open_broker(environment)
+    link = Link.open(environment, silence_s)
     backends: dict[str, Backend] = {}
 
     def ask(spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
@@ -31,6 +32,6 @@ def main(environment: Environment, models: Sequence[str], local: bool) -> None:
     def handle(batch: GenerateBatch) -> Iterator[ScoreBatch]:
         return generate(batch, ask)
 
-    stages = {"generate": Stage("generate", claims, asking(handle, Publisher(app), redis))}
+    stages = [asking("generate", handle, link)]
     queues = tuple(queue_name("generate", model) for model in models)
-    run(environment, Consumer("generation", queues, stages, 1 if local else REMOTE_THREADS), app, redis, claims)
+    run(environment, Consumer("generation", queues, stages, 1 if local else REMOTE_THREADS), link)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from karma import plugins
-from karma.broker import Publisher, queue_name
+from karma.broker import queue_name
+from karma.link import Link
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
 from karma.settings import Environment
-from karma.stage import Stage, asking
-from karma.worker import Consumer, configure_logging, open_broker, run
+from karma.stage import asking
+from karma.worker import Consumer, configure_logging, run
 from karma_judging.handlers import judge
 from karma_judging.judges import JUDGES, Judge
 
@@ -17,10 +18,10 @@ from karma_judging.judges import JUDGES, Judge
 REMOTE_THREADS = 8
 
 
-def main(environment: Environment, judges: Sequence[str], local: bool) -> None:
+def main(environment: Environment, judges: Sequence[str], local: bool, silence_s: float) -> None:
     """Judge the batches of `judges` until SIGTERM; `local`: their models run in this process."""
     configure_logging(environment.log_level)
-    app, redis, claims = open_broker(environment)
+    link = Link.open(environment, silence_s)
     kinds: dict[str, Judge] = {}
 
     def ask(spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
@@ -31,6 +32,6 @@ def main(environment: Environment, judges: Sequence[str], local: bool) -> None:
     def handle(batch: JudgeBatch) -> Iterator[LearnBatch]:
         return judge(batch, ask)
 
-    stages = {"judge": Stage("judge", claims, asking(handle, Publisher(app), redis))}
+    stages = [asking("judge", handle, link)]
     queues = tuple(queue_name("judge", name) for name in judges)
-    run(environment, Consumer("judging", queues, stages, 1 if local else REMOTE_THREADS), app, redis, claims)
+    run(environment, Consumer("judging", queues, stages, 1 if local else REMOTE_THREADS), link)

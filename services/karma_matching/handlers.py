@@ -45,7 +45,7 @@ def match(
         for item in items.values()
         if item.stage == "match" and item.prompt in prompts and prompts[item.prompt].state == "answered"
     }
-    transaction.work.close(item.id for item in items.values() if item.stage == "match")
+    transaction.work.close(item.id for item in items.values() if item.stage == "match" and item.prompt in ready)
     responses = preferences.responses_of(ready)
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}

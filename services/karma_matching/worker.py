@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from karma import metrics
-from karma.broker import Publisher
 from karma.competencies import Competencies
 from karma.conveyor import Conveyor
+from karma.link import Link
 from karma.messages import MatchBatch
 from karma.pool import Pool
 from karma.settings import Environment
-from karma.stage import Stage, recording
+from karma.stage import recording
 from karma.store import Store, Transaction
 from karma.store.records import BatchLimits
-from karma.worker import Consumer, configure_logging, open_broker, run
+from karma.worker import Consumer, configure_logging, run
 from karma_matching.handlers import Formed, match
 
 
@@ -20,20 +22,23 @@ def main(environment: Environment) -> None:
     """Match until SIGTERM."""
     configure_logging(environment.log_level)
     pool = Pool.read(environment.pool_path)
-    store = Store(environment.database_url)
-    app, redis, claims = open_broker(environment, pool.pipeline.claim_silence_s)
-    conveyor = Conveyor(store, pool, Publisher(app), redis)
+    link = Link.open(environment, pool.pipeline.claim_silence_s)
+    store = Store(environment.database_url, clock=link.clock)
+    conveyor = Conveyor("match", store, pool, link.publisher, link.redis, link.clock)
     competencies = Competencies()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
-    def handle(batch: MatchBatch, transaction: Transaction) -> None:
+    def handle(batch: MatchBatch, transaction: Transaction) -> Callable[[], None]:
         name = batch.header.stream
         snapshot = competencies.newest(transaction)
         formed = match(batch, transaction, pool.stream(name), pool.stream_judges(name), snapshot, limits)
-        _observe(name, formed)
+        return lambda: _observe(name, formed)
 
-    stages = {"match": Stage("match", claims, recording(handle, store, conveyor, redis))}
-    run(environment, Consumer("matching", ("match",), stages), app, redis, claims)
+    stages = [recording("match", handle, store, conveyor, link)]
+    try:
+        run(environment, Consumer("matching", ("match",), stages, look=store.cut_overdue), link)
+    finally:
+        store.close()
 
 
 def _observe(stream: str, formed: list[Formed]) -> None:

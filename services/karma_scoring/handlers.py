@@ -65,6 +65,7 @@ def _answers(answer: Answer, item: OpenItem | None, prompts: Mapping[int, Prompt
         and item.stage in ("generate", "score")
         and (item.prompt, item.target, item.sample) == (answer.prompt, answer.model, answer.sample)
         and answer.prompt in prompts
+        and prompts[answer.prompt].state == "dispatched"
     )
 
 
@@ -126,6 +127,7 @@ def _judges(verdict: Verdict, item: OpenItem | None, prompts: Mapping[int, Promp
         and (item.prompt, item.target, item.pair, item.shown)
         == (verdict.prompt, verdict.judge, verdict.pair, verdict.order)
         and verdict.prompt in prompts
+        and prompts[verdict.prompt].state == "matched"
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from karma import metrics
+from karma.errors import OutageError
+from karma.faults import reach
 from karma.pool import Pool
 from karma.snapshot import OVERALL, Snapshot
 from karma.store import Store
@@ -75,6 +77,8 @@ class Refitter:
         while not self._stop.wait(self._pool.pipeline.refit_every_s):
             try:
                 self.look()
+            except OutageError as cause:
+                log.warning("the refit waits: %s", cause)
             except Exception:
                 log.exception("the refit failed; it is tried again in %s s", self._pool.pipeline.refit_every_s)
 
@@ -82,8 +86,7 @@ class Refitter:
         """Refit if enough was learnt since the newest snapshot, or if something was and no more is coming."""
         with self._store.reading() as transaction:
             weight = transaction.preferences.counted_verdicts()
-            newest = transaction.preferences.latest_snapshot()
-        version, known = (newest[0], newest[1]) if newest else (0, 0.0)
+            version, known = transaction.preferences.latest_version()
         quiet, self._seen = weight == self._seen, weight
         if weight <= known or not (quiet or weight >= known * (1 + _GROWTH) + 1):
             return None
@@ -100,6 +103,8 @@ class Refitter:
         weight = sum(row.wins_a + row.wins_b + row.ties for row in rows)
         with self._store.transaction() as transaction:
             transaction.preferences.add_snapshot(version, weight, result.to_bytes())
+            reach("refit.before_commit")
+        reach("refit.after_commit")
         show(result)
         return result
 

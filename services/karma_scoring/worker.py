@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from karma import metrics
-from karma.broker import Publisher
 from karma.checkers import checker
 from karma.conveyor import Conveyor
+from karma.link import Link
 from karma.messages import LearnBatch, ScoreBatch
 from karma.pool import Pool
 from karma.settings import Environment
-from karma.stage import Stage, recording
+from karma.stage import recording
 from karma.store import Store, Transaction
 from karma.store.records import BatchLimits
-from karma.worker import Consumer, configure_logging, open_broker, run
+from karma.worker import Consumer, configure_logging, run
 from karma_scoring.handlers import Resolved, learn, score
 from karma_scoring.refit import Refitter
 from karma_scoring.resolution import side
@@ -22,28 +24,28 @@ def main(environment: Environment) -> None:
     """Score and learn until SIGTERM."""
     configure_logging(environment.log_level)
     pool = Pool.read(environment.pool_path)
-    store = Store(environment.database_url)
-    app, redis, claims = open_broker(environment, pool.pipeline.claim_silence_s)
-    conveyor = Conveyor(store, pool, Publisher(app), redis)
+    link = Link.open(environment, pool.pipeline.claim_silence_s)
+    store = Store(environment.database_url, clock=link.clock)
+    conveyor = Conveyor("score", store, pool, link.publisher, link.redis, link.clock)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
-    def handle_score(batch: ScoreBatch, transaction: Transaction) -> None:
+    def handle_score(batch: ScoreBatch, transaction: Transaction) -> Callable[[], None]:
         is_right = checker(pool.stream(batch.header.stream).checker)
         score(batch, transaction, lambda text, reference: float(is_right(text, reference)), limits)
-        _observe_answers(batch)
+        return lambda: _observe_answers(batch)
 
-    def handle_learn(batch: LearnBatch, transaction: Transaction) -> None:
-        _observe_resolutions(learn(batch, transaction, pool.stream(batch.header.stream).tie_margin))
-        _observe_verdicts(batch)
+    def handle_learn(batch: LearnBatch, transaction: Transaction) -> Callable[[], None]:
+        resolved = learn(batch, transaction, pool.stream(batch.header.stream).tie_margin)
+        return lambda: _observe_verdicts(batch, resolved)
 
-    stages = {
-        "score": Stage("score", claims, recording(handle_score, store, conveyor, redis)),
-        "learn": Stage("learn", claims, recording(handle_learn, store, conveyor, redis)),
-    }
+    stages = [
+        recording("score", handle_score, store, conveyor, link),
+        recording("learn", handle_learn, store, conveyor, link),
+    ]
     refitter = Refitter(store, pool)
     refitter.start()
     try:
-        run(environment, Consumer("scoring", ("learn", "score"), stages), app, redis, claims)
+        run(environment, Consumer("scoring", ("learn", "score"), stages, look=store.cut_overdue), link)
     finally:
         refitter.stop()
         store.close()
@@ -55,7 +57,8 @@ def _observe_answers(batch: ScoreBatch) -> None:
         _observe_call("generate", answer.model, answer.latency_s, answer.tokens_in, answer.tokens_out)
 
 
-def _observe_verdicts(batch: LearnBatch) -> None:
+def _observe_verdicts(batch: LearnBatch, resolved: list[Resolved]) -> None:
+    _observe_resolutions(resolved)
     for verdict in batch.items:
         metrics.VERDICTS.labels(verdict.judge, "failed" if verdict.failure else "valid").inc()
         _observe_call("judge", verdict.judge, verdict.latency_s, verdict.tokens_in, verdict.tokens_out)

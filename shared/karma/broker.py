@@ -6,7 +6,9 @@ Every key that KARMA itself keeps in Redis:
 | --- | --- | --- |
 | `karma:epoch` | string | the life of this Redis: set when missing; its absence means that everything was lost |
 | `karma:claims` | sorted set | claim → last sign of life (`karma.claims`) |
-| `karma:done` | sorted set | claim → when its work ended; 15 minutes |
+| `karma:done` | sorted set | claim → when its work ended, or was taken away; 15 minutes |
+| `karma:kept` | hash | claim on results → the message in hand, until it is recorded |
+| `karma:fates` | hash | claim that its holder let go → why |
 | `karma:workers` | hash | worker id → what it is and its last sign of life, JSON (`karma.registry`) |
 | `karma:wake` | list | at most one entry: there is something for a gateway to do |
 | `karma:full` | string | prompts wait for room in the pipeline: whoever makes room wakes a gateway; 5 s |
@@ -20,21 +22,33 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from karma.errors import BrokerError, MessageError
+from karma.errors import BrokerError, BrokerOutageError, MessageError
 from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, decode, encode
 
 EPOCH_KEY = "karma:epoch"
 CLAIMS_KEY = "karma:claims"
 TOMBSTONES_KEY = "karma:done"
+KEPT_KEY = "karma:kept"
+FATES_KEY = "karma:fates"
 WORKERS_KEY = "karma:workers"
 WAKE_KEY = "karma:wake"
 FULL_KEY = "karma:full"
 
 _FULL_S = 5
+
+#: Seconds that Redis may take to answer. Without it a connection that is half open would hold a thread for ever.
+_ANSWER_S = 10.0
+
+#: Above this share of Redis' `maxmemory` no prompt is admitted: the rest is for results, which must find a place.
+_FULL_SHARE = 0.7
+
+#: How Redis begins its refusal of a command that it would take at another time.
+_REFUSES_NOW = ("MISCONF", "OOM", "LOADING", "MASTERDOWN", "NOREPLICAS", "READONLY", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
 
 #: kombu serves 0 first. KARMA's priorities are 0 to 9, higher first, kept apart in these four steps.
 _PRIORITY_STEPS = (0, 3, 6, 9)
@@ -92,14 +106,68 @@ def create_app(url: str) -> Any:
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
         broker_transport_options={
             "ack_emulation": False,
             "priority_steps": list(_PRIORITY_STEPS),
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
+            "socket_timeout": _ANSWER_S,
+            "health_check_interval": 5,  # a half-open consumer is found within twice this
         },
     )
     return app
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Turn what Redis' clients raise when Redis is away, loading or full into one error that can be waited out.
+
+    Raises:
+        BrokerOutageError: Redis cannot do it now.
+    """
+    import kombu.exceptions
+    import redis
+
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, kombu.exceptions.OperationalError, OSError) as cause:
+        raise BrokerOutageError(f"Redis is away: {cause or type(cause).__name__}") from cause
+    except redis.ResponseError as cause:
+        if not isinstance(cause, redis.exceptions.OutOfMemoryError) and not str(cause).startswith(_REFUSES_NOW):
+            raise
+        raise BrokerOutageError(f"Redis refuses for now: {cause}") from cause
+
+
+class RedisClock:
+    """Redis' own clock in seconds since 1970, carried on by this process's monotonic one.
+
+    All that stamps and compares moments across processes uses it, so that a machine whose clock is wrong neither
+    hurries nor delays anything.
+    """
+
+    _SYNC_EVERY_S = 30.0
+    _SLOW_S = 1.0  # an answer that took longer says too little
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._offset = time.time() - time.monotonic()
+        self._synced_at = float("-inf")
+
+    def __call__(self) -> float:
+        """The time now. Where Redis is away, what it said before goes on."""
+        if time.monotonic() - self._synced_at > self._SYNC_EVERY_S:
+            with suppress(BrokerOutageError), outages():
+                self._sync()
+        return time.monotonic() + self._offset
+
+    def _sync(self) -> None:
+        before = time.monotonic()
+        seconds, micros = self._redis.time()
+        after = time.monotonic()
+        if self._synced_at == float("-inf") or after - before < self._SLOW_S:
+            self._offset = seconds + micros / 1e6 - (before + after) / 2
+            self._synced_at = after
 
 
 def connect(url: str) -> Any:
@@ -110,7 +178,7 @@ def connect(url: str) -> Any:
     """
     import redis
 
-    client = redis.Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
+    client = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=_ANSWER_S, health_check_interval=30)
     try:
         client.ping()
     except redis.RedisError as cause:
@@ -123,37 +191,52 @@ def current_epoch(redis: Any) -> str:
 
     The word vanishes when Redis is emptied or restarted without its file; the run id changes with every restart.
     """
-    raw = redis.get(EPOCH_KEY)
+    with outages():
+        raw = redis.get(EPOCH_KEY)
     return raw.decode() if raw is not None else renew_epoch(redis)
 
 
 def renew_epoch(redis: Any) -> str:
     """The epoch, begun anew where the server was restarted since it was written."""
-    run_id = redis.info("server")["run_id"]
-    raw = redis.get(EPOCH_KEY)
-    if raw is None or not raw.decode().endswith(run_id):
-        redis.set(EPOCH_KEY, f"{secrets.token_hex(4)}:{run_id}")
+    with outages():
+        run_id = redis.info("server")["run_id"]
+        raw = redis.get(EPOCH_KEY)
+        if raw is None:
+            redis.set(EPOCH_KEY, f"{secrets.token_hex(4)}:{run_id}", nx=True)
+        elif not raw.decode().endswith(run_id):
+            redis.set(EPOCH_KEY, f"{secrets.token_hex(4)}:{run_id}")
         raw = redis.get(EPOCH_KEY)
     return raw.decode() if raw is not None else ""
 
 
+def has_room(redis: Any) -> bool:
+    """Whether Redis has memory for more work, besides the results of what it carries already."""
+    with outages():
+        memory = redis.info("memory")
+    limit = memory.get("maxmemory", 0)
+    return not limit or memory["used_memory"] < _FULL_SHARE * limit
+
+
 def wake(redis: Any) -> None:
-    """Tell a gateway that there is something to do; many calls are one."""
-    pipe = redis.pipeline(transaction=False)
-    pipe.lpush(WAKE_KEY, 1)
-    pipe.ltrim(WAKE_KEY, 0, 0)
-    pipe.execute()
+    """Tell a gateway that there is something to do; many calls are one. Where Redis is away, it looks by itself."""
+    with suppress(BrokerOutageError), outages():
+        pipe = redis.pipeline(transaction=False)
+        pipe.lpush(WAKE_KEY, 1)
+        pipe.ltrim(WAKE_KEY, 0, 0)
+        pipe.execute()
 
 
 def say_full(redis: Any) -> None:
     """Ask to be woken when there is room: prompts wait that could not be admitted."""
-    redis.set(FULL_KEY, 1, ex=_FULL_S)
+    with suppress(BrokerOutageError), outages():
+        redis.set(FULL_KEY, 1, ex=_FULL_S)
 
 
 def say_room(redis: Any) -> None:
     """Wake a gateway if prompts wait for room; waking for nothing would make who is woken for what a pattern."""
-    if redis.exists(FULL_KEY):
-        wake(redis)
+    with suppress(BrokerOutageError), outages():
+        if redis.exists(FULL_KEY):
+            wake(redis)
 
 
 class Publisher:
@@ -163,10 +246,14 @@ class Publisher:
         self._app = app
 
     def publish(self, messages: Sequence[Batch]) -> None:
-        """Hand messages to their queues. Raises the transport's error where Redis is away."""
+        """Hand messages to their queues.
+
+        Raises:
+            BrokerOutageError: Redis is away; some of the messages may be there all the same.
+        """
         if not messages:
             return
-        with self._producer() as producer, producer.batch():
+        with outages(), self._app.producer_or_acquire() as producer, producer.batch():
             for message in messages:
                 queue = queue_of(message)
                 stage = queue.partition(".")[0]
@@ -180,11 +267,6 @@ class Publisher:
                     retry=False,
                 )
 
-    @contextmanager
-    def _producer(self) -> Iterator[Any]:
-        with self._app.producer_or_acquire() as producer:
-            yield producer
-
 
 def queue_lists(queue: str) -> list[str]:
     """The Redis lists of a queue, one a priority step, most urgent first."""
@@ -197,9 +279,20 @@ def priority_list(queue: str, priority: int) -> str:
     return queue if step == 0 else f"{queue}{_SEPARATOR}{step}"
 
 
+def any_waits(redis: Any, queues: Sequence[str]) -> bool:
+    """Whether a batch waits in any of the queues."""
+    with outages():
+        pipe = redis.pipeline(transaction=False)
+        for queue in queues:
+            for name in queue_lists(queue):
+                pipe.llen(name)
+        return any(pipe.execute())
+
+
 def head_published_at(redis: Any, queue: str, priority: int) -> float | None:
     """When the batch that comes next from a queue was published; None where none waits."""
-    raw = redis.lindex(priority_list(queue, priority), -1)
+    with outages():
+        raw = redis.lindex(priority_list(queue, priority), -1)
     return None if raw is None else published_at(raw)
 
 
@@ -214,16 +307,18 @@ def published_at(raw: bytes) -> float | None:
 
 def queue_state(redis: Any, queues: Sequence[str], now: float) -> dict[str, tuple[int, float]]:
     """Length and age of the oldest batch in seconds, per queue."""
-    states = {}
-    for queue in queues:
-        length, age = 0, 0.0
-        for name in queue_lists(queue):
-            length += redis.llen(name)
-            raw = redis.lindex(name, -1)
-            head = published_at(raw) if raw is not None else None
-            if head is not None:
-                age = max(age, now - head)
-        states[queue] = (length, age)
+    lists = [(queue, name) for queue in queues for name in queue_lists(queue)]
+    states = dict.fromkeys(queues, (0, 0.0))
+    with outages():
+        pipe = redis.pipeline(transaction=False)
+        for _queue, name in lists:
+            pipe.llen(name)
+            pipe.lindex(name, -1)
+        answers = pipe.execute()
+    for (queue, _name), count, raw in zip(lists, answers[::2], answers[1::2], strict=True):
+        length, age = states[queue]
+        head = published_at(raw) if raw is not None else None
+        states[queue] = length + count, age if head is None else max(age, now - head)
     return states
 
 

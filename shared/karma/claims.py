@@ -3,48 +3,90 @@
 A worker claims a batch when it starts, shows a sign of life while it works, and leaves a tombstone when it is done.
 The sweeper reads both. All of it may be lost with Redis at any time: the ledger alone decides what is open.
 
-A claim's name is `<stage>:<batch>:<part>`; times are Redis' own clock, so workers' clocks do not matter.
+A claim's name is `<stage>:<batch>:<part>`, and no name is ever claimed twice; times are Redis' own clock, so workers'
+clocks do not matter. A claim that was given up has a tombstone too: whoever held it, or still has the message, may
+begin nothing more. Results that were paid for are *kept* in Redis beside their claim until they are recorded.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from karma.broker import CLAIMS_KEY, TOMBSTONES_KEY
+from karma.broker import CLAIMS_KEY, EPOCH_KEY, FATES_KEY, KEPT_KEY, TOMBSTONES_KEY, outages
+from karma.lease import Standing
 
 #: Seconds between two signs of life.
 HEARTBEAT_S = 2.0
 
-#: How long a tombstone tells a late duplicate that the work is done.
+#: How long a tombstone tells a late duplicate, or a worker that was frozen, that the work is another's or done.
 TOMBSTONE_S = 900.0
 
-#: A claim that was given up looks as if it had been silent for this long: more than any silence that is waited for.
-_GIVEN_UP_S = 600.0
+#: Seconds without a sign of life after which a claim is given up, unless the pool file says otherwise.
+SILENCE_S = 10.0
 
-# KEYS: claims, tombstones. ARGV: name, silence in seconds. Answers `claimed`, `done` or `taken`.
-_TAKE = """
+#: A claim that was let go looks as if it had been silent for this long: more than any silence that is waited for.
+_LET_GO_S = 600.0
+
+#: Why a holder let its claim go.
+HANDED_BACK = "handed back"
+
+Taken = Literal["claimed", "done", "taken", "void"]
+
+# All scripts may run when Redis is out of memory: a claim is small, and frees what waits in the queues.
+# KEYS: claims, tombstones, epoch, kept. ARGV: name, the message's epoch (empty: any), its text (empty: not kept).
+_TAKE = """#!lua flags=allow-oom
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 'done' end
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 'taken' end
+if ARGV[2] ~= '' and redis.call('GET', KEYS[3]) ~= ARGV[2] then return 'void' end
 local t = redis.call('TIME')
-local now = t[1] + t[2] / 1e6
-local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if beat and now - beat < tonumber(ARGV[2]) then return 'taken' end
-redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZADD', KEYS[1], t[1] + t[2] / 1e6, ARGV[1])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[3]) end
 return 'claimed'
 """
 
-# KEYS: claims, tombstones. ARGV: name.
-_RELEASE = """
+# KEYS: claims, tombstones, kept, fates. ARGV: name.
+_RELEASE = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], t[1] + t[2] / 1e6, ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], ARGV[1])
 """
 
-# KEYS: claims. ARGV: names. Only what is still claimed is renewed, except where Redis was emptied: then all of it is.
-_BEAT = """
+# KEYS: claims, fates. ARGV: name, how long it is to look silent, why.
+_LET_GO = """#!lua flags=allow-oom
+local t = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'XX', t[1] - ARGV[2], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+"""
+
+# KEYS: claims, tombstones. ARGV: names. Answers those that are the holder's no more. A name that is missing without
+# a tombstone was lost with Redis: it is claimed again.
+_BEAT = """#!lua flags=allow-oom
+local t = redis.call('TIME')
+local lost = {}
+for _, name in ipairs(ARGV) do
+  if redis.call('ZSCORE', KEYS[2], name) then lost[#lost + 1] = name
+  else redis.call('ZADD', KEYS[1], t[1] + t[2] / 1e6, name) end
+end
+return lost
+"""
+
+# KEYS: claims, tombstones, kept, fates. ARGV: name, silence in seconds. Answers 0 where a living worker holds it.
+_GIVE_UP = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
-for _, name in ipairs(ARGV) do redis.call('ZADD', KEYS[1], now, name) end
+local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if beat and now - beat < tonumber(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], ARGV[1])
+return 1
 """
 
 
@@ -54,87 +96,181 @@ def claim_name(stage: str, batch: str, part: int) -> str:
 
 
 class Claims:
-    """The claims of one worker process."""
+    """The claims of one worker process.
 
-    def __init__(self, redis: Any, silence_s: float = 20.0) -> None:
+    Raises, from every method that asks Redis:
+        BrokerOutageError: Redis is away.
+    """
+
+    def __init__(self, redis: Any, silence_s: float = SILENCE_S) -> None:
         self._redis = redis
-        self._silence_s = silence_s
-        self._held: set[str] = set()
+        # Two heartbeats before the sweeper may give a claim up, its holder begins nothing more.
+        self._lease_s = silence_s - min(2 * HEARTBEAT_S, silence_s / 2)
+        self._held: dict[str, float] = {}  # name → monotonic time of the last sign of life that Redis took
+        self._lost: set[str] = set()
+        self._idle_since = time.monotonic()
         self._lock = threading.Lock()
-        self._take = redis.register_script(_TAKE)
-        self._release = redis.register_script(_RELEASE)
-        self._beat = redis.register_script(_BEAT)
+        self._take, self._release, self._let_go, self._beat = (
+            redis.register_script(script) for script in (_TAKE, _RELEASE, _LET_GO, _BEAT)
+        )
 
-    def take(self, name: str) -> bool:
-        """Claim a batch; False where somebody is at it, or it is done."""
-        answer = self._take(keys=[CLAIMS_KEY, TOMBSTONES_KEY], args=[name, self._silence_s])
-        claimed: bool = answer in (b"claimed", "claimed")
-        if claimed:
-            with self._lock:
-                self._held.add(name)
-        return claimed
+    def take(self, name: str, epoch: str = "", kept: str = "") -> Taken:
+        """Claim a batch.
+
+        Args:
+            name: of the claim.
+            epoch: the life of Redis that the message was published to; a message of another one is `void`, as
+                whatever it asks for is asked again. Empty where that does not matter.
+            kept: the message itself where its loss would lose what was paid for.
+        """
+        asked_at = time.monotonic()
+        with outages():
+            answer = self._take(keys=[CLAIMS_KEY, TOMBSTONES_KEY, EPOCH_KEY, KEPT_KEY], args=[name, epoch, kept])
+        taken: Taken = answer.decode()
+        with self._lock:
+            self._idle_since = time.monotonic()
+            if taken == "claimed":
+                self._held[name] = asked_at
+        return taken
+
+    def standing(self, name: str) -> Standing:
+        """Whether the holder may begin more work for a claim."""
+        with self._lock:
+            if name in self._lost:
+                return "stop"
+            renewed_at = self._held.get(name, float("-inf"))
+        return "go" if time.monotonic() - renewed_at < self._lease_s else "wait"
 
     def release(self, name: str) -> None:
         """The work is done and its results are on their way."""
-        with self._lock:
-            self._held.discard(name)
-        self._release(keys=[CLAIMS_KEY, TOMBSTONES_KEY], args=[name])
+        with outages():
+            self._release(keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[name])
+        self._forget(name)
 
-    def abandon(self, name: str) -> None:
-        """The work failed: show no more signs of life, and let the sweeper see it at once."""
-        with self._lock:
-            self._held.discard(name)
-        seconds, _micros = self._redis.time()
-        self._redis.zadd(CLAIMS_KEY, {name: seconds - _GIVEN_UP_S}, xx=True)
+    def let_go(self, name: str, why: str) -> None:
+        """The work is not done: show no more signs of life, and let the sweeper see it at once.
+
+        `why` is the last error of an attempt that failed, or `HANDED_BACK` where nothing did.
+        """
+        lost = name in self._lost
+        self._forget(name)
+        if not lost:
+            with outages():
+                self._let_go(keys=[CLAIMS_KEY, FATES_KEY], args=[name, _LET_GO_S, why])
 
     def beat(self) -> None:
-        """Show a sign of life for everything in hand."""
+        """Show a sign of life for everything in hand, and learn what is another's by now."""
+        asked_at = time.monotonic()
         with self._lock:
-            held = sorted(self._held)
-        if held:
-            self._beat(keys=[CLAIMS_KEY], args=held)
+            names = sorted(self._held)
+        if not names:
+            return
+        with outages():
+            lost = {raw.decode() for raw in self._beat(keys=[CLAIMS_KEY, TOMBSTONES_KEY], args=names)}
+        with self._lock:
+            for name in names:
+                if name in self._held:
+                    self._held[name] = asked_at
+            self._lost |= lost & self._held.keys()
+
+    @property
+    def names(self) -> list[str]:
+        """The claims in hand."""
+        with self._lock:
+            return sorted(self._held)
+
+    @property
+    def idle_s(self) -> float:
+        """How long this process has had nothing in hand and was given nothing."""
+        with self._lock:
+            return 0.0 if self._held else time.monotonic() - self._idle_since
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._held.pop(name, None)
+            self._lost.discard(name)
+            self._idle_since = time.monotonic()
 
 
+@dataclass(frozen=True)
 class ClaimsView:
-    """What the sweeper sees of everybody's claims at one moment."""
+    """What the sweeper sees of everybody's claims at one moment: per batch, claim → last sign of life."""
 
-    def __init__(self, redis: Any, silence_s: float) -> None:
-        seconds, micros = redis.time()
-        self.now = seconds + micros / 1e6
-        self._silence_s = silence_s
-        self._beats = _by_batch(redis.zrange(CLAIMS_KEY, 0, -1, withscores=True))
-        self._redis = redis
+    now: float  # Redis' clock
+    silence_s: float
+    beats: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    fates: Mapping[str, str] = field(default_factory=dict)  # claim → why its holder let it go
 
-    def claimed(self, batch: str) -> bool:
-        """Whether a living worker is at the batch or at its results."""
-        return any(self.now - beat < self._silence_s for beat in self._beats.get(batch, {}).values())
-
-    def silent(self, batch: str) -> str | None:
-        """The claim on the batch whose worker fell silent, if any."""
-        return next(
-            (name for name, beat in self._beats.get(batch, {}).items() if self.now - beat >= self._silence_s), None
+    @classmethod
+    def read(cls, redis: Any, silence_s: float) -> ClaimsView:
+        """Look now."""
+        with outages():
+            seconds, micros = redis.time()
+            entries = redis.zrange(CLAIMS_KEY, 0, -1, withscores=True)
+            fates = redis.hgetall(FATES_KEY)
+        beats: dict[str, dict[str, float]] = {}
+        for raw, score in entries:
+            name = raw.decode()
+            beats.setdefault(name.split(":")[1], {})[name] = score
+        return cls(
+            seconds + micros / 1e6, silence_s, beats, {name.decode(): why.decode() for name, why in fates.items()}
         )
 
-    def ended(self, batch: str, stage: str) -> float | None:
-        """When a stage's work on the batch ended, on Redis' clock; None where it did not.
+    def living(self, batch: str) -> bool:
+        """Whether a living worker is at the batch or at its results."""
+        return any(self.now - beat < self.silence_s for beat in self.beats.get(batch, {}).values())
 
-        Asked of Redis for one batch at a time: there are far more tombstones than batches in question.
-        """
-        end = self._redis.zscore(TOMBSTONES_KEY, claim_name(stage, batch, 0))
-        return None if end is None else float(end)
+    def last_seen(self, name: str) -> float:
+        """When the holder of a claim last worked on it."""
+        beat = self.beats[name.split(":")[1]][name]
+        return beat + _LET_GO_S if name in self.fates else beat
+
+    def silent(self) -> list[str]:
+        """All claims whose holders fell silent or let them go."""
+        return [
+            name for claims in self.beats.values() for name, beat in claims.items() if self.now - beat >= self.silence_s
+        ]
+
+    def fate(self, name: str) -> str:
+        """Why a claim is silent, for people."""
+        return self.fates.get(name, "the worker fell silent")
 
 
-def forget_old(redis: Any, names: list[str], now: float) -> None:
-    """Remove claims that were given up, and claims and tombstones that are old."""
-    if names:
-        redis.zrem(CLAIMS_KEY, *names)
-    for key in (CLAIMS_KEY, TOMBSTONES_KEY):
-        redis.zremrangebyscore(key, "-inf", now - TOMBSTONE_S)
+def give_up(redis: Any, name: str, silence_s: float) -> bool:
+    """Take a claim away from whoever may hold it, for ever; False where a living worker does."""
+    with outages():
+        return bool(
+            redis.register_script(_GIVE_UP)(
+                keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[name, silence_s]
+            )
+        )
 
 
-def _by_batch(entries: list[tuple[bytes, float]]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for raw, score in entries:
-        name = raw.decode()
-        found.setdefault(name.split(":")[1], {})[name] = score
-    return found
+def ended_at(redis: Any, batch: str, stage: str) -> float | None:
+    """When a stage's work on a batch ended, on Redis' clock; None where it did not.
+
+    Asked for one batch at a time: there are far more tombstones than batches in question.
+    """
+    with outages():
+        end = redis.zscore(TOMBSTONES_KEY, claim_name(stage, batch, 0))
+    return None if end is None else float(end)
+
+
+def refresh_end(redis: Any, batch: str, stage: str) -> None:
+    """What a stage brought of a batch is on its way only now: its work, if it ended, ended now."""
+    with outages():
+        seconds, micros = redis.time()
+        redis.zadd(TOMBSTONES_KEY, {claim_name(stage, batch, 0): seconds + micros / 1e6}, xx=True)
+
+
+def kept_result(redis: Any, name: str) -> str | None:
+    """The message that the holder of a claim had in hand; None where it was not kept."""
+    with outages():
+        raw = redis.hget(KEPT_KEY, name)
+    return None if raw is None else raw.decode()
+
+
+def forget_old(redis: Any, now: float) -> None:
+    """Remove old tombstones."""
+    with outages():
+        redis.zremrangebyscore(TOMBSTONES_KEY, "-inf", now - TOMBSTONE_S)

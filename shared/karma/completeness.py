@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from karma.errors import KarmaError
+from karma.errors import HandedBackError, KarmaError
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def each_once(
     """The results on `items`, in groups as `ask` gives them, exactly one for each.
 
     An item that `ask` forgets, or does not reach because it raises, ends by `fail` with the reason. A second result on
-    an item and a result on none of the items are dropped.
+    an item and a result on none of the items are dropped. Where the rest is to be handed back, its items stay open.
 
     Args:
         items: what is to be answered.
@@ -44,6 +44,9 @@ def each_once(
         settle: makes a result sound.
         fail: the result that says why there is none.
         who: was asked, as reasons and logs name it.
+
+    Raises:
+        HandedBackError: no more may be begun; items that gave no result yet are not failed.
     """
     waiting = {item.item: item for item in items}
     reason = f"{who} gave no answer"
@@ -57,13 +60,19 @@ def each_once(
                 for number in fresh:
                     del waiting[number]
                 yield tuple(fresh.values())
+    except HandedBackError:
+        raise
     except Exception as cause:
         log.exception("%s failed; %d of %d items were still open", who, len(waiting), len(items))
-        # Only errors raised on purpose are known to hold nothing of a prompt or a secret.
-        said = str(cause) if isinstance(cause, KarmaError) else type(cause).__name__
-        reason = storable(f"{who} failed: {said}")[:_REASON_CHARACTERS]
+        reason = reason_of(cause, f"{who} failed")
     if waiting:
         yield tuple(fail(item, reason) for item in waiting.values())
+
+
+def reason_of(cause: Exception, what: str) -> str:
+    """An error as a reason that is stored and shown: only what is raised on purpose holds nothing of a prompt."""
+    said = str(cause) if isinstance(cause, KarmaError) else type(cause).__name__
+    return storable(f"{what}: {said}")[:_REASON_CHARACTERS]
 
 
 def storable(text: str) -> str:

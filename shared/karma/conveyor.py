@@ -6,7 +6,6 @@ Messages are composed from the store, so a batch that is sent again says the sam
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 
 from karma.broker import Publisher, current_epoch
 from karma.errors import SettingsError
+from karma.faults import reach
 from karma.messages import (
     Answer,
     Batch,
@@ -22,10 +22,12 @@ from karma.messages import (
     Header,
     JudgeBatch,
     JudgeItem,
+    LearnBatch,
     MatchBatch,
     MatchItem,
     ScoreBatch,
     Turn,
+    Verdict,
 )
 from karma.pool import Pool
 from karma.seeds import seed_of
@@ -40,11 +42,12 @@ _BATCHES_AT_ONCE = 64
 
 
 class Conveyor:
-    """Sends opened batches to their queues."""
+    """Sends opened batches to their queues; `name` is its owner's, for fault points."""
 
     def __init__(
-        self, store: Store, pool: Pool, publisher: Publisher, redis: Any, clock: Callable[[], float] = time.time
+        self, name: str, store: Store, pool: Pool, publisher: Publisher, redis: Any, clock: Callable[[], float]
     ) -> None:
+        self._name = name
         self._store = store
         self._pool = pool
         self._publisher = publisher
@@ -52,15 +55,22 @@ class Conveyor:
         self._clock = clock
 
     def send(self, batch_ids: Sequence[str]) -> None:
-        """Compose, publish, and mark as published. A failure leaves the batches for the sweeper."""
+        """Compose, publish, and mark as published. A failure leaves the batches for the sweeper.
+
+        Raises:
+            OutageError: Redis or the store is away.
+        """
         for start in range(0, len(batch_ids), _BATCHES_AT_ONCE):
             ids = batch_ids[start : start + _BATCHES_AT_ONCE]
             epoch = current_epoch(self._redis)
             with self._store.reading() as transaction:
-                messages = compose(transaction, self._pool, ids, epoch, self._clock())
+                now = self._clock()
+                messages = compose(transaction, self._pool, ids, epoch, now)
             self._publisher.publish(messages)
+            reach(f"{self._name}.after_publish")
             with self._store.transaction() as transaction:
-                transaction.work.mark_published(ids, epoch)
+                transaction.work.mark_published(ids, epoch, now)
+            reach(f"{self._name}.after_mark")
 
 
 def compose(transaction: Transaction, pool: Pool, batch_ids: Sequence[str], epoch: str, now: float) -> list[Batch]:
@@ -77,6 +87,8 @@ def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float
     header = Header(
         stream=row.stream, batch=row.id, token=row.token, priority=row.priority, epoch=epoch, published_at=now
     )
+    if row.stage in ("generate", "judge") and items[0].attempts >= pool.pipeline.max_attempts:
+        return _given_up(row, items, header)
     match row.stage:
         case "generate":
             spec = pool.models.get(row.target)
@@ -98,6 +110,14 @@ def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float
             return JudgeBatch(header=header, judge=judge, items=tuple(_judge_item(item) for item in items))
 
 
+def _given_up(row: BatchRow, items: list[Any], header: Header) -> Batch:
+    """The results of items whose attempts are spent: failures with the last error, on the way of every result."""
+    reason = f"given up after {items[0].attempts} attempts: {items[0].error}"
+    if row.stage == "generate":
+        return ScoreBatch(header=header, items=tuple(_failed(item, reason) for item in items))
+    return LearnBatch(header=header, items=tuple(_unjudged(item, reason) for item in items))
+
+
 def _generate_item(item: Any) -> GenerateItem:
     return GenerateItem(
         item=item.item,
@@ -110,6 +130,12 @@ def _generate_item(item: Any) -> GenerateItem:
 
 def _failed(item: Any, reason: str) -> Answer:
     return Answer(item=item.item, prompt=item.prompt, model=item.target, sample=item.sample, failure=reason)
+
+
+def _unjudged(item: Any, reason: str) -> Verdict:
+    return Verdict(
+        item=item.item, pair=item.pair, prompt=item.prompt, judge=item.target, order=item.shown, failure=reason
+    )
 
 
 def _given_answer(item: Any) -> Answer:

@@ -34,3 +34,19 @@ class StoreError(KarmaError):
 
 class BrokerError(KarmaError):
     """Redis cannot be reached."""
+
+
+class OutageError(KarmaError):
+    """A server is away, locked or full: what was asked can be tried again, and nothing of it was promised."""
+
+
+class StoreOutageError(StoreError, OutageError):
+    """The store cannot be read or written now: gone, locked, or its disk is full."""
+
+
+class BrokerOutageError(BrokerError, OutageError):
+    """Redis cannot be read or written now: gone, loading, out of memory, or its disk is full."""
+
+
+class HandedBackError(KarmaError):
+    """The rest of a batch is given back: this process stops, or the batch is another's by now. Nobody's fault."""

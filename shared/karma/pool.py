@@ -57,7 +57,7 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     prompt_bytes: int = MIB  # a prompt with all it brings may not be larger
     refit_every_s: float = 1.0
     half_life_h: float = 24 * 30  # a verdict this old counts half
-    claim_silence_s: float = 20.0  # a claim without a sign of life this long is given up
+    claim_silence_s: float = 10.0  # a claim without a sign of life this long is given up
     publish_grace_s: float = 5.0  # what is not published, or not found in its queue, this long is lost
     max_attempts: int = 3  # of an item whose worker fell silent
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from karma.broker import WORKERS_KEY
+from karma.broker import WORKERS_KEY, outages
 
 #: A worker that showed no sign of life for this long is taken for dead.
 ALIVE_S = 10.0
@@ -42,21 +42,26 @@ def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> Worker
 
 def show_life(redis: Any, info: WorkerInfo) -> None:
     """Write this worker's sign of life."""
-    seconds, micros = redis.time()
-    redis.hset(WORKERS_KEY, info.id, msgspec.json.encode(msgspec.structs.replace(info, beat=seconds + micros / 1e6)))
+    with outages():
+        seconds, micros = redis.time()
+        alive = msgspec.structs.replace(info, beat=seconds + micros / 1e6)
+        redis.hset(WORKERS_KEY, info.id, msgspec.json.encode(alive))
 
 
 def sign_off(redis: Any, info: WorkerInfo) -> None:
     """Leave the list of workers."""
-    redis.hdel(WORKERS_KEY, info.id)
+    with outages():
+        redis.hdel(WORKERS_KEY, info.id)
 
 
 def workers(redis: Any) -> list[WorkerInfo]:
     """All workers, those silent for too long with the state `silent`, by service and id."""
-    seconds, micros = redis.time()
+    with outages():
+        seconds, micros = redis.time()
+        known = redis.hvals(WORKERS_KEY)
     now = seconds + micros / 1e6
     found = []
-    for raw in redis.hvals(WORKERS_KEY):
+    for raw in known:
         info = msgspec.json.decode(raw, type=WorkerInfo)
         found.append(info if now - info.beat < ALIVE_S else msgspec.structs.replace(info, state="silent"))
     return sorted(found, key=lambda info: (info.service, info.id))
@@ -64,7 +69,8 @@ def workers(redis: Any) -> list[WorkerInfo]:
 
 def forget_silent(redis: Any, after_s: float) -> None:
     """Remove workers that have been silent for long."""
-    seconds, micros = redis.time()
-    for info in workers(redis):
-        if seconds + micros / 1e6 - info.beat > after_s:
-            redis.hdel(WORKERS_KEY, info.id)
+    with outages():
+        seconds, micros = redis.time()
+        for info in workers(redis):
+            if seconds + micros / 1e6 - info.beat > after_s:
+                redis.hdel(WORKERS_KEY, info.id)

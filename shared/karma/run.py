@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from karma.claims import SILENCE_S
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.pool import Pool
 from karma.settings import Environment
@@ -38,13 +39,13 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
         main(environment)
 
 
-def _served(service: str, names: list[str], environment: Environment) -> tuple[list[str], bool]:
-    """The names that a worker serves, and whether a model of theirs runs in this process.
+def _served(service: str, names: list[str], environment: Environment) -> tuple[list[str], bool, float]:
+    """The names that a worker serves, whether a model of theirs runs in this process, and how long a claim is kept.
 
     Without a pool file they must be given, and are taken for remote: the messages carry all else.
     """
     if names and not environment.pool_path.exists():
-        return names, False
+        return names, False, SILENCE_S
     pool = Pool.read(environment.pool_path)
     what = "models" if service == "generation" else "judges"
     kinds = {name: model.backend for name, model in pool.models.items()}
@@ -56,7 +57,7 @@ def _served(service: str, names: list[str], environment: Environment) -> tuple[l
     served = names or list(kinds)
     if not served:
         raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker would have nothing to do")
-    return served, any(kinds[name] in LOCAL for name in served)
+    return served, any(kinds[name] in LOCAL for name in served), pool.pipeline.claim_silence_s
 
 
 def main() -> None:

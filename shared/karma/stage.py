@@ -3,6 +3,9 @@
 Everything about not losing a batch in hand is here, so that a service is a handler and a page of wiring. Two kinds:
 an *asking* stage (generation, judging) touches no store and publishes results as they come; a *recording* stage
 (scoring, matching) writes its rows and the change of state in one transaction and publishes after the commit.
+
+What is in hand is held while Redis or the store is away; a batch that fails is let go, and the sweeper sends its open
+items again.
 """
 
 from __future__ import annotations
@@ -10,23 +13,31 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from karma import metrics
-from karma.broker import Publisher, current_epoch, say_room
-from karma.claims import Claims, claim_name
-from karma.errors import MessageError
+from karma import lease, metrics
+from karma.broker import current_epoch, say_room
+from karma.claims import HANDED_BACK, claim_name
+from karma.completeness import reason_of
+from karma.errors import HandedBackError, MessageError, OutageError
+from karma.faults import reach
+from karma.link import Link
 from karma.messages import Batch, decode
+from karma.patience import patiently
 
 if TYPE_CHECKING:  # generation and judging touch no store and are installed without its packages
     from karma.conveyor import Conveyor
     from karma.store import Store, Transaction
 
+    Record = Callable[[Any, Transaction], Callable[[], None]]
+
 log = logging.getLogger(__name__)
 
-Work = Callable[[Any], None]
+#: Stages whose messages carry results that were paid for and are nowhere else: they count whatever became of Redis.
+_RESULT_STAGES = ("score", "learn")
 
 
 class Stage:
@@ -34,13 +45,15 @@ class Stage:
 
     Args:
         name: of the stage (`generate`, `score`, …).
-        claims: this process's claims.
-        work: does the batch and sees to what follows; anything it raises gives the batch up to the sweeper.
+        link: this process's claims, and whether it is to stop.
+        work: does the batch and sees to what follows; anything it raises leaves the batch to the sweeper.
     """
 
-    def __init__(self, name: str, claims: Claims, work: Work) -> None:
+    def __init__(self, name: str, link: Link, work: Callable[[Any], None]) -> None:
         self.name = name
-        self._claims = claims
+        self._claims = link.claims
+        self._clock = link.clock
+        self._stopping = link.stopping
         self._work = work
 
     def run(self, text: str) -> None:
@@ -51,52 +64,87 @@ class Stage:
             metrics.BATCHES.labels(self.name, "unreadable").inc()
             log.exception("%s: a message was dropped; what it carried stays open and is sent again", self.name)
             return
+        reach(f"{self.name}.received")
         name = claim_name(self.name, batch.header.batch, batch.header.part)
         try:
-            if not self._claims.take(name):
-                metrics.BATCHES.labels(self.name, "duplicate").inc()
-                return
-            started = time.monotonic()
-            if batch.header.published_at:
-                metrics.WAIT_SECONDS.labels(self.name).observe(max(0.0, time.time() - batch.header.published_at))
-            self._work(batch)
-            metrics.STAGE_SECONDS.labels(self.name).observe(time.monotonic() - started)
-            metrics.ITEMS.labels(self.name).inc(len(batch.items))
-            metrics.BATCHES.labels(self.name, "done").inc()
-            self._claims.release(name)
-        except Exception:
-            # Whatever it was, the ledger still holds the work as open: give it up so that the sweeper sends it again.
-            metrics.BATCHES.labels(self.name, "failed").inc()
+            result = self._do(batch, name, text)
+        except HandedBackError as cause:
+            log.info("%s: batch %s is handed back: %s", self.name, batch.header.batch, cause)
+            result = self._let_go(name, HANDED_BACK)
+        except Exception as cause:
+            # Whatever it was, the ledger still holds the work as open.
             log.exception("%s: batch %s failed; it will be sent again", self.name, batch.header.batch)
-            self._give_up(name)
+            result = self._let_go(name, reason_of(cause, f"{self.name} failed"))
+        metrics.BATCHES.labels(self.name, result).inc()
 
-    def _give_up(self, name: str) -> None:
+    def _do(self, batch: Batch, name: str, text: str) -> str:
+        keep = self.name in _RESULT_STAGES
+        epoch, kept = ("", text) if keep else (batch.header.epoch, "")
+        taken = self._patiently(lambda: self._claims.take(name, epoch, kept), "claim")
+        if taken != "claimed":
+            return "duplicate" if taken in ("taken", "done") else taken
+        reach(f"{self.name}.claimed")
+        started = time.monotonic()
+        if batch.header.published_at:
+            metrics.WAIT_SECONDS.labels(self.name).observe(max(0.0, self._clock() - batch.header.published_at))
+        with lease.held(lambda: "stop" if self._stopping.told else self._claims.standing(name)):
+            self._work(batch)
+        metrics.STAGE_SECONDS.labels(self.name).observe(time.monotonic() - started)
+        metrics.ITEMS.labels(self.name).inc(len(batch.items))
+        reach(f"{self.name}.before_release")
+        self._patiently(lambda: self._claims.release(name), "release")
+        reach(f"{self.name}.after_release")
+        return "done"
+
+    def _patiently(self, action: Callable[[], Any], what: str) -> Any:
+        return patiently(action, f"{self.name}: {what}", self._stopping)
+
+    def _let_go(self, name: str, why: str) -> str:
         try:
-            self._claims.abandon(name)
-        except Exception:
-            log.warning("%s: Redis is away; the claim on %s will expire by itself", self.name, name)
+            self._patiently(lambda: self._claims.let_go(name, why), "let go")
+        except HandedBackError:
+            log.warning("%s: Redis is away; the claim on %s will fall silent by itself", self.name, name)
+        return "handed_back" if why == HANDED_BACK else "failed"
 
 
-def asking(handle: Callable[[Any], Iterable[Batch]], publisher: Publisher, redis: Any) -> Work:
-    """The work of a stage without a store: every message that the handler yields goes out at once."""
+def asking(name: str, handle: Callable[[Any], Iterable[Batch]], link: Link) -> Stage:
+    """A stage without a store: every message that the handler yields goes out at once."""
+
+    def publish(result: Batch) -> None:
+        header = replace(result.header, epoch=current_epoch(link.redis), published_at=link.clock())
+        link.publisher.publish([replace(result, header=header)])
 
     def work(batch: Batch) -> None:
         for result in handle(batch):
-            header = replace(result.header, epoch=current_epoch(redis), published_at=time.time())
-            publisher.publish([replace(result, header=header)])
+            reach(f"{name}.before_publish")
+            patiently(partial(publish, result), f"{name}: publish", link.stopping)
+            reach(f"{name}.after_publish")
 
-    return work
+    return Stage(name, link, work)
 
 
-def recording(handle: Callable[[Any, Transaction], None], store: Store, conveyor: Conveyor, redis: Any) -> Work:
-    """The work of a stage with a store: one transaction, then what it opened is sent."""
+def recording(name: str, handle: Record, store: Store, conveyor: Conveyor, link: Link) -> Stage:
+    """A stage with a store: one transaction, then what it opened is sent.
+
+    The handler returns what is to be observed once the transaction is committed: it may be run more than once.
+    """
+
+    def record(batch: Batch) -> tuple[list[str], Callable[[], None]]:
+        with store.transaction() as transaction:
+            observe = handle(batch, transaction)
+            opened = list(transaction.work.opened)
+            reach(f"{name}.before_commit")
+        return opened, observe
 
     def work(batch: Batch) -> None:
-        with store.transaction() as transaction:
-            handle(batch, transaction)
-            opened = list(transaction.work.opened)
-        conveyor.send(opened)
+        opened, observe = patiently(partial(record, batch), f"{name}: record", link.stopping)
+        reach(f"{name}.after_commit")
+        observe()
+        try:
+            conveyor.send(opened)
+        except OutageError as cause:
+            log.warning("%s: %s; what was opened is sent once it is back", name, cause)
         if not opened:
-            say_room(redis)
+            say_room(link.redis)
 
-    return work
+    return Stage(name, link, work)

@@ -7,18 +7,25 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from karma import metrics
-from karma.broker import connect, create_app, task_name
-from karma.claims import HEARTBEAT_S, Claims
+from karma.broker import any_waits, task_name
+from karma.claims import HANDED_BACK, HEARTBEAT_S
+from karma.errors import OutageError
+from karma.link import Link
 from karma.registry import WorkerInfo, new_info, show_life, sign_off
 from karma.settings import Environment
 from karma.stage import Stage
 
 log = logging.getLogger(__name__)
+
+#: A worker that was given nothing for this long while its queues are not empty has lost its consumer.
+STALLED_S = 15.0
+
+_EXIT_STALLED = 75  # EX_TEMPFAIL: start me again
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,9 @@ class Consumer:
 
     service: str
     queues: Sequence[str]
-    stages: Mapping[str, Stage]
+    stages: Sequence[Stage]
     threads: int = 1  # 1: in the main thread (`solo`), as a local model wants it
+    look: Callable[[], None] = lambda: None  # done every two seconds
 
 
 def configure_logging(level: str) -> None:
@@ -41,19 +49,23 @@ def configure_logging(level: str) -> None:
 
 
 class Life:
-    """Shows that this process is alive, and that its claims are, every two seconds from a thread of its own."""
+    """Shows that this process is alive, and that its claims are, every two seconds from a thread of its own.
 
-    def __init__(self, redis: Any, info: WorkerInfo, claims: Claims | None = None) -> None:
+    It also ends the process where nothing else would: when the process that started it is gone, when it was told to
+    stop and does not, and when its consumer hangs.
+    """
+
+    def __init__(self, link: Link, info: WorkerInfo, look: Callable[[], None] = lambda: None) -> None:
         self._parent = os.getppid()
-        self._redis = redis
-        self.info = info
-        self._claims = claims
+        self._link = link
+        self._look = look
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="life", daemon=True)
+        self.info = info
 
     def start(self) -> None:
         """Show the first sign now and go on."""
-        show_life(self._redis, self.info)
+        show_life(self._link.redis, self.info)
         self._thread.start()
 
     def stop(self) -> None:
@@ -61,31 +73,58 @@ class Life:
         self._stop.set()
         self._thread.join(timeout=5)
         try:
-            sign_off(self._redis, self.info)
-        except Exception:
-            log.info("could not sign off: Redis is away")
+            sign_off(self._link.redis, self.info)
+        except OutageError as cause:
+            log.info("could not sign off: %s", cause)
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            try:
-                show_life(self._redis, self.info)
-                if self._claims is not None:
-                    self._claims.beat()
-            except Exception as cause:
-                log.warning("no sign of life could be shown: %s", cause)
-            if self._parent != 1 and os.getppid() != self._parent:
+            for duty in (self._link.claims.beat, self._show, self._look, self._end_if_stalled):
+                try:
+                    duty()
+                except OutageError as cause:
+                    log.warning("no sign of life could be shown: %s", cause)
+                except Exception:
+                    log.exception("a duty of this worker failed; it is tried again in %s s", HEARTBEAT_S)
+            if self._parent != 1 and os.getppid() != self._parent and not self._link.stopping.told:
                 log.warning("the process that started this worker is gone; stopping")
                 os.kill(os.getpid(), signal.SIGTERM)
-                return
+            if self._link.stopping.overdue:
+                self._end_now()
+
+    def _show(self) -> None:
+        show_life(self._link.redis, self.info)
+
+    def _end_if_stalled(self) -> None:
+        claims = self._link.claims
+        if self.info.queues and claims.idle_s > STALLED_S and any_waits(self._link.redis, self.info.queues):
+            log.error("nothing was consumed for %.0f s although work waits; ending, to be started again", claims.idle_s)
+            os._exit(_EXIT_STALLED)
+
+    def _end_now(self) -> None:
+        for name in self._link.claims.names:
+            try:
+                self._link.claims.let_go(name, HANDED_BACK)
+            except OutageError:
+                log.warning("Redis is away; the claim on %s will fall silent by itself", name)
+        log.warning("the time to finish is over; what was in hand is handed back")
+        os._exit(0)
 
 
-def run(environment: Environment, consumer: Consumer, app: Any, redis: Any, claims: Claims) -> None:
+def run(environment: Environment, consumer: Consumer, link: Link) -> None:
     """Serve metrics, show life, and consume until SIGTERM."""
-    for name, stage in consumer.stages.items():
-        _register(app, name, stage.run)
+    from celery.signals import worker_shutting_down
+
+    for stage in consumer.stages:
+        link.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    life = Life(redis, new_info(consumer.service, port, tuple(consumer.queues)), claims)
-    worker = app.Worker(
+    life = Life(link, new_info(consumer.service, port, tuple(consumer.queues)), consumer.look)
+
+    def told(**_details: Any) -> None:
+        link.stopping.tell()
+
+    worker_shutting_down.connect(told, weak=False)
+    worker = link.app.Worker(
         hostname=f"{life.info.id}@{life.info.host}",
         pool="solo" if consumer.threads == 1 else "threads",
         concurrency=consumer.threads,
@@ -101,17 +140,7 @@ def run(environment: Environment, consumer: Consumer, app: Any, redis: Any, clai
     try:
         worker.start()
     finally:
+        link.stopping.tell()
         life.stop()
     if worker.exitcode:
         sys.exit(worker.exitcode)
-
-
-def open_broker(environment: Environment, silence_s: float = 20.0) -> tuple[Any, Any, Claims]:
-    """Celery's application, a Redis client and this process's claims."""
-    url = environment.broker_url()
-    redis = connect(url)
-    return create_app(url), redis, Claims(redis, silence_s)
-
-
-def _register(app: Any, stage: str, run_batch: Callable[[str], None]) -> None:
-    app.task(run_batch, name=task_name(stage), ignore_result=True)

@@ -289,7 +289,7 @@ def test_closing_ends_what_other_threads_wait_for(client: ChatClient, endpoint: 
     thread.join(10)
     endpoint.gate.set()
 
-    assert [str(one) for one in ended] == ["the chat client was closed while 3 calls to red were under way"]
+    assert [str(one) for one in ended] == ["the chat client was closed with 3 calls to red under way"]
 
 
 def test_a_closed_client_says_so_instead_of_waiting(endpoint: Endpoint) -> None:

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
 from typing import Any
 
 import pytest
 
-from karma.broker import EPOCH_KEY, Publisher, create_app, current_epoch, priority_list
-from karma.claims import Claims
+from karma.broker import EPOCH_KEY, KEPT_KEY, Publisher, RedisClock, create_app, current_epoch, priority_list
+from karma.claims import Claims, give_up
 from karma.conveyor import Conveyor
-from karma.messages import GenerateBatch, decode
+from karma.messages import GenerateBatch, ScoreBatch, decode, encode
 from karma.pool import Pool
 from karma.store import Store
+from karma.store.requeue import requeue_dead
 from karma_gateway.sweeper import Sweeper
 from tests.support.memory import Flow, make_pool
+from tests.support.pipeline import wait_until
 
 
 class Clock:
-    """A clock that a test moves."""
+    """Redis' clock, and what a test adds to it."""
 
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
+    def __init__(self, redis: Any) -> None:
+        self._clock = RedisClock(redis)
+        self.ahead = 0.0
 
     def __call__(self) -> float:
-        return self.now
+        return self._clock() + self.ahead
 
 
 class Setup:
     """A pipeline whose workers are the test itself; messages go through a real Redis."""
 
     def __init__(self, store: Store, redis: Any, url: str) -> None:
-        self.clock = Clock()
+        self.clock = Clock(redis)
         store.clock = self.clock
         self.redis = redis
-        pool = make_pool("ab")
-        # Claims run on Redis' own clock: silence is at once where a test gives a claim up.
-        self.pool: Pool = replace(pool)
+        self.pool: Pool = make_pool("ab")
         publisher = Publisher(create_app(url))
-        conveyor = Conveyor(store, self.pool, publisher, redis, self.clock)
+        conveyor = Conveyor("test", store, self.pool, publisher, redis, self.clock)
         self.flow = Flow(store, self.pool)
         self.flow.dispatcher._conveyor = conveyor
         self.sweeper = Sweeper(store, self.pool, conveyor, publisher, redis, self.clock)
@@ -54,7 +55,7 @@ class Setup:
         return None if raw is None else decode(json.loads(base64.b64decode(json.loads(raw)["body"]))[0][0])
 
     def sweep_later(self, seconds: float) -> int:
-        self.clock.now += seconds
+        self.clock.ahead += seconds
         return self.sweeper.sweep()
 
 
@@ -93,18 +94,21 @@ def test_an_emptied_redis_gets_everything_again(setup: Setup) -> None:
     assert setup.redis.exists(EPOCH_KEY)
 
 
-def test_a_batch_that_kills_its_worker_every_time_ends_as_a_failure(setup: Setup) -> None:
+def test_a_batch_that_fails_every_time_ends_as_a_failure_with_its_last_error(setup: Setup) -> None:
     for attempt in range(setup.pool.pipeline.max_attempts):
         batch = setup.pop("generate.a")
         assert isinstance(batch, GenerateBatch), f"attempt {attempt}"
         name = f"generate:{batch.header.batch}:0"
-        assert setup.claims.take(name)
-        setup.claims.abandon(name)
-        assert setup.sweep_later(10) >= 1
+        assert setup.claims.take(name) == "claimed"
+        setup.claims.let_go(name, "boom")
+        assert setup.sweep_later(0.1) >= 1
+        last = attempt == setup.pool.pipeline.max_attempts - 1
+        assert setup.redis.llen(priority_list("generate.a", 0)) == 0, "the next attempt waits for its moment"
+        assert setup.sweep_later(20) >= (0 if last else 1)
     assert setup.pop("generate.a") is None
     message = setup.pop("score")
     assert message is not None
-    assert message.items[0].failure == "given up after 3 attempts: the worker fell silent"
+    assert message.items[0].failure == "given up after 3 attempts: boom"
     setup.flow.handle(message)
     with setup.store.reading() as transaction:
         (rows,) = transaction.preferences.responses_of([message.items[0].prompt]).values()
@@ -116,7 +120,8 @@ def test_a_late_result_of_a_batch_that_was_given_up_still_counts_once(setup: Set
     assert isinstance(first, GenerateBatch)
     name = f"generate:{first.header.batch}:0"
     setup.claims.take(name)
-    setup.claims.abandon(name)
+    setup.claims.let_go(name, "frozen")
+    setup.sweep_later(10)
     setup.sweep_later(10)
     second = setup.pop("generate.a")
     assert isinstance(second, GenerateBatch)
@@ -127,9 +132,92 @@ def test_a_late_result_of_a_batch_that_was_given_up_still_counts_once(setup: Set
     assert [row.text for row in rows] == ["late but first"]
 
 
+def test_results_in_the_hand_of_a_worker_that_died_are_delivered_again_and_not_asked_for(setup: Setup) -> None:
+    asked = setup.pop("generate.a")
+    assert isinstance(asked, GenerateBatch)
+    answer = setup.flow.answer(asked)
+    setup.claims.take(f"generate:{asked.header.batch}:0")
+    setup.claims.release(f"generate:{asked.header.batch}:0")
+    name = f"score:{asked.header.batch}:0"
+    assert setup.claims.take(name, kept=encode(answer)) == "claimed"
+    setup.claims.let_go(name, "the worker fell silent")
+    assert setup.sweep_later(0.1) == 1
+    again = setup.pop("score")
+    assert isinstance(again, ScoreBatch)
+    assert again.items == answer.items
+    assert setup.pop("generate.a") is None
+    setup.flow.handle(again)
+    assert setup.sweep_later(60) == 0
+    assert not setup.redis.exists(KEPT_KEY)
+
+
+def test_an_answer_that_kills_scoring_every_time_ends_its_prompt_as_dead_and_requeue_brings_it_back(
+    setup: Setup,
+) -> None:
+    setup.pop("generate.b")
+    asked = setup.pop("generate.a")
+    assert isinstance(asked, GenerateBatch)
+    message: Any = setup.flow.answer(asked)
+    for attempt in range(setup.pool.pipeline.max_attempts):
+        name = f"score:{message.header.batch}:{message.header.part}"
+        assert setup.claims.take(name, kept=encode(message)) == "claimed"
+        setup.claims.let_go(name, "score failed: boom")
+        seconds = 0.0
+        while setup.redis.exists(KEPT_KEY):  # the delay runs on Redis' clock
+            setup.sweep_later(0)
+            time.sleep(0.05)
+            seconds += 0.05
+            assert seconds < 30
+        message = setup.pop("score")
+        assert (message is None) == (attempt == setup.pool.pipeline.max_attempts - 1)
+    with setup.store.reading() as transaction:
+        assert transaction.ledger.count_states()["dead"] == 1
+    setup.flow.handle(setup.flow.answer(asked))  # too late: a dead prompt is moved by nobody
+    with setup.store.transaction() as transaction:
+        assert transaction.ledger.count_states()["dead"] == 1
+        assert requeue_dead(transaction.ledger.connection) == 1
+    setup.flow.dispatcher.admit()
+    again = setup.pop("generate.a")
+    assert isinstance(again, GenerateBatch)
+    for batch in (again, setup.pop("generate.b")):
+        setup.flow.handle(setup.flow.answer(batch))
+    with setup.store.reading() as transaction:
+        assert transaction.ledger.count_states()["answered"] == 1
+
+
 def test_a_claim_is_taken_once_and_a_done_one_never_again(redis: Any) -> None:
     one, other = Claims(redis), Claims(redis)
-    assert one.take("generate:b:0")
-    assert not other.take("generate:b:0")
+    assert one.take("generate:b:0") == "claimed"
+    assert other.take("generate:b:0") == "taken"
     one.release("generate:b:0")
-    assert not other.take("generate:b:0")
+    assert other.take("generate:b:0") == "done"
+
+
+def test_a_message_of_another_life_of_redis_is_void(redis: Any) -> None:
+    epoch = current_epoch(redis)
+    claims = Claims(redis)
+    assert claims.take("generate:b:0", "another") == "void"
+    assert claims.take("generate:b:0", epoch) == "claimed"
+
+
+def test_a_worker_that_was_frozen_may_begin_nothing_until_it_knows_that_its_claim_is_still_its_own(redis: Any) -> None:
+    claims = Claims(redis, silence_s=0.2)
+    claims.take("generate:b:0")
+    assert claims.standing("generate:b:0") == "go"
+    wait_until(lambda: claims.standing("generate:b:0") == "wait", 5, "the lease runs out")
+    claims.beat()
+    assert claims.standing("generate:b:0") == "go"
+    assert not give_up(redis, "generate:b:0", silence_s=10)
+    assert give_up(redis, "generate:b:0", silence_s=0)
+    claims.beat()
+    assert claims.standing("generate:b:0") == "stop"
+    assert Claims(redis).take("generate:b:0") == "done"
+
+
+def test_a_claim_that_was_lost_with_redis_is_claimed_again(redis: Any) -> None:
+    claims = Claims(redis)
+    claims.take("generate:b:0")
+    redis.flushall()
+    claims.beat()
+    assert claims.standing("generate:b:0") == "go"
+    assert Claims(redis).take("generate:b:0") == "taken"

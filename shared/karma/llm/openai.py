@@ -18,16 +18,19 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from karma import lease
 from karma.completeness import storable
-from karma.errors import KarmaError
+from karma.errors import HandedBackError, KarmaError
+from karma.lease import Lease
 from karma.llm.completions import ChatRequest, ChatResult, FailedAttempt, body_of, read, refusal_of, result_of
 from karma.messages import ModelSpec
 
 if TYPE_CHECKING:
     import aiohttp
 
-#: Where the results of one `complete` come in; None says that no more will come.
-Arrived = queue.SimpleQueue[tuple[int, ChatResult] | None]
+#: Where the results of one `complete` come in; None in the place of a result: the call was not begun. None alone says
+#: that no more will come.
+Arrived = queue.SimpleQueue[tuple[int, ChatResult | None] | None]
 
 #: Results that are there wait at most this long for others before they are handed on.
 LINGER_S = 0.1
@@ -36,6 +39,7 @@ _BACKOFF_S = 0.5  # before the first retry, on average half of it; doubled with 
 _BACKOFF_MOST_S = 30.0
 _SHOWN_CHARACTERS = 200
 _CONNECT_S = 10.0
+_ASK_AGAIN_S = 0.1  # whether the lease stands, where that cannot be known now
 _SPREAD = 0.2  # share of the backoff that is added to what Retry-After asks
 
 
@@ -58,27 +62,34 @@ class ChatClient:
 
         At most `spec.concurrency` calls to one endpoint's model are under way at once over all threads; the first
         specification of that model decides. A result waits at most `linger_s` for others. Leaving the iterator
-        cancels what is under way.
+        cancels what is under way. Calls are begun only while the lease on the batch in hand stands (`karma.lease`).
 
         Raises:
-            KarmaError: the client is closed, or was closed while calls were under way.
+            HandedBackError: calls were not begun, as the lease ended, or the client was closed meanwhile.
+            KarmaError: the client is closed.
         """
         arrived: Arrived = queue.SimpleQueue()
         with self._starting:
             if self._closed:
                 raise KarmaError("the chat client is closed; make calls before the process ends")
-            future = asyncio.run_coroutine_threadsafe(self._all(spec, requests, arrived), self._loop)
+            calls = self._all(spec, requests, arrived, lease.current())
+            future = asyncio.run_coroutine_threadsafe(calls, self._loop)
         future.add_done_callback(lambda _done: arrived.put(None))
-        left = len(requests)
+        left, begun = len(requests), True
         try:
             while left:
                 group = _next_group(arrived, left, linger_s)
                 if not group:
-                    raise KarmaError(f"the chat client was closed while {left} calls to {spec.name} were under way")
+                    raise HandedBackError(f"the chat client was closed with {left} calls to {spec.name} under way")
                 left -= len(group)
-                yield group
+                results = [(place, result) for place, result in group if result is not None]
+                begun = begun and len(results) == len(group)
+                if results:
+                    yield results
         finally:
             future.cancel()
+        if not begun:
+            raise HandedBackError(f"calls to {spec.name} were not begun")
 
     def close(self) -> None:
         """Cancel calls under way, close the connections and end the thread; a second time does nothing."""
@@ -100,21 +111,23 @@ class ChatClient:
         if self._session is not None:
             await self._session.close()
 
-    async def _all(self, spec: ModelSpec, requests: Sequence[ChatRequest], arrived: Arrived) -> None:
+    async def _all(self, spec: ModelSpec, requests: Sequence[ChatRequest], arrived: Arrived, standing: Lease) -> None:
         named = (spec.base_url or "", spec.model)
         limit = self._limits.setdefault(named, asyncio.Semaphore(max(1, spec.concurrency)))
 
         async def one(place: int, request: ChatRequest) -> None:
+            result: ChatResult | None = None
             async with limit:
                 try:
-                    result = await self._ask(spec, request)
+                    result = await self._ask(spec, request, standing)
                 except Exception as cause:  # its text may hold a header, and so the key
                     result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
             arrived.put((place, result))
 
         await asyncio.gather(*(one(place, request) for place, request in enumerate(requests)))
 
-    async def _ask(self, spec: ModelSpec, request: ChatRequest) -> ChatResult:
+    async def _ask(self, spec: ModelSpec, request: ChatRequest, standing: Lease) -> ChatResult | None:
+        """The result of a call; None where none may be begun, or begun again, under the lease."""
         key = os.environ.get(spec.api_key_env, "").strip() if spec.api_key_env else ""
         if spec.api_key_env and not key:
             reason = f"the environment variable {spec.api_key_env} (api_key_env of {spec.name}) is not set here"
@@ -126,6 +139,8 @@ class ChatClient:
         started = time.monotonic()
         failed = FailedAttempt("connection", "not tried", again=True)
         for attempt in range(spec.max_retries + 1):
+            if not await _may_begin(standing):
+                return None
             try:
                 result = await self._attempt(spec, body, headers)
             except FailedAttempt as cause:
@@ -169,7 +184,13 @@ class ChatClient:
             raise FailedAttempt("connection", f"connection dropped: {type(cause).__name__}", again=True) from cause
 
 
-def _next_group(arrived: Arrived, most: int, linger_s: float) -> list[tuple[int, ChatResult]]:
+async def _may_begin(standing: Lease) -> bool:
+    while (answer := standing()) == "wait":
+        await asyncio.sleep(_ASK_AGAIN_S)
+    return answer == "go"
+
+
+def _next_group(arrived: Arrived, most: int, linger_s: float) -> list[tuple[int, ChatResult | None]]:
     """The results that are there once the first has waited `linger_s`, or `most` are; none where no more will come."""
     first = arrived.get()
     if first is None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from karma import lease
 from karma.errors import MissingExtraError, SettingsError
 from karma.messages import ModelSpec, Turn
 
@@ -99,6 +100,7 @@ class LocalModel:
         sampling = {"do_sample": True, "temperature": spec.temperature, "top_p": spec.top_p, "top_k": 0}
         room = {place: min(spec.max_tokens, self.context_tokens - len(row)) for place, row in rows.items()}
         for places in _batches({place: len(row) for place, row in rows.items()}, spec.concurrency, room):
+            lease.require()
             inputs, mask = self._pad_left([rows[place] for place in places])
             torch.manual_seed(seeds[places[0]] & 0x7FFFFFFF)
             with torch.inference_mode():
@@ -130,6 +132,7 @@ class LocalModel:
             if results[place].failure is None and not isinstance(prompt, str)
         }
         for places in _batches({place: len(row) for place, row in rows.items()}, batch):
+            lease.require()
             wanted, mask = self._pad_left([answers[place] for place in places])
             longest = wanted.shape[1]
             # Left padding ends every row at its answer, so the last logits hold all of them; what follows the last
@@ -166,6 +169,7 @@ class LocalModel:
             if found[place].failure is None and not isinstance(prompt, str)
         }
         for places in _batches({place: len(row) for place, row in rows.items()}, batch):
+            lease.require()
             logits = self._logits([rows[place] for place in places], 1)[:, -1]
             with torch.inference_mode():
                 probabilities = torch.softmax(logits.float(), dim=-1)[:, [ids[0][0], ids[1][0]]].tolist()

@@ -12,8 +12,8 @@ from karma.store.schema import pairs, prompts, responses, work_items
 
 
 def prompt_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Open items of batches with their prompts, per batch: item, prompt, target, sample, stream, prompt_id, messages,
-    given, error."""
+    """Open items of batches with their prompts, per batch: item, prompt, target, sample, attempts, error, stream,
+    prompt_id, messages, given."""
     query = (
         select(
             work_items.c.batch,
@@ -21,6 +21,7 @@ def prompt_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[st
             work_items.c.prompt,
             work_items.c.target,
             work_items.c.sample,
+            work_items.c.attempts,
             work_items.c.error,
             prompts.c.stream,
             prompts.c.prompt_id,
@@ -42,8 +43,11 @@ def pair_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str,
             work_items.c.batch,
             work_items.c.id.label("item"),
             work_items.c.prompt,
+            work_items.c.target,
             work_items.c.pair,
             work_items.c.shown,
+            work_items.c.attempts,
+            work_items.c.error,
             prompts.c.stream,
             prompts.c.prompt_id,
             prompts.c.messages,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,13 +19,27 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
-from karma.errors import SettingsError, StoreError
+from karma.errors import SettingsError, StoreError, StoreOutageError
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
 from karma.store.schema import REVISION, metadata
 from karma.store.work import WorkList
 
 _BUSY_TIMEOUT_MS = 60_000
+
+#: A transaction that takes longer hangs on a connection whose other end is gone; a healthy one takes milliseconds.
+_OVERDUE_S = 20.0
+
+#: SQLite's primary result codes that say "not now" and not "never".
+_SQLITE_OUTAGES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOMEM,
+}
 
 
 @dataclass(frozen=True)
@@ -67,22 +85,62 @@ class Store:
                 options["poolclass"] = StaticPool
         else:
             parsed = parsed.set(drivername="postgresql+psycopg")
-            options["pool_pre_ping"] = True
+            options["connect_args"] = {"connect_timeout": 5}
+        self._under_way: dict[int, tuple[float, Connection]] = {}  # thread → since when, what
         self.engine: Engine = create_engine(parsed, **options)
         if self.engine.dialect.name == "sqlite":
             _listen_sqlite(self.engine, durability)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction that may write. Commits on leaving, rolls back on an exception."""
-        with self.engine.connect().execution_options(karma_writes=True) as connection, connection.begin():
+        """A transaction that may write. Commits on leaving, rolls back on an exception.
+
+        Raises:
+            StoreOutageError: the database is away, locked or full. Where the commit's answer was lost, it may have
+                happened all the same: what is done again must find that out, as every stage does.
+        """
+        with self._connected(karma_writes=True) as connection:
             yield self._bound(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A transaction that only reads: it waits for no writer and blocks none."""
-        with self.engine.connect().execution_options(karma_writes=False) as connection, connection.begin():
+        """A transaction that only reads: it waits for no writer and blocks none.
+
+        Raises:
+            StoreOutageError: the database is away.
+        """
+        with self._connected(karma_writes=False) as connection:
             yield self._bound(connection)
+
+    @contextmanager
+    def _connected(self, karma_writes: bool) -> Iterator[Connection]:
+        thread = threading.get_ident()
+        try:
+            with self.engine.connect().execution_options(karma_writes=karma_writes) as connection:
+                self._under_way[thread] = (time.monotonic(), connection)
+                with connection.begin():
+                    yield connection
+        except DBAPIError as cause:
+            if not _is_outage(cause):
+                raise
+            said = str(cause.orig).strip().partition("\n")[0]
+            raise StoreOutageError(f"the store {self.shown_url} cannot be used now: {said}") from cause
+        finally:
+            self._under_way.pop(thread, None)
+
+    def cut_overdue(self) -> None:
+        """Cut connections to PostgreSQL whose transactions hang, so that their threads find out. Call it now and then.
+
+        A peer that vanished without a word is not noticed otherwise: libpq waits for an answer for ever.
+        """
+        if self.engine.dialect.name != "postgresql":
+            return
+        for since, connection in list(self._under_way.values()):
+            if time.monotonic() - since > _OVERDUE_S:
+                with suppress(Exception):
+                    raw: Any = connection.connection.driver_connection
+                    with socket.socket(fileno=os.dup(raw.fileno())) as wire:
+                        wire.shutdown(socket.SHUT_RDWR)
 
     def migrate(self) -> None:
         """Bring the database to this version's schema; harmless where it is there already.
@@ -105,7 +163,8 @@ class Store:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except OperationalError as cause:
-            raise StoreError(f"the store {self.shown_url} cannot be opened: {cause.orig}") from cause
+            kind = StoreOutageError if _is_outage(cause) else StoreError
+            raise kind(f"the store {self.shown_url} cannot be opened: {cause.orig}") from cause
         except CommandError as cause:
             raise StoreError(f"the store {self.shown_url} was written by another version of KARMA: {cause}") from cause
 
@@ -128,6 +187,13 @@ class Store:
     def _bound(self, connection: Connection) -> Transaction:
         now = self.clock()
         return Transaction(Ledger(connection, now), WorkList(connection, now), Preferences(connection, now))
+
+
+def _is_outage(cause: DBAPIError) -> bool:
+    """Whether the database may do at another time what it did not do now."""
+    if isinstance(cause.orig, sqlite3.Error):
+        return getattr(cause.orig, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _SQLITE_OUTAGES
+    return cause.connection_invalidated or isinstance(cause, OperationalError)
 
 
 def _listen_sqlite(engine: Engine, durability: str) -> None:

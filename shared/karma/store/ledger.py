@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import chunks
 from karma.store.dialect import insert_new
 from karma.store.records import Acceptance, NewPrompt, PromptRow
-from karma.store.schema import prompts, streams, work_items
+from karma.store.schema import PARKED, prompts, streams, work_items
 
 #: Prompts that hold a place in the window.
 IN_FLIGHT = ("dispatched", "answered", "matched")
@@ -82,16 +82,27 @@ class Ledger:
     def waiting(self, limit: int, passed_over: Iterable[str] = ()) -> list[Any]:
         """Accepted prompts in order of priority and acceptance, locked; other dispatchers pass over them.
 
-        `passed_over` names streams that cannot be served now.
+        `passed_over` names streams that cannot be served now. Each stream's priorities are looked up in the index one
+        by one: a ledger with a million waiting prompts is read no further than one with a hundred.
         """
-        query = (
-            select(*_PROMPT_COLUMNS, func.length(prompts.c.messages).label("size"), prompts.c.given)
-            .where(prompts.c.state == "accepted", prompts.c.stream.not_in(list(passed_over)))
-            .order_by(prompts.c.priority.desc(), prompts.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        return list(self.connection.execute(query))
+        found: list[Any] = []
+        for stream in self.connection.execute(select(streams.c.name).where(streams.c.name.not_in(list(passed_over)))):
+            accepted = (prompts.c.state == "accepted") & (prompts.c.stream == stream.name)
+            mine: list[Any] = []
+            priority = self.connection.execute(select(func.max(prompts.c.priority)).where(accepted)).scalar()
+            while priority is not None and len(mine) < limit:
+                query = (
+                    select(*_PROMPT_COLUMNS, func.length(prompts.c.messages).label("size"), prompts.c.given)
+                    .where(accepted, prompts.c.priority == priority)
+                    .order_by(prompts.c.id)
+                    .limit(limit - len(mine))
+                    .with_for_update(skip_locked=True)
+                )
+                mine += self.connection.execute(query)
+                lower = select(func.max(prompts.c.priority)).where(accepted, prompts.c.priority < priority)
+                priority = self.connection.execute(lower).scalar()
+            found += mine
+        return sorted(found, key=lambda row: (-row.priority, row.id))[:limit]
 
     def in_flight(self) -> int:
         """How many prompts hold a place in the window."""
@@ -132,10 +143,10 @@ class Ledger:
             )
 
     def bury(self, id_: int, error: str) -> None:
-        """End a locked prompt as `dead`: the pipeline's own attempts at it are spent."""
-        self.connection.execute(delete(work_items).where(work_items.c.prompt == id_))
+        """End a locked prompt as `dead`: the pipeline's own attempts at it are spent. Its open work is parked."""
+        self.connection.execute(update(work_items).where(work_items.c.prompt == id_).values(batch=PARKED))
         self.connection.execute(
-            update(prompts).where(prompts.c.id == id_).values(state="dead", awaited=0, error=error, ended_at=self.now)
+            update(prompts).where(prompts.c.id == id_).values(state="dead", error=error, ended_at=self.now)
         )
 
     def lower_awaited(self, locked: Mapping[int, PromptRow], recorded: Counter[int], then: str) -> list[int]:

@@ -142,6 +142,12 @@ class Preferences:
         row = {"version": version, "created_at": self.now, "verdicts": weight, "body": body}
         self.connection.execute(insert_new(self.connection, snapshots), [row])
 
+    def latest_version(self) -> tuple[int, float]:
+        """The version of the newest snapshot and the weight of its verdicts; (0, 0.0) where there is none."""
+        query = select(snapshots.c.version, snapshots.c.verdicts).order_by(snapshots.c.version.desc()).limit(1)
+        row = self.connection.execute(query).first()
+        return (0, 0.0) if row is None else (row.version, row.verdicts)
+
     def latest_snapshot(self, newer_than: int = -1) -> tuple[int, float, bytes] | None:
         """The newest snapshot as (version, weight of its verdicts, body), or None where none is newer."""
         query = (

@@ -42,13 +42,15 @@ class OpenItem:
 
     id: int
     prompt: int
-    stage: str
+    stage: Stage
     target: str
     sample: int
     pair: int
     shown: int
     batch: str
     attempts: int
+    result_attempts: int
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class BatchRow:
     stream: str
     priority: int
     created_at: float
+    due_at: float
     published_at: float | None
     epoch: str | None
 

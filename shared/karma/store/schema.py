@@ -26,7 +26,10 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, and alembic need not be loaded to know it.
-REVISION = "0001"
+REVISION = "0002"
+
+#: The batch of open work that waits for its prompt to be admitted again, or that a dead prompt left.
+PARKED = ""
 
 metadata = MetaData(
     naming_convention={
@@ -65,7 +68,13 @@ prompts = Table(
     Column("accepted_at", Float, nullable=False),
     Column("ended_at", Float),
     UniqueConstraint("stream", "prompt_id"),
-    Index(None, "state", "priority", "id"),
+    Index(None, "state", "stream", "priority", "id"),  # the order of admission
+    Index(
+        "ix_prompts_no_pair",
+        "stream",
+        sqlite_where=text("no_pair IS NOT NULL"),
+        postgresql_where=text("no_pair IS NOT NULL"),
+    ),
 )
 
 #: One publication of open work to one queue. A row goes once none of its items is open.
@@ -79,6 +88,7 @@ batches = Table(
     Column("stream", Text, nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("due_at", Float, nullable=False, server_default=text("0")),  # when the sweeper sends it if nobody did
     Column("published_at", Float),  # null until it was
     Column("epoch", Text),  # the life of the Redis it was published to
 )
@@ -94,9 +104,10 @@ work_items = Table(
     Column("sample", SmallInteger, nullable=False, server_default=text("0")),  # of a response
     Column("pair", RowId, nullable=False, server_default=text("0")),  # of a verdict, else 0
     Column("shown", SmallInteger, nullable=False, server_default=text("0")),  # order of a verdict: 0 shows a first
-    Column("batch", Text, nullable=False),
+    Column("batch", Text, nullable=False),  # PARKED where it is in none
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),  # claimed and gone silent
-    Column("error", Text),
+    Column("result_attempts", SmallInteger, nullable=False, server_default=text("0")),  # the same of its result
+    Column("error", Text),  # of the last attempt
     UniqueConstraint("prompt", "stage", "target", "sample", "pair", "shown"),
     Index(None, "batch"),
     Index(None, "stage", "target"),
@@ -120,6 +131,12 @@ responses = Table(
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "model", "sample"),
+    Index(
+        "ix_responses_failure",
+        "prompt",
+        sqlite_where=text("failure IS NOT NULL"),
+        postgresql_where=text("failure IS NOT NULL"),
+    ),
 )
 
 #: Two responses to one prompt with the reasons why, a < b. Written by matching.
@@ -161,6 +178,12 @@ verdicts = Table(
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("pair", "judge", "template_hash", "shown"),
+    Index(
+        "ix_verdicts_failure",
+        "pair",
+        sqlite_where=text("failure IS NOT NULL"),
+        postgresql_where=text("failure IS NOT NULL"),
+    ),
 )
 
 #: What a pair came to. Written by scoring, in the transaction that adds to the competency counts.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from karma.store.chunks import ITEMS_PER_QUERY, chunks
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
-from karma.store.schema import batches, work_items
+from karma.store.schema import PARKED, batches, work_items
 
 _ITEM_COLUMNS = [work_items.c[name] for name in OpenItem.__dataclass_fields__]
 _BATCH_COLUMNS = [batches.c[name] for name in BatchRow.__dataclass_fields__]
@@ -53,7 +54,8 @@ class WorkList:
             )
         return ids
 
-    def _new_batch(self, stage: Stage, target: str, stream: str, priority: int) -> str:
+    def _new_batch(self, stage: Stage, target: str, stream: str, priority: int, due_at: float = 0.0) -> str:
+        """A batch without items yet. One with a moment of its own is sent then, by the sweeper, and not before."""
         batch = secrets.token_hex(8)
         self.connection.execute(
             insert(batches),
@@ -66,10 +68,12 @@ class WorkList:
                     "stream": stream,
                     "priority": priority,
                     "created_at": self.now,
+                    "due_at": due_at,
                 }
             ],
         )
-        self.opened.append(batch)
+        if not due_at:
+            self.opened.append(batch)
         return batch
 
     def items(self, ids: Iterable[int]) -> dict[int, OpenItem]:
@@ -99,19 +103,17 @@ class WorkList:
         order = {id_: place for place, id_ in enumerate(ids)}
         return sorted(found, key=lambda row: order[row.id])
 
-    def mark_published(self, ids: Sequence[str], epoch: str) -> None:
+    def mark_published(self, ids: Sequence[str], epoch: str, published_at: float) -> None:
         """Remember that batches were handed to the Redis of an epoch."""
         for chunk in chunks(list(ids), ITEMS_PER_QUERY):
             self.connection.execute(
-                update(batches).where(batches.c.id.in_(chunk)).values(published_at=self.now, epoch=epoch)
+                update(batches).where(batches.c.id.in_(chunk)).values(published_at=published_at, epoch=epoch)
             )
 
-    def carried(self, older_than: float) -> list[BatchRow]:
-        """Batches opened before a moment that still carry open work, oldest first."""
+    def carried(self) -> list[BatchRow]:
+        """Batches that carry open work, oldest first."""
         has_work = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
-        query = (
-            select(*_BATCH_COLUMNS).where(batches.c.created_at < older_than, has_work).order_by(batches.c.created_at)
-        )
+        query = select(*_BATCH_COLUMNS).where(has_work).order_by(batches.c.created_at)
         return [BatchRow(*row) for row in self.connection.execute(query)]
 
     def forget_empty(self, older_than: float) -> int:
@@ -120,35 +122,74 @@ class WorkList:
         result = self.connection.execute(delete(batches).where(batches.c.created_at < older_than, ~has_work))
         return int(result.rowcount)
 
-    def reopen(self, row: BatchRow, attempted: bool, error: str, limits: BatchLimits) -> list[OpenItem]:
-        """Take a lost batch's open items into new batches; returns the items with their counts of attempts.
+    def reopen(self, row: BatchRow, limits: BatchLimits) -> None:
+        """Take a lost batch's open items into a new batch, which joins `opened`.
 
-        `attempted` says that a worker had claimed the batch and fell silent: that alone counts as an attempt, and such
-        items travel alone from then on. The update is conditional on the old batch, so of two sweepers one does it.
+        The update is conditional on the old batch, so of two sweepers one does it.
         """
-        items = self.items_of(row.id)
-        groups = [[item] for item in items] if attempted else chunks(items, limits.items)
+        for group in chunks(self.items_of(row.id), limits.items):
+            self._rebatch(row, [item.id for item in group], self._new_batch(*_address(row)))
+        self._drop(row.id)
+
+    def retry(self, row: BatchRow, error: str, due_in_s: Callable[[int], float]) -> list[OpenItem]:
+        """Count an attempt at each open item of a batch; from then on each travels alone.
+
+        `due_in_s` gives the delay after so many attempts; batches without one join `opened`. Returns the items with
+        their new batches and counts.
+        """
         taken: list[OpenItem] = []
-        for group in groups:
-            batch = self._new_batch(row.stage, row.target, row.stream, row.priority)
-            changes: dict[str, Any] = {"batch": batch}
-            if attempted:
-                changes |= {"attempts": work_items.c.attempts + 1, "error": error}
-            self.connection.execute(
-                update(work_items)
-                .where(work_items.c.id.in_([item.id for item in group]), work_items.c.batch == row.id)
-                .values(**changes)
-            )
-            taken.extend(self.items_of(batch))
-        self.connection.execute(delete(batches).where(batches.c.id == row.id))
+        for item in self.items_of(row.id):
+            delay_s = due_in_s(item.attempts + 1)
+            batch = self._new_batch(*_address(row), due_at=self.now + delay_s if delay_s else 0.0)
+            self._rebatch(row, [item.id], batch, attempts=work_items.c.attempts + 1, error=error)
+            taken.append(replace(item, batch=batch, attempts=item.attempts + 1, error=error))
+        self._drop(row.id)
         return taken
+
+    def _rebatch(self, row: BatchRow, ids: Sequence[int], batch: str, **changes: Any) -> None:
+        mine = work_items.c.id.in_(ids) & (work_items.c.batch == row.id)
+        self.connection.execute(update(work_items).where(mine).values(batch=batch, **changes))
+
+    def _drop(self, batch: str) -> None:
+        self.connection.execute(delete(batches).where(batches.c.id == batch))
+
+    def count_result_attempt(self, ids: Iterable[int], error: str) -> None:
+        """Count an attempt at recording the results of items."""
+        for chunk in chunks(sorted(ids), ITEMS_PER_QUERY):
+            counted = {"result_attempts": work_items.c.result_attempts + 1, "error": error}
+            self.connection.execute(update(work_items).where(work_items.c.id.in_(chunk)).values(**counted))
+
+    def parked(self, prompt_ids: Sequence[int]) -> dict[int, list[OpenItem]]:
+        """Open work of prompts that is in no batch, per prompt: it is what they go on with (`karma.store.requeue`)."""
+        found: dict[int, list[OpenItem]] = {}
+        for chunk in chunks(list(prompt_ids), ITEMS_PER_QUERY):
+            query = select(*_ITEM_COLUMNS).where(work_items.c.prompt.in_(chunk), work_items.c.batch == PARKED)
+            for row in self.connection.execute(query.order_by(work_items.c.id)):
+                found.setdefault(row.prompt, []).append(OpenItem(*row))
+        return found
+
+    def unpark(self, items: Sequence[OpenItem], stream: str, priority: int, limits: BatchLimits) -> None:
+        """Put parked work of one stage and target into batches."""
+        stage = items[0].stage
+        target = items[0].target if stage in ("generate", "judge") else ""
+        for group in chunks(items, limits.items):
+            batch = self._new_batch(stage, target, stream, priority)
+            ids = [item.id for item in group]
+            self.connection.execute(update(work_items).where(work_items.c.id.in_(ids)).values(batch=batch))
 
     def open_by_target(self, stage: Stage) -> dict[str, int]:
         """Open work per model or judge."""
         query = (
-            select(work_items.c.target, func.count()).where(work_items.c.stage == stage).group_by(work_items.c.target)
+            select(work_items.c.target, func.count())
+            .where(work_items.c.stage == stage, work_items.c.batch != PARKED)
+            .group_by(work_items.c.target)
         )
         return {row[0]: row[1] for row in self.connection.execute(query)}
+
+
+def _address(row: BatchRow) -> tuple[Stage, str, str, int]:
+    """Where the items of a batch go."""
+    return row.stage, row.target, row.stream, row.priority
 
 
 def _fill(work: Sequence[Work], limits: BatchLimits) -> Iterator[list[Work]]:

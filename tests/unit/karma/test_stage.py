@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from karma.claims import HANDED_BACK
+from karma.errors import BrokerOutageError, HandedBackError
 from karma.messages import Batch, Header, MatchBatch, MatchItem, encode
 from karma.metrics import BATCHES
+from karma.patience import Stopping
 from karma.stage import Stage
 
-MESSAGE = encode(MatchBatch(header=Header(stream="s", batch="b", token="t", part=2), items=(MatchItem(1, 1),)))
+MESSAGE = encode(
+    MatchBatch(header=Header(stream="s", batch="b", token="t", part=2, epoch="e"), items=(MatchItem(1, 1),))
+)
 
 
 class FakeClaims:
     """Remembers what was asked of it."""
 
-    def __init__(self, free: bool = True, broken: bool = False) -> None:
-        self.free, self.broken = free, broken
+    def __init__(self, taken: str = "claimed", away: int = 0) -> None:
+        self.taken, self.away = taken, away
         self.said: list[tuple[str, str]] = []
 
-    def take(self, name: str) -> bool:
+    def take(self, name: str, epoch: str, kept: str) -> str:
+        if self.away:
+            self.away -= 1
+            raise BrokerOutageError("Redis is away")
         self.said.append(("take", name))
-        return self.free
+        self.epoch, self.kept = epoch, kept
+        return self.taken
+
+    def standing(self, _name: str) -> str:
+        return "go"
 
     def release(self, name: str) -> None:
         self.said.append(("release", name))
 
-    def abandon(self, name: str) -> None:
-        if self.broken:
-            raise ConnectionError
-        self.said.append(("abandon", name))
+    def let_go(self, name: str, why: str) -> None:
+        self.said.append((why, name))
 
 
-def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None) -> list[Batch]:
+def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None, name: str = "match") -> list[Batch]:
     worked: list[Batch] = []
 
     def work(batch: Batch) -> None:
@@ -39,7 +51,8 @@ def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None)
         if error:
             raise error
 
-    Stage("match", claims, work).run(text)  # type: ignore[arg-type]
+    link = SimpleNamespace(claims=claims, stopping=Stopping(10), clock=lambda: 1.0)
+    Stage(name, link, work).run(text)  # type: ignore[arg-type]
     return worked
 
 
@@ -53,22 +66,39 @@ def test_a_batch_is_claimed_done_and_released_in_this_order() -> None:
     assert claims.said == [("take", "match:b:2"), ("release", "match:b:2")]
 
 
-def test_a_batch_that_another_has_claimed_is_left_alone() -> None:
-    claims, before = FakeClaims(free=False), count("duplicate")
+@pytest.mark.parametrize(("taken", "counted"), [("taken", "duplicate"), ("done", "duplicate"), ("void", "void")])
+def test_a_batch_that_is_anothers_or_of_another_life_of_redis_is_left_alone(taken: str, counted: str) -> None:
+    claims, before = FakeClaims(taken), count(counted)
     assert run(claims) == []
     assert claims.said == [("take", "match:b:2")]
-    assert count("duplicate") == before + 1
+    assert count(counted) == before + 1
 
 
-def test_a_batch_that_fails_is_given_up_and_not_released() -> None:
+def test_a_batch_that_fails_is_let_go_with_its_error_and_not_released() -> None:
     claims, before = FakeClaims(), count("failed")
-    run(claims, error=RuntimeError("boom"))
-    assert claims.said == [("take", "match:b:2"), ("abandon", "match:b:2")]
+    run(claims, error=RuntimeError("a prompt's text"))
+    assert claims.said == [("take", "match:b:2"), ("match failed: RuntimeError", "match:b:2")]
     assert count("failed") == before + 1
 
 
-def test_a_failure_while_redis_is_away_does_not_end_the_worker() -> None:
-    run(FakeClaims(broken=True), error=RuntimeError("boom"))
+def test_a_batch_that_is_handed_back_is_no_failure() -> None:
+    claims, before = FakeClaims(), count("handed_back")
+    run(claims, error=HandedBackError("stopping"))
+    assert claims.said == [("take", "match:b:2"), (HANDED_BACK, "match:b:2")]
+    assert count("handed_back") == before + 1
+
+
+def test_a_message_in_hand_is_held_while_redis_is_away() -> None:
+    claims = FakeClaims(away=2)
+    assert len(run(claims)) == 1
+
+
+def test_only_results_are_kept_and_only_questions_belong_to_a_life_of_redis() -> None:
+    claims = FakeClaims()
+    run(claims, name="score")
+    assert (claims.epoch, claims.kept) == ("", MESSAGE)
+    run(claims, name="match")
+    assert (claims.epoch, claims.kept) == ("e", "")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json", '{"message": "match.v99"}'])

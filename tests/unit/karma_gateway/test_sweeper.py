@@ -2,93 +2,118 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from karma.claims import HANDED_BACK, ClaimsView
 from karma.store.records import BatchRow
-from karma_gateway.sweeper import Sweeper
+from karma_gateway.sweeper import Loss, Sweeper
 from tests.support.memory import make_pool
 
 NOW = 1000.0
 EPOCH = "epoch"
 
 
-@dataclass
-class View:
-    """What Redis says about claims, as a test wants it."""
-
-    living: set[str] = field(default_factory=set)
-    fallen_silent: dict[str, str] = field(default_factory=dict)
-    ends: dict[tuple[str, str], float] = field(default_factory=dict)
-
-    def claimed(self, batch: str) -> bool:
-        return batch in self.living
-
-    def silent(self, batch: str) -> str | None:
-        return self.fallen_silent.get(batch)
-
-    def ended(self, batch: str, stage: str) -> float | None:
-        return self.ends.get((batch, stage))
-
-
 def row(published_at: float | None = NOW - 100, epoch: str | None = EPOCH, stage: str = "generate") -> BatchRow:
-    return BatchRow("b", "t", stage, "a", "s", 0, NOW - 100, published_at, epoch)  # type: ignore[arg-type]
+    return BatchRow("b", "t", stage, "a", "s", 0, NOW - 100, 0.0, published_at, epoch)  # type: ignore[arg-type]
+
+
+def view(**claims: float) -> ClaimsView:
+    """Claims by stage → seconds since the last sign of life."""
+    return ClaimsView(NOW, 10.0, {"b": {f"{stage}:b:0": NOW - age for stage, age in claims.items()}})
+
+
+@dataclass
+class FakeRedis:
+    """Knows when the work on claims ended."""
+
+    ends: dict[str, float] = field(default_factory=dict)
+
+    def zscore(self, _key: str, name: str) -> float | None:
+        return self.ends.get(name)
 
 
 @pytest.fixture
-def sweeper() -> Sweeper:
-    made = Sweeper(None, make_pool(), None, None, None)  # type: ignore[arg-type]
+def redis() -> FakeRedis:
+    return FakeRedis()
+
+
+@pytest.fixture
+def sweeper(redis: FakeRedis) -> Sweeper:
+    made = Sweeper(None, make_pool(), None, None, redis, lambda: NOW)  # type: ignore[arg-type]
     made._epoch, made._epoch_seen_at = EPOCH, 0.0
     made._heads = {("generate.a", 0): None, ("score", 0): None}
     return made
 
 
-def reason(sweeper: Sweeper, one: BatchRow, view: View) -> str | None:
-    loss = sweeper.loss_of(one, view, NOW)  # type: ignore[arg-type]
+def reason(sweeper: Sweeper, one: BatchRow, seen: ClaimsView | None = None) -> str | None:
+    loss = sweeper.loss_of(one, seen or view(), NOW)
     return loss.reason if loss else None
 
 
-def test_a_batch_that_was_never_published_is_lost(sweeper: Sweeper) -> None:
-    assert reason(sweeper, row(published_at=None), View()) == "unpublished"
+def test_what_was_not_sent_is_due_after_a_grace_or_at_its_own_moment(sweeper: Sweeper) -> None:
+    assert sweeper._is_due(row(published_at=None), NOW)
+    assert not sweeper._is_due(replace(row(published_at=None), created_at=NOW - 4), NOW)
+    assert not sweeper._is_due(replace(row(published_at=None), due_at=NOW + 1), NOW)
+    assert sweeper._is_due(replace(row(published_at=None), created_at=NOW - 1, due_at=NOW - 0.5), NOW)
 
 
 def test_a_batch_that_waits_behind_an_older_head_is_not_lost(sweeper: Sweeper) -> None:
     sweeper._heads["generate.a", 0] = NOW - 200
-    assert reason(sweeper, row(), View()) is None
+    assert reason(sweeper, row()) is None
 
 
 def test_a_batch_older_than_the_head_of_its_queue_is_lost(sweeper: Sweeper) -> None:
     sweeper._heads["generate.a", 0] = NOW - 50
-    assert reason(sweeper, row(), View()) == "vanished"
+    assert reason(sweeper, row()) == "vanished"
 
 
 def test_a_batch_that_is_in_no_queue_is_lost_after_a_grace(sweeper: Sweeper) -> None:
-    assert reason(sweeper, row(published_at=NOW - 4), View()) is None
-    assert reason(sweeper, row(published_at=NOW - 6), View()) == "vanished"
+    assert reason(sweeper, row(published_at=NOW - 4)) is None
+    assert reason(sweeper, row(published_at=NOW - 6)) == "vanished"
 
 
 def test_a_batch_in_hand_is_not_lost_however_old(sweeper: Sweeper) -> None:
-    assert reason(sweeper, row(epoch="another"), View(living={"b"})) is None
+    assert reason(sweeper, row(epoch="another"), view(generate=3)) is None
 
 
-def test_a_batch_whose_worker_fell_silent_is_lost_and_counts_as_an_attempt(sweeper: Sweeper) -> None:
-    loss = sweeper.loss_of(row(), View(fallen_silent={"b": "generate:b:0"}), NOW)  # type: ignore[arg-type]
-    assert loss is not None
-    assert (loss.reason, loss.attempted, loss.claim) == ("silent", True, "generate:b:0")
+def test_a_batch_whose_worker_fell_silent_is_lost_with_what_ended_it(sweeper: Sweeper) -> None:
+    assert sweeper.loss_of(row(), view(generate=11), NOW) == Loss("silent", "the worker fell silent")
+    failed = replace(view(generate=700), fates={"generate:b:0": "generate failed: ValueError"})
+    assert sweeper.loss_of(row(), failed, NOW) == Loss("silent", "generate failed: ValueError")
+
+
+def test_a_batch_that_was_handed_back_counts_no_attempt(sweeper: Sweeper) -> None:
+    handed_back = replace(view(generate=700), fates={"generate:b:0": HANDED_BACK})
+    assert sweeper.loss_of(row(), handed_back, NOW) == Loss("handed_back")
+
+
+def test_what_a_silent_worker_brought_is_recorded_before_the_rest_is_sent_again(sweeper: Sweeper) -> None:
+    sweeper._heads["score", 0] = NOW - 12
+    assert reason(sweeper, row(), view(generate=11)) is None
+    sweeper._heads["score", 0] = NOW - 10
+    assert reason(sweeper, row(), view(generate=11)) == "silent"
+
+
+def test_results_in_the_hand_of_a_silent_worker_are_not_asked_for_again(sweeper: Sweeper) -> None:
+    assert reason(sweeper, row(), view(score=100)) is None
 
 
 def test_a_batch_of_another_life_of_redis_is_lost_once_workers_had_time_to_renew_their_claims(sweeper: Sweeper) -> None:
     sweeper._epoch_seen_at = NOW - 1
-    assert reason(sweeper, row(epoch="another"), View()) is None
+    assert reason(sweeper, row(epoch="another")) is None
     sweeper._epoch_seen_at = NOW - 10
-    assert reason(sweeper, row(epoch="another"), View()) == "redis_lost"
+    assert reason(sweeper, row(epoch="another")) == "redis_lost"
 
 
-def test_results_that_wait_in_the_next_queue_are_not_lost(sweeper: Sweeper) -> None:
+def test_results_that_wait_in_the_next_queue_are_not_lost(sweeper: Sweeper, redis: FakeRedis) -> None:
     sweeper._heads["score", 0] = NOW - 99
-    assert reason(sweeper, row(), View(ends={("b", "generate"): NOW - 90})) is None
+    redis.ends["generate:b:0"] = NOW - 90
+    assert reason(sweeper, row()) is None
+    assert reason(sweeper, row(epoch="another")) is None
 
 
-def test_results_that_are_in_no_queue_are_lost(sweeper: Sweeper) -> None:
-    assert reason(sweeper, row(), View(ends={("b", "generate"): NOW - 90})) == "vanished"
+def test_results_that_are_in_no_queue_are_lost(sweeper: Sweeper, redis: FakeRedis) -> None:
+    redis.ends["generate:b:0"] = NOW - 90
+    assert reason(sweeper, row()) == "vanished"

@@ -1,0 +1,24 @@
+"""When unpublished work is due, attempts at results, and indexes for long ledgers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+_PARTIAL = (
+    ("ix_prompts_no_pair", "prompts", "stream", "no_pair IS NOT NULL"),
+    ("ix_responses_failure", "responses", "prompt", "failure IS NOT NULL"),
+    ("ix_verdicts_failure", "verdicts", "pair", "failure IS NOT NULL"),
+)
+
+
+def upgrade() -> None:
+    """Add columns with defaults, and indexes; no row is rewritten."""
+    op.add_column("batches", sa.Column("due_at", sa.Float(), nullable=False, server_default=sa.text("0")))
+    attempts = sa.Column("result_attempts", sa.SmallInteger(), nullable=False, server_default=sa.text("0"))
+    op.add_column("work_items", attempts)
+    op.drop_index("ix_prompts_state_priority_id", table_name="prompts")
+    op.create_index("ix_prompts_state_stream_priority_id", "prompts", ["state", "stream", "priority", "id"])
+    for name, table, column, where in _PARTIAL:
+        op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
