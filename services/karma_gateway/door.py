@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from karma.faults import reach
 from karma.store import Store
 from karma.store.records import NewPrompt
 
@@ -78,6 +79,8 @@ def take(
                     receipt.refused.append(Refusal(line.source, line.number, reason))
             if all_or_nothing and receipt.refused:
                 raise _TakenBackError
+            reach("door.before_commit")
+        reach("door.after_commit")
     except _TakenBackError:
         answers = []
     receipt.accepted, receipt.present = answers.count("accepted"), answers.count("present")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from karma.broker import queue_state
+from karma.broker import RedisClock, queue_state
 from karma.pool import Pool
 from karma.registry import workers
 from karma.store import Store
@@ -19,14 +18,16 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
         outcomes = transaction.preferences.count_outcomes()
         no_pair = transaction.ledger.count_no_pair()
         preferences = transaction.preferences.count_preferences()
+        failed = transaction.preferences.count_failures()
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
-    queues = queue_state(redis, all_queues(pool), time.time()) if redis is not None else {}
+    queues = queue_state(redis, all_queues(pool), RedisClock(redis)()) if redis is not None else {}
     return {
         "version": 1,
         "prompts": prompts,
         "resolutions": {**outcomes, "no_pair": no_pair},
         "preferences": preferences,
+        "failed": failed,
         "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
         "workers": [
             {"service": info.service, "id": info.id, "state": info.state}

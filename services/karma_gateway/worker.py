@@ -43,7 +43,7 @@ def main(environment: Environment) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    store = Store(environment.database_url, clock=link.clock)
+    store = Store(environment.database_url, environment.durability, link.clock)
     store.migrate()
     dispatching = Conveyor("dispatch", store, pool, link.publisher, redis, link.clock)
     sweeping = Conveyor("sweep", store, pool, link.publisher, redis, link.clock)

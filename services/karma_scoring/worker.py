@@ -25,7 +25,7 @@ def main(environment: Environment) -> None:
     configure_logging(environment.log_level)
     pool = Pool.read(environment.pool_path)
     link = Link.open(environment, pool.pipeline.claim_silence_s)
-    store = Store(environment.database_url, clock=link.clock)
+    store = Store(environment.database_url, environment.durability, link.clock)
     conveyor = Conveyor("score", store, pool, link.publisher, link.redis, link.clock)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from karma.errors import SettingsError
 
@@ -15,6 +16,7 @@ _ENVIRONMENT = {
     "KARMA_POOL",
     "KARMA_REDIS_URL",
     "KARMA_DATABASE_URL",
+    "KARMA_DURABILITY",
     "KARMA_METRICS_PORT",
     "KARMA_METRICS_HOST",
     "KARMA_LOG_LEVEL",
@@ -22,6 +24,9 @@ _ENVIRONMENT = {
     "KARMA_TORCH_THREADS",
     "KARMA_BENCH_DATA",
 }
+
+
+Durability = Literal["normal", "full"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Environment:
     pool_path: Path
     redis_url: str | None  # None: the embedded Redis that `karma up` started
     database_url: str
+    durability: Durability  # of what workers commit to SQLite; what is accepted at the door is always `full`
     metrics_port: int  # 0: any free port
     metrics_host: str
     log_level: str
@@ -52,11 +58,15 @@ class Environment:
         port_text = given.get("KARMA_METRICS_PORT", "0")
         if not port_text.isdigit() or int(port_text) > 65535:
             raise SettingsError(f"environment: KARMA_METRICS_PORT is {port_text!r}, expected a port from 0 to 65535")
+        durability = given.get("KARMA_DURABILITY", "normal")
+        if durability not in ("normal", "full"):
+            raise SettingsError(f"environment: KARMA_DURABILITY is {durability!r}, expected 'normal' or 'full'")
         return cls(
             home=home,
             pool_path=Path(given.get("KARMA_POOL", "pool.toml")).resolve(),
             redis_url=given.get("KARMA_REDIS_URL"),
             database_url=given.get("KARMA_DATABASE_URL", f"sqlite:///{home / 'karma.db'}"),
+            durability="full" if durability == "full" else "normal",
             metrics_port=int(port_text),
             metrics_host=given.get("KARMA_METRICS_HOST", "127.0.0.1"),
             log_level=given.get("KARMA_LOG_LEVEL", "INFO").upper(),

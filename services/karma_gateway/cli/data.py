@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from karma.broker import connect, wake
-from karma.errors import KarmaError, SettingsError
+from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.pool import PipelineSettings, Pool
 from karma.settings import Environment
 from karma.store import Store
+from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
 from karma_gateway import exports
 from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, StreamOption, console, environment, open_store
 from karma_gateway.door import Receipt, take
@@ -45,24 +47,20 @@ def enqueue(
     store = open_store(found, promised=True)
     chunks = read_lines(source, limits.prompt_bytes)
     receipt = Receipt()
+    outage: StoreOutageError | None = None
     if strict:
         chunks = iter([list(chain.from_iterable(chunks))])
+    take_lines = partial(take, store, stream, max_bytes=limits.prompt_bytes, priority=priority, all_or_nothing=strict)
     try:
         for lines in chunks:
-            part = take(store, stream, lines, max_bytes=limits.prompt_bytes, priority=priority, all_or_nothing=strict)
-            receipt.accepted += part.accepted
-            receipt.present += part.present
-            _show_refusals(part, len(receipt.refused))
-            receipt.refused += part.refused
-            if strict and part.refused:
-                wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
-                raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
-            if part.accepted:
-                _wake(found)
+            _add(receipt, take_lines(lines), len(lines) if strict else None)
+            _wake(found)
         if receipt.accepted + receipt.present + len(receipt.refused) == 0:
             console.print(f"{source} holds no prompt", highlight=False)
         if wait:
             _wait_for_end(store)
+    except StoreOutageError as cause:
+        outage = cause
     finally:
         store.close()
     counts = {
@@ -78,8 +76,57 @@ def enqueue(
             f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused",
             highlight=False,
         )
+    if outage is not None:
+        raise KarmaError(f"{outage}. What was accepted before is kept; enqueue the same again once it works.")
     if receipt.refused:
         raise typer.Exit(1)
+
+
+def _add(receipt: Receipt, part: Receipt, of_strict: int | None) -> None:
+    """Count what became of some lines; with `--strict` they are all lines, and one refusal refuses all."""
+    _show_refusals(part, len(receipt.refused))
+    receipt.accepted += part.accepted
+    receipt.present += part.present
+    receipt.refused += part.refused
+    if of_strict is not None and part.refused:
+        wrong = f"{len(part.refused)} of {of_strict} lines are wrong"
+        raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
+
+
+def requeue(
+    what: Annotated[
+        Literal["dead", "failed", "all"],
+        typer.Argument(help="dead prompts; failed: prompts without a pair for failed answers, and unscored pairs."),
+    ] = "all",
+    stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Bring back what ended badly: it goes on where it ended, and what was answered or judged is not paid for again."""
+    found = environment(home)
+    store = open_store(found, promised=True)
+    kinds = {"dead": requeue_dead, "without_pair": requeue_unanswered, "unscored": requeue_unscored}
+    chosen = {"dead": ["dead"], "failed": ["without_pair", "unscored"], "all": list(kinds)}[what]
+    counts = dict.fromkeys(kinds, 0)
+    try:
+        for kind in chosen:
+            while True:
+                with store.transaction() as transaction:
+                    brought_back = kinds[kind](transaction.ledger.connection, stream)
+                if not brought_back:
+                    break
+                counts[kind] += brought_back
+    finally:
+        store.close()
+    if any(counts.values()):
+        _wake(found)
+    if as_json:
+        print(json.dumps(counts))
+    else:
+        said = (
+            f"{counts['dead']} dead, {counts['without_pair']} without a pair, {counts['unscored']} with unscored pairs"
+        )
+        console.print(f"brought back: {said}", highlight=False)
 
 
 def _show_refusals(receipt: Receipt, shown: int) -> None:
@@ -103,8 +150,12 @@ def _wait_for_end(store: Store) -> None:
     ) as progress:
         task = progress.add_task("prompts ended", total=None)
         while True:
-            with store.reading() as transaction:
-                states = transaction.ledger.count_states()
+            try:
+                with store.reading() as transaction:
+                    states = transaction.ledger.count_states()
+            except StoreOutageError:
+                time.sleep(_LOOK_EVERY_S)  # what waits for an end can wait for the store
+                continue
             ended, total = states["done"] + states["dead"], sum(states.values())
             progress.update(task, completed=ended, total=total)
             if ended == total:

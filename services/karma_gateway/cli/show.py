@@ -74,10 +74,12 @@ def models(as_json: JsonOption = False, home: HomeOption = None) -> None:
 def render(state: dict[str, Any]) -> RenderableType:
     """A status as tables."""
     tables: list[RenderableType] = []
-    for title in ("prompts", "resolutions", "preferences"):
+    for title in ("prompts", "resolutions", "preferences", "failed"):
         table = Table(*state[title], title=title, title_justify="left")
         table.add_row(*(f"{count:,}" for count in state[title].values()))
         tables.append(table)
+    if state["prompts"]["dead"] or any(state["failed"].values()):
+        tables.append("why: prompts.error, responses.failure, verdicts.failure in the store; again: karma requeue")
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
     for name, queue in state["queues"].items():
         if queue["length"]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from karma.errors import SettingsError, StoreError, StoreOutageError
+from karma.settings import Durability
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
 from karma.store.schema import REVISION, metadata
@@ -61,9 +62,7 @@ class Store:
         clock: seconds since 1970.
     """
 
-    def __init__(
-        self, url: str, durability: Literal["full", "normal"] = "normal", clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, url: str, durability: Durability = "normal", clock: Callable[[], float] = time.time) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError as cause:

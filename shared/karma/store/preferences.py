@@ -175,6 +175,16 @@ class Preferences:
         found = {row[0]: row[1] for row in self.connection.execute(query)}
         return {source: found.get(source, 0) for source in ("judge", "predicted")}
 
+    def count_failures(self) -> dict[str, int]:
+        """Responses and verdicts that are failures."""
+        tables = {"responses": responses, "verdicts": verdicts}
+        return {
+            name: self.connection.execute(
+                select(func.count()).select_from(table).where(table.c.failure.is_not(None))
+            ).scalar_one()
+            for name, table in tables.items()
+        }
+
     def count_flips(self) -> tuple[int, int]:
         """Resolved pairs whose orders took different sides, and those judged in both orders."""
         query = select(func.sum(resolutions.c.flipped), func.count(resolutions.c.flipped))
