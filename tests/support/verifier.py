@@ -1,0 +1,64 @@
+"""The independent reader: what a database says, in SQL of its own, with nothing of the product's code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+_DOUBLED = {
+    "prompts": "SELECT count(*) - count(DISTINCT stream || '/' || prompt_id) FROM prompts",
+    "responses": "SELECT count(*) FROM (SELECT 1 FROM responses GROUP BY prompt, model, sample HAVING count(*) > 1) x",
+    "pairs": "SELECT count(*) FROM (SELECT 1 FROM pairs GROUP BY prompt, response_a, response_b HAVING count(*) > 1) x",
+    "verdicts": "SELECT count(*) FROM (SELECT 1 FROM verdicts GROUP BY pair, judge, shown HAVING count(*) > 1) x",
+    "resolutions": "SELECT count(*) FROM (SELECT 1 FROM resolutions GROUP BY pair HAVING count(*) > 1) x",
+    "counts": "SELECT abs(coalesce((SELECT sum(wins_a + wins_b + ties) FROM competency_counts), 0) - "
+    "(SELECT count(*) FROM resolutions WHERE outcome IN ('decisive', 'tie')))",
+}
+
+_BROKEN = {
+    "done without an end": "SELECT count(*) FROM prompts p WHERE state = 'done' AND no_pair IS NULL "
+    "AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.prompt = p.id)",
+    "done with two ends": "SELECT count(*) FROM prompts p WHERE state = 'done' AND no_pair IS NOT NULL "
+    "AND EXISTS (SELECT 1 FROM pairs x WHERE x.prompt = p.id)",
+    "pairs of done prompts without a resolution": "SELECT count(*) FROM pairs x JOIN prompts p ON p.id = x.prompt "
+    "WHERE p.state = 'done' AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.pair = x.id)",
+    "work on done prompts": "SELECT count(*) FROM work_items w JOIN prompts p ON p.id = w.prompt "
+    "WHERE p.state = 'done'",
+    "chosen equal to rejected": "SELECT count(*) FROM resolutions WHERE chosen = rejected",
+}
+
+
+def read(url: str) -> dict[str, Any]:
+    """Counts of the whole database: `ended`, `lost` (accepted and neither ended nor open), `doubled`, `broken`."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+
+        def count(query: str) -> int:
+            return int(connection.execute(text(query)).scalar_one())
+
+        found = {
+            "accepted": count("SELECT count(*) FROM prompts"),
+            "ended": count("SELECT count(*) FROM prompts WHERE state IN ('done', 'dead')"),
+            "dead": count("SELECT count(*) FROM prompts WHERE state = 'dead'"),
+            "responses": count("SELECT count(*) FROM responses"),
+            "failed_responses": count("SELECT count(*) FROM responses WHERE failure IS NOT NULL"),
+            "verdicts": count("SELECT count(*) FROM verdicts"),
+            "failed_verdicts": count("SELECT count(*) FROM verdicts WHERE failure IS NOT NULL"),
+            "resolutions": count("SELECT count(*) FROM resolutions"),
+            "no_pair": count("SELECT count(*) FROM prompts WHERE no_pair IS NOT NULL"),
+            "doubled": {what: count(query) for what, query in _DOUBLED.items()},
+            "broken": {what: count(query) for what, query in _BROKEN.items()},
+        }
+    engine.dispose()
+    return found
+
+
+def assert_exact(url: str, accepted: int) -> dict[str, Any]:
+    """Every accepted prompt ended exactly once, and nothing was doubled."""
+    found = read(url)
+    assert found["accepted"] == accepted, found
+    assert found["ended"] == accepted, found
+    assert not any(found["doubled"].values()), found
+    assert not any(found["broken"].values()), found
+    return found
