@@ -42,7 +42,7 @@ FULL_KEY = "karma:full"
 _FULL_S = 5
 
 #: Seconds that Redis may take to answer. Without it a connection that is half open would hold a thread for ever.
-_ANSWER_S = 10.0
+_ANSWER_S = 3.0
 
 #: Above this share of Redis' `maxmemory` no prompt is admitted: the rest is for results, which must find a place.
 _FULL_SHARE = 0.7
@@ -89,7 +89,11 @@ def create_app(url: str) -> Any:
     these costs more than the work itself (decision 0002).
     """
     from celery import Celery
+    from kombu.transport.redis import Channel
 
+    # When its connection is lost kombu would put what is in hand back into the queue, to be done twice, or else write
+    # it, prompts and all, to a file in the temporary folder. What is lost is sent again from the ledger.
+    Channel.do_restore = False
     app = Celery("karma", broker=url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -113,7 +117,7 @@ def create_app(url: str) -> Any:
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
             "socket_timeout": _ANSWER_S,
-            "health_check_interval": 5,  # a half-open consumer is found within twice this
+            "health_check_interval": 2,  # a half-open consumer is found within three times this
         },
     )
     return app
@@ -126,17 +130,30 @@ def outages() -> Iterator[None]:
     Raises:
         BrokerOutageError: Redis cannot do it now.
     """
+    try:
+        yield
+    except Exception as cause:
+        said = _outage_of(cause)
+        if said is None:
+            raise
+        raise BrokerOutageError(said) from cause
+
+
+def _outage_of(error: BaseException | None) -> str | None:
+    """What an error says about Redis being away or refusing for now; None where it says something else."""
     import kombu.exceptions
     import redis
 
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError, kombu.exceptions.OperationalError, OSError) as cause:
-        raise BrokerOutageError(f"Redis is away: {cause or type(cause).__name__}") from cause
-    except redis.ResponseError as cause:
-        if not isinstance(cause, redis.exceptions.OutOfMemoryError) and not str(cause).startswith(_REFUSES_NOW):
-            raise
-        raise BrokerOutageError(f"Redis refuses for now: {cause}") from cause
+    match error:
+        case kombu.exceptions.BatchPublishError():  # some of it may be there all the same
+            return _outage_of(error.__cause__)
+        case redis.ConnectionError() | redis.TimeoutError() | kombu.exceptions.OperationalError() | OSError():
+            return f"Redis is away: {error or type(error).__name__}"
+        case redis.ResponseError() if isinstance(error, redis.exceptions.OutOfMemoryError) or str(error).startswith(
+            _REFUSES_NOW
+        ):
+            return f"Redis refuses for now: {error}"
+    return None
 
 
 class RedisClock:

@@ -41,7 +41,7 @@ class Pipeline:
             "KARMA_HOME": str(home),
             "KARMA_POOL": str(self.pool_path),
             "KARMA_PLUGINS": plugins,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "shared", "services")),
             "HF_HUB_OFFLINE": "1",
         }
         if database_url is not None:

@@ -20,6 +20,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self.delay_s = 0.0  # each piece of data waits so long
         self.deaf = False  # half-open: connections stay, and nothing passes
         self.closed = False  # new connections are refused as soon as they are made
@@ -39,9 +40,24 @@ class Proxy:
 
         return self._call(cut())
 
+    def forget(self) -> None:
+        """Everything under way is never heard of again: both ends stay connected to nobody."""
+
+        async def drop() -> None:
+            self._forgotten |= self._writers
+
+        self._call(drop())
+
     def stop(self) -> None:
-        self.reset()
-        self._loop.call_soon_threadsafe(self._server.close)
+
+        async def end() -> None:
+            self._server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self._call(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -72,12 +88,12 @@ class Proxy:
             self.lost += 1
             return False
 
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.gather(self._pump(reader, up_writer, request), self._pump(up_reader, writer, reply))
-        finally:
-            self._writers -= pair
-            for one in pair:
-                one.transport.abort()
+        self._writers -= pair
+        self._forgotten -= pair
+        for one in pair:
+            one.transport.abort()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool]
@@ -86,7 +102,7 @@ class Proxy:
             while data := await reader.read(65536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                while self.deaf:
+                while self.deaf or writer in self._forgotten:
                     await asyncio.sleep(0.05)
                 if not passes(data):
                     break

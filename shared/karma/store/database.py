@@ -29,7 +29,9 @@ from karma.store.work import WorkList
 _BUSY_TIMEOUT_MS = 60_000
 
 #: A transaction that takes longer hangs on a connection whose other end is gone; a healthy one takes milliseconds.
-_OVERDUE_S = 20.0
+_OVERDUE_S = 8.0
+
+_ABANDONED_MS = 15_000
 
 #: SQLite's primary result codes that say "not now" and not "never".
 _SQLITE_OUTAGES = {
@@ -84,7 +86,11 @@ class Store:
                 options["poolclass"] = StaticPool
         else:
             parsed = parsed.set(drivername="postgresql+psycopg")
-            options["connect_args"] = {"connect_timeout": 5}
+            # A worker that is frozen, or gone without a word, in mid-transaction keeps its locks no longer than this.
+            options["connect_args"] = {
+                "connect_timeout": 5,
+                "options": f"-c idle_in_transaction_session_timeout={_ABANDONED_MS}",
+            }
         self._under_way: dict[int, tuple[float, Connection]] = {}  # thread → since when, what
         self.engine: Engine = create_engine(parsed, **options)
         if self.engine.dialect.name == "sqlite":
