@@ -41,11 +41,11 @@ batch_items = 16
 """
 
 
-def pool(url: str) -> str:
+def pool(url: str, limits: str) -> str:
     """Two models and a judge of an endpoint, as a pool file says it."""
     model = f'backend = "openai"\nbase_url = "{url}"\nmodel = "NAME"\nconcurrency = 16\ntimeout_s = 30\n'
     models = "".join(f"[models.{name}]\n{model.replace('NAME', name)}" for name in ("red", "blue"))
-    return f'{POOL}{models}[judges.j]\nkind = "openai"\n[judges.j.model]\n{model.replace("NAME", "judge")}'
+    return f'{limits}{models}[judges.j]\nkind = "openai"\n[judges.j.model]\n{model.replace("NAME", "judge")}'
 
 
 def run(
@@ -55,14 +55,15 @@ def run(
     kind: str,
     home: Path,
     only: str = "",
+    apart_s: tuple[float, float] = APART_S,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """One run; returns its figures. `only` chooses the faults whose names contain it."""
     draw = random.Random(seed)
     log = home / "calls.jsonl"
-    rate = prompts / (_WARM_S + faults * (sum(APART_S) / 2 + _FAULT_S))
+    rate = prompts / (_WARM_S + faults * (sum(apart_s) / 2 + _FAULT_S))
     done: list[Fault] = []
-    with _world(kind, home, log) as (world, url):
+    with a_world(kind, home, log) as (world, url):
         names = _draw_names(faults, [one for one in faults_of(world) if only in one], draw)
         with world.karma.up(), Feed(url, rate) as feed:
             time.sleep(_WARM_S)
@@ -71,14 +72,15 @@ def run(
                 faults_of(world)[name](draw)
                 fault.ended_at = time.time()
                 done.append(fault)
-                time.sleep(draw.uniform(*APART_S))
+                time.sleep(draw.uniform(*apart_s))
                 seen = verifier.read(url)
+                back = _shown(recovery_s(fault, time.time(), ends(url), rate))
                 progress(
-                    f"{place + 1:>3}/{faults} {name:<26} {fault.ended_at - fault.began_at:5.1f} s  back after "
-                    f"{_shown(recovery_s(fault, time.time(), ends(url), rate))}  ended {seen['ended']} of {seen['accepted']}"
+                    f"{place + 1:>3}/{faults} {name:<26} {fault.ended_at - fault.began_at:5.1f} s  back after {back}  "
+                    f"ended {seen['ended']} of {seen['accepted']}"
                 )
             feed.stop()
-            _wait_for_end(world, url, feed.accepted)
+            wait_for_end(world, url, feed.accepted)
         found = verifier.read(url)
         moments = ends(url)
         untils = [*(fault.began_at for fault in done[1:]), time.time()]
@@ -125,7 +127,7 @@ def _draw_names(faults: int, kinds: list[str], draw: random.Random) -> list[str]
 
 
 @contextmanager
-def _world(kind: str, home: Path, log: Path) -> Iterator[tuple[World, str]]:
+def a_world(kind: str, home: Path, log: Path, limits: str = POOL) -> Iterator[tuple[World, str]]:
     """All servers up, with proxies between them and the pipeline; yields also the database's own URL."""
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -145,7 +147,7 @@ def _world(kind: str, home: Path, log: Path) -> Iterator[tuple[World, str]]:
         migrate(url)
         karma = Pipeline(
             home,
-            pool(f"http://127.0.0.1:{to_endpoint.port}/v1"),
+            pool(f"http://127.0.0.1:{to_endpoint.port}/v1", limits),
             database_url=shown,
             redis_url=redis.url.replace(str(redis.port), str(to_redis.port)),
         )
@@ -165,7 +167,8 @@ def _endpoint(log: Path) -> Iterator[int]:
         process.wait(10)
 
 
-def _wait_for_end(world: World, url: str, accepted: int) -> None:
+def wait_for_end(world: World, url: str, accepted: int) -> None:
+    """Wait until everything ended; says what is known where it does not, and leaves the verdict to the verifier."""
     try:
         wait_until(lambda: verifier.read(url)["ended"] >= accepted, 180, f"all {accepted} prompts ended")
     except AssertionError as late:
@@ -196,7 +199,7 @@ def main() -> None:
             arguments.database,
             home,
             arguments.only,
-            lambda line: print(line, flush=True),
+            progress=lambda line: print(line, flush=True),
         )
     for name, value in found.items():
         if name != "each":

@@ -50,7 +50,7 @@ class World:
         if service == "supervisor":
             return int((self.karma.home / "run" / "supervisor.pid").read_text())
         ready = [info for info in workers(self.redis.client) if info.service == service and info.state == "ready"]
-        alive = [info.pid for info in ready if _runs(info.pid)]
+        alive = [info.pid for info in ready if runs(info.pid)]
         assert alive, f"no {service} is alive"
         return alive[0]
 
@@ -84,7 +84,8 @@ def faults_of(world: World) -> dict[str, Callable[[random.Random], None]]:
     return found
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
     with suppress(OSError):
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0]
     return False
@@ -108,7 +109,7 @@ def _supervisor_dies(world: World) -> None:
     pid = world.pid_of("supervisor")
     orphans = [info.pid for info in workers(world.redis.client)]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(_runs(orphan) for orphan in orphans), 60, "the orphans end")
+    wait_until(lambda: not any(runs(orphan) for orphan in orphans), 60, "the orphans end")
     world.karma.run("up", "--detach")
 
 

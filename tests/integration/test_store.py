@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -25,6 +26,49 @@ def test_all_migrations_together_equal_the_schema(store: Store) -> None:
 def test_the_revision_that_needs_no_migration_is_the_newest_one() -> None:
     script = ScriptDirectory(str(files("karma.store") / "migrations"))
     assert script.get_current_head() == REVISION
+
+
+def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_what_it_holds(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"id": "p", "prompt": "x"})
+    script = ScriptDirectory(str(files("karma.store") / "migrations"))
+    for revision in script.walk_revisions():
+        with store.engine.connect() as connection, connection.begin():
+            for table in reversed(metadata.sorted_tables):
+                connection.exec_driver_sql(f"DROP TABLE {table.name}")
+            connection.exec_driver_sql("DROP TABLE alembic_version")
+        store.migrate(revision.revision)
+        with store.engine.connect() as connection, connection.begin():
+            connection.exec_driver_sql("INSERT INTO streams VALUES ('default', 1.0)")
+            connection.exec_driver_sql(
+                "INSERT INTO prompts (stream, prompt_id, content_hash, messages, priority, state, awaited, "
+                "accepted_at) VALUES ('default', 'p', 'h', '[]', 0, 'dispatched', 1, 1.0)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO batches (id, token, stage, target, stream, priority, created_at) "
+                "VALUES ('b', 't', 'generate', 'a', 'default', 0, 1.0)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO work_items (prompt, stage, target, batch) SELECT id, 'generate', 'a', 'b' FROM prompts"
+            )
+        store.migrate()
+        with store.engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        with store.reading() as transaction:
+            (row,) = transaction.work.carried()
+            (item,) = transaction.work.items_of(row.id)
+            assert (row.due_at, item.attempts, item.result_attempts) == (0.0, 0, 0)
+
+
+def test_sqlite_never_gives_the_number_of_closed_work_to_other_work(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'karma.db'}")
+    store.migrate()
+    with store.engine.connect() as connection:
+        assert (
+            "AUTOINCREMENT"
+            in connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'work_items'").scalar_one()
+        )
+    store.close()
 
 
 def test_migrating_twice_changes_nothing(store: Store) -> None:

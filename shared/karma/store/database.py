@@ -147,13 +147,13 @@ class Store:
                     with socket.socket(fileno=os.dup(raw.fileno())) as wire:
                         wire.shutdown(socket.SHUT_RDWR)
 
-    def migrate(self) -> None:
-        """Bring the database to this version's schema; harmless where it is there already.
+    def migrate(self, revision: str = REVISION) -> None:
+        """Bring the database to this version's schema, or up to an earlier revision; harmless where it is there.
 
         Raises:
             StoreError: it cannot be opened, or was written by a newer version.
         """
-        if self._revision() == REVISION:
+        if self._revision() == revision:
             return
         from alembic import command
         from alembic.config import Config
@@ -166,7 +166,7 @@ class Store:
                 if connection.dialect.name == "postgresql":
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305421)")
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, revision)
         except OperationalError as cause:
             kind = StoreOutageError if _is_outage(cause) else StoreError
             raise kind(f"the store {self.shown_url} cannot be opened: {cause.orig}") from cause

@@ -111,6 +111,7 @@ work_items = Table(
     UniqueConstraint("prompt", "stage", "target", "sample", "pair", "shown"),
     Index(None, "batch"),
     Index(None, "stage", "target"),
+    sqlite_autoincrement=True,  # a number is never given twice: a late result finds its own work or none
 )
 
 #: One model's answer to one prompt: a text, or a failure with its reason. Written by scoring.

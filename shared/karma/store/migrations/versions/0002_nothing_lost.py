@@ -14,10 +14,12 @@ _PARTIAL = (
 
 
 def upgrade() -> None:
-    """Add columns with defaults, and indexes; no row is rewritten."""
+    """Add columns with defaults, and indexes."""
     op.add_column("batches", sa.Column("due_at", sa.Float(), nullable=False, server_default=sa.text("0")))
     attempts = sa.Column("result_attempts", sa.SmallInteger(), nullable=False, server_default=sa.text("0"))
-    op.add_column("work_items", attempts)
+    # SQLite would give the number of work that was closed to other work; a late result must find its own or none.
+    with op.batch_alter_table("work_items", table_kwargs={"sqlite_autoincrement": True}) as work_items:
+        work_items.add_column(attempts)
     op.drop_index("ix_prompts_state_priority_id", table_name="prompts")
     op.create_index("ix_prompts_state_stream_priority_id", "prompts", ["state", "stream", "priority", "id"])
     for name, table, column, where in _PARTIAL:
