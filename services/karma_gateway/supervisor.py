@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -79,6 +79,7 @@ class Supervisor:
         self._running: list[_Running] = []
         self._targets_are_old = False
         self._pid_file = environment.home / "run" / "supervisor.pid"
+        self._targets_file = environment.home / "run" / "targets.json"
         self.logs = environment.home / "logs"
         self.url = ""
 
@@ -105,6 +106,7 @@ class Supervisor:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.write_text(str(os.getpid()))
+        self._targets_file.unlink(missing_ok=True)  # of one that was killed
         try:
             self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
             connect(self.url)
@@ -148,10 +150,9 @@ class Supervisor:
 
     def _renew_targets(self) -> None:
         pids = {running.process.pid for running in self._running}
-        try:
+        ready: list[WorkerInfo] = []
+        with suppress(BrokerError):  # at the next look
             ready = [info for info in self.alive() if info.pid in pids]
-        except BrokerError:
-            return  # at the next look
         if len(ready) == len(pids):
             self._write_targets(ready)
             self._targets_are_old = False
@@ -173,8 +174,8 @@ class Supervisor:
         self._running.clear()
         if self._redis:
             self._redis.stop()
-        for name in ("supervisor.pid", "targets.json"):
-            (self._environment.home / "run" / name).unlink(missing_ok=True)
+        for written in (self._pid_file, self._targets_file):
+            written.unlink(missing_ok=True)
 
     def alive(self) -> list[WorkerInfo]:
         """The workers that show life."""
@@ -206,7 +207,8 @@ class Supervisor:
         wanted = {running.process.pid: running.command.name for running in self._running}
         ready: list[WorkerInfo] = []
         while time.monotonic() < deadline:
-            ready = [info for info in self.alive() if info.pid in wanted]
+            with suppress(BrokerError):  # one that was here a moment ago may come back
+                ready = [info for info in self.alive() if info.pid in wanted]
             on_progress(f"{len(ready)} of {len(wanted)} workers are ready")
             if len(ready) == len(wanted):
                 self._write_targets(ready)
@@ -232,7 +234,7 @@ class Supervisor:
             {"targets": [f"127.0.0.1:{info.metrics_port}"], "labels": {"service": info.service, "worker": info.id}}
             for info in ready
         ]
-        (self._environment.home / "run" / "targets.json").write_text(json.dumps(targets, indent=1))
+        self._targets_file.write_text(json.dumps(targets, indent=1))
 
     def _log_path(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,8 @@ from karma.stage import Stage
 
 log = logging.getLogger(__name__)
 
-#: A worker that was given nothing for this long while its queues are not empty has lost its consumer.
-STALLED_S = 15.0
+#: A worker that is given nothing for this long while its queues are not empty has lost its consumer.
+STALLED_S = 6.0
 
 _EXIT_STALLED = 75  # EX_TEMPFAIL: start me again
 
@@ -59,6 +60,7 @@ class Life:
         self._parent = os.getppid()
         self._link = link
         self._look = look
+        self._waits_since: float | None = None  # since when work waits that this process is not given
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="life", daemon=True)
         self.info = info
@@ -96,9 +98,14 @@ class Life:
         show_life(self._link.redis, self.info)
 
     def _end_if_stalled(self) -> None:
-        claims = self._link.claims
-        if self.info.queues and claims.idle_s > STALLED_S and any_waits(self._link.redis, self.info.queues):
-            log.error("nothing was consumed for %.0f s although work waits; ending, to be started again", claims.idle_s)
+        """End where work waits and waits and none of it is given to this process: a fresh one will be."""
+        waits_since, self._waits_since = self._waits_since, None
+        if not self.info.queues or not self._link.claims.idle_s or not any_waits(self._link.redis, self.info.queues):
+            return
+        self._waits_since = time.monotonic() if waits_since is None else waits_since
+        waited_s = time.monotonic() - self._waits_since
+        if min(waited_s, self._link.claims.idle_s) > STALLED_S:
+            log.error("nothing was consumed for %.0f s although work waits; ending, to be started again", waited_s)
             os._exit(_EXIT_STALLED)
 
     def _end_now(self) -> None:

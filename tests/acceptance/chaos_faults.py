@@ -49,9 +49,13 @@ class World:
         """A living process of a service, or the supervisor's."""
         if service == "supervisor":
             return int((self.karma.home / "run" / "supervisor.pid").read_text())
-        ready = [info for info in workers(self.redis.client) if info.service == service and info.state == "ready"]
-        alive = [info.pid for info in ready if runs(info.pid)]
-        assert alive, f"no {service} is alive"
+        alive: list[int] = []
+
+        def found() -> bool:
+            alive[:] = [info.pid for info in workers(self.redis.client) if info.service == service and runs(info.pid)]
+            return bool(alive)
+
+        wait_until(found, 60, f"a {service} is alive")
         return alive[0]
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
 
 from karma.broker import connect
 from karma.registry import workers
+from tests.benchmarks.cpu import cpu_s
 from tests.support.pipeline import Pipeline
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def pool(models: int) -> str:
@@ -26,15 +24,6 @@ def pool(models: int) -> str:
     parts += [f'[models.m{n}]\nbackend = "instant"\nmodel = "m{n}"\n' for n in range(models)]
     parts.append('[judges.j]\nkind = "instant"\nboth_orders = false\n')
     return "".join(parts)
-
-
-def cpu_s(pids: list[int]) -> float:
-    """CPU seconds that processes have used, their kernel time included."""
-    total = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-    return total
 
 
 def measure(prompts: int, models: int) -> dict[str, float]:

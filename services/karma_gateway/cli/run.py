@@ -69,6 +69,8 @@ def _detach(found: Environment, redis_port: int) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     if (other := running_pid(found.home)) is not None:
         raise KarmaError(f"`karma up` runs already in {found.home} (pid {other}); stop it with `karma down`")
+    targets = found.home / "run" / "targets.json"
+    targets.unlink(missing_ok=True)  # of one that was killed
     with log_path.open("wb") as log_file:
         process = subprocess.Popen(  # noqa: S603 - KARMA's own command
             [sys.executable, "-m", "karma_gateway.cli", "up", "--redis-port", str(redis_port)],
@@ -83,7 +85,6 @@ def _detach(found: Environment, redis_port: int) -> None:
                 "KARMA_DATABASE_URL": found.database_url,
             },
         )
-    targets = found.home / "run" / "targets.json"
     deadline = time.monotonic() + _DETACHED_READY_S
     while time.monotonic() < deadline and process.poll() is None:
         if targets.exists():
