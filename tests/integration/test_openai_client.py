@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import web
 
-from karma.errors import KarmaError
+from karma import lease
+from karma.errors import HandedBackError, KarmaError
 from karma.llm import openai
 from karma.llm.completions import ChatRequest, ChatResult
 from karma.llm.openai import ChatClient
 from karma.messages import ModelSpec, Turn
 from tests.support.endpoint import Behaviour, Endpoint, serve
+from tests.support.pipeline import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -306,3 +308,20 @@ def test_closing_twice_does_nothing(endpoint: Endpoint) -> None:
 
     client.close()
     client.close()
+
+
+def test_under_a_lease_that_ended_no_call_is_begun_and_those_under_way_are_still_brought(
+    client: ChatClient, endpoint: Endpoint
+) -> None:
+    """What was asked is paid for; what was not is another's."""
+    endpoint.gate = threading.Event()
+    standing = ["go"]
+    with lease.held(lambda: standing[0]):  # type: ignore[arg-type, return-value]
+        groups = client.complete(spec(endpoint, concurrency=2), requests(6), linger_s=0.01)
+        brought = [next(groups)]
+        wait_until(lambda: endpoint.under_way == 2, 10, "two calls are under way")
+        standing[0] = "stop"
+        endpoint.gate.set()
+        with pytest.raises(HandedBackError):
+            brought.extend(groups)
+    assert sum(map(len, brought)) == endpoint.arrived == 3

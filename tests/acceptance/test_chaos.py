@@ -1,0 +1,21 @@
+"""The chaos run, short: ten random faults on each database. The long form is `python -m tests.acceptance.chaos`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.chaos import run
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("kind", "faults"), [("sqlite", 8), ("postgresql", 10)])
+def test_random_faults_lose_nothing_double_nothing_and_repeat_next_to_nothing(
+    kind: str, faults: int, tmp_path: Path
+) -> None:
+    found = run(prompts=faults * 60, faults=faults, seed=4, kind=kind, home=tmp_path / "home", apart_s=(3.0, 6.0))
+    print(found)
+    assert found["lost"] == found["doubled"] == 0, found
+    assert found["ended"] == found["accepted"]
+    assert found["repeated_share"] <= 0.01, found

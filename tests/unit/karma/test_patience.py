@@ -1,0 +1,60 @@
+"""What is in hand is held while a server is away, until the process must end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from karma import lease
+from karma.errors import HandedBackError, StoreOutageError
+from karma.patience import Stopping, patiently
+
+
+class Server:
+    """Away for so many calls."""
+
+    def __init__(self, away: int) -> None:
+        self.away = away
+
+    def __call__(self) -> str:
+        if self.away:
+            self.away -= 1
+            raise StoreOutageError("the store is away")
+        return "done"
+
+
+def test_an_outage_is_waited_out() -> None:
+    assert patiently(Server(2), "record", Stopping(10)) == "done"
+
+
+def test_what_is_in_hand_is_still_brought_while_the_process_has_time_to_stop() -> None:
+    stopping = Stopping(limit_s=10)
+    stopping.tell()
+    assert patiently(Server(2), "record", stopping) == "done"
+
+
+def test_what_cannot_be_brought_in_time_is_handed_back() -> None:
+    stopping = Stopping(limit_s=0.2)
+    stopping.tell()
+    started = time.monotonic()
+    with pytest.raises(HandedBackError, match="record: the store is away"):
+        patiently(Server(1000), "record", stopping)
+    assert time.monotonic() - started < 5
+
+
+def test_another_error_is_not_waited_for() -> None:
+    def broken() -> None:
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        patiently(broken, "record", Stopping(10))
+
+
+def test_under_a_lease_that_cannot_be_known_one_waits_and_under_one_that_ended_one_hands_back() -> None:
+    answers = iter(["wait", "wait", "go", "stop"])
+    with lease.held(lambda: next(answers)):  # type: ignore[arg-type, return-value]
+        lease.require()
+        with pytest.raises(HandedBackError):
+            lease.require()
+    lease.require()  # outside of any batch everything may be begun
