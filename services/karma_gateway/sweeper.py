@@ -17,6 +17,7 @@ from karma import metrics
 from karma.broker import Publisher, head_published_at, queue_name, renew_epoch
 from karma.claims import HANDED_BACK, HEARTBEAT_S, ClaimsView, claim_name, ended_at, forget_old, give_up
 from karma.conveyor import Conveyor
+from karma.errors import OutageError
 from karma.faults import reach
 from karma.pool import Pool
 from karma.store import Store
@@ -56,7 +57,6 @@ class Sweeper:
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
         self._settings = pool.pipeline
         self._conveyor = conveyor
-        self._publisher = publisher
         self._redelivery = Redelivery(store, pool, publisher, redis, clock)
         self._redis = redis
         self._clock = clock
@@ -68,7 +68,7 @@ class Sweeper:
         """One pass; returns how many batches were sent again. A batch that fails does not stop the others.
 
         Raises:
-            OutageError: Redis or the store is away before anything could be looked at.
+            OutageError: Redis or the store is away; the rest waits for the next pass.
         """
         epoch = renew_epoch(self._redis)
         if epoch != self._epoch:
@@ -80,21 +80,30 @@ class Sweeper:
         view = ClaimsView.read(self._redis, self._settings.claim_silence_s)
         now = self._clock()
         resent = sum(self._safely(self._redelivery.look, name, view) for name in view.silent())
-        unpublished = [row.id for row in carried if row.published_at is None and self._is_due(row, now)]
-        self._conveyor.send(unpublished)
-        resent += len(unpublished) + sum(self._safely(self._resend_if_lost, row, view, now) for row in carried)
+        resent += sum(self._safely(self._send_if_due, row, now) for row in carried)
+        resent += sum(self._safely(self._resend_if_lost, row, view, now) for row in carried)
         forget_old(self._redis, view.now)
         with self._store.transaction() as transaction:
             transaction.work.forget_empty(older_than=now - _EMPTY_BATCH_S)
         return resent
 
-    def _is_due(self, row: BatchRow, now: float) -> bool:
+    def _send_if_due(self, row: BatchRow, now: float) -> bool:
+        if row.published_at is not None or not self.is_due(row, now):
+            return False
+        self._conveyor.send([row.id])
+        metrics.RESENT.labels(row.stage, "unpublished").inc()
+        return True
+
+    def is_due(self, row: BatchRow, now: float) -> bool:
         """Whether a batch that was not sent should have been: its retry is due, or whoever opened it is gone."""
         return now >= (row.due_at or row.created_at + self._settings.publish_grace_s)
 
     def _safely(self, action: Callable[..., bool], what: Any, *more: Any) -> bool:
+        """Do it for one batch or claim; what is wrong with it must not hold up the others."""
         try:
             return action(what, *more)
+        except OutageError:
+            raise  # it holds for the others too
         except Exception:
             log.exception("%s could not be sent again; it stays for the next pass", getattr(what, "id", what))
             return False
