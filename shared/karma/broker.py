@@ -42,7 +42,7 @@ FULL_KEY = "karma:full"
 _FULL_S = 5
 
 #: Seconds that Redis may take to answer. Without it a connection that is half open would hold a thread for ever.
-_ANSWER_S = 3.0
+_ANSWER_S = 2.0
 
 #: Above this share of Redis' `maxmemory` no prompt is admitted: the rest is for results, which must find a place.
 _FULL_SHARE = 0.7
