@@ -24,6 +24,7 @@ def main(environment: Environment) -> None:
     pool = Pool.read(environment.pool_path)
     link = Link.open(environment, pool.pipeline.claim_silence_s)
     store = Store(environment.database_url, environment.durability, link.clock)
+    store.watch()
     conveyor = Conveyor("match", store, pool, link.publisher, link.redis, link.clock)
     competencies = Competencies()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
@@ -36,7 +37,7 @@ def main(environment: Environment) -> None:
 
     stages = [recording("match", handle, store, conveyor, link)]
     try:
-        run(environment, Consumer("matching", ("match",), stages, look=store.cut_overdue), link)
+        run(environment, Consumer("matching", ("match",), stages), link)
     finally:
         store.close()
 

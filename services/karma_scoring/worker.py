@@ -26,6 +26,7 @@ def main(environment: Environment) -> None:
     pool = Pool.read(environment.pool_path)
     link = Link.open(environment, pool.pipeline.claim_silence_s)
     store = Store(environment.database_url, environment.durability, link.clock)
+    store.watch()
     conveyor = Conveyor("score", store, pool, link.publisher, link.redis, link.clock)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
@@ -45,7 +46,7 @@ def main(environment: Environment) -> None:
     refitter = Refitter(store, pool)
     refitter.start()
     try:
-        run(environment, Consumer("scoring", ("learn", "score"), stages, look=store.cut_overdue), link)
+        run(environment, Consumer("scoring", ("learn", "score"), stages), link)
     finally:
         refitter.stop()
         store.close()

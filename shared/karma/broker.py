@@ -262,6 +262,15 @@ class Publisher:
     def __init__(self, app: Any) -> None:
         self._app = app
 
+    def probe(self) -> None:
+        """Find out now whether the connection still works, and not when a message waits for it.
+
+        Raises:
+            BrokerOutageError: it did not; the next one is new.
+        """
+        with outages(), self._app.producer_or_acquire() as producer:
+            producer.channel.client.ping()
+
     def publish(self, messages: Sequence[Batch]) -> None:
         """Hand messages to their queues.
 

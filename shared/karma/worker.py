@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,6 @@ class Consumer:
     queues: Sequence[str]
     stages: Sequence[Stage]
     threads: int = 1  # 1: in the main thread (`solo`), as a local model wants it
-    look: Callable[[], None] = lambda: None  # done every two seconds
 
 
 def configure_logging(level: str) -> None:
@@ -56,10 +55,10 @@ class Life:
     stop and does not, and when its consumer hangs.
     """
 
-    def __init__(self, link: Link, info: WorkerInfo, look: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, link: Link, info: WorkerInfo) -> None:
         self._parent = os.getppid()
         self._link = link
-        self._look = look
+        self._redis_was_away = False
         self._waits_since: float | None = None  # since when work waits that this process is not given
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="life", daemon=True)
@@ -81,10 +80,11 @@ class Life:
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            for duty in (self._link.claims.beat, self._show, self._look, self._end_if_stalled):
+            for duty in (self._link.claims.beat, self._show, self._probe, self._end_if_stalled):
                 try:
                     duty()
                 except OutageError as cause:
+                    self._redis_was_away = True
                     log.warning("no sign of life could be shown: %s", cause)
                 except Exception:
                     log.exception("a duty of this worker failed; it is tried again in %s s", HEARTBEAT_S)
@@ -96,6 +96,12 @@ class Life:
 
     def _show(self) -> None:
         show_life(self._link.redis, self.info)
+
+    def _probe(self) -> None:
+        """After an outage the publisher's connection may be dead as well: find out before a message waits for it."""
+        if self._redis_was_away:
+            self._link.publisher.probe()
+            self._redis_was_away = False
 
     def _end_if_stalled(self) -> None:
         """End where work waits and waits and none of it is given to this process: a fresh one will be."""
@@ -125,7 +131,7 @@ def run(environment: Environment, consumer: Consumer, link: Link) -> None:
     for stage in consumer.stages:
         link.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    life = Life(link, new_info(consumer.service, port, tuple(consumer.queues)), consumer.look)
+    life = Life(link, new_info(consumer.service, port, tuple(consumer.queues)))
 
     def told(**_details: Any) -> None:
         link.stopping.tell()

@@ -32,6 +32,7 @@ _BUSY_TIMEOUT_MS = 60_000
 _OVERDUE_S = 8.0
 
 _ABANDONED_MS = 15_000
+_WATCH_EVERY_S = 2.0
 
 #: SQLite's primary result codes that say "not now" and not "never".
 _SQLITE_OUTAGES = {
@@ -89,8 +90,13 @@ class Store:
             # A worker that is frozen, or gone without a word, in mid-transaction keeps its locks no longer than this.
             options["connect_args"] = {
                 "connect_timeout": 5,
+                "tcp_user_timeout": 8000,  # ms: a network that swallows everything
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 2,
                 "options": f"-c idle_in_transaction_session_timeout={_ABANDONED_MS}",
             }
+        self._closed = threading.Event()
         self._under_way: dict[int, tuple[float, Connection]] = {}  # thread → since when, what
         self.engine: Engine = create_engine(parsed, **options)
         if self.engine.dialect.name == "sqlite":
@@ -133,16 +139,29 @@ class Store:
         finally:
             self._under_way.pop(thread, None)
 
-    def cut_overdue(self) -> None:
-        """Cut connections to PostgreSQL whose transactions hang, so that their threads find out. Call it now and then.
+    def watch(self) -> None:
+        """See every two seconds to connections to PostgreSQL whose other end vanished, from threads of their own.
 
-        A peer that vanished without a word is not noticed otherwise: libpq waits for an answer for ever.
+        libpq waits for an answer for ever. One thread cuts connections whose transactions hang, so that their threads
+        find out; another asks something harmless, so that an idle process finds out as early as a busy one.
         """
-        if self.engine.dialect.name != "postgresql":
-            return
+        if self.engine.dialect.name == "postgresql":
+            for look in (self._cut_overdue, self._ask):
+                threading.Thread(target=self._again_and_again, args=(look,), name="store", daemon=True).start()
+
+    def _again_and_again(self, look: Callable[[], None]) -> None:
+        while not self._closed.wait(_WATCH_EVERY_S):
+            with suppress(StoreOutageError):  # whoever needs the store is told
+                look()
+
+    def _ask(self) -> None:
+        with self.reading() as transaction:
+            transaction.ledger.connection.exec_driver_sql("SELECT 1")
+
+    def _cut_overdue(self) -> None:
         for since, connection in list(self._under_way.values()):
             if time.monotonic() - since > _OVERDUE_S:
-                with suppress(Exception):
+                with suppress(Exception):  # it ended meanwhile
                     raw: Any = connection.connection.driver_connection
                     with socket.socket(fileno=os.dup(raw.fileno())) as wire:
                         wire.shutdown(socket.SHUT_RDWR)
@@ -187,6 +206,7 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
+        self._closed.set()
         self.engine.dispose()
 
     def _bound(self, connection: Connection) -> Transaction:
