@@ -17,6 +17,7 @@ from karma.faults import reach
 from karma.messages import LearnBatch, ScoreBatch, decode
 from karma.pool import Pool
 from karma.store import Store
+from karma.store.ledger import IN_FLIGHT
 from karma.store.records import OpenItem
 
 log = logging.getLogger(__name__)
@@ -57,15 +58,21 @@ class Redelivery:
             return False
         error = view.fate(name)
         with self._store.transaction() as transaction:
-            transaction.ledger.lock_prompts(item.prompt for item in batch.items)
+            prompts = transaction.ledger.lock_prompts(item.prompt for item in batch.items)
             open_items = transaction.work.items(item.item for item in batch.items)
             tried = max((item.result_attempts for item in open_items.values()), default=0)
             if view.now < view.last_seen(name) + delay_s(tried):
                 return False
             buried: set[int] = set()
             if error != HANDED_BACK:
-                transaction.work.count_result_attempt(open_items, error)
-                for item in self._spent(open_items.values()):
+                # A prompt that is dead, or was brought back and waits, is not at the mercy of its late results.
+                tried_now = [
+                    item
+                    for item in open_items.values()
+                    if item.prompt in prompts and prompts[item.prompt].state in IN_FLIGHT
+                ]
+                transaction.work.count_result_attempt((item.id for item in tried_now), error)
+                for item in self._spent(tried_now):
                     buried.add(item.prompt)
                     given_up = f"recording was given up after {item.result_attempts + 1} attempts: {error}"
                     transaction.ledger.bury(item.prompt, given_up)

@@ -149,13 +149,14 @@ def _given_answer(item: Any) -> Answer:
 def _judge_item(item: Any) -> JudgeItem:
     win = json.loads(item.reasons).get("win_probability")
     first, second = (item.text_a, item.text_b) if item.shown == 0 else (item.text_b, item.text_a)
+    pair = (item.model_a, item.sample_a, item.model_b, item.sample_b)  # and not its number, which is chance
     prior = None if win is None else (win if item.shown == 0 else 1 - win)
     return JudgeItem(
         item=item.item,
         pair=item.pair,
         prompt=item.prompt,
         order=item.shown,
-        seed=seed_of(item.stream, item.prompt_id, item.pair, item.shown),
+        seed=seed_of(item.stream, item.prompt_id, item.target, *pair, item.shown),
         messages=_turns.decode(item.messages),
         first=first,
         second=second,

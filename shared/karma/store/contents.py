@@ -53,7 +53,11 @@ def pair_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str,
             prompts.c.messages,
             prompts.c.reference,
             pairs.c.reasons,
+            a.c.model.label("model_a"),
+            a.c.sample.label("sample_a"),
             a.c.text.label("text_a"),
+            b.c.model.label("model_b"),
+            b.c.sample.label("sample_b"),
             b.c.text.label("text_b"),
         )
         .join(prompts, prompts.c.id == work_items.c.prompt)
