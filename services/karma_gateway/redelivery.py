@@ -76,12 +76,13 @@ class Redelivery:
                     buried.add(item.prompt)
                     given_up = f"recording was given up after {item.result_attempts + 1} attempts: {error}"
                     transaction.ledger.bury(item.prompt, given_up)
+            items = [item for item in batch.items if item.item in open_items and item.prompt not in buried]
+            alone = error != HANDED_BACK
+            groups: list[list[Any]] = [[item] for item in items] if alone else [items] if items else []
+            # Before the commit: where Redis takes no message, this pass counted nothing and the next one may.
+            self._publisher.publish([self._message(batch, group) for group in groups])
             reach("redeliver.before_commit")
         reach("redeliver.after_commit")
-        items = [item for item in batch.items if item.item in open_items and item.prompt not in buried]
-        alone = error != HANDED_BACK
-        groups: list[list[Any]] = [[item] for item in items] if alone else [items] if items else []
-        self._publisher.publish([self._message(batch, group) for group in groups])
         refresh_end(self._redis, batch.header.batch, "generate" if isinstance(batch, ScoreBatch) else "judge")
         reach("redeliver.after_publish")
         self._forget(name)

@@ -111,6 +111,7 @@ def create_app(url: str) -> Any:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # what Redis refuses for now, as on a full disk, ends no consumer
         broker_transport_options={
             "ack_emulation": False,
             "priority_steps": list(_PRIORITY_STEPS),
@@ -149,10 +150,11 @@ def _outage_of(error: BaseException | None) -> str | None:
             return _outage_of(error.__cause__)
         case redis.ConnectionError() | redis.TimeoutError() | kombu.exceptions.OperationalError() | OSError():
             return f"Redis is away: {error or type(error).__name__}"
-        case redis.ResponseError() if isinstance(error, redis.exceptions.OutOfMemoryError) or str(error).startswith(
-            _REFUSES_NOW
-        ):
-            return f"Redis refuses for now: {error}"
+        case redis.ResponseError():
+            # A pipeline puts the command, and with it the beginning of a message, before what Redis said.
+            said = str(error).rpartition(" of pipeline caused error: ")[2]
+            if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith(_REFUSES_NOW):
+                return f"Redis refuses for now: {said}"
     return None
 
 

@@ -84,10 +84,17 @@ def compose(transaction: Transaction, pool: Pool, batch_ids: Sequence[str], epoc
 
 
 def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float) -> Batch:
+    tried, most = items[0].attempts, pool.pipeline.max_attempts
     header = Header(
-        stream=row.stream, batch=row.id, token=row.token, priority=row.priority, epoch=epoch, published_at=now
+        stream=row.stream,
+        batch=row.id,
+        token=row.token,
+        priority=row.priority,
+        epoch=epoch,
+        published_at=now,
+        alone=0 < tried == most - 1,
     )
-    if row.stage in ("generate", "judge") and items[0].attempts >= pool.pipeline.max_attempts:
+    if row.stage in ("generate", "judge") and tried >= most:
         return _given_up(row, items, header)
     match row.stage:
         case "generate":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from karma.broker import Publisher, RedisClock, connect, create_app
 from karma.claims import SILENCE_S, Claims
+from karma.company import Company
 from karma.patience import Stopping
 from karma.settings import Environment
 
@@ -25,6 +26,7 @@ class Link:
     claims: Claims
     clock: Callable[[], float]
     stopping: Stopping
+    company: Company = field(default_factory=Company)
 
     @classmethod
     def open(cls, environment: Environment, silence_s: float = SILENCE_S) -> Link:

@@ -141,6 +141,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str = ""
     published_at: float = 0.0  # seconds since 1970
     part: int = 0  # results of one batch may come in several parts
+    alone: bool = False  # a last attempt: whoever does it has nothing else in hand
     trace: dict[str, str] = {}  # W3C trace context
     signature: str = ""  # a place for a later HMAC
 

@@ -53,6 +53,7 @@ class Stage:
         self.name = name
         self._claims = link.claims
         self._clock = link.clock
+        self._company = link.company
         self._stopping = link.stopping
         self._work = work
 
@@ -67,7 +68,8 @@ class Stage:
         reach(f"{self.name}.received")
         name = claim_name(self.name, batch.header.batch, batch.header.part)
         try:
-            result = self._do(batch, name, text)
+            with self._company.joined(batch.header.alone):
+                result = self._do(batch, name, text)
         except HandedBackError as cause:
             log.info("%s: batch %s is handed back: %s", self.name, batch.header.batch, cause)
             result = self._let_go(name, HANDED_BACK)

@@ -14,9 +14,9 @@ from tests.acceptance.storms import run
     ("storm", "count", "kind"),
     [
         ("kill", 8, "sqlite"),
-        ("kill", 8, "postgresql"),
+        pytest.param("kill", 8, "postgresql", marks=pytest.mark.long),
         ("freeze", 2, "postgresql"),
-        ("restart", 1, "postgresql"),
+        pytest.param("restart", 1, "postgresql", marks=pytest.mark.long),
         ("flush", 1, "sqlite"),
         ("reset", 2, "sqlite"),
         ("roll", 6, "sqlite"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
@@ -58,10 +59,21 @@ def up(
                 "next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything."
             )
             while True:
-                supervisor.watch(lambda text: console.print(f"[yellow]{text}[/yellow]"))
+                _watch(supervisor)
                 time.sleep(_LOOK_EVERY_S)
     except KeyboardInterrupt:
         console.print("stopped" if not stopped else "stopped by a signal")
+
+
+def _watch(supervisor: Supervisor) -> None:
+    """One look at the processes. A full disk, or a terminal that is gone, ends nothing: it is looked again."""
+    with suppress(OSError):
+        supervisor.watch(_say)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        console.print(f"[yellow]{text}[/yellow]")
 
 
 def _detach(found: Environment, redis_port: int) -> None:

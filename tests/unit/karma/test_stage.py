@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from karma.claims import HANDED_BACK
+from karma.company import Company
 from karma.errors import BrokerOutageError, HandedBackError
 from karma.messages import Batch, Header, MatchBatch, MatchItem, encode
 from karma.metrics import BATCHES
@@ -51,7 +52,7 @@ def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None,
         if error:
             raise error
 
-    link = SimpleNamespace(claims=claims, stopping=Stopping(10), clock=lambda: 1.0)
+    link = SimpleNamespace(claims=claims, stopping=Stopping(10), clock=lambda: 1.0, company=Company())
     Stage(name, link, work).run(text)  # type: ignore[arg-type]
     return worked
 

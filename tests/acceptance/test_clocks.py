@@ -1,0 +1,120 @@
+"""One worker's clock is a day off: nothing expires early, nothing hangs, nothing is asked twice."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karma.broker import CLAIMS_KEY, connect
+from karma.registry import WorkerInfo, workers
+from tests.acceptance.test_endpoint_pipeline import pool
+from tests.support.databases import database
+from tests.support.endpoint import Behaviour, serve
+from tests.support.pipeline import KARMA, Pipeline, wait_until
+from tests.support.verifier import assert_exact, read
+
+PROMPTS = 60  # for each service in turn
+DAY_S = 86_400
+LIMITS = "[pipeline]\nwindow = 16\nbatch_items = 4\n"
+
+#: The counter that shows that a worker took part, by service.
+WORK = {
+    "gateway": "karma_prompts_dispatched",
+    "scoring": "karma_batches",
+    "matching": "karma_batches",
+    "generation": "karma_batches",
+    "judging": "karma_batches",
+}
+
+
+@pytest.fixture(scope="module")
+def faketime() -> Path:
+    """The library that shows a process another time, as the package libfaketime carries it."""
+    spec = importlib.util.find_spec("libfaketime")  # found and not imported: it is for other processes
+    if spec is None or spec.origin is None:
+        pytest.skip("no other clock: the package libfaketime is not there")
+    found = sorted(Path(spec.origin).parent.rglob("libfaketime.so*"))
+    if not found:
+        pytest.skip("no other clock: the package libfaketime carries no library for this system")
+    return found[0]
+
+
+@pytest.mark.timeout(250)
+@pytest.mark.parametrize(
+    ("kind", "days"),
+    [
+        ("sqlite", 1),
+        ("postgresql", -1),
+        pytest.param("sqlite", -1, marks=pytest.mark.long),
+        pytest.param("postgresql", 1, marks=pytest.mark.long),
+    ],
+)
+def test_a_worker_whose_clock_is_a_day_off_does_its_part(tmp_path: Path, kind: str, days: int, faketime: Path) -> None:
+    """A worker of each service in turn, beside one whose clock is right."""
+    with database(kind, tmp_path) as url, serve(Behaviour(latency_ms=20)) as endpoint:
+        karma = Pipeline(tmp_path, LIMITS + pool(endpoint.url), database_url=url)
+        with karma.up():
+            redis = connect((tmp_path / "run" / "redis.url").read_text())
+            for turn, service in enumerate(WORK, start=1):
+                with worker_on_another_day(karma, redis, service, days, faketime) as wrong:
+                    karma.enqueue([{"id": f"{service}{n}", "prompt": f"Say {service} {n}."} for n in range(PROMPTS)])
+                    wait_until(lambda turn=turn: read(url)["ended"] >= turn * PROMPTS, 60, "all have ended")
+                    wait_until(lambda: redis.zcard(CLAIMS_KEY) == 0, 10, f"no claim is left with {service}")
+                    assert sum(series(wrong, f"{WORK[service]}_total").values()) > 0, f"this {service} did nothing"
+                    assert days_off(series(wrong, f"{WORK[service]}_created").values()) == {days}, "its clock was right"
+                    assert {info.state for info in workers(redis)} == {"ready"}
+                    assert resent(redis) == {}, service
+        found = assert_exact(url, len(WORK) * PROMPTS)
+    assert found["dead"] == found["no_pair"] == found["failed_responses"] == found["failed_verdicts"] == 0, found
+    prompts = len(WORK) * PROMPTS
+    assert endpoint.calls == {"red": prompts, "blue": prompts, "judge-fair": 2 * prompts}
+
+
+@contextmanager
+def worker_on_another_day(karma: Pipeline, redis: Any, service: str, days: int, faketime: Path) -> Iterator[WorkerInfo]:
+    """Another worker of a service, whose clock is days off."""
+    clock = {"LD_PRELOAD": str(faketime), "FAKETIME": f"{days * DAY_S:+d}", "DONT_FAKE_MONOTONIC": "1"}
+    with (karma.home / "logs" / f"extra-{service}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*KARMA, "worker", service], stdout=log, stderr=log, env={**karma.environment, **clock}
+        )
+    try:
+        wait_until(lambda: of_process(redis, process.pid), 60, f"another {service} shows life")
+        yield of_process(redis, process.pid)[0]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def of_process(redis: Any, pid: int) -> list[WorkerInfo]:
+    """The worker that runs in a process, if it shows life."""
+    return [info for info in workers(redis) if info.pid == pid]
+
+
+def days_off(moments: Iterable[float]) -> set[int]:
+    """By how many days moments that another process has just noted differ from now."""
+    return {round((moment - time.time()) / DAY_S) for moment in moments}
+
+
+def series(worker: WorkerInfo, name: str) -> dict[str, float]:
+    """A metric of a worker: labels → value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.metrics_port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", text, re.MULTILINE)
+    return {labels: float(value) for labels, value in found}
+
+
+def resent(redis: Any) -> dict[str, float]:
+    """Batches that any gateway sent again, by stage and reason."""
+    gateways = [info for info in workers(redis) if info.service == "gateway"]
+    assert gateways
+    return {labels: n for info in gateways for labels, n in series(info, "karma_batches_resent_total").items()}
