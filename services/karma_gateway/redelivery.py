@@ -77,8 +77,10 @@ class Redelivery:
                     given_up = f"recording was given up after {item.result_attempts + 1} attempts: {error}"
                     transaction.ledger.bury(item.prompt, given_up)
             items = [item for item in batch.items if item.item in open_items and item.prompt not in buried]
-            alone = error != HANDED_BACK
-            groups: list[list[Any]] = [[item] for item in items] if alone else [items] if items else []
+            if error == HANDED_BACK:
+                groups: list[list[Any]] = [items] if items else []
+            else:
+                groups = [[item] for item in items]
             # Before the commit: where Redis takes no message, this pass counted nothing and the next one may.
             self._publisher.publish([self._message(batch, group) for group in groups])
             reach("redeliver.before_commit")
@@ -98,12 +100,13 @@ class Redelivery:
         kept = kept_result(self._redis, name)
         try:
             batch = decode(kept) if kept is not None else None
-        except MessageError:
+        except MessageError as cause:
+            log.warning("the results in %s cannot be read; what they answer is asked for again: %s", name, cause)
             batch = None
-        if not isinstance(batch, ScoreBatch | LearnBatch):
-            self._forget(name)  # lost with Redis: what is open is asked for again
-            return None
-        return batch
+        if isinstance(batch, ScoreBatch | LearnBatch):
+            return batch
+        self._forget(name)  # lost with Redis, or unreadable: what is open is asked for again
+        return None
 
     def _is_carried(self, name: str) -> bool:
         with self._store.reading() as transaction:

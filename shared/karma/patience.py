@@ -44,7 +44,10 @@ class Stopping:
 
     def wait(self, seconds: float) -> None:
         """Wait; only a moment once the process is told to stop."""
-        time.sleep(_FIRST_WAIT_S) if self._told.is_set() else self._told.wait(seconds)
+        if self._told.is_set():
+            time.sleep(_FIRST_WAIT_S)
+        else:
+            self._told.wait(seconds)
 
 
 def patiently(action: Callable[[], _T], what: str, stopping: Stopping) -> _T:
