@@ -10,12 +10,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from karma import metrics
-from karma.broker import Publisher, current_epoch
+from karma.broker import current_epoch
 from karma.claims import HANDED_BACK, ClaimsView, give_up, kept_result, refresh_end
 from karma.errors import MessageError
 from karma.faults import reach
 from karma.messages import LearnBatch, ScoreBatch, decode
 from karma.pool import Pool
+from karma.queues import Publisher
 from karma.store import Store
 from karma.store.ledger import IN_FLIGHT
 from karma.store.records import OpenItem

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from karma.broker import RedisClock, queue_state
+from karma.broker import RedisClock
 from karma.pool import Pool
+from karma.queues import queue_state
 from karma.registry import workers
 from karma.store import Store
 from karma_gateway.worker import all_queues

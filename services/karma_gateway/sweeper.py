@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma import metrics
-from karma.broker import Publisher, head_published_at, queue_name, renew_epoch
+from karma.broker import renew_epoch
 from karma.claims import HANDED_BACK, HEARTBEAT_S, ClaimsView, claim_name, ended_at, forget_old, give_up
 from karma.conveyor import Conveyor
 from karma.errors import OutageError
 from karma.faults import reach
 from karma.pool import Pool
+from karma.queues import Publisher, head_published_at, queue_name
 from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma_gateway.redelivery import RESULT_STAGES, Redelivery, delay_s

@@ -10,11 +10,12 @@ from types import FrameType
 from typing import Any
 
 from karma import metrics
-from karma.broker import WAKE_KEY, has_room, outages, queue_state, say_full, wake
+from karma.broker import WAKE_KEY, has_room, outages, say_full, wake
 from karma.conveyor import Conveyor
 from karma.errors import OutageError
 from karma.link import Link
 from karma.pool import Pool
+from karma.queues import queue_state
 from karma.registry import forget_silent, new_info
 from karma.settings import Environment
 from karma.store import Store

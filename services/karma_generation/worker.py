@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from karma import plugins
-from karma.broker import queue_name
 from karma.link import Link
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
+from karma.queues import queue_name
 from karma.settings import Environment
 from karma.stage import asking
 from karma.worker import Consumer, configure_logging, run

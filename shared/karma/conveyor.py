@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from karma.broker import Publisher, current_epoch
+from karma.broker import current_epoch
 from karma.errors import SettingsError
 from karma.faults import reach
 from karma.messages import (
@@ -30,6 +30,7 @@ from karma.messages import (
     Verdict,
 )
 from karma.pool import Pool
+from karma.queues import Publisher
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
 from karma.store.contents import pair_contents, prompt_contents

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from karma.broker import Publisher, RedisClock, connect, create_app
+from karma.broker import RedisClock, connect
 from karma.claims import SILENCE_S, Claims
 from karma.company import Company
 from karma.patience import Stopping
+from karma.queues import Publisher, create_app
 from karma.settings import Environment
 
 #: Seconds that a process which is told to stop may still work on what is in hand; then it hands it back.

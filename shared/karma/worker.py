@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma import metrics
-from karma.broker import any_waits, task_name
 from karma.claims import HANDED_BACK, HEARTBEAT_S
 from karma.errors import OutageError
 from karma.link import Link
+from karma.queues import any_waits, task_name
 from karma.registry import WorkerInfo, new_info, show_life, sign_off
 from karma.settings import Environment
 from karma.stage import Stage

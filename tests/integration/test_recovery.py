@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from karma.broker import EPOCH_KEY, KEPT_KEY, Publisher, RedisClock, create_app, current_epoch, priority_list
+from karma.broker import EPOCH_KEY, KEPT_KEY, RedisClock, current_epoch
 from karma.claims import Claims, give_up
 from karma.conveyor import Conveyor
 from karma.messages import GenerateBatch, ScoreBatch, decode, encode
 from karma.pool import Pool
+from karma.queues import Publisher, create_app, priority_list
 from karma.store import Store
 from karma.store.requeue import requeue_dead
 from karma_gateway.sweeper import Sweeper
