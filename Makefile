@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	$(BIN)/karma demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 4 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The chaos run, short: a few random faults on each database. The long form is `python -m tests.acceptance.chaos`."""
+"""The chaos run, short: a few random faults. The long form is `python -m tests.acceptance.chaos`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.acceptance.chaos import run
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("kind", "faults"), [("sqlite", 6), ("postgresql", 8)])
+@pytest.mark.parametrize(("kind", "faults"), [pytest.param("sqlite", 8, marks=pytest.mark.long), ("postgresql", 8)])
 def test_random_faults_lose_nothing_double_nothing_and_repeat_next_to_nothing(
     kind: str, faults: int, tmp_path: Path
 ) -> None:

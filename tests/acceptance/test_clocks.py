@@ -53,7 +53,7 @@ def faketime() -> Path:
     ("kind", "days"),
     [
         ("sqlite", 1),
-        ("postgresql", -1),
+        pytest.param("postgresql", -1, marks=pytest.mark.long),
         pytest.param("sqlite", -1, marks=pytest.mark.long),
         pytest.param("postgresql", 1, marks=pytest.mark.long),
     ],
