@@ -187,4 +187,5 @@ def _count(one: Resolved, skill: str | None, now: float) -> Count:
         wins_a=weight * won,
         wins_b=weight * lost,
         ties=weight * tied,
+        squares=weight * weight,
     )

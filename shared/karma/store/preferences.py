@@ -119,12 +119,13 @@ class Preferences:
         summed: dict[tuple[str, str, str, str, int], list[float]] = {}
         for count in counts:
             key = (count.source, count.skill, count.model_a, count.model_b, count.bucket)
-            cell = summed.setdefault(key, [0.0, 0.0, 0.0])
-            for place, value in enumerate((count.wins_a, count.wins_b, count.ties)):
+            cell = summed.setdefault(key, [0.0] * 4)
+            for place, value in enumerate((count.wins_a, count.wins_b, count.ties, count.squares)):
                 cell[place] += value
         if summed:
             rows = [vars(Count(*key, *values)) for key, values in sorted(summed.items())]
-            self.connection.execute(insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties"), rows)
+            statement = insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties", "squares")
+            self.connection.execute(statement, rows)
 
     def counts(self) -> list[Count]:
         """All competency counts, in the order of their keys."""

@@ -137,6 +137,9 @@ class NewPair:
     judged_probability: float
     snapshot: int
     awaited: int
+    judged: int = 1
+    predicted: float | None = None  # P(a better | decisive)
+    predicted_tie: float | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ class NewResolution:
     probability: float | None = None
     flipped: int | None = None
     label_source: str | None = None
+    predicted: float | None = None  # P(a better | decisive), without the pair's own verdicts
     reason: str | None = None
 
 
@@ -210,3 +214,4 @@ class Count:
     wins_a: float
     wins_b: float
     ties: float
+    squares: float = 0.0  # sum of the squared weights

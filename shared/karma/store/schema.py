@@ -26,7 +26,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, and alembic need not be loaded to know it.
-REVISION = "0002"
+REVISION = "0003"
 
 #: The batch of open work that waits for its prompt to be admitted again, or that a dead prompt left.
 PARKED = ""
@@ -156,6 +156,9 @@ pairs = Table(
     Column("information", Float),  # bits
     Column("likeness", Float),
     Column("judged_probability", Float, nullable=False),  # of being judged; never zero
+    Column("judged", SmallInteger, nullable=False, server_default=text("1")),  # 0: labelled by the prediction
+    Column("predicted", Float),  # P(a better | decisive) by the outcome model when it was formed
+    Column("predicted_tie", Float),  # P(tie) by the same
     Column("snapshot", Integer, nullable=False),  # version of the competencies it was formed under
     Column("awaited", SmallInteger, nullable=False),  # verdicts still open
     Column("created_at", Float, nullable=False),
@@ -199,6 +202,7 @@ resolutions = Table(
     Column("probability", Float),  # that a is better, over all valid verdicts
     Column("flipped", SmallInteger),  # 1 where the orders took different sides; null where only one was judged
     Column("label_source", Text),  # judge or predicted
+    Column("predicted", Float),  # P(a better | decisive) from all that was known but this pair's own verdicts
     Column("reason", Text),  # why it is unscored
     Column("resolved_at", Float, nullable=False),
     Index(None, "resolved_at"),
@@ -217,6 +221,25 @@ competency_counts = Table(
     Column("wins_a", Float, nullable=False),
     Column("wins_b", Float, nullable=False),
     Column("ties", Float, nullable=False),
+    Column("squares", Float, nullable=False, server_default=text("0")),  # sum of the squared weights
+)
+
+#: What a stream's gate has seen and spent (`karma_matching.gate`). Written by matching.
+gates = Table(
+    "gates",
+    metadata,
+    Column("stream", Text, ForeignKey("streams.name"), primary_key=True),
+    Column("body", Text, nullable=False),  # JSON
+)
+
+#: Skills found in prompts without a label (`karma_scoring.skills`). Written by scoring.
+skill_clusters = Table(
+    "skill_clusters",
+    metadata,
+    Column("stream", Text, ForeignKey("streams.name"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("weight", Float, nullable=False),  # prompts that formed it
+    Column("centroid", LargeBinary, nullable=False),  # float32, as many as the embedder has dimensions
 )
 
 #: The competencies of one refit (`karma.snapshot.Snapshot.to_bytes`).

@@ -1,0 +1,33 @@
+"""Pairs that are labelled without a judge, squared weights of verdicts, gates, and skills that were found."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add columns and tables; every pair that is there was judged, and every verdict weighed 1."""
+    op.add_column("competency_counts", sa.Column("squares", sa.Float(), nullable=False, server_default=sa.text("0")))
+    op.execute("UPDATE competency_counts SET squares = wins_a + wins_b + ties")
+    op.add_column("pairs", sa.Column("judged", sa.SmallInteger(), nullable=False, server_default=sa.text("1")))
+    op.add_column("pairs", sa.Column("predicted", sa.Float(), nullable=True))
+    op.add_column("pairs", sa.Column("predicted_tie", sa.Float(), nullable=True))
+    op.add_column("resolutions", sa.Column("predicted", sa.Float(), nullable=True))
+    op.create_table(
+        "gates",
+        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("stream", name=op.f("pk_gates")),
+        sa.ForeignKeyConstraint(["stream"], ["streams.name"], name=op.f("fk_gates_stream")),
+    )
+    op.create_table(
+        "skill_clusters",
+        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("centroid", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("stream", "name", name=op.f("pk_skill_clusters")),
+        sa.ForeignKeyConstraint(["stream"], ["streams.name"], name=op.f("fk_skill_clusters_stream")),
+    )
