@@ -190,6 +190,7 @@ class Supervisor:
             "KARMA_REDIS_URL": self.url,
             "KARMA_DATABASE_URL": self._environment.database_url,
             "KARMA_METRICS_PORT": "0",
+            "KARMA_SUPERVISOR_PID": str(os.getpid()),
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve the other processes of a small machine
         }
         process = subprocess.Popen(

@@ -52,7 +52,7 @@ def main(environment: Environment) -> None:
     dispatcher = Dispatcher(store, pool, dispatching, lambda: has_room(redis))
     sweeper = Sweeper(store, pool, sweeping, link.publisher, redis, link.clock)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    life = Life(link, new_info("gateway", port, ()))
+    life = Life(link, new_info("gateway", port, ()), environment.supervisor_pid)
     life.start()
     log.info("%s is ready: metrics on port %d", life.info.id, port)
     duties = (

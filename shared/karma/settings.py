@@ -17,6 +17,7 @@ _ENVIRONMENT = {
     "KARMA_REDIS_URL",
     "KARMA_DATABASE_URL",
     "KARMA_DURABILITY",
+    "KARMA_SUPERVISOR_PID",
     "KARMA_METRICS_PORT",
     "KARMA_METRICS_HOST",
     "KARMA_LOG_LEVEL",
@@ -41,6 +42,7 @@ class Environment:
     metrics_port: int  # 0: any free port
     metrics_host: str
     log_level: str
+    supervisor_pid: int | None = None  # set by `karma up` for its workers, which stop when it is gone
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -58,6 +60,7 @@ class Environment:
         port_text = given.get("KARMA_METRICS_PORT", "0")
         if not port_text.isdigit() or int(port_text) > 65535:
             raise SettingsError(f"environment: KARMA_METRICS_PORT is {port_text!r}, expected a port from 0 to 65535")
+        supervisor = given.get("KARMA_SUPERVISOR_PID", "")
         durability = given.get("KARMA_DURABILITY", "normal")
         if durability not in ("normal", "full"):
             raise SettingsError(f"environment: KARMA_DURABILITY is {durability!r}, expected 'normal' or 'full'")
@@ -70,6 +73,7 @@ class Environment:
             metrics_port=int(port_text),
             metrics_host=given.get("KARMA_METRICS_HOST", "127.0.0.1"),
             log_level=given.get("KARMA_LOG_LEVEL", "INFO").upper(),
+            supervisor_pid=int(supervisor) if supervisor.isdigit() else None,
         )
 
     def broker_url(self) -> str:

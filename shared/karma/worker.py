@@ -55,8 +55,9 @@ class Life:
     stop and does not, and when its consumer hangs.
     """
 
-    def __init__(self, link: Link, info: WorkerInfo) -> None:
-        self._parent = os.getppid()
+    def __init__(self, link: Link, info: WorkerInfo, supervisor_pid: int | None) -> None:
+        # A supervisor that died while this process was starting is no longer its parent, and init is.
+        self._parent = supervisor_pid or os.getppid()
         self._link = link
         self._redis_was_away = False
         self._waits_since: float | None = None  # since when work waits that this process is not given
@@ -131,7 +132,7 @@ def run(environment: Environment, consumer: Consumer, link: Link) -> None:
     for stage in consumer.stages:
         link.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    life = Life(link, new_info(consumer.service, port, tuple(consumer.queues)))
+    life = Life(link, new_info(consumer.service, port, tuple(consumer.queues)), environment.supervisor_pid)
 
     def told(**_details: Any) -> None:
         link.stopping.tell()

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import jsonschema
 import pytest
 
 from tests.support.instant import POOL
-from tests.support.pipeline import Pipeline, wait_until
+from tests.support.pipeline import KARMA, Pipeline, wait_until
+from tests.support.redis_server import Redis
 
 
 @pytest.fixture
@@ -169,6 +172,33 @@ def test_a_killed_worker_is_started_again_and_said_so(running: Pipeline) -> None
     before = sum(running.status()["prompts"].values())
     running.enqueue([{"prompt": f"after {n}"} for n in range(20)])
     assert running.wait_for_end(before + 20)["prompts"]["dead"] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="whose process is whose is read from /proc")
+def test_a_supervisor_that_is_killed_while_its_workers_start_leaves_none_of_them(karma: Pipeline) -> None:
+    redis = Redis(karma.home / "redis")
+    karma.environment["KARMA_REDIS_URL"] = redis.start()
+    try:
+        supervisor = subprocess.Popen([*KARMA, "up"], env=karma.environment, stderr=subprocess.DEVNULL)
+        wait_until(lambda: len(workers_in(karma.home)) >= 5, 30, "the workers start")
+        supervisor.kill()
+        supervisor.wait(10)
+        assert workers_in(karma.home), "they were to be killed in mid-start"
+        wait_until(lambda: not workers_in(karma.home), 60, "all workers end")
+    finally:
+        redis.kill()
+
+
+def workers_in(home: Path) -> list[int]:
+    """Processes of workers whose `KARMA_HOME` is this one."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and f"KARMA_HOME={home}\0".encode() in (folder / "environ").read_bytes():
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+                if b"karma.run" in command:
+                    found.append(int(folder.name))
+    return found
 
 
 def test_models_and_export_print_data_on_stdout_only(running: Pipeline, tmp_path: Path) -> None:
