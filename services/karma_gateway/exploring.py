@@ -1,4 +1,4 @@
-"""Exploring: the comparisons that most reduce what is unknown about the pool, spread within a batch."""
+"""Exploring: the comparisons that tell most about who is better than whom, spread within a batch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _MOST = 5.0  # times the usual share, while nothing is known
+_LEAST_VARIANCE = 1e-6  # squared logits: a gap that is known exactly has no density
 
 
 def explored_share(share: float, gap_variance: Array, prior_gap_variance: float) -> float:
@@ -24,32 +25,52 @@ def explored_share(share: float, gap_variance: Array, prior_gap_variance: float)
 
 
 class Explorer:
-    """Chooses comparisons greedily: each time the greatest p(1 − p) Var(θ_i − θ_j), the information in it for the gap.
+    """Chooses comparisons greedily: each time the one that explains most of what is unknown about the models' ranks.
 
-    After a choice the variances are lowered as that verdict will lower them (a rank-one update of the Gaussian
-    posterior, Sherman & Morrison 1950), so that one batch spreads over all that is unknown.
+    A gap that is wide or well known puts no model in another place, so only what moves ranks counts. With R the
+    models' ranks under the posterior of the competencies θ, d = θ_i − θ_j and F the Fisher information of a verdict on
+    d, knowing the verdict takes off the variance of the ranks, added up over the models,
+
+        F ‖Cov(R, d)‖² / (1 + F Var(d)),
+
+    the rank-one update of a Gaussian posterior (Sherman & Morrison 1950). By Stein's lemma (1981, Annals of Statistics
+    9, lemma 2) Cov(R, d) = E[∂R/∂θ] Cov(θ, d): a rank counts the rivals below, so E[∂R_a/∂θ_b] is minus the density of
+    the gap θ_a − θ_b at 0, and a row adds up to 0. After a choice all of that is lowered as its verdict will lower it,
+    so that one batch spreads over all that is unknown.
     """
 
-    def __init__(self, gap_variance: Array, win: Array, allowed: NDArray[np.bool_], noise: Array) -> None:
+    def __init__(self, mean: Array, gap_variance: Array, information: Array, noise: Array) -> None:
         """Start from the posterior.
 
         Args:
+            mean: of θ, logits, [m].
             gap_variance: Var(θ_i − θ_j), [m, m], symmetric, diagonal 0.
-            win: P(i beats j), [m, m].
-            allowed: which pairs may be chosen, [m, m].
+            information: P(decisive) × H(win | decisive) in bits, [m, m]. A quarter of it stands for F: for equal
+                models they are the same, and F falls a little faster with the gap.
             noise: in [0, 1), [m, m]; breaks ties.
         """
+        self._fisher = 0.25 * information
         self._variance = gap_variance.copy()
-        self._curvature = win * (1.0 - win)
-        self._preference = np.where(allowed, 1.0 + 1e-6 * noise, -1.0)
+        self._preference = 1.0 + 1e-6 * noise
+        deviation = np.sqrt(np.maximum(gap_variance, _LEAST_VARIANCE))
+        density = np.exp(-0.5 * ((mean[:, None] - mean[None, :]) / deviation) ** 2) / deviation
+        np.fill_diagonal(density, 0.0)
+        sensitivity = np.diag(density.sum(axis=1)) - density
+        # Its rows add up to 0, and only differences are read below: −½ Var(θ_i − θ_j) will do for Cov(θ_i, θ_j).
+        ranks = sensitivity @ (-0.5 * gap_variance)
+        self._ranks = ranks.T @ ranks  # [i, j] of Cov(R, θ_i) · Cov(R, θ_j), up to such a shift
 
-    def next_pair(self) -> tuple[int, int]:
-        """The next comparison (i, j)."""
-        score = self._preference * self._curvature * self._variance
-        score[self._preference < 0.0] = -1.0
+    def next_pair(self, allowed: NDArray[np.bool_]) -> tuple[int, int]:
+        """The next comparison (i, j), of those that are allowed: [m, m], at least one."""
+        own = np.diagonal(self._ranks)
+        explained = own[:, None] + own[None, :] - 2.0 * self._ranks  # ‖Cov(R, θ_i − θ_j)‖²
+        weight = self._fisher / (1.0 + self._fisher * self._variance)
+        score = np.where(allowed, self._preference * weight * explained, -np.inf)
         i, j = np.unravel_index(int(np.argmax(score)), score.shape)
         # Cov(θ_a − θ_b, θ_i − θ_j) = u_a − u_b with u_a = (Var(θ_a − θ_j) − Var(θ_a − θ_i)) / 2.
         u = 0.5 * (self._variance[:, j] - self._variance[:, i])
-        weight = self._curvature[i, j] / (1.0 + self._curvature[i, j] * self._variance[i, j])
-        self._variance -= weight * (u[:, None] - u[None, :]) ** 2
+        shared = self._ranks[:, i] - self._ranks[:, j]
+        step = weight[i, j]
+        self._variance -= step * (u[:, None] - u[None, :]) ** 2
+        self._ranks += step * (step * explained[i, j] * np.outer(u, u) - np.outer(shared, u) - np.outer(u, shared))
         return int(i), int(j)

@@ -92,12 +92,15 @@ def plan(
         return _samples(prompts, pool, target, responses_per_prompt or 2)
     wanted = min(responses_per_prompt or len(pool), len(pool))
     choose = _CHOOSERS.get(policy, _uniform)
+    seeds = np.array([prompt.seed & _MASK for prompt in prompts], dtype=np.uint64)
+    benches = [
+        (_Bench(snapshot, pool, skill, None if target is None else pool.index(target)), places)
+        for skill, places in _by_skill(prompts, snapshot).items()
+    ]
+    pairs = _explored(benches, policy, seeds, explore_share) if policy in _EXPLORING else None
     planned: Plan = [()] * len(prompts)
-    for skill, places in _by_skill(prompts, snapshot).items():
-        seeds = np.array([prompts[place].seed & _MASK for place in places], dtype=np.uint64)
-        bench = _Bench(snapshot, pool, skill, None if target is None else pool.index(target))
-        first_pairs = _explored(bench, policy, seeds, explore_share) if policy in _EXPLORING else None
-        picks = choose(bench, wanted, seeds, first_pairs)
+    for bench, places in benches:
+        picks = choose(bench, wanted, seeds[places], None if pairs is None else pairs[places])
         for place, row in zip(places, picks.tolist(), strict=True):
             planned[place] = tuple((pool[column], 0) for column in row)
     return planned
@@ -119,27 +122,47 @@ def _samples(prompts: Sequence[PlannedPrompt], pool: tuple[str, ...], target: st
     return [tuple((pool[column], sample) for sample in range(number)) for column in chosen]
 
 
-def _explored(bench: _Bench, policy: str, seeds: NDArray[np.uint64], explore_share: float) -> Picks:
-    """The pair that each exploring prompt compares, [n, 2]; −1 where the prompt does not explore."""
+def _explored(
+    benches: Sequence[tuple[_Bench, list[int]]], policy: str, seeds: NDArray[np.uint64], explore_share: float
+) -> Picks:
+    """The pair that each exploring prompt compares, [n, 2]; −1 where the prompt does not explore.
+
+    How much is explored goes by skill. What is compared goes by the overall competency, in which every skill shares:
+    one explorer a batch, or the skills of a batch would all ask the same.
+    """
     pairs = np.full((len(seeds), 2), -1, dtype=np.intp)
-    variance = bench.snapshot.matrix("gap_deviation", bench.models, bench.skill) ** 2
-    share = explored_share(explore_share, variance, bench.snapshot.prior_gap_variance(bench.skill))
-    exploring = np.flatnonzero(_uniforms(seeds, 1, stream=1)[:, 0] < share)
-    if not len(exploring):
+    uniforms = _uniforms(seeds, 1, stream=1)[:, 0]
+    allowed: dict[int, NDArray[np.bool_]] = {}
+    for bench, places in benches:
+        variance = bench.snapshot.matrix("gap_deviation", bench.models, bench.skill) ** 2
+        share = explored_share(explore_share, variance, bench.snapshot.prior_gap_variance(bench.skill))
+        explorable = _explorable(bench, policy)
+        if explorable.any():
+            allowed |= {place: explorable for place in places if uniforms[place] < share}
+    if not allowed:
         return pairs
-    allowed = ~np.eye(len(bench.models), dtype=bool)
+    bench = benches[0][0]
+    noise = _uniforms(seeds[[min(allowed)]], len(bench.models) ** 2, stream=2).reshape(2 * (len(bench.models),))
+    explorer = Explorer(
+        bench.snapshot.vector("mean", bench.models, None),
+        bench.snapshot.matrix("gap_deviation", bench.models, None) ** 2,
+        bench.snapshot.matrix("information", bench.models, None),
+        noise,
+    )
+    for place in sorted(allowed):
+        pairs[place] = explorer.next_pair(allowed[place])
+    return pairs
+
+
+def _explorable(bench: _Bench, policy: str) -> NDArray[np.bool_]:
+    """Which pairs may be explored, [m, m]."""
+    explorable = ~np.eye(len(bench.models), dtype=bool)
     if policy == "kin":
         shared = bench.snapshot.matrix("comparisons", bench.models, bench.skill)
-        allowed &= shared < KIN_COMPARISONS  # beyond, matching holds them to the threshold
+        explorable &= shared < KIN_COMPARISONS  # beyond, matching holds them to the threshold
     if bench.target is not None:
-        allowed[np.arange(len(allowed)) != bench.target, :] = False
-    if not allowed.any():
-        return pairs
-    noise = _uniforms(seeds[exploring[:1]], allowed.size, stream=2).reshape(allowed.shape)
-    explorer = Explorer(variance, bench.snapshot.matrix("win", bench.models, bench.skill), allowed, noise)
-    for place in exploring:
-        pairs[place] = explorer.next_pair()
-    return pairs
+        explorable[np.arange(len(explorable)) != bench.target, :] = False
+    return explorable
 
 
 def _informative(bench: _Bench, wanted: int, seeds: NDArray[np.uint64], first_pairs: Picks | None) -> Picks:

@@ -122,17 +122,38 @@ def test_self_asks_one_model_for_several_samples() -> None:
     assert {answers[0][0] for answers in plan(PROMPTS[:99], MODELS, "self", 2, known())} == set(MODELS)
 
 
-def test_exploring_asks_what_is_least_known() -> None:
-    """Only e is uncertain; the exploring share compares it, spread over the others."""
-    deviation = known().gap_deviation.copy()
+def unsure(mean_of_e: float) -> Snapshot:
+    """As `known`, but for e, which may be two logits off."""
+    one = known()
+    deviation, mean = one.gap_deviation.copy(), one.mean.copy()
     deviation[:, 4, :4] = deviation[:, :4, 4] = 2.0
-    unsure = replace(known(), gap_deviation=deviation, win=np.full((1, 6, 6), 0.5), information=np.eye(6)[None] * 0)
+    mean[0, 4] = mean_of_e
+    return replace(one, mean=mean, gap_deviation=deviation, information=np.full((1, 6, 6), 0.5))
 
-    seen = sets(plan(PROMPTS, MODELS, "informative", 2, unsure, explore_share=1.0))
-    first = sets(plan(PROMPTS[:8], MODELS, "informative", 2, unsure, explore_share=1.0))
+
+def test_exploring_asks_about_the_model_whose_rank_is_least_known() -> None:
+    """e may be anywhere among the others; a batch goes on to what is open once that is answered."""
+    first = sets(plan(PROMPTS[:8], MODELS, "informative", 2, unsure(1.0), explore_share=1.0))
+    seen = sets(plan(PROMPTS, MODELS, "informative", 2, unsure(1.0), explore_share=1.0))
 
     assert sum(count for models, count in first.items() if "e" in models) >= 4
-    assert len(seen) == 10  # a batch of 2,000 has more to learn than that one gap
+    assert len({models for models in first if "e" in models}) >= 3
+    assert {"ab", "cd"} < set(seen)
+
+
+def test_exploring_leaves_a_gap_that_changes_no_rank() -> None:
+    """However unsure e's competency is, at 20 logits below it is last; a and b, nearly equal, are what is open."""
+    first = sets(plan(PROMPTS[:8], MODELS, "informative", 2, unsure(-20.0), explore_share=1.0))
+
+    assert set(first) == {"ab", "cd"}
+
+
+def test_exploring_spreads_over_the_skills_of_a_batch() -> None:
+    """Ten prompts of five skills ask about most of the ten pairs; every skill by itself would ask the same two."""
+    snapshot = Snapshot.empty(MODELS, ["v", "w", "x", "y", "z"])
+    prompts = [PlannedPrompt(seed, "vwxyz"[seed % 5]) for seed in range(10)]
+
+    assert len(sets(plan(prompts, MODELS, "informative", 2, snapshot, explore_share=1.0))) >= 8
 
 
 def test_exploring_at_a_cold_start_asks_every_pair_about_equally_often() -> None:

@@ -1,0 +1,97 @@
+"""How long a refit of the competencies takes: by default 200 models, 12 skills and ten million verdicts.
+
+The verdicts are simulated, as their counts per pair of models and skill, which is what the store keeps. Measured are
+the fit (from nothing, and from the posterior before) and the snapshot made of it, in wall and in CPU seconds; the least
+of three is printed, as a busy machine only adds to it.
+
+    python -m tests.benchmarks.refit [--models M] [--skills S] [--verdicts N] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from karma_scoring.competency import Counts, Prior, fit
+from karma_scoring.kinship import snapshot
+
+Result = TypeVar("Result")
+
+_TIE = 0.5  # Davidson's ν of the simulated judge
+_REPEATS = 3
+
+
+def simulated(models: int, skills: int, verdicts: int) -> Counts:
+    """Counts of verdicts spread over all pairs and skills, by Davidson's model of competencies from the prior."""
+    rng, prior = np.random.default_rng(0), Prior()
+    alpha = rng.normal(0, prior.alpha_deviation, models)
+    theta = alpha + rng.normal(0, prior.delta_deviation, (skills, models))
+    first, second = np.triu_indices(models, 1)
+    skill = np.repeat(np.arange(skills), len(first))
+    first, second = np.tile(first, skills), np.tile(second, skills)
+    gap = theta[skill, first] - theta[skill, second]
+    z = 2.0 * np.cosh(gap / 2.0) + _TIE
+    won, lost = np.exp(gap / 2.0) / z, np.exp(-gap / 2.0) / z
+    number = rng.multinomial(verdicts, np.full(len(skill), 1.0 / len(skill)))
+    wins, losses, ties = rng.multinomial(number, np.column_stack([won, lost, 1.0 - won - lost])).T.astype(np.float64)
+    return Counts(skill, first, second, wins, losses, ties)
+
+
+def least_s(call: Callable[[], Result]) -> tuple[float, float, Result]:
+    """Wall and CPU seconds, each the least of the repeats, with the result."""
+    wall, cpu = [], []
+    for _ in range(_REPEATS):
+        wall_begin, cpu_begin = time.perf_counter(), time.process_time()
+        result = call()
+        wall.append(time.perf_counter() - wall_begin)
+        cpu.append(time.process_time() - cpu_begin)
+    return min(wall), min(cpu), result
+
+
+def measure(models: int, skills: int, verdicts: int) -> dict[str, float]:
+    """Seconds by step."""
+    counts = simulated(models, skills, verdicts)
+    names, labels = [f"model-{m}" for m in range(models)], [f"skill-{s}" for s in range(skills)]
+    fit_s, fit_cpu_s, posterior = least_s(lambda: fit(counts, names, labels, Prior()))
+    warm_s, warm_cpu_s, _ = least_s(lambda: fit(counts, names, labels, Prior(), posterior))
+    snapshot_s, snapshot_cpu_s, _ = least_s(lambda: snapshot(posterior, version=1))
+    return {
+        "rows_of_counts": len(counts.skill),
+        "newton_steps": posterior.steps,
+        "fit_s": fit_s,
+        "fit_cpu_s": fit_cpu_s,
+        "fit_from_before_s": warm_s,
+        "fit_from_before_cpu_s": warm_cpu_s,
+        "snapshot_s": snapshot_s,
+        "snapshot_cpu_s": snapshot_cpu_s,
+        "refit_s": fit_s + snapshot_s,
+        "refit_cpu_s": fit_cpu_s + snapshot_cpu_s,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.refit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", type=int, default=200)
+    parser.add_argument("--skills", type=int, default=12)
+    parser.add_argument("--verdicts", type=int, default=10_000_000)
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    arguments = parser.parse_args()
+    figures = measure(arguments.models, arguments.skills, arguments.verdicts)
+    for name, value in figures.items():
+        print(f"{name:<24} {value:>10.3f}" if name.endswith("_s") else f"{name:<24} {value:>10.0f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
