@@ -14,6 +14,7 @@ import numpy as np
 from karma.checkers import checker
 from karma.snapshot import OVERALL, Snapshot
 from karma.store import Store
+from karma.store.records import ExportFilter
 from karma.tiny.family import JUDGE, MEMBERS, accuracy, checkpoint_path
 from karma.tiny.skills import Task, tasks
 from karma_gateway.door import Line
@@ -94,7 +95,7 @@ def check(store: Store, snapshot: Snapshot, asked: list[Task]) -> Check:
     after = 0
     while True:
         with store.reading() as transaction:
-            rows = transaction.preferences.export_rows(after, 500, STREAM)
+            rows = transaction.preferences.export_rows(after, 500, ExportFilter(STREAM))
         if not rows:
             break
         after = rows[-1].id

@@ -138,7 +138,7 @@ class Dispatcher:
             models,
             settings.policy,
             settings.responses_per_prompt,
-            self._competencies.newest(transaction),
+            self._competencies.newest(transaction).with_kinship(settings.kinship),
             settings.target,
             settings.explore_share,
         )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from karma.faults import reach
 from karma.store import Store
 from karma.store.records import NewPrompt
+from karma.streams import check_enqueued
 
 _FIELDS = {"prompt", "messages", "id", "skill", "reference", "responses"}
 _ROLES = ("system", "user", "assistant")
@@ -62,7 +63,11 @@ def take(
     """Keep the good lines, in one transaction, and report the others; what is called accepted is committed.
 
     With `all_or_nothing`, one refusal takes the whole transaction back, and nothing is called accepted.
+
+    Raises:
+        SettingsError: the stream's name is one that only `karma rematch` gives.
     """
+    check_enqueued(stream)
     receipt = Receipt()
     good: list[tuple[Line, NewPrompt]] = []
     for line in lines:

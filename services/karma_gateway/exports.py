@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from karma import plugins
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.store import Store
+from karma.store.records import ExportFilter
 
 Row = dict[str, Any]
 Exporter = Callable[[Any, bool], Row]
+
+EVERYTHING = ExportFilter()
 
 _ROWS_AT_ONCE = 500
 
@@ -72,13 +76,13 @@ def provenance(row: Any) -> Row:
 EXPORTERS: Mapping[str, Exporter] = {"trl-dpo": trl_dpo, "jsonl": jsonl}
 
 
-def rows(store: Store, exporter: str, stream: str | None = None, bare: bool = False) -> Iterator[Row]:
-    """The preferences of the store, in the order of their pairs' ids, read in short transactions."""
+def rows(store: Store, exporter: str, kept: ExportFilter = EVERYTHING, bare: bool = False) -> Iterator[Row]:
+    """The preferences that the filter keeps, in the order of their pairs' ids, read in short transactions."""
     make: Exporter = plugins.find("exporters", exporter, EXPORTERS)
     after = 0
     while True:
         with store.reading() as transaction:
-            chunk = transaction.preferences.export_rows(after, _ROWS_AT_ONCE, stream)
+            chunk = transaction.preferences.export_rows(after, _ROWS_AT_ONCE, kept)
         for row in chunk:
             yield make(row, bare)
         if len(chunk) < _ROWS_AT_ONCE:
@@ -106,7 +110,8 @@ def write(exported: Iterable[Row], out: Path) -> int:
     except OSError as cause:
         raise KarmaError(f"{out}: cannot be written: {cause.strerror or cause}") from cause
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,10 @@ from karma.pool import StreamSettings
 from karma.seeds import seed_of
 from karma.snapshot import Snapshot
 from karma.store import Transaction
-from karma.store.records import BatchLimits, NewPair, PromptRow, ResponseRow, Work
+from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, ResponseRow, Work
 from karma_matching.policies import FormedPair, form
 from karma_matching.pool import Candidate
+from karma_matching.spending import Spending, Spent
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class Formed:
 
     prompt: PromptRow
     pair: FormedPair
+    spent: Spent | None = None  # None where no budget limits what is judged
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge is asked."""
+        return self.spent is None or self.spent.decision.judged
 
 
 def match(
@@ -47,11 +55,14 @@ def match(
     }
     transaction.work.close(item.id for item in items.values() if item.stage == "match" and item.prompt in ready)
     responses = preferences.responses_of(ready)
+    spending = Spending.begin(batch.header.stream, transaction, stream, judges, snapshot) if stream.gated else None
+    asked = ledger.messages_of(ready) if spending else {}
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}
     for id_, prompt in sorted(ready.items()):
+        candidates = _candidates(responses.get(id_, []))
         pairs, reason = form(
-            _candidates(responses.get(id_, [])),
+            candidates,
             stream.policy,
             stream.pairs_per_prompt,
             snapshot,
@@ -59,21 +70,37 @@ def match(
             seed_of(prompt.stream, prompt.prompt_id, "match"),
             stream.target,
         )
-        formed.extend(Formed(prompt, pair) for pair in pairs)
+        if spending and pairs:
+            spent = spending.decide(
+                candidates,
+                pairs,
+                _text(asked[id_]),
+                prompt.skill,
+                seed_of(prompt.stream, prompt.prompt_id, "gate"),
+                ledger.now,
+            )
+            formed.extend(Formed(prompt, pair, one) for pair, one in zip(pairs, spent, strict=True))
+        else:
+            formed.extend(Formed(prompt, pair) for pair in pairs)
         if not pairs:
             unpaired[id_] = reason
+    if spending:
+        spending.keep(transaction)
     ids = preferences.add_pairs([_pair(one, judges, snapshot.version) for one in formed])
-    counts: dict[int, int] = {}
-    for one in formed:
-        counts[one.prompt.id] = counts.get(one.prompt.id, 0) + 1
-    ledger.move(list(counts), "matched", counts)
+    judged = [(one, pair) for one, pair in zip(formed, ids, strict=True) if one.judged]
+    awaited = Counter(one.prompt.id for one, _ in judged)
+    ledger.move(list(awaited), "matched", awaited)
+    # Where no judge is asked about any of a prompt's pairs, no verdict can come that would tell more about the others.
+    alone = [(one, pair) for one, pair in zip(formed, ids, strict=True) if one.prompt.id not in awaited]
+    preferences.add_resolutions([_predicted(one, pair) for one, pair in alone])
+    ledger.end(sorted({one.prompt.id for one, _ in alone}))
     ledger.end(list(unpaired), unpaired)
     texts = {row.id: row.text or "" for rows in responses.values() for row in rows}
-    for priority in sorted({one.prompt.priority for one in formed}, reverse=True):
+    for priority in sorted({one.prompt.priority for one, _ in judged}, reverse=True):
         for judge in judges:
             work = [
                 Work(one.prompt.id, pair=pair, shown=shown, size=len(texts[one.pair.a]) + len(texts[one.pair.b]))
-                for one, pair in zip(formed, ids, strict=True)
+                for one, pair in judged
                 if one.prompt.priority == priority
                 for shown in orders_of(judge)
             ]
@@ -98,22 +125,47 @@ def _features(text: str | None) -> Mapping[str, float]:
     return json.loads(text) if text else {}
 
 
+def _text(messages: str) -> str:
+    """What a chat says, without its roles."""
+    return "\n".join(turn["content"] for turn in json.loads(messages))
+
+
+def _predicted(one: Formed, pair: int) -> NewResolution:
+    """The label of a pair that no judge is asked about, where nothing more will be known."""
+    if one.spent is None:
+        raise ValueError("a pair without a gate is judged")
+    a_is_chosen = one.spent.predicted > 0.5
+    return NewResolution(
+        pair=pair,
+        prompt=one.prompt.id,
+        outcome="decisive",
+        chosen=one.pair.a if a_is_chosen else one.pair.b,
+        rejected=one.pair.b if a_is_chosen else one.pair.a,
+        probability=one.spent.predicted,
+        label_source="predicted",
+        predicted=one.spent.predicted,
+    )
+
+
 def _pair(one: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
-    reasons = one.pair.reasons
+    reasons: dict[str, object] = {**one.pair.reasons, **(one.spent.reasons() if one.spent else {})}
     return NewPair(
         prompt=one.prompt.id,
         response_a=one.pair.a,
         response_b=one.pair.b,
         policy=str(reasons["policy"]),
-        reasons=json.dumps(dict(reasons)),
+        reasons=json.dumps(reasons),
         kinship=_number(reasons.get("kinship")),
         gap=_number(reasons.get("gap")),
         gap_deviation=_number(reasons.get("gap_deviation")),
         information=_number(reasons.get("information")),
         likeness=_number(reasons.get("likeness")),
-        judged_probability=1.0,  # without a budget everything is judged
+        judged_probability=one.spent.decision.probability if one.spent else 1.0,
         snapshot=version,
-        awaited=sum(len(orders_of(judge)) for judge in judges),
+        awaited=sum(len(orders_of(judge)) for judge in judges) if one.judged else 0,
+        judged=int(one.judged),
+        predicted=one.spent.predicted if one.spent else None,
+        predicted_tie=one.spent.predicted_tie if one.spent else None,
     )
 
 

@@ -31,7 +31,7 @@ def main(environment: Environment) -> None:
 
     def handle(batch: MatchBatch, transaction: Transaction) -> Callable[[], None]:
         name = batch.header.stream
-        snapshot = competencies.newest(transaction)
+        snapshot = competencies.newest(transaction).with_kinship(pool.stream(name).kinship)
         formed = match(batch, transaction, pool.stream(name), pool.stream_judges(name), snapshot, limits)
         return lambda: _observe(name, formed)
 
@@ -46,6 +46,8 @@ def _observe(stream: str, formed: list[Formed]) -> None:
     for one in formed:
         reasons = one.pair.reasons
         metrics.PAIRS.labels(stream, str(reasons["policy"])).inc()
+        if one.spent is not None:
+            metrics.PAIRS_GATED.labels(stream, "judged" if one.judged else "predicted").inc()
         for name, histogram in (
             ("kinship", metrics.PAIR_KINSHIP),
             ("gap", metrics.PAIR_GAP),

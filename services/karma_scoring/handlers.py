@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
+from karma.outcome import OutcomeModel
 from karma.store import Transaction
 from karma.store.records import (
     BatchLimits,
     Count,
+    GatedPair,
     NewResolution,
     NewResponse,
     NewVerdict,
@@ -20,11 +22,11 @@ from karma.store.records import (
     PromptRow,
     Work,
 )
+from karma.streams import teaches
+from karma_scoring.buckets import bucket_at
 from karma_scoring.features import features
+from karma_scoring.labels import Label, PromptPair, predict_labels
 from karma_scoring.resolution import TIE_MARGIN, Opinion, Resolution, resolve
-
-#: Hours since 1970 number the buckets that competencies fade by.
-BUCKET_S = 3600.0
 
 #: (text, reference) → quality in [0, 1].
 Check = Callable[[str, str], float]
@@ -37,6 +39,7 @@ class Resolved:
     stream: str
     pair: PairRow
     resolution: Resolution
+    source: str = "judge"  # or probe: what the verdicts are held against is a reference
 
 
 def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> None:
@@ -92,8 +95,18 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
     )
 
 
-def learn(batch: LearnBatch, transaction: Transaction, tie_margin: float = TIE_MARGIN) -> list[Resolved]:
-    """Record verdicts; pairs that now wait for none are resolved, counted, and their prompts end."""
+def learn(
+    batch: LearnBatch,
+    transaction: Transaction,
+    tie_margin: float = TIE_MARGIN,
+    outcome_model: Callable[[], OutcomeModel | None] = lambda: None,
+    verifiers: Collection[str] = (),
+) -> list[Resolved]:
+    """Record verdicts; pairs that now wait for none are resolved, counted, and their prompts end.
+
+    With a prompt's last verdict its pairs that no judge saw get their labels. What only judges among `verifiers` gave
+    an opinion on counts as a probe.
+    """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(verdict.prompt for verdict in batch.items)
     items = transaction.work.items(verdict.item for verdict in batch.items)
@@ -108,16 +121,55 @@ def learn(batch: LearnBatch, transaction: Transaction, tie_margin: float = TIE_M
     resolved = []
     for pair in complete:
         opinions = [Opinion(one.judge, one.shown, one.probability, one.failure) for one in verdicts[pair.id]]
-        resolved.append(Resolved(batch.header.stream, pair, resolve(opinions, tie_margin)))
+        valid = {one.judge for one in opinions if one.probability is not None}
+        source = "probe" if valid and valid.issubset(verifiers) else "judge"
+        resolved.append(Resolved(batch.header.stream, pair, resolve(opinions, tie_margin), source))
     preferences.add_resolutions([_resolution(one) for one in resolved])
     preferences.add_counts(
         _count(one, prompts[one.pair.prompt].skill, ledger.now)
         for one in resolved
-        if one.resolution.outcome in ("decisive", "tie") and one.pair.model_a != one.pair.model_b
+        if teaches(batch.header.stream)
+        and one.resolution.outcome in ("decisive", "tie")
+        and one.pair.model_a != one.pair.model_b
     )
     ended = ledger.lower_awaited(prompts, Counter(one.pair.prompt for one in resolved), then="done")
+    gated = {one.pair.prompt for one in resolved if one.pair.predicted is not None}.intersection(ended)
+    if gated:
+        _label(gated, transaction, outcome_model())
     ledger.end(ended)
     return resolved
+
+
+def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> None:
+    """Label the pairs of prompts that no judge saw, and note what was to be expected of those judged as an audit."""
+    for pairs in transaction.gates.pairs_of(prompts).values():
+        by_id = {pair.id: pair for pair in pairs}
+        labels = predict_labels([_prompt_pair(pair) for pair in pairs], model)
+        transaction.preferences.add_resolutions(
+            [_predicted(by_id[label.pair], label) for label in labels if not by_id[label.pair].judged]
+        )
+        transaction.gates.foretell([(label.pair, label.probability) for label in labels if by_id[label.pair].judged])
+
+
+def _prompt_pair(pair: GatedPair) -> PromptPair:
+    outcome = None
+    if pair.judged and pair.outcome in ("decisive", "tie"):
+        outcome = 0.0 if pair.outcome == "tie" else 1.0 if pair.chosen == pair.response_a else -1.0
+    return PromptPair(pair.id, pair.response_a, pair.response_b, pair.predicted, pair.judged_probability, outcome)
+
+
+def _predicted(pair: GatedPair, label: Label) -> NewResolution:
+    a_is_chosen = label.probability > 0.5
+    return NewResolution(
+        pair=pair.id,
+        prompt=pair.prompt,
+        outcome="decisive",
+        chosen=pair.response_a if a_is_chosen else pair.response_b,
+        rejected=pair.response_b if a_is_chosen else pair.response_a,
+        probability=label.probability,
+        label_source="predicted",
+        predicted=label.probability,
+    )
 
 
 def _judges(verdict: Verdict, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
@@ -179,11 +231,11 @@ def _count(one: Resolved, skill: str | None, now: float) -> Count:
     if first > second:
         first, second, won, lost = second, first, lost, won
     return Count(
-        source="judge",
+        source=one.source,
         skill=skill or "",
         model_a=first,
         model_b=second,
-        bucket=int(now // BUCKET_S),
+        bucket=bucket_at(now),
         wins_a=weight * won,
         wins_b=weight * lost,
         ties=weight * tied,

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from karma.information import normal_cdf, outcome
 from karma.snapshot import Snapshot
+from karma_scoring.benchmarks import z_scores
 from karma_scoring.competency import Posterior
 
 Array = NDArray[np.float64]
 
-_NODES = 15  # of the Gauss–Hermite rule
+#: No benchmark is given with the pool.
+NO_SCORES: Mapping[str, Mapping[str, float]] = {}
+
 #: A kinship is unknown while the gap's deviation is above this share of its deviation before any verdict.
 _UNKNOWN_ABOVE = 0.5
-_CHUNK = 65_536  # gaps at once: keeps the work arrays of the quadrature in the cache
-
-
-def normal_cdf(x: Array) -> Array:
-    """The standard normal distribution function, with an absolute error below 1e-7.
-
-    Abramowitz & Stegun (1964), formula 7.1.26 for erf (|error| ≤ 1.5e-7), halved by Φ(x) = (1 + erf(x/√2)) / 2.
-    """
-    absolute = np.abs(x) / np.sqrt(2.0)
-    t = 1.0 / (1.0 + 0.3275911 * absolute)
-    polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    erf = 1.0 - polynomial * np.exp(-absolute * absolute)
-    probability: Array = 0.5 * (1.0 + np.sign(x) * erf)
-    return probability
 
 
 def posterior_kinship(gap: Array, gap_deviation: Array, epsilon: float = 0.4) -> Array:
@@ -52,53 +44,34 @@ def cosine_kinship(vectors: Array) -> Array:
     return np.clip(units @ units.T, 0.0, 1.0)
 
 
-def information(gap: Array, gap_deviation: Array, tie: float) -> Array:
-    """Expected information of a comparison, E[P(decisive) × H(win | decisive)], in bits.
+def score_vectors(posterior: Posterior, benchmarks: Mapping[str, Mapping[str, float]]) -> Array:
+    """What cosine kinship compares, [M+1, d]: benchmarks where the pool gives them, else competencies over skills.
 
-    P and H are Davidson's (see `davidson`) at the true gap; the expectation is over its Gaussian posterior. It is
-    greatest at a mean gap of 0 for any one deviation.
-
-    Args:
-        gap: posterior means of θ_i − θ_j, logits, any shape.
-        gap_deviation: posterior standard deviations, same shape.
-        tie: Davidson's ν.
+    Of benchmarks, the standard scores in all those that every model with any benchmark has; of competencies, their
+    means over the skills. Both are centred over the pool. A model without benchmarks, or of which verdicts tell too
+    little, is nan; so are all where d would be below 2, as there is no direction in one dimension.
     """
-    return _outcome(gap, gap_deviation, tie)[0]
+    scores = z_scores(benchmarks)
+    shared = sorted(set.intersection(*(set(each) for each in scores.values()))) if scores else []
+    number = len(posterior.models)
+    if len(shared) >= 2:
+        vectors = np.full((number + 1, len(shared)), np.nan)
+        for column, model in enumerate(posterior.models):
+            if model in scores:
+                vectors[column] = [scores[model][name] for name in shared]
+        return vectors
+    if len(posterior.skills) < 2:
+        return np.full((number + 1, 1), np.nan)
+    deviation = np.sqrt(np.maximum(np.diagonal(posterior.covariance[0]), 0.0))
+    known = deviation <= _UNKNOWN_ABOVE * posterior.newcomer_deviation[0]
+    known[number] = False
+    competencies: Array = np.where(known[:, None], posterior.mean[1:].T, np.nan)
+    return competencies
 
 
-def win_probability(gap: Array, gap_deviation: Array, tie: float) -> Array:
-    """Posterior predictive P(i beats j | decisive) = E[P(i wins)] / E[P(decisive)], same shape as `gap`."""
-    return _outcome(gap, gap_deviation, tie)[1]
-
-
-def _outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]:
-    """Information and win probability by the Gauss–Hermite rule (Abramowitz & Stegun 1964, formula 25.4.46)."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    weights = weights / weights.sum()
-    mean, deviation = np.broadcast_arrays(gap, gap_deviation)
-    flat_mean, flat_deviation = mean.ravel(), deviation.ravel()
-    bits, wins = np.empty(flat_mean.shape), np.empty(flat_mean.shape)
-    for begin in range(0, len(flat_mean), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        total = np.zeros((3, len(flat_mean[part])))
-        for node, weight in zip(nodes, weights, strict=True):
-            total += weight * _at(flat_mean[part] + node * flat_deviation[part], tie)
-        bits[part], wins[part] = total[0], total[1] / total[2]
-    return bits.reshape(mean.shape), wins.reshape(mean.shape)
-
-
-def _at(gap: Array, tie: float) -> Array:
-    """[P(decisive) × H in bits, P(i wins), P(decisive)] at known gaps."""
-    absolute = np.abs(gap)
-    decay = np.exp(-0.5 * absolute)  # factored out of numerator and z, so that nothing overflows
-    square = decay * decay
-    decisive = (1.0 + square) / (1.0 + square + tie * decay)
-    loser = square / (1.0 + square)  # the weaker model's chance among decisive outcomes
-    entropy = (np.log1p(square) + loser * absolute) / np.log(2.0)
-    return np.stack([decisive * entropy, decisive * np.where(gap >= 0.0, 1.0 - loser, loser), decisive])
-
-
-def snapshot(posterior: Posterior, version: int, epsilon: float = 0.4) -> Snapshot:
+def snapshot(
+    posterior: Posterior, version: int, epsilon: float = 0.4, benchmarks: Mapping[str, Mapping[str, float]] = NO_SCORES
+) -> Snapshot:
     """The tables that planning, matching and the gate look up.
 
     Kinship is nan (unknown) where the verdicts have not yet halved the deviation that the gap had before any of them:
@@ -108,6 +81,7 @@ def snapshot(posterior: Posterior, version: int, epsilon: float = 0.4) -> Snapsh
         posterior: of M models and S skills.
         version: number of the refit.
         epsilon: half-width of kinship, logits.
+        benchmarks: model → benchmark → score, given with the pool.
     """
     newcomer = len(posterior.models)
     tie = float(np.exp(posterior.log_tie))
@@ -120,7 +94,7 @@ def snapshot(posterior: Posterior, version: int, epsilon: float = 0.4) -> Snapsh
     gap = posterior.mean[:, :, None] - posterior.mean[:, None, :]
 
     above, right = np.triu_indices(newcomer + 1)
-    bits, wins = _outcome(gap[:, above, right], gap_deviation[:, above, right], tie)
+    bits, wins = outcome(gap[:, above, right], gap_deviation[:, above, right], tie)
     information_table, win_table = np.empty_like(gap), np.empty_like(gap)
     information_table[:, above, right] = information_table[:, right, above] = bits
     win_table[:, right, above] = 1.0 - wins
@@ -140,4 +114,5 @@ def snapshot(posterior: Posterior, version: int, epsilon: float = 0.4) -> Snapsh
         comparisons=posterior.comparisons,
         tie=tie,
         epsilon=epsilon,
+        cosine=cosine_kinship(score_vectors(posterior, benchmarks)),
     )

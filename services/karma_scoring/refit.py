@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from karma import metrics
 from karma.errors import OutageError
@@ -15,43 +15,27 @@ from karma.faults import reach
 from karma.pool import Pool
 from karma.snapshot import OVERALL, Snapshot
 from karma.store import Store
+from karma.store.preferences import Preferences
 from karma.store.records import Count
-from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.handlers import BUCKET_S
+from karma_scoring.benchmarks import standings
+from karma_scoring.buckets import BUCKET_S, bucket_at, coarse, merges
+from karma_scoring.competency import Posterior
+from karma_scoring.drift import Change, without_former
+from karma_scoring.evidence import evidence
+from karma_scoring.gating import GatedReader
 from karma_scoring.kinship import snapshot
+from karma_scoring.learning import learn_from
 
 log = logging.getLogger(__name__)
 
 #: While verdicts pour in, a refit waits until this share of new ones has come: it would change nothing that matters.
 _GROWTH = 0.02
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Counts as arrays, faded by age, with the names that their indices stand for."""
-
-    counts: Counts
-    models: tuple[str, ...]
-    skills: tuple[str, ...]
-
-
-def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half_life_h: float) -> Evidence:
-    """Weigh each bucket by 2^(−age / half-life) and put names into indices."""
-    models = tuple(sorted({*pool_models, *(row.model_a for row in rows), *(row.model_b for row in rows)}))
-    skills = tuple(sorted({row.skill for row in rows if row.skill}))
-    model_index = {model: index for index, model in enumerate(models)}
-    skill_index = {skill: index for index, skill in enumerate(skills)}
-    bucket_now = now / BUCKET_S
-    fade = np.array([0.5 ** (max(0.0, bucket_now - row.bucket - 1) / half_life_h) for row in rows])
-    counts = Counts(
-        skill=np.array([skill_index.get(row.skill, -1) for row in rows], dtype=np.int64),
-        first=np.array([model_index[row.model_a] for row in rows], dtype=np.int64),
-        second=np.array([model_index[row.model_b] for row in rows], dtype=np.int64),
-        wins_first=np.array([row.wins_a for row in rows], dtype=np.float64) * fade,
-        wins_second=np.array([row.wins_b for row in rows], dtype=np.float64) * fade,
-        ties=np.array([row.ties for row in rows], dtype=np.float64) * fade,
-    )
-    return Evidence(counts, models, skills)
+#: … and at the latest when so many have come for each model, so that one that changes is followed.
+_NEW_PER_MODEL = 50
+#: Share of the time that refits for the latter reason may take.
+_TIME_SHARE = 0.05
+#: Counts of buckets that are part of a wider one by now are merged when they make up this share of all.
+_STALE = 0.25
 
 
 class Refitter:
@@ -62,7 +46,10 @@ class Refitter:
         self._pool = pool
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refit", daemon=True)
+        self._gated = GatedReader()
         self._seen = -1.0  # weight of the counts at the last look
+        self._learnt: Posterior | None = None  # of the last refit: where the next one begins
+        self._rested_at = 0.0  # by the monotonic clock
 
     def start(self) -> None:
         """Begin looking every `refit_every_s`."""
@@ -88,30 +75,72 @@ class Refitter:
             weight = transaction.preferences.counted_verdicts()
             version, known = transaction.preferences.latest_version()
         quiet, self._seen = weight == self._seen, weight
-        if weight <= known or not (quiet or weight >= known * (1 + _GROWTH) + 1):
+        new = weight - known
+        if new < 0.5:  # each verdict weighs 1 at least; below are sums in another order
             return None
-        return self.refit(version + 1)
+        many = new >= _NEW_PER_MODEL / 2 * len(self._pool.models) and time.monotonic() >= self._rested_at
+        return self.refit(version + 1) if quiet or many or new >= known * _GROWTH + 1 else None
 
     def refit(self, version: int) -> Snapshot:
         """Fit all counts and keep the result as `version`."""
+        began = time.monotonic()
+        pool = self._pool
         with self._store.reading() as transaction:
             rows = transaction.preferences.counts()
+            weight = sum(row.wins_a + row.wins_b + row.ties for row in rows)
+            gated = self._gated.read(transaction, weight)
         now = self._store.clock()
-        seen = evidence(rows, tuple(self._pool.models), now, self._pool.pipeline.half_life_h)
-        parents = {child: parent for child, parent in self._pool.parents.items() if parent in seen.models}
-        result = snapshot(fit(seen.counts, seen.models, seen.skills, Prior(parents=parents)), version)
-        weight = sum(row.wins_a + row.wins_b + row.ties for row in rows)
+        seen = evidence(rows, tuple(pool.models), now, pool.pipeline.half_life_h)
+        learnt = learn_from(seen, pool.parents, standings(pool.benchmarks), self._learnt)
+        self._learnt = learnt.posterior
+        result = snapshot(without_former(learnt.posterior), version, benchmarks=pool.benchmarks)
+        result = replace(result, outcome=gated.outcome(result), audits=gated.audits)
         with self._store.transaction() as transaction:
-            transaction.preferences.add_snapshot(version, weight, result.to_bytes())
+            if transaction.preferences.add_snapshot(version, weight, result.to_bytes()):
+                _keep_house(transaction.preferences, learnt.changes, rows, now)
             reach("refit.before_commit")
         reach("refit.after_commit")
         show(result)
+        self._rested_at = time.monotonic() + (time.monotonic() - began) / _TIME_SHARE
         return result
+
+
+def _keep_house(preferences: Preferences, found: Sequence[Change], rows: Sequence[Count], now: float) -> None:
+    """Remember which models changed, and let what is old take less room."""
+    for change in found:
+        log.warning(
+            "%s is no longer the model that it was: its verdicts since %s tell of another competency (log Bayes factor "
+            "%.1f). Those before no longer count for it",
+            *(change.model, datetime.fromtimestamp(change.bucket * BUCKET_S, UTC), change.log_bayes_factor),
+        )
+        preferences.rename_counts(change.model, change.former, change.bucket)
+    stale = merges((row.bucket for row in rows), bucket_at(now))
+    if sum(row.bucket in stale for row in rows) > _STALE * len(rows):
+        preferences.merge_counts(stale)
+    preferences.drop_snapshots(_surplus(preferences.snapshot_times(), bucket_at(now)))
+
+
+def _surplus(kept: Sequence[tuple[int, float]], now: int) -> list[int]:
+    """Versions that are as old as others: of those before the newest, the first of each bucket stays."""
+    surplus: list[int] = []
+    seen: set[int] = set()
+    for version, created_at in kept[:-1]:
+        bucket = coarse(bucket_at(created_at), now)
+        if bucket in seen:
+            surplus.append(version)
+        seen.add(bucket)
+    return surplus
 
 
 def show(result: Snapshot) -> None:
     """Put a snapshot's competencies into the metrics."""
     metrics.SNAPSHOT_VERSION.set(result.version)
+    if result.outcome is not None:
+        metrics.OUTCOME_CALIBRATION.set(result.outcome.calibration_error)
+    for stream, audit in result.audits.items():
+        metrics.LABELS_AUDITED.labels(stream).set(audit.audited)
+        for bound, value in (("estimate", audit.estimate), ("low", audit.low), ("high", audit.high)):
+            metrics.LABEL_ERROR.labels(stream, bound).set(value)
     for skill in (OVERALL, *result.skills):
         means = result.vector("mean", result.models, skill)
         deviations = result.vector("deviation", result.models, skill)

@@ -6,18 +6,22 @@ from collections.abc import Callable
 
 from karma import metrics
 from karma.checkers import checker
+from karma.competencies import Competencies
 from karma.conveyor import Conveyor
 from karma.link import Link
 from karma.messages import LearnBatch, ScoreBatch
+from karma.patience import patiently
 from karma.pool import Pool
 from karma.settings import Environment
 from karma.stage import recording
 from karma.store import Store, Transaction
 from karma.store.records import BatchLimits
 from karma.worker import Consumer, configure_logging, run
+from karma_scoring.embedding import Embedder, embedder_name
 from karma_scoring.handlers import Resolved, learn, score
 from karma_scoring.refit import Refitter
 from karma_scoring.resolution import side
+from karma_scoring.skills import SkillFinder
 
 
 def main(environment: Environment) -> None:
@@ -28,15 +32,27 @@ def main(environment: Environment) -> None:
     store = Store(environment.database_url, environment.durability, link.clock)
     store.watch()
     conveyor = Conveyor("score", store, pool, link.publisher, link.redis, link.clock)
+    competencies = Competencies()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
+    finders = _finders(store, pool)
+    verifiers = {name for name, judge in pool.judges.items() if judge.kind == "verifier"}
 
     def handle_score(batch: ScoreBatch, transaction: Transaction) -> Callable[[], None]:
         is_right = checker(pool.stream(batch.header.stream).checker)
         score(batch, transaction, lambda text, reference: float(is_right(text, reference)), limits)
-        return lambda: _observe_answers(batch)
+        return lambda: recorded(batch)
+
+    def recorded(batch: ScoreBatch) -> None:
+        _observe_answers(batch)
+        stream = batch.header.stream
+        if pool.stream(stream).skills == "embeddings":
+            finder = finders[pool.stream(stream).embedder]
+            prompts = [answer.prompt for answer in batch.items]
+            patiently(lambda: finder.find(stream, prompts), "score: skills", link.stopping)
 
     def handle_learn(batch: LearnBatch, transaction: Transaction) -> Callable[[], None]:
-        resolved = learn(batch, transaction, pool.stream(batch.header.stream).tie_margin)
+        margin = pool.stream(batch.header.stream).tie_margin
+        resolved = learn(batch, transaction, margin, lambda: competencies.newest(transaction).outcome, verifiers)
         return lambda: _observe_verdicts(batch, resolved)
 
     stages = [
@@ -50,6 +66,14 @@ def main(environment: Environment) -> None:
     finally:
         refitter.stop()
         store.close()
+
+
+def _finders(store: Store, pool: Pool) -> dict[str, SkillFinder]:
+    """A finder of skills per embedder that a stream names; where one cannot be loaded, the worker does not start."""
+    streams = (pool.default_stream, *pool.streams.values())
+    wanted = {settings.embedder for settings in streams if settings.skills == "embeddings"}
+    embedders = {name: Embedder(embedder_name(name, pool.path)) for name in sorted(wanted)}
+    return {name: SkillFinder(store, one.embed, one.dimensions) for name, one in embedders.items()}
 
 
 def _observe_answers(batch: ScoreBatch) -> None:

@@ -79,6 +79,20 @@ LENGTH_RATIO = Histogram(
     buckets=(0.1, 0.25, 0.5, 0.8, 1, 1.25, 2, 4, 10),
 )
 
+# The gate
+PAIRS_GATED = Counter(
+    "karma_pairs_gated_total", "Pairs that a judge budget decided about, by what it decided.", ["stream", "decision"]
+)
+LABEL_ERROR = Gauge(
+    "karma_label_error_ratio",
+    "Audited share of wrong labels among those that no judge saw, with the ends of its 95 % interval.",
+    ["stream", "bound"],
+)
+LABELS_AUDITED = Gauge("karma_labels_audited", "Audited pairs behind the label error.", ["stream"])
+OUTCOME_CALIBRATION = Gauge(
+    "karma_outcome_calibration_error_ratio", "Expected calibration error of the outcome model on held-out pairs."
+)
+
 # The competencies
 COMPETENCY_MEAN = Gauge("karma_competency_mean_logits", "Posterior mean of a model's competency.", ["model", "skill"])
 COMPETENCY_DEVIATION = Gauge(

@@ -5,10 +5,11 @@ Unknown keys are errors, and an error names the file, the key, what was found an
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +18,12 @@ import msgspec
 from karma.errors import SettingsError
 from karma.messages import JudgeSpec, ModelSpec
 from karma.settings import did_you_mean
+from karma.streams import derivation
 
 MIB = 1 << 20
+
+#: How kinship may be defined (`karma.snapshot.Snapshot.with_kinship`).
+KINSHIPS = ("posterior", "cosine")
 
 #: Judges to whom the order in which they are shown two responses can make no difference.
 ORDER_BLIND_JUDGES = frozenset({"likelihood", "reward", "verifier", "prior"})
@@ -28,6 +33,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How a stream is treated: `[stream]` for all, `[streams.NAME]` for one."""
 
     policy: str = "informative"
+    kinship: str = "posterior"  # what policy kin goes by: "posterior" or "cosine"
     models: tuple[str, ...] = ()  # of the pool; empty: all
     judges: tuple[str, ...] = ()  # empty: all
     target: str | None = None  # a model that every pair must hold an answer of
@@ -36,14 +42,33 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     explore_share: float = 0.1  # of prompts, spent on what reduces uncertainty most
     checker: str = "answer"  # how a response is held against a prompt's reference
     tie_margin: float = 0.05  # |p − 0.5| within which neither side is taken
+    skills: str = "labels"  # "embeddings": those of prompts without a label are found from their texts
+    embedder: str = ""  # a folder, or a name that sentence-transformers can load; empty: the bundled one
+    judge_share: float | None = None  # of pairs that may be judged; the others are labelled by the prediction
+    judge_calls_per_hour: float | None = None  # the same as a number of calls
+    audit_share: float = 0.03  # of the pairs that would be labelled, judged all the same to know the labels' error
+    max_label_error: float | None = None  # audited error of such labels above which more is judged than the budget says
 
     def __post_init__(self) -> None:
         _need(
             self.responses_per_prompt >= 0 and self.responses_per_prompt != 1, "responses_per_prompt must be 0 or ≥ 2"
         )
+        _need(self.kinship in KINSHIPS, f"kinship is {self.kinship!r}, expected one of {', '.join(KINSHIPS)}")
         _need(self.pairs_per_prompt >= 0, "pairs_per_prompt must be 0 or more")
         _need(0 <= self.explore_share <= 1, "explore_share must be from 0 to 1")
         _need(0 <= self.tie_margin < 0.5, "tie_margin must be from 0 to below 0.5")
+        _need(self.skills in ("labels", "embeddings"), f'skills is {self.skills!r}, expected "labels" or "embeddings"')
+        _need(self.judge_share is None or 0 < self.judge_share <= 1, "judge_share must be above 0, to 1")
+        _need(
+            self.judge_calls_per_hour is None or self.judge_calls_per_hour > 0, "judge_calls_per_hour must be above 0"
+        )
+        _need(0 < self.audit_share <= 1, "audit_share must be above 0: without an audit nobody knows the labels' error")
+        _need(self.max_label_error is None or 0 < self.max_label_error < 1, "max_label_error must be between 0 and 1")
+
+    @property
+    def gated(self) -> bool:
+        """Whether a budget limits what is judged."""
+        return self.judge_share is not None or self.judge_calls_per_hour is not None
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,10 +113,16 @@ class Pool:
     default_stream: StreamSettings
     streams: Mapping[str, StreamSettings]
     pipeline: PipelineSettings
+    benchmarks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model → benchmark → score
 
     def stream(self, name: str) -> StreamSettings:
-        """The settings of a stream."""
-        return self.streams.get(name, self.default_stream)
+        """The settings of a stream; those of a derived one are its base's with what its name says."""
+        derived = derivation(name)
+        if derived is None:
+            return self.streams.get(name, self.default_stream)
+        base = self.stream(derived.base)
+        pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
+        return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
 
     def stream_models(self, name: str) -> tuple[str, ...]:
         """The models that may answer prompts of a stream."""
@@ -134,6 +165,7 @@ class Pool:
         models: dict[str, ModelSpec] = {}
         parents: dict[str, str] = {}
         groups: dict[str, str] = {}
+        benchmarks: dict[str, dict[str, float]] = {}
         for name, table in tables.get("models", {}).items():
             _check_name(name, f"{path}: [models.{name}]")
             own = dict(table)
@@ -142,7 +174,10 @@ class Pool:
             for key, value in (("parent", parent), ("group", group)):
                 if value is not None and not isinstance(value, str):
                     raise SettingsError(f"{path}: {where} {key} is {value!r}, expected a name")
+            scores = _benchmarks(own.pop("benchmarks", {}), path, where)
             models[name] = _model({"name": name, **own}, path, where)
+            if scores:
+                benchmarks[name] = scores
             groups[name] = group or (name if models[name].backend == "transformers" else models[name].backend)
             if parent is not None:
                 parents[name] = parent
@@ -153,7 +188,7 @@ class Pool:
             for name, table in tables.get("streams", {}).items()
         }
         pipeline = _convert(tables.get("pipeline", {}), PipelineSettings, path, "[pipeline]")
-        pool = cls(path, models, parents, groups, judges, default, streams, pipeline)
+        pool = cls(path, models, parents, groups, judges, default, streams, pipeline, benchmarks)
         pool._check_references()
         return pool
 
@@ -175,6 +210,14 @@ class Pool:
                 self._known(judge, self.judges, f"{where} judges", "judge")
             if stream.target is not None:
                 self._known(stream.target, stream.models or self.models, f"{where} target", "model of the stream")
+            used = [self.judges[judge] for judge in stream.judges or tuple(self.judges)]
+            if stream.policy == "kin" and all(judge.kind == "prior" for judge in used):
+                raise SettingsError(
+                    f'{self.path}: {where} pairs close kin (policy = "kin") and labels them by the competencies alone '
+                    '(the only judge is of kind "prior"). Kin are models of which neither is known to be better, so '
+                    "such labels would be little more than chance. Name a judge that reads the responses, or another "
+                    "policy."
+                )
             names = stream.models or tuple(self.models)
             if len(names) == 1 and stream.policy != "self":
                 raise SettingsError(
@@ -214,6 +257,15 @@ def _model(table: Mapping[str, Any], path: Path, where: str) -> ModelSpec:
         if not good:
             raise SettingsError(f"{path}: {where} {key} is {getattr(spec, key)!r}, out of range")
     return spec
+
+
+def _benchmarks(scores: Any, path: Path, where: str) -> dict[str, float]:
+    if not isinstance(scores, dict):
+        raise SettingsError(f"{path}: {where} benchmarks is {scores!r}, expected a table such as {{ifeval = 0.71}}")
+    for name, score in scores.items():
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            raise SettingsError(f"{path}: {where} benchmarks.{name} is {score!r}, expected a number; higher is better")
+    return {name: float(score) for name, score in scores.items()}
 
 
 def _judge(name: str, table: Mapping[str, Any], path: Path) -> JudgeSpec:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import isnan
 from typing import Literal
@@ -18,7 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from karma.audit import LabelError
 from karma.errors import KarmaError
+from karma.outcome import OutcomeModel
 
 Array = NDArray[np.float64]
 PairTable = Literal["gap", "gap_deviation", "kinship", "information", "win", "comparisons"]
@@ -35,7 +37,7 @@ COLD_INFORMATION = 0.535
 
 _PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
 _MODEL_ARRAYS = ("mean", "deviation")
-_FORMAT = 1
+_FORMAT = 2  # 1 had no cosine kinship, no outcome model and no audits
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class Snapshot:
     comparisons: Array
     tie: float  # Davidson's ν: at equal competency, P(tie) = ν / (2 + ν)
     epsilon: float  # logits; the half-width of kinship
+    outcome: OutcomeModel | None = None  # None while too few judged pairs went through a gate
+    audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of labels no judge saw
+    cosine: Array | None = None  # [M+1, M+1] kinship of all skills together, the paper's; nan where unknown
 
     def __post_init__(self) -> None:
         """Refuse tables that do not fit the names."""
@@ -80,6 +85,8 @@ class Snapshot:
             found = getattr(self, name).shape
             if found != expected:
                 raise KarmaError(f"snapshot table {name!r} has shape {found}, expected {expected} (newcomer included)")
+        if self.cosine is not None and self.cosine.shape != (columns, columns):
+            raise KarmaError(f"snapshot table 'cosine' has shape {self.cosine.shape}, expected {(columns, columns)}")
 
     @cached_property
     def _columns(self) -> dict[str, int]:
@@ -93,6 +100,15 @@ class Snapshot:
     def _same(self) -> Comparison:
         """Two samples of one model: the gap is 0 for certain, so P(decisive) = 2/(2+ν) and H = 1 bit."""
         return Comparison(1.0, 0.0, 0.0, 2.0 / (2.0 + self.tie), 0.5, 0.0)
+
+    @cached_property
+    def _by_cosine(self) -> Snapshot:
+        cosine = np.full(self.kinship.shape[1:], np.nan) if self.cosine is None else self.cosine
+        return replace(self, kinship=np.broadcast_to(cosine, self.kinship.shape))
+
+    def with_kinship(self, kind: str) -> Snapshot:
+        """The snapshot whose kinship is `posterior`, per skill, or `cosine`, alike in every skill."""
+        return self._by_cosine if kind == "cosine" else self
 
     def index(self, model: str) -> int | None:
         """The column of a model, or None where the snapshot does not know it."""
@@ -153,9 +169,13 @@ class Snapshot:
             "skills": self.skills,
             "tie": self.tie,
             "epsilon": self.epsilon,
+            "outcome": self.outcome and self.outcome.to_dict(),
+            "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
+        if self.cosine is not None:
+            arrays["cosine"] = self.cosine.astype(np.float32)
         np.savez(buffer, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)
         return buffer.getvalue()
 
@@ -169,14 +189,16 @@ class Snapshot:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 head = json.loads(archive["head"].tobytes())
-                arrays = {name: archive[name].astype(np.float64) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
+                names = [*_MODEL_ARRAYS, *_PAIR_ARRAYS, *({"cosine"} & set(archive))]
+                arrays = {name: archive[name].astype(np.float64) for name in names}
         except Exception as cause:  # np.load answers broken bytes with one of half a dozen error classes
             raise KarmaError(
                 f"not a competency snapshot: {cause}. Refit the competencies to write a new one"
             ) from cause
-        if head.get("format") != _FORMAT:
+        if head.get("format") not in range(1, _FORMAT + 1):
             raise KarmaError(
-                f"snapshot format {head.get('format')!r}, expected {_FORMAT}. Refit the competencies to write a new one"
+                f"snapshot format {head.get('format')!r}, expected 1 to {_FORMAT}. "
+                "Refit the competencies to write a new one"
             )
         return cls(
             version=int(head["version"]),
@@ -184,6 +206,8 @@ class Snapshot:
             skills=tuple(head["skills"]),
             tie=float(head["tie"]),
             epsilon=float(head["epsilon"]),
+            outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
+            audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
             **arrays,
         )
 

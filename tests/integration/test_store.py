@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from karma.errors import SettingsError, StoreError
 from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
 from karma.store import Store
+from karma.store.records import ExportFilter
 from karma.store.schema import REVISION, metadata
 from tests.support.memory import Flow, make_pool
 
@@ -148,7 +149,7 @@ def test_given_responses_go_straight_to_scoring(store: Store) -> None:
     flow.handle(message)
     flow.finish()
     with store.reading() as transaction:
-        (row,) = transaction.preferences.export_rows(0, 10)
+        (row,) = transaction.preferences.export_rows(0, 10, ExportFilter())
     assert (row.chosen_text, row.rejected_text) == ("much longer", "short")
 
 

@@ -4,9 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from karma.information import information, win_probability
 from karma.snapshot import Snapshot
 from karma_scoring.competency import Counts, Posterior, Prior, fit
-from karma_scoring.kinship import information, posterior_kinship, snapshot, win_probability
+from karma_scoring.kinship import posterior_kinship, snapshot
 
 MODELS, SKILLS = ("a", "b", "c", "d"), ("x", "y")
 numbers = st.floats(0, 50)

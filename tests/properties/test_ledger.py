@@ -39,6 +39,7 @@ from karma_gateway.door import Line, take
 from karma_gateway.redelivery import Redelivery
 from karma_gateway.sweeper import Loss, Sweeper
 from karma_matching.handlers import match as match_
+from karma_scoring.buckets import bucket_at
 from karma_scoring.handlers import learn, score
 from tests.integration.conftest import postgresql_url  # noqa: F401
 from tests.support.memory import Flow, make_pool
@@ -60,7 +61,6 @@ POOL = pool(LIMITS.items)
 SWEEPERS_POOL = pool(2)  # the limit was lowered while larger batches were on their way
 MODELS = {"default": "abc", "duo": "ab"}
 IN_FLIGHT = ("dispatched", "answered", "matched")
-HOUR_S = 3600
 
 #: What prompts may say. Some bring answers: of other models, of one model twice, and one that is empty.
 CONTENTS: tuple[dict[str, Any], ...] = (
@@ -134,7 +134,7 @@ class Model:
     def __init__(self, met: Counter[str]) -> None:
         self.met = met
         self.prompts: dict[Key, Prompt] = {}  # in order of acceptance
-        self.counts: Counter[tuple[str, str, str, int, str]] = Counter()  # skill, models, hour, what
+        self.counts: Counter[tuple[str, str, str, int, str]] = Counter()  # skill, models, bucket, what
         self.now = 0.0
         self._asked = 0
 
@@ -214,7 +214,7 @@ class Model:
         first, second = sorted(model for model, _ in pair)
         if found[0] in ("decisive", "tie") and first != second:
             what = "tie" if found[1] is None else "first" if found[1][0] == first else "second"
-            self.counts[CONTENT[prompt.content].get("skill", ""), first, second, int(self.now // HOUR_S), what] += 1
+            self.counts[CONTENT[prompt.content].get("skill", ""), first, second, bucket_at(self.now), what] += 1
         prompt.awaited -= 1
         if not prompt.awaited:
             prompt.state = "done"
@@ -348,7 +348,8 @@ class World(Flow):
         self.look()
 
     def _empty(self) -> None:
-        tables = "work_items, batches, competency_counts, resolutions, verdicts, pairs, responses, prompts, streams"
+        tables = "gates, skill_clusters, work_items, batches, competency_counts, resolutions, verdicts, pairs, "
+        tables += "responses, prompts, streams"
         postgresql = self.store.engine.dialect.name == "postgresql"
         with self.store.transaction() as transaction:
             for statement in [f"TRUNCATE {tables}"] if postgresql else [f"DELETE FROM {t}" for t in tables.split(", ")]:

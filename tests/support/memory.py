@@ -39,6 +39,7 @@ class Flow:
         self.store = store
         self.pool = pool or make_pool()
         self.sent: list[str] = []
+        self.snapshot = Snapshot.empty()
         self.dispatcher = Dispatcher(store, self.pool, self)  # type: ignore[arg-type]
 
     def send(self, ids: list[str]) -> None:
@@ -104,9 +105,9 @@ class Flow:
                 case MatchBatch():
                     stream = self.pool.stream(batch.header.stream)
                     judges = self.pool.stream_judges(batch.header.stream)
-                    match_(batch, transaction, stream, judges, Snapshot.empty(), LIMITS)
+                    match_(batch, transaction, stream, judges, self.snapshot, LIMITS)
                 case LearnBatch():
-                    learn(batch, transaction)
+                    learn(batch, transaction, outcome_model=lambda: self.snapshot.outcome)
                 case _:
                     raise AssertionError(f"no recording stage takes {type(batch).__name__}")
             self.sent.extend(transaction.work.opened)

@@ -13,7 +13,9 @@ _DOUBLED = {
     "verdicts": "SELECT count(*) FROM (SELECT 1 FROM verdicts GROUP BY pair, judge, shown HAVING count(*) > 1) x",
     "resolutions": "SELECT count(*) FROM (SELECT 1 FROM resolutions GROUP BY pair HAVING count(*) > 1) x",
     "counts": "SELECT abs(coalesce((SELECT sum(wins_a + wins_b + ties) FROM competency_counts), 0) - "
-    "(SELECT count(*) FROM resolutions WHERE outcome IN ('decisive', 'tie')))",
+    "coalesce((SELECT sum(1 / x.judged_probability) FROM resolutions r JOIN pairs x ON x.id = r.pair "
+    "JOIN prompts p ON p.id = r.prompt WHERE r.outcome IN ('decisive', 'tie') AND x.judged = 1 "
+    "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach')), 0))",
 }
 
 _BROKEN = {
@@ -23,6 +25,8 @@ _BROKEN = {
     "AND EXISTS (SELECT 1 FROM pairs x WHERE x.prompt = p.id)",
     "pairs of done prompts without a resolution": "SELECT count(*) FROM pairs x JOIN prompts p ON p.id = x.prompt "
     "WHERE p.state = 'done' AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.pair = x.id)",
+    "labels of pairs that a judge was asked about": "SELECT count(*) FROM resolutions r JOIN pairs x ON x.id = r.pair "
+    "WHERE (r.label_source = 'predicted') <> (x.judged = 0) AND r.outcome = 'decisive'",
     "work on done prompts": "SELECT count(*) FROM work_items w JOIN prompts p ON p.id = w.prompt "
     "WHERE p.state = 'done'",
     "chosen equal to rejected": "SELECT count(*) FROM resolutions WHERE chosen = rejected",
@@ -35,7 +39,7 @@ def read(url: str) -> dict[str, Any]:
     with engine.connect() as connection:
 
         def count(query: str) -> int:
-            return int(connection.execute(text(query)).scalar_one())
+            return round(connection.execute(text(query)).scalar_one())
 
         found = {
             "accepted": count("SELECT count(*) FROM prompts"),

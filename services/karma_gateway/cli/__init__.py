@@ -11,7 +11,7 @@ import sys
 import typer
 
 from karma.errors import KarmaError
-from karma_gateway.cli import data, demo, run, show
+from karma_gateway.cli import data, demo, insight, run, show
 
 app = typer.Typer(
     name="karma",
@@ -29,6 +29,9 @@ app.command("export")(data.export)
 app.command("status")(show.status)
 app.command("watch")(show.watch)
 app.command("models")(show.models)
+app.command("explain")(insight.explain)
+app.command("report")(insight.report)
+app.command("rematch")(insight.rematch)
 app.command("demo")(demo.demo)
 
 

@@ -18,6 +18,7 @@ from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.pool import PipelineSettings, Pool
 from karma.settings import Environment
 from karma.store import Store
+from karma.store.records import ExportFilter
 from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
 from karma_gateway import exports
 from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, StreamOption, console, environment, open_store
@@ -170,13 +171,20 @@ def export(
         typer.Argument(metavar="OUT", help="A file that ends with .jsonl or .parquet; - for JSON Lines on stdout."),
     ],
     stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
+    label_source: Annotated[
+        Literal["judge", "predicted"] | None,
+        typer.Option("--label-source", help="Only labels of judges, or only those predicted under a judge budget."),
+    ] = None,
+    least_probability: Annotated[
+        float, typer.Option("--min-probability", min=0.5, max=1.0, help="Only preferences at least so sure.")
+    ] = 0.5,
     bare: Annotated[bool, typer.Option("--bare", help="Without KARMA's own columns.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Write the preferences of the store as a dataset for training."""
     store = open_store(environment(home))
     try:
-        exported = exports.rows(store, form, stream, bare)
+        exported = exports.rows(store, form, ExportFilter(stream, label_source, least_probability), bare)
         if str(out) == "-":
             for row in exported:
                 print(json.dumps(row, ensure_ascii=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,18 +13,24 @@ from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from karma.broker import connect
 from karma.competencies import Competencies
 from karma.errors import BrokerError, SettingsError
-from karma.settings import Environment
-from karma.snapshot import OVERALL, Snapshot
+from karma.settings import Environment, did_you_mean
+from karma.snapshot import Snapshot
 from karma.store import Store
 from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, console, environment, open_store, read_pool
+from karma_gateway.ladder import Z90, Point, Standing, ladder, skills_of
+from karma_gateway.plain import plain
 from karma_gateway.status import status as read_status
 
 #: Data for people. Without a terminal the tables get the room they need.
-out = Console(width=None if sys.stdout.isatty() else 130)
+out = Console(width=None if sys.stdout.isatty() else 400)
+
+#: Refits of which a model's course is drawn.
+_COURSE_POINTS = 24
 
 
 def status(as_json: JsonOption = False, pool: PoolOption = None, home: HomeOption = None) -> None:
@@ -58,17 +65,26 @@ def watch(
         store.close()
 
 
-def models(as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """Show the learnt competency of each model per skill, in logits, with its standard deviation."""
+def models(
+    skill: Annotated[str | None, typer.Option("--skill", help="Only this skill; `overall` is the mean of all.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Show how good each model is at each skill and how sure that is, its nearest kin, and how it moved."""
     store = open_store(environment(home))
-    snapshot = _snapshot(store)
+    with store.reading() as transaction:
+        snapshot = Competencies().newest(transaction)
+        course = transaction.preferences.competency_course(points=_COURSE_POINTS)
     store.close()
+    if skill is not None and skill not in skills_of(snapshot):
+        raise SettingsError(f"no skill is called {skill!r}{did_you_mean(skill, skills_of(snapshot))}")
+    shown = skills_of(snapshot) if skill is None else (skill,)
     if as_json:
-        print(json.dumps(_plain(snapshot)))
+        print(json.dumps(_as_data(snapshot, {name: ladder(snapshot, name, course) for name in shown})))
     elif not snapshot.models:
         console.print("nothing was learnt yet: no pair has been judged. Next: karma enqueue FILE")
     else:
-        out.print(competencies(snapshot))
+        out.print(competencies(snapshot, shown, course))
 
 
 def render(state: dict[str, Any]) -> RenderableType:
@@ -93,37 +109,53 @@ def render(state: dict[str, Any]) -> RenderableType:
     return Group(*tables)
 
 
-def competencies(snapshot: Snapshot) -> RenderableType:
-    """The competencies as a ladder, best first; ± is one posterior standard deviation."""
-    table = Table(title="competency, logits ± deviation", title_justify="left", box=SIMPLE, pad_edge=False)
-    for name in ("model", "overall", *snapshot.skills):
-        table.add_column(name, no_wrap=True)
-    columns = [
-        (snapshot.vector("mean", snapshot.models, skill), snapshot.vector("deviation", snapshot.models, skill))
-        for skill in (OVERALL, *snapshot.skills)
-    ]
-    order = sorted(range(len(snapshot.models)), key=lambda place: -columns[0][0][place])
-    for place in order:
-        table.add_row(
-            snapshot.models[place], *(f"{mean[place]:+.1f} ± {deviation[place]:.1f}" for mean, deviation in columns)
-        )
+def competencies(snapshot: Snapshot, skills: Sequence[str] = (), course: Sequence[Point] = ()) -> RenderableType:
+    """The competencies per skill (of none: all) in one table, best first; ± is half of the 90 % interval.
+
+    Order, kin and trend are those of the first skill; the trend needs a course.
+    """
+    first, *others = skills or skills_of(snapshot)
+    table = Table(title="competency, logits ± 90 % interval", title_justify="left", box=SIMPLE, pad_edge=False)
+    trend = ["trend"] if course else []
+    for name in ("model", first, *trend, "nearest kin", *others):
+        table.add_column(Text(plain(name)), no_wrap=True)
+    columns = [{one.model: _level(one) for one in ladder(snapshot, skill)} for skill in others]
+    for one in ladder(snapshot, first, course):
+        kin = "unknown yet" if one.kin is None else f"{plain(one.kin)} {one.kinship:.2f}"
+        moved = [_trend(one)] if course else []
+        levels = (column[one.model] for column in columns)
+        table.add_row(Text(plain(one.model)), _level(one), *moved, Text(kin), *levels)
     return table
 
 
-def _plain(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "version": snapshot.version,
-        "models": {
-            model: {
-                skill: {
-                    "mean": float(snapshot.vector("mean", [model], skill)[0]),
-                    "deviation": float(snapshot.vector("deviation", [model], skill)[0]),
-                }
-                for skill in (OVERALL, *snapshot.skills)
+def _level(standing: Standing) -> str:
+    return f"{standing.mean:+.1f} ± {Z90 * standing.deviation:.1f}"
+
+
+def _trend(standing: Standing) -> str:
+    if standing.change is None or standing.change_s is None:
+        return "–"
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    unit, unit_s = next((one for one in units if standing.change_s >= 0.95 * one[1]), units[-1])
+    return f"{standing.sparkline} {standing.change:+.1f} in {standing.change_s / unit_s:.0f} {unit}"
+
+
+def _as_data(snapshot: Snapshot, ladders: Mapping[str, Sequence[Standing]]) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {model: {} for model in snapshot.models}
+    for skill, standings in ladders.items():
+        for one in standings:
+            found[one.model][skill] = {
+                "mean": one.mean,
+                "deviation": one.deviation,
+                "low": one.low,
+                "high": one.high,
+                "kin": one.kin,
+                "kinship": one.kinship,
+                "change": one.change,
+                "change_s": one.change_s,
+                "course": one.course,
             }
-            for model in snapshot.models
-        },
-    }
+    return {"version": snapshot.version, "interval": 0.9, "models": found}
 
 
 def _snapshot(store: Store) -> Snapshot:

@@ -21,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 
 from karma.errors import SettingsError, StoreError, StoreOutageError
 from karma.settings import Durability
+from karma.store.gates import Gates
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
 from karma.store.schema import REVISION, metadata
@@ -48,11 +49,12 @@ _SQLITE_OUTAGES = {
 
 @dataclass(frozen=True)
 class Transaction:
-    """One transaction: the ledger, the open work and the preferences of the same moment."""
+    """One transaction: the ledger, the open work, the preferences and the gates of the same moment."""
 
     ledger: Ledger
     work: WorkList
     preferences: Preferences
+    gates: Gates
 
 
 class Store:
@@ -211,7 +213,9 @@ class Store:
 
     def _bound(self, connection: Connection) -> Transaction:
         now = self.clock()
-        return Transaction(Ledger(connection, now), WorkList(connection, now), Preferences(connection, now))
+        return Transaction(
+            Ledger(connection, now), WorkList(connection, now), Preferences(connection, now), Gates(connection)
+        )
 
 
 def _is_outage(cause: DBAPIError) -> bool:

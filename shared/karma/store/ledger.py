@@ -127,6 +127,14 @@ class Ledger:
             found.update((row.id, PromptRow(*row)) for row in self.connection.execute(query))
         return found
 
+    def messages_of(self, ids: Iterable[int]) -> dict[int, str]:
+        """The turns of prompts, as JSON."""
+        found: dict[int, str] = {}
+        for chunk in chunks(sorted(set(ids))):
+            query = select(prompts.c.id, prompts.c.messages).where(prompts.c.id.in_(chunk))
+            found.update((row.id, row.messages) for row in self.connection.execute(query))
+        return found
+
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
         """Put locked prompts into a state with the number of results they now wait for."""
         self._update([{"key": id_, "to": state, "left": awaited.get(id_, 0)} for id_ in ids])

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from karma.store.chunks import chunks
 from karma.store.dialect import insert_adding, insert_new
 from karma.store.records import (
     Count,
+    ExportFilter,
     NewPair,
     NewResolution,
     NewResponse,
@@ -22,6 +23,9 @@ from karma.store.records import (
     VerdictRow,
 )
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
+
+if TYPE_CHECKING:
+    from karma.snapshot import Snapshot
 
 OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
 
@@ -77,6 +81,7 @@ class Preferences:
                     pairs.c.gap,
                     func.length(a.c.text),
                     func.length(b.c.text),
+                    pairs.c.predicted,
                 )
                 .join(a, a.c.id == pairs.c.response_a)
                 .join(b, b.c.id == pairs.c.response_b)
@@ -123,14 +128,34 @@ class Preferences:
             for place, value in enumerate((count.wins_a, count.wins_b, count.ties, count.squares)):
                 cell[place] += value
         if summed:
-            rows = [vars(Count(*key, *values)) for key, values in sorted(summed.items())]
+            rows = [Count(*key, *values)._asdict() for key, values in sorted(summed.items())]
             statement = insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties", "squares")
             self.connection.execute(statement, rows)
 
     def counts(self) -> list[Count]:
         """All competency counts, in the order of their keys."""
         query = select(competency_counts).order_by(*competency_counts.primary_key.columns)
-        return [Count(*row) for row in self.connection.execute(query)]
+        return [Count._make(row) for row in self.connection.execute(query)]
+
+    def merge_counts(self, merges: Mapping[int, int]) -> None:
+        """Put the counts of buckets into others, bucket → bucket. Nobody adds to the former any more."""
+        self.add_counts(row._replace(bucket=merges[row.bucket]) for row in self._taken_counts(sorted(merges)))
+
+    def rename_counts(self, model: str, name: str, before: int) -> None:
+        """Put a model's counts of the buckets below `before` down to another name."""
+        columns = competency_counts.c
+        of_model = (columns.model_a == model) | (columns.model_b == model)
+        query = select(columns.bucket).distinct().where(of_model, columns.bucket < before)
+        taken = self._taken_counts(sorted(self.connection.execute(query).scalars()), of_model)
+        self.add_counts(_renamed(row, model, name) for row in taken)
+
+    def _taken_counts(self, buckets: Sequence[int], *conditions: ColumnElement[bool]) -> list[Count]:
+        """Counts that are removed by this, so that whoever removed them, and nobody else, adds them elsewhere."""
+        taken: list[Count] = []
+        for chunk in chunks(buckets):
+            statement = delete(competency_counts).where(competency_counts.c.bucket.in_(chunk), *conditions)
+            taken.extend(Count._make(row) for row in self.connection.execute(statement.returning(*competency_counts.c)))
+        return taken
 
     def counted_verdicts(self) -> float:
         """The weight of all competency counts."""
@@ -138,10 +163,40 @@ class Preferences:
         query = select(func.sum(columns.wins_a + columns.wins_b + columns.ties))
         return float(self.connection.execute(query).scalar_one() or 0.0)
 
-    def add_snapshot(self, version: int, weight: float, body: bytes) -> None:
-        """Keep a snapshot; where the version exists, another worker was first and this one is dropped."""
+    def add_snapshot(self, version: int, weight: float, body: bytes) -> bool:
+        """Keep a snapshot; False where the version exists: another worker was first and this one is dropped."""
         row = {"version": version, "created_at": self.now, "verdicts": weight, "body": body}
-        self.connection.execute(insert_new(self.connection, snapshots), [row])
+        statement = insert_new(self.connection, snapshots).returning(snapshots.c.version)
+        return self.connection.execute(statement, row).first() is not None
+
+    def snapshot_times(self) -> list[tuple[int, float]]:
+        """The versions that are kept and when each was made, oldest first."""
+        query = select(snapshots.c.version, snapshots.c.created_at).order_by(snapshots.c.version)
+        return [(row.version, row.created_at) for row in self.connection.execute(query)]
+
+    def drop_snapshots(self, versions: Iterable[int]) -> None:
+        """Forget snapshots."""
+        for chunk in chunks(sorted(versions)):
+            self.connection.execute(delete(snapshots).where(snapshots.c.version.in_(chunk)))
+
+    def competency_course(self, points: int = 100) -> list[tuple[float, int, Snapshot]]:
+        """How competencies came to be what they are: (when, version, snapshot), oldest first.
+
+        Args:
+            points: at most so many, spread evenly over the versions that are kept; the first and the newest are among
+                them.
+        """
+        from karma.snapshot import Snapshot  # with NumPy, which nothing else here needs
+
+        kept = self.snapshot_times()
+        places = {round(index * (len(kept) - 1) / max(1, points - 1)) for index in range(min(points, len(kept)))}
+        if len(kept) > points:
+            kept = [kept[place] for place in sorted(places)][-points:]
+        found: list[tuple[float, int, Snapshot]] = []
+        for version, created_at in kept:
+            body = self.connection.execute(select(snapshots.c.body).where(snapshots.c.version == version)).scalar_one()
+            found.append((created_at, version, Snapshot.from_bytes(body)))
+        return found
 
     def latest_version(self) -> tuple[int, float]:
         """The version of the newest snapshot and the weight of its verdicts; (0, 0.0) where there is none."""
@@ -192,7 +247,7 @@ class Preferences:
         flipped, both = self.connection.execute(query).one()
         return int(flipped or 0), int(both)
 
-    def export_rows(self, after: int, limit: int, stream: str | None = None) -> list[Any]:
+    def export_rows(self, after: int, limit: int, kept: ExportFilter) -> list[Any]:
         """Decisive pairs with pair ids above `after`, in order of their ids, with all that an export shows."""
         chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
         query = (
@@ -221,11 +276,22 @@ class Preferences:
             .order_by(pairs.c.id)
             .limit(limit)
         )
-        if stream is not None:
-            query = query.where(prompts.c.stream == stream)
+        if kept.stream is not None:
+            query = query.where(prompts.c.stream == kept.stream)
+        if kept.label_source is not None:
+            query = query.where(resolutions.c.label_source == kept.label_source)
+        if kept.least_probability > 0.5:
+            sure = resolutions.c.probability >= kept.least_probability
+            query = query.where(sure | (resolutions.c.probability <= 1.0 - kept.least_probability))
         return list(self.connection.execute(query))
 
     def _add(self, table: Any, new: Sequence[Any]) -> None:
         if new:
             rows = [vars(one) | {"created_at": self.now} for one in new]
             self.connection.execute(insert_new(self.connection, table), rows)
+
+
+def _renamed(row: Count, model: str, name: str) -> Count:
+    a, b = (name if row.model_a == model else row.model_a), (name if row.model_b == model else row.model_b)
+    renamed = row._replace(model_a=a, model_b=b)
+    return renamed if a < b else renamed._replace(model_a=b, model_b=a, wins_a=row.wins_b, wins_b=row.wins_a)

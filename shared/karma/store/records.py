@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Stage = Literal["generate", "score", "match", "judge"]
 Acceptance = Literal["accepted", "present", "conflict"]
@@ -157,6 +157,7 @@ class PairRow:
     gap: float | None  # competency of a minus b when the pair was formed, logits
     length_a: int  # characters
     length_b: int
+    predicted: float | None = None  # P(a better | decisive) by the outcome model; None where no gate was at work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +204,49 @@ class NewResolution:
 
 
 @dataclass(frozen=True)
-class Count:
-    """Verdicts on two models, model_a < model_b, in one hour; weights, not necessarily whole numbers."""
+class ExportFilter:
+    """Which preferences an export holds."""
+
+    stream: str | None = None  # None: of all
+    label_source: Literal["judge", "predicted"] | None = None  # None: both
+    least_probability: float = 0.5  # that the chosen response is better
+
+
+@dataclass(frozen=True)
+class GatedPair:
+    """A pair of a prompt that went through a gate, with what it came to so far (None: nothing yet)."""
+
+    id: int
+    prompt: int
+    response_a: int
+    response_b: int
+    judged: int
+    judged_probability: float
+    predicted: float
+    outcome: str | None
+    chosen: int | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A judged pair for the outcome model to learn from."""
+
+    prompt: int
+    skill: str | None
+    response_a: int
+    response_b: int
+    model_a: str
+    model_b: str
+    reasons: str
+    outcome: str
+    chosen: int | None
+
+
+class Count(NamedTuple):
+    """Verdicts on two models, model_a < model_b, in one bucket of time; weights, not necessarily whole numbers.
+
+    A plain tuple, because a refit reads hundreds of thousands of them.
+    """
 
     source: str
     skill: str

@@ -157,12 +157,19 @@ pairs = Table(
     Column("likeness", Float),
     Column("judged_probability", Float, nullable=False),  # of being judged; never zero
     Column("judged", SmallInteger, nullable=False, server_default=text("1")),  # 0: labelled by the prediction
-    Column("predicted", Float),  # P(a better | decisive) by the outcome model when it was formed
+    Column("predicted", Float),  # P(a better | decisive) when it was formed; null where no gate was at work
     Column("predicted_tie", Float),  # P(tie) by the same
     Column("snapshot", Integer, nullable=False),  # version of the competencies it was formed under
     Column("awaited", SmallInteger, nullable=False),  # verdicts still open
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "response_a", "response_b"),
+    *(
+        Index(name, "id", sqlite_where=text(where), postgresql_where=text(where))
+        for name, where in (
+            ("ix_pairs_gated", "predicted IS NOT NULL"),
+            ("ix_pairs_audited", "judged = 1 AND judged_probability < 1"),
+        )
+    ),
 )
 
 #: One judge's opinion on one pair in one order. Written by scoring.
@@ -215,9 +222,9 @@ competency_counts = Table(
     metadata,
     Column("source", Text, primary_key=True),  # judge, probe
     Column("skill", Text, primary_key=True),  # empty where the prompt has none
-    Column("model_a", Text, primary_key=True),  # model_a < model_b
+    Column("model_a", Text, primary_key=True),  # model_a < model_b; NAME#BUCKET: what NAME was before that bucket
     Column("model_b", Text, primary_key=True),
-    Column("bucket", Integer, primary_key=True),  # hours since 1970
+    Column("bucket", Integer, primary_key=True),  # of two seconds since 1970; the first of those that were merged
     Column("wins_a", Float, nullable=False),
     Column("wins_b", Float, nullable=False),
     Column("ties", Float, nullable=False),
@@ -229,6 +236,8 @@ gates = Table(
     "gates",
     metadata,
     Column("stream", Text, ForeignKey("streams.name"), primary_key=True),
+    Column("seen", BigInteger, nullable=False),  # pairs
+    Column("judged", BigInteger, nullable=False),
     Column("body", Text, nullable=False),  # JSON
 )
 

@@ -48,6 +48,13 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (THIRD + 'temprature=1.0\n', r"unknown key 'temprature' \(did you mean 'temperature'\?\)"),
         (THIRD + 'temperature="hot"\n', r"\[models\.c\] temperature is 'hot'"),
         (THIRD + 'temperature=-1.0\n', r"temperature is -1\.0, out of range"),
+        (GOOD + "[stream]\njudge_share = 0.0\n", r"\[stream\].*judge_share must be above 0, to 1"),
+        (GOOD + "[stream]\njudge_share = 0.5\naudit_share = 0.0\n", r"without an audit nobody knows the labels' error"),
+        (GOOD + "[stream]\nmax_label_error = 1.5\n", r"max_label_error must be between 0 and 1"),
+        (
+            GOOD.replace("verifier", "prior") + '[stream]\npolicy = "kin"\n',
+            r"\[stream\] pairs close kin .* labels would be little more than chance",
+        ),
         (GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\n', "no base_url"),
         (GOOD + '\n[models.c]\nbackend="transformers"\nmodel="./nowhere"\n', "there is no folder"),
         (GOOD + '\n[modles.c]\nbackend="openai"\n', r"unknown table \[modles\] \(did you mean 'models'\?\)"),

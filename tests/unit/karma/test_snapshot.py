@@ -1,5 +1,7 @@
 """The snapshot: look-ups, newcomers, and the trip through bytes."""
 
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -93,3 +95,43 @@ def test_a_table_of_another_size_is_refused() -> None:
     """The error names the table, what was found and what was expected."""
     with pytest.raises(KarmaError, match=r"'mean' has shape \(1, 2\), expected \(1, 3\)"):
         replace(Snapshot.empty(["a", "b"]), mean=np.zeros((1, 2)))
+
+
+def test_cosine_kinship_survives_the_bytes_and_is_alike_in_every_skill() -> None:
+    """A stream chooses which kinship it goes by; the rest of the snapshot is the same."""
+    cosine = np.array([[1.0, 0.2, np.nan], [0.2, 1.0, np.nan], [np.nan, np.nan, np.nan]])
+
+    known = Snapshot.from_bytes(replace(snapshot(), cosine=cosine).to_bytes())
+
+    chosen = known.with_kinship("cosine")
+    assert [chosen.between("good", "bad", skill).kinship for skill in ("math", None)] == pytest.approx([0.2, 0.2])
+    assert chosen.between("good", "bad", "math").gap == known.between("good", "bad", "math").gap
+    assert known.with_kinship("posterior").between("good", "bad", "math").kinship == pytest.approx(0.6)
+    assert snapshot().with_kinship("cosine").between("good", "bad", "math").kinship is None
+
+
+def test_a_snapshot_of_the_first_format_is_still_read() -> None:
+    """It had neither cosine kinship nor an outcome model nor audits."""
+    archive = dict(np.load(io.BytesIO(snapshot().to_bytes())))
+    head = json.loads(archive["head"].tobytes())
+    old = {key: head[key] for key in ("version", "models", "skills", "tie", "epsilon")} | {"format": 1}
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**archive, "head": np.frombuffer(json.dumps(old).encode(), dtype=np.uint8)})
+
+    found = Snapshot.from_bytes(buffer.getvalue())
+
+    assert found.between("good", "bad", "math") == Snapshot.from_bytes(snapshot().to_bytes()).between(
+        "good", "bad", "math"
+    )
+    assert (found.cosine, found.outcome, found.audits) == (None, None, {})
+
+
+def test_a_snapshot_of_a_later_format_is_refused() -> None:
+    """The error names it."""
+    archive = dict(np.load(io.BytesIO(snapshot().to_bytes())))
+    head = json.loads(archive["head"].tobytes()) | {"format": 99}
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**archive, "head": np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)})
+
+    with pytest.raises(KarmaError, match="snapshot format 99"):
+        Snapshot.from_bytes(buffer.getvalue())

@@ -2,18 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import integrate, special, stats
+from scipy import stats
 
+from karma.information import information
 from karma.snapshot import COLD_INFORMATION, Snapshot
 from karma_scoring.competency import Counts, Posterior, Prior, fit
-from karma_scoring.kinship import (
-    cosine_kinship,
-    information,
-    normal_cdf,
-    posterior_kinship,
-    snapshot,
-    win_probability,
-)
+from karma_scoring.kinship import cosine_kinship, posterior_kinship, snapshot
 
 
 def posterior(wins: float = 30.0, losses: float = 20.0, prior: Prior | None = None) -> Posterior:
@@ -21,13 +15,6 @@ def posterior(wins: float = 30.0, losses: float = 20.0, prior: Prior | None = No
     indices = [np.array([value]) for value in (0, 0, 1)]
     numbers = [np.array([value]) for value in (wins, losses, 5.0)]
     return fit(Counts(*indices, *numbers), ["a", "b", "unseen"], ["x"], prior or Prior())
-
-
-def test_the_normal_distribution_function_is_right_to_seven_digits() -> None:
-    """The stated error bound."""
-    x = np.linspace(-9, 9, 2001)
-
-    assert np.abs(normal_cdf(x) - special.ndtr(x)).max() < 1e-7
 
 
 def test_kinship_is_the_posterior_mass_within_epsilon() -> None:
@@ -46,30 +33,6 @@ def test_cosine_kinship_compares_directions() -> None:
     np.testing.assert_allclose(found[0], [1.0, 1.0, 0.0, np.nan])
 
 
-@pytest.mark.parametrize(
-    ("gap", "deviation", "tie"), [(0.0, 0.0, 0.5), (0.7, 0.4, 0.5), (2.0, 1.5, 1.5), (0.0, 2.1, 0.0)]
-)
-def test_information_and_win_probability_are_their_integrals(gap: float, deviation: float, tie: float) -> None:
-    """Against adaptive quadrature, to three digits."""
-
-    def decisive(x: float) -> float:
-        return float(2 * np.cosh(x / 2) / (2 * np.cosh(x / 2) + tie))
-
-    def bits(x: float) -> float:
-        p = special.expit(x)
-        return decisive(x) * float(stats.entropy([p, 1 - p], base=2))
-
-    def expected(f: object) -> float:
-        if deviation == 0.0:
-            return float(f(gap))  # type: ignore[operator]
-        low, high = gap - 8 * deviation, gap + 8 * deviation
-        return float(integrate.quad(lambda x: f(x) * stats.norm.pdf(x, gap, deviation), low, high)[0])  # type: ignore[operator]
-
-    wins = expected(lambda x: decisive(x) * special.expit(x)) / expected(decisive)
-    assert information(np.array(gap), np.array(deviation), tie) == pytest.approx(expected(bits), abs=1e-3)
-    assert win_probability(np.array(gap), np.array(deviation), tie) == pytest.approx(wins, abs=1e-3)
-
-
 def test_the_cold_start_constant_is_the_information_under_the_default_prior() -> None:
     """So that planning before the first refit agrees with planning after it."""
     cold = Snapshot.empty()
@@ -78,6 +41,39 @@ def test_the_cold_start_constant_is_the_information_under_the_default_prior() ->
     assert found[0] == pytest.approx(COLD_INFORMATION, abs=1e-3)
     assert np.log(cold.tie) == pytest.approx(Prior().log_tie_mean)
     assert np.hypot(Prior().alpha_deviation, Prior().delta_deviation) == pytest.approx(1.5, abs=0.02)
+
+
+def known_posterior() -> Posterior:
+    """Four models that met often in two skills: a and b are good at x, c and d at y; one more never met anybody."""
+    rows = [(s, i, j, 1 if s else 3, 3 if s else 1) for s in (0, 1) for i in (0, 1) for j in (2, 3)]
+    rows += [(s, i, i + 1, 2, 2) for s in (0, 1) for i in (0, 2)]
+    table = np.array(rows)
+    numbers = 40.0 * table[:, 3:].T
+    return fit(Counts(*table[:, :3].T, *numbers, np.zeros(len(rows))), [*"abcd", "unseen"], ["x", "y"], Prior())
+
+
+def test_cosine_kinship_in_a_snapshot_is_of_competencies_over_skills() -> None:
+    """Those good at the same are kin, those good at the opposite are not; of whom nothing is known, nothing is said."""
+    found = snapshot(known_posterior(), version=1).with_kinship("cosine")
+
+    assert found.between("a", "b", "x").kinship == pytest.approx(1.0, abs=0.01)
+    assert found.between("a", "c", "y").kinship == pytest.approx(0.0, abs=0.01)
+    assert [found.between("a", other, None).kinship for other in ("unseen", "newcomer")] == [None, None]
+    assert snapshot(posterior(), version=1).with_kinship("cosine").between("a", "b", "x").kinship is None  # one skill
+
+
+def test_cosine_kinship_is_of_benchmarks_where_the_pool_gives_them() -> None:
+    """Known before any verdict; a benchmark that some lack is left out, and a model without any is unknown."""
+    scores = {
+        "a": {"ifeval": 0.9, "math": 0.2, "extra": 1.0},
+        "b": {"ifeval": 0.8, "math": 0.1},
+        "c": {"ifeval": 0.1, "math": 0.9, "extra": 0.0},
+    }
+    found = snapshot(known_posterior(), version=1, benchmarks=scores).with_kinship("cosine")
+
+    assert (found.between("a", "b", "x").kinship or 0.0) > 0.9
+    assert found.between("a", "c", "x").kinship == 0.0
+    assert found.between("a", "d", "x").kinship is None
 
 
 def test_without_verdicts_all_pairs_are_worth_the_same_and_nobody_is_kin() -> None:

@@ -6,18 +6,27 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_PARTIAL = (
+    ("ix_pairs_gated", "predicted IS NOT NULL"),
+    ("ix_pairs_audited", "judged = 1 AND judged_probability < 1"),
+)
+
 
 def upgrade() -> None:
     """Add columns and tables; every pair that is there was judged, and every verdict weighed 1."""
     op.add_column("competency_counts", sa.Column("squares", sa.Float(), nullable=False, server_default=sa.text("0")))
-    op.execute("UPDATE competency_counts SET squares = wins_a + wins_b + ties")
+    op.execute("UPDATE competency_counts SET squares = wins_a + wins_b + ties, bucket = bucket * 1800")  # hours to 2 s
     op.add_column("pairs", sa.Column("judged", sa.SmallInteger(), nullable=False, server_default=sa.text("1")))
     op.add_column("pairs", sa.Column("predicted", sa.Float(), nullable=True))
     op.add_column("pairs", sa.Column("predicted_tie", sa.Float(), nullable=True))
     op.add_column("resolutions", sa.Column("predicted", sa.Float(), nullable=True))
+    for name, where in _PARTIAL:
+        op.create_index(name, "pairs", ["id"], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     op.create_table(
         "gates",
         sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("seen", sa.BigInteger(), nullable=False),
+        sa.Column("judged", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("stream", name=op.f("pk_gates")),
         sa.ForeignKeyConstraint(["stream"], ["streams.name"], name=op.f("fk_gates_stream")),

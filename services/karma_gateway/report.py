@@ -1,0 +1,64 @@
+"""`karma report`: what is known of models, pairs and judges, as one page with pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from karma.competencies import Competencies
+from karma.errors import KarmaError
+from karma.snapshot import Snapshot
+from karma.store import Store
+from karma_gateway.html import page
+from karma_gateway.ladder import Point
+from karma_gateway.model_panels import competency, kinship, wins
+from karma_gateway.pair_panels import gate, length_bias, policies, positions
+from karma_gateway.quality import Quality, measure
+
+_COURSE_POINTS = 60
+
+
+def write(store: Store, path: Path, stream: str | None = None) -> None:
+    """Write the page; it appears when it is whole.
+
+    Raises:
+        KarmaError: the stream holds nothing, or the file cannot be written.
+    """
+    with store.reading() as transaction:
+        snapshot = Competencies().newest(transaction)
+        course = transaction.preferences.competency_course(points=_COURSE_POINTS)
+    quality = measure(store, None if stream is None else [stream])
+    if stream is not None and not quality.tallies:
+        raise KarmaError(f"the stream {stream!r} holds no pair yet, so there is nothing to report")
+    whole = compose(snapshot, course, quality, stream, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(store.clock())))
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(whole, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as cause:
+        raise KarmaError(f"{path}: cannot be written: {cause.strerror or cause}") from cause
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def compose(snapshot: Snapshot, course: Sequence[Point], quality: Quality, stream: str | None, made_at: str) -> str:
+    """The page as text."""
+    pairs = sum(tally.pairs for tally in quality.tallies.values())
+    what = "all streams" if stream is None else f"the stream {stream}"
+    counted = "1 pair" if pairs == 1 else f"{pairs:,} pairs"
+    said = [f"{counted} of {what}. Made {made_at}. Behind each picture are its figures as a table."]
+    sections = [
+        competency(snapshot, course),
+        kinship(snapshot),
+        wins(quality, snapshot),
+        gate(quality),
+        length_bias(quality),
+        policies(quality),
+        positions(quality),
+    ]
+    return page("KARMA report", said, sections)

@@ -1,0 +1,166 @@
+"""Looking back: what was asked, paired, judged and resolved, as `explain`, `report` and `rematch` read it.
+
+Nothing here locks or writes. Long tables are read in pieces by the ids of their rows, so that no piece keeps a
+transaction open for long; texts are measured in the database and stay there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, func, select
+
+from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+
+#: Rows read in one piece.
+ROWS_AT_ONCE = 5_000
+
+
+def pair_with_texts(connection: Connection, pair: int) -> Any | None:
+    """One pair with its prompt, both responses and what it came to; None where no pair has the id."""
+    a, b = responses.alias("a"), responses.alias("b")
+    query = (
+        select(
+            pairs,
+            *(prompts.c[name] for name in ("stream", "prompt_id", "messages", "skill", "reference", "state")),
+            *(a.c[name].label(f"{name}_a") for name in ("model", "sample", "text", "quality")),
+            *(b.c[name].label(f"{name}_b") for name in ("model", "sample", "text", "quality")),
+            *(
+                resolutions.c[name]
+                for name in ("outcome", "chosen", "rejected", "probability", "flipped", "label_source", "reason")
+            ),
+            resolutions.c.predicted.label("predicted_late"),
+        )
+        .join(prompts, prompts.c.id == pairs.c.prompt)
+        .join(a, a.c.id == pairs.c.response_a)
+        .join(b, b.c.id == pairs.c.response_b)
+        .join(resolutions, resolutions.c.pair == pairs.c.id, isouter=True)
+        .where(pairs.c.id == pair)
+    )
+    return connection.execute(query).one_or_none()
+
+
+def verdicts_on(connection: Connection, pair: int) -> list[Any]:
+    """The verdicts on one pair with their rationales, by judge and order."""
+    query = select(verdicts).where(verdicts.c.pair == pair).order_by(verdicts.c.judge, verdicts.c.shown, verdicts.c.id)
+    return list(connection.execute(query))
+
+
+_PAIR_COLUMNS = ("id", "prompt", "response_a", "policy", "reasons", "information", "judged", "judged_probability")
+
+
+def measured_pairs(connection: Connection, after: int, streams: Sequence[str] | None = None) -> list[Any]:
+    """Up to `ROWS_AT_ONCE` pairs with ids above `after`, in their order: what is known of them, without their texts.
+
+    Lengths are in characters; `outcome` is null while the pair is open; `predicted` is P(a better | decisive) without
+    the pair's own verdicts, null where nothing needed it.
+    """
+    a, b = responses.alias("a"), responses.alias("b")
+    query = (
+        select(
+            *(pairs.c[name] for name in _PAIR_COLUMNS),
+            prompts.c.stream,
+            a.c.model.label("model_a"),
+            b.c.model.label("model_b"),
+            func.length(a.c.text).label("length_a"),
+            func.length(b.c.text).label("length_b"),
+            a.c.quality.label("quality_a"),
+            b.c.quality.label("quality_b"),
+            *(resolutions.c[name] for name in ("outcome", "chosen", "flipped", "label_source", "predicted")),
+        )
+        .join(prompts, prompts.c.id == pairs.c.prompt)
+        .join(a, a.c.id == pairs.c.response_a)
+        .join(b, b.c.id == pairs.c.response_b)
+        .join(resolutions, resolutions.c.pair == pairs.c.id, isouter=True)
+        .where(pairs.c.id > after)
+        .order_by(pairs.c.id)
+        .limit(ROWS_AT_ONCE)
+    )
+    return list(connection.execute(_only(query, streams)))
+
+
+def judge_calls(connection: Connection, streams: Sequence[str] | None = None, margin: float = 0.05) -> list[Any]:
+    """Per stream, policy and judge: verdicts, failures, tokens, and how often the first or the second shown won.
+
+    `first` and `second` count verdicts of judges that saw both orders; within `margin` of 0.5 neither won.
+    """
+    two_orders = (
+        select(verdicts.c.judge).where(verdicts.c.shown == 1).distinct().subquery()
+    )  # a judge that is never shown b first says nothing about positions
+
+    def share(condition: Any) -> Any:
+        return func.sum(case((condition, 1), else_=0))
+
+    ordered = two_orders.c.judge.is_not(None)
+    query = (
+        select(
+            prompts.c.stream,
+            pairs.c.policy,
+            verdicts.c.judge,
+            func.count().label("calls"),
+            share(verdicts.c.failure.is_not(None)).label("failed"),
+            share(ordered & (verdicts.c.probability > 0.5 + margin)).label("first"),
+            share(ordered & (verdicts.c.probability < 0.5 - margin)).label("second"),
+            func.sum(func.coalesce(verdicts.c.tokens_in, 0)).label("tokens_in"),
+            func.sum(func.coalesce(verdicts.c.tokens_out, 0)).label("tokens_out"),
+            func.count(func.coalesce(verdicts.c.tokens_in, verdicts.c.tokens_out)).label("metered"),
+        )
+        .join(pairs, pairs.c.id == verdicts.c.pair)
+        .join(prompts, prompts.c.id == pairs.c.prompt)
+        .join(two_orders, two_orders.c.judge == verdicts.c.judge, isouter=True)
+        .group_by(prompts.c.stream, pairs.c.policy, verdicts.c.judge)
+        .order_by(prompts.c.stream, pairs.c.policy, verdicts.c.judge)
+    )
+    return list(connection.execute(_only(query, streams)))
+
+
+def prompt_states(connection: Connection, streams: Sequence[str] | None = None) -> list[Any]:
+    """Per stream and state: how many prompts (`count`), and how many of them ended without a pair (`without_pair`)."""
+    query = (
+        select(
+            prompts.c.stream,
+            prompts.c.state,
+            func.count().label("count"),
+            func.count(prompts.c.no_pair).label("without_pair"),
+        )
+        .group_by(prompts.c.stream, prompts.c.state)
+        .order_by(prompts.c.stream, prompts.c.state)
+    )
+    return list(connection.execute(_only(query, streams)))
+
+
+def answered_prompts(connection: Connection, stream: str, after: int, limit: int) -> list[tuple[Any, list[Any]]]:
+    """Up to `limit` prompts of a stream with ids above `after`, in order, each with its usable responses.
+
+    `complete` is 1 where no further answer is awaited, else 0.
+    """
+    complete = prompts.c.state.in_(("matched", "done"))
+    query = (
+        select(
+            *(prompts.c[name] for name in ("id", "prompt_id", "content_hash", "messages", "skill", "reference")),
+            case((complete, 1), else_=0).label("complete"),
+        )
+        .where(prompts.c.stream == stream, prompts.c.id > after)
+        .order_by(prompts.c.id)
+        .limit(limit)
+    )
+    rows = list(connection.execute(query))
+    texts = _texts_of(connection, [row.id for row in rows])
+    return [(row, texts.get(row.id, [])) for row in rows]
+
+
+def _texts_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Any]]:
+    query = (
+        select(responses.c.prompt, responses.c.model, responses.c.sample, responses.c.text)
+        .where(responses.c.prompt.in_(ids), responses.c.text.is_not(None), responses.c.failure.is_(None))
+        .order_by(responses.c.prompt, responses.c.id)
+    )
+    found: dict[int, list[Any]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.prompt, []).append(row)
+    return found
+
+
+def _only(query: Select[Any], streams: Iterable[str] | None) -> Select[Any]:
+    return query if streams is None else query.where(prompts.c.stream.in_(list(streams)))

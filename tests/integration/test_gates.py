@@ -1,0 +1,127 @@
+"""Streams with a judge budget on real databases: every pair gets one label, and the ledger stays exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from karma.outcome import FEATURES, OutcomeModel, Siblings
+from karma.snapshot import Snapshot
+from karma.store import Store
+from karma.store.records import ExportFilter
+from karma.store.schema import competency_counts, gates, pairs, prompts, resolutions, verdicts
+from karma_gateway import exports
+from karma_scoring.gating import GatedReader, examples_of
+from tests.support.memory import Flow, make_pool
+from tests.support.verifier import assert_exact
+
+PROMPTS = 120
+OUTCOME = OutcomeModel(1.0, (0.3,) * len(FEATURES), {}, 0.5, Siblings(6.0, 1.5, 2.0), 500, 0.01)
+
+
+def flow_of(store: Store, outcome: OutcomeModel | None, share: float = 0.4, **stream: object) -> Flow:
+    settings = {"policy": "all-pairs", "pairs_per_prompt": 0, "responses_per_prompt": 0, "judge_share": share}
+    flow = Flow(store, make_pool("abcd", stream={**settings, **stream}))
+    flow.snapshot = replace(Snapshot.empty(), outcome=outcome)
+    return flow
+
+
+def rows_of(store: Store) -> list:
+    with store.engine.connect() as connection:
+        query = select(pairs, resolutions).join(resolutions, resolutions.c.pair == pairs.c.id).order_by(pairs.c.id)
+        return list(connection.execute(query))
+
+
+@pytest.mark.parametrize("deliveries", [1, 2])
+def test_every_pair_gets_one_label_and_the_share_is_kept(store: Store, deliveries: int) -> None:
+    flow = flow_of(store, OUTCOME)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish(deliveries)
+    assert_exact(store.engine.url.render_as_string(hide_password=False), PROMPTS)
+    rows = rows_of(store)
+    assert len(rows) == 6 * PROMPTS
+    judged = [row for row in rows if row.judged]
+    assert len(judged) / len(rows) == pytest.approx(0.4, abs=0.08)
+    for row in rows:
+        assert 0 < row.judged_probability <= 1
+        assert row.outcome in ("decisive", "tie")
+        if not row.judged:
+            assert row.label_source == "predicted"
+            assert row.chosen in (row.response_a, row.response_b)
+            assert row.probability == row.predicted_1
+            assert (row.chosen == row.response_a) == (row.probability > 0.5)
+    with store.engine.connect() as connection:
+        judged_by_verdict = set(connection.execute(select(verdicts.c.pair)).scalars())
+        kept = connection.execute(select(gates)).one()
+    assert judged_by_verdict == {row.id for row in judged}
+    assert (kept.seen, kept.judged) == (len(rows), len(judged))
+
+
+def test_audited_pairs_tell_the_error_of_the_labels(store: Store) -> None:
+    flow = flow_of(store, OUTCOME, audit_share=0.3)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish()
+    audited = [row for row in rows_of(store) if row.judged and row.judged_probability < 1 and row.outcome == "decisive"]
+    assert audited
+    assert all(row.predicted_1 is not None for row in audited)
+    with store.reading() as transaction:
+        gated = GatedReader().read(transaction, 1.0)
+    found = gated.audits["default"]
+    assert found.audited == len(audited)
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
+    with store.engine.connect() as connection:
+        weight = sum(row.wins_a + row.wins_b + row.ties for row in connection.execute(select(competency_counts)))
+        squares = sum(row.squares for row in connection.execute(select(competency_counts)))
+    inverse = [1 / row.judged_probability for row in rows_of(store) if row.judged]
+    assert weight == pytest.approx(sum(inverse))
+    assert squares == pytest.approx(sum(value * value for value in inverse))
+
+
+def test_before_anything_is_learnt_all_is_judged_and_kept_to_learn_from(store: Store) -> None:
+    flow = flow_of(store, None, share=0.1)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(50)))
+    flow.finish()
+    rows = rows_of(store)
+    assert all(row.judged and row.judged_probability == 1 for row in rows)
+    with store.reading() as transaction:
+        gated = GatedReader().read(transaction, 1.0)
+    assert gated.examples is not None
+    examples = examples_of(gated.examples, Snapshot.empty())
+    assert len(examples) == 300
+    assert examples.contrast.shape == (300, len(FEATURES))
+    learnt = gated.outcome(Snapshot.empty())
+    assert learnt is not None
+    assert learnt.examples == 300
+
+
+def test_a_prompt_of_which_nothing_is_judged_ends_at_once(store: Store) -> None:
+    flow = flow_of(store, OUTCOME, share=0.02, pairs_per_prompt=1, audit_share=0.001)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish()
+    assert_exact(store.engine.url.render_as_string(hide_password=False), PROMPTS)
+    assert any(not row.judged for row in rows_of(store))
+    with store.engine.connect() as connection:
+        assert set(connection.execute(select(prompts.c.state)).scalars()) == {"done"}
+
+
+def test_without_a_budget_there_is_no_gate(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"id": "p", "prompt": "x"})
+    flow.finish()
+    with store.engine.connect() as connection:
+        assert connection.execute(select(gates)).all() == []
+        assert connection.execute(select(pairs.c.predicted)).scalars().all() == [None]
+
+
+def test_exports_can_be_held_to_one_label_source_and_to_sure_labels(store: Store) -> None:
+    flow = flow_of(store, OUTCOME)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish()
+    everything = [row["karma"] for row in exports.rows(store, "jsonl")]
+    for source in ("judge", "predicted"):
+        found = [row["karma"] for row in exports.rows(store, "jsonl", ExportFilter(label_source=source))]
+        assert found == [row for row in everything if row["label_source"] == source] != []
+    sure = [row["karma"] for row in exports.rows(store, "jsonl", ExportFilter(least_probability=0.8))]
+    assert sure == [row for row in everything if row["probability"] >= 0.8] != everything

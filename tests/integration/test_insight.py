@@ -1,0 +1,33 @@
+"""What looks back reads the same from either database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from karma.store import Store
+from karma.streams import Derivation
+from karma_gateway.explain import explain
+from karma_gateway.quality import measure
+from karma_gateway.rematch import compare, derive, progress
+from karma_gateway.report import write
+from karma_gateway.sentences import sentences
+from tests.support.memory import Flow, make_pool
+
+
+def test_rematch_explain_and_report_work_on_either_database(store: Store, tmp_path: Path) -> None:
+    flow = Flow(store, make_pool("abc", streams={"mine": {"responses_per_prompt": 0}}))
+    flow.accept(*({"prompt": f"prompt {n}", "id": f"p{n}", "skill": "talk"} for n in range(12)), stream="mine")
+    flow.finish()
+    derived = Derivation("mine", "all-pairs", 0)
+    assert derive(store, derived).added == 12
+    assert derive(store, derived).present == 12
+    flow.finish()
+    assert progress(store, [derived.name]).ended == 12
+    figures = compare(store, [derived])[derived.name]
+    assert (figures["pairs"], figures["judge_calls"], figures["decisive_per_prompt"]) == (36, 72, 3.0)
+    quality = measure(store)
+    assert sum(quality.wins.values()) == 48
+    assert quality.positions == {"j": (48, 48)}  # the judge looks at the texts alone: each order wins as often
+    assert "A preference: " in sentences(explain(store, 1), 600)
+    write(store, tmp_path / "report.html")
+    assert "mine@all-pairs+0pairs" in (tmp_path / "report.html").read_text()

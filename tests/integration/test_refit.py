@@ -1,0 +1,151 @@
+"""The refit on real databases: counts that are merged or renamed lose nothing, a swapped model is followed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
+from karma.snapshot import Snapshot
+from karma.store import Store
+from karma.store.records import Count
+from karma_scoring.buckets import bucket_at
+from karma_scoring.handlers import learn
+from karma_scoring.refit import Refitter
+from tests.support.memory import Flow, make_pool
+
+MODELS = "abcd"
+
+
+class Judged:
+    """A stream of verdicts at the pace of its own clock, straight into the counts."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.now, self.rng = store, 1.8e9, np.random.default_rng(1)
+        self.truth = dict(zip(MODELS, (-1.0, 0.0, 0.5, 1.0), strict=True))
+        self.refitter = Refitter(store, make_pool(MODELS))
+        store.clock = lambda: self.now
+
+    def judge(self, number: int, every_s: float = 1.0) -> None:
+        """Verdicts on random pairs, without ties."""
+        for _ in range(number):
+            self.now += every_s
+            a, b = sorted(self.rng.choice(list(MODELS), 2, replace=False))
+            won = float(self.rng.random() < 1 / (1 + np.exp(self.truth[b] - self.truth[a])))
+            with self.store.transaction() as transaction:
+                count = Count("judge", "x", a, b, bucket_at(self.now), won, 1 - won, 0.0, 1.0)
+                transaction.preferences.add_counts([count])
+
+    def counts(self) -> list[Count]:
+        with self.store.reading() as transaction:
+            return transaction.preferences.counts()
+
+
+def test_merging_buckets_keeps_the_sums(store: Store) -> None:
+    """And is done once, whoever does it again."""
+    rows = [Count("judge", "x", "a", "b", bucket, 1.0, 2.0, 3.0, 6.0) for bucket in (1000, 1001, 1002, 2000)]
+    with store.transaction() as transaction:
+        transaction.preferences.add_counts(rows)
+
+    for _ in range(2):
+        with store.transaction() as transaction:
+            transaction.preferences.merge_counts({1001: 1000, 1002: 1000})
+
+    with store.reading() as transaction:
+        assert transaction.preferences.counts() == [
+            Count("judge", "x", "a", "b", 1000, 3.0, 6.0, 9.0, 18.0),
+            Count("judge", "x", "a", "b", 2000, 1.0, 2.0, 3.0, 6.0),
+        ]
+
+
+def test_renaming_moves_what_came_before_and_keeps_who_won(store: Store) -> None:
+    """The two names of a row stay in order, and wins go with their names."""
+    with store.transaction() as transaction:
+        transaction.preferences.add_counts(
+            [
+                Count("judge", "x", "b", "c", 10, 5.0, 1.0, 2.0, 8.0),
+                Count("judge", "x", "b", "c", 20, 7.0, 0.0, 0.0, 7.0),
+                Count("judge", "x", "a", "c", 10, 1.0, 0.0, 0.0, 1.0),
+            ]
+        )
+        transaction.preferences.rename_counts("b", "z#20", before=20)
+
+    with store.reading() as transaction:
+        assert transaction.preferences.counts() == [
+            Count("judge", "x", "a", "c", 10, 1.0, 0.0, 0.0, 1.0),
+            Count("judge", "x", "b", "c", 20, 7.0, 0.0, 0.0, 7.0),
+            Count("judge", "x", "c", "z#20", 10, 1.0, 5.0, 2.0, 8.0),
+        ]
+
+
+def test_a_swapped_model_is_followed_through_the_store(store: Store) -> None:
+    """The change is remembered, no verdict is lost, and the next refit knows it without finding it again."""
+    judged = Judged(store)
+    judged.judge(600)
+    before = judged.refitter.look() or judged.refitter.look()
+    judged.truth["a"] = 1.5
+    judged.judge(250)
+    after = judged.refitter.look()
+    again = Refitter(store, make_pool(MODELS)).refit(3)
+
+    assert before is not None and after is not None
+    names = {row.model_a for row in judged.counts()} | {row.model_b for row in judged.counts()}
+    assert [name.split("#")[0] for name in sorted(names - set(MODELS))] == ["a"]
+    assert sum(row.wins_a + row.wins_b for row in judged.counts()) == 850
+    assert after.models == again.models == tuple(MODELS)
+    np.testing.assert_allclose(again.mean, after.mean, atol=1e-4)
+    assert before.between("a", "b", "x").gap < 0 < after.between("a", "b", "x").gap
+
+
+def test_a_refit_is_due_when_enough_came_or_nothing_more_comes(store: Store) -> None:
+    """Two in a hundred, or fifty for each model; not for nothing new."""
+    judged = Judged(store)
+    assert judged.refitter.look() is None
+    judged.judge(100)
+    assert judged.refitter.look() is not None
+    assert judged.refitter.look() is None
+    judged.judge(1)
+    assert judged.refitter.look() is None  # one in a hundred, and more may be coming
+    assert judged.refitter.look() is not None
+
+
+def test_the_course_of_the_competencies_is_thinned_and_keeps_its_ends(store: Store) -> None:
+    """Old versions are kept the sparser the older they are; a plot asks for as many as it can show."""
+    judged = Judged(store)
+    for _ in range(60):
+        judged.judge(2, every_s=200.0)
+        with store.reading() as transaction:
+            version, _weight = transaction.preferences.latest_version()
+        judged.refitter.refit(version + 1)
+
+    with store.reading() as transaction:
+        kept = [version for version, _ in transaction.preferences.snapshot_times()]
+        course = transaction.preferences.competency_course(points=5)
+        whole = transaction.preferences.competency_course(points=1000)
+
+    assert (kept[0], kept[-1]) == (1, 60)
+    assert 10 < len(kept) < 40
+    assert [version for _, version, _ in whole] == kept
+    assert (len(course), course[0][1], course[-1][1]) == (5, 1, 60)
+    assert all(isinstance(snapshot, Snapshot) and snapshot.version == version for _, version, snapshot in course)
+    assert [at for at, _, _ in course] == sorted(at for at, _, _ in course)
+
+
+@pytest.mark.parametrize(("verifiers", "source"), [((), "judge"), (("j",), "probe")])
+def test_what_a_verifier_judged_counts_as_a_probe(store: Store, verifiers: tuple[str, ...], source: str) -> None:
+    """Same likelihood, another source."""
+    flow = Flow(store, make_pool("ab", both_orders=False))
+    flow.accept({"id": "p", "prompt": "2 + 2?", "reference": "4"})
+    flow.dispatcher.admit()
+    while flow.sent:
+        for batch in flow.messages():
+            result = flow.answer(batch) if isinstance(batch, GenerateBatch) else batch
+            result = flow.judge(batch) if isinstance(batch, JudgeBatch) else result
+            if isinstance(result, LearnBatch):
+                with store.transaction() as transaction:
+                    learn(result, transaction, verifiers=verifiers)
+            else:
+                flow.handle(result)
+
+    with store.reading() as transaction:
+        assert [count.source for count in transaction.preferences.counts()] == [source]

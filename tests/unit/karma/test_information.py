@@ -1,0 +1,38 @@
+"""The information of a comparison, against independent integration."""
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from karma.information import information, normal_cdf, win_probability
+
+
+def test_the_normal_distribution_function_is_right_to_seven_digits() -> None:
+    """The stated error bound."""
+    x = np.linspace(-9, 9, 2001)
+
+    assert np.abs(normal_cdf(x) - special.ndtr(x)).max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("gap", "deviation", "tie"), [(0.0, 0.0, 0.5), (0.7, 0.4, 0.5), (2.0, 1.5, 1.5), (0.0, 2.1, 0.0)]
+)
+def test_information_and_win_probability_are_their_integrals(gap: float, deviation: float, tie: float) -> None:
+    """Against adaptive quadrature, to three digits."""
+
+    def decisive(x: float) -> float:
+        return float(2 * np.cosh(x / 2) / (2 * np.cosh(x / 2) + tie))
+
+    def bits(x: float) -> float:
+        p = special.expit(x)
+        return decisive(x) * float(stats.entropy([p, 1 - p], base=2))
+
+    def expected(f: object) -> float:
+        if deviation == 0.0:
+            return float(f(gap))  # type: ignore[operator]
+        low, high = gap - 8 * deviation, gap + 8 * deviation
+        return float(integrate.quad(lambda x: f(x) * stats.norm.pdf(x, gap, deviation), low, high)[0])  # type: ignore[operator]
+
+    wins = expected(lambda x: decisive(x) * special.expit(x)) / expected(decisive)
+    assert information(np.array(gap), np.array(deviation), tie) == pytest.approx(expected(bits), abs=1e-3)
+    assert win_probability(np.array(gap), np.array(deviation), tie) == pytest.approx(wins, abs=1e-3)

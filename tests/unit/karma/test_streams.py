@@ -1,0 +1,56 @@
+"""Names of streams: a derived one says whence it comes, and nobody may enqueue to it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karma.errors import SettingsError
+from karma.streams import BUILT_IN_POLICIES, Derivation, check_enqueued, derivation, teaches
+from karma_matching.policies import POLICIES
+from tests.support.memory import make_pool
+
+NAMES = st.text(st.characters(exclude_characters="@", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(NAMES, st.sampled_from(BUILT_IN_POLICIES), st.none() | st.integers(0, 99), st.booleans())
+def test_what_a_name_was_made_of_is_read_from_it(base: str, policy: str, pairs: int | None, teach: bool) -> None:
+    derived = Derivation(base, policy, pairs, teach)
+    assert derivation(derived.name) == derived
+    assert teaches(derived.name) is teach
+
+
+@given(NAMES)
+def test_a_name_without_a_mark_is_no_derived_stream_and_teaches(name: str) -> None:
+    assert derivation(name) is None
+    assert teaches(name)
+    check_enqueued(name)
+
+
+def test_the_names_of_the_built_in_policies_are_those_of_matching() -> None:
+    assert set(BUILT_IN_POLICIES) == set(POLICIES)
+
+
+def test_nothing_can_be_enqueued_to_a_derived_stream() -> None:
+    with pytest.raises(SettingsError, match="karma rematch"):
+        check_enqueued("mine@kin")
+
+
+def test_a_derived_stream_cannot_be_derived_from() -> None:
+    with pytest.raises(SettingsError, match="derived itself"):
+        Derivation("mine@kin", "random")
+
+
+def test_a_policy_that_a_name_could_not_hold_is_refused() -> None:
+    with pytest.raises(SettingsError, match="cannot name a stream"):
+        Derivation("mine", "kin+teach")
+
+
+def test_a_derived_stream_is_treated_as_its_base_but_for_what_its_name_says() -> None:
+    pool = make_pool("abc", streams={"mine": {"policy": "random", "models": ["a", "b"], "pairs_per_prompt": 3}})
+    derived = pool.stream("mine@kin")
+    assert (derived.policy, derived.models, derived.pairs_per_prompt) == ("kin", ("a", "b"), 3)
+    assert pool.stream("mine@kin+2pairs+teach").pairs_per_prompt == 2
+    assert pool.stream_models("mine@kin") == ("a", "b")
+    assert pool.stream("other@kin").models == ()

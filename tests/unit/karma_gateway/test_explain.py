@@ -1,0 +1,139 @@
+"""Why a pair exists and what it came to, in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import update
+
+from karma.errors import KarmaError
+from karma.store import Store
+from karma.store.schema import pairs, resolutions, responses
+from karma_gateway.explain import explain
+from karma_gateway.sentences import sentences
+from tests.support.memory import Flow, make_pool
+
+
+@pytest.fixture
+def flow() -> Flow:
+    """One prompt, two responses, one pair judged in both orders."""
+    store = Store("sqlite://")
+    store.create()
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "Say \x1b[31mhi", "id": "p1", "skill": "talk"})
+    flow.finish()
+    return flow
+
+
+def change(flow: Flow, table: object, **values: object) -> None:
+    """Make the store say something else of its only pair."""
+    with flow.store.transaction() as transaction:
+        transaction.ledger.connection.execute(update(table).values(**values))  # type: ignore[arg-type]
+
+
+def told(flow: Flow, characters: int = 600) -> str:
+    return sentences(explain(flow.store, 1), characters)
+
+
+def test_an_unknown_pair_is_an_error_that_names_it(flow: Flow) -> None:
+    with pytest.raises(KarmaError, match=r"has no pair 99\. .*karma export"):
+        explain(flow.store, 99)
+
+
+def test_a_judged_pair_is_told_from_prompt_to_preference(flow: Flow) -> None:
+    text = told(flow)
+    for said in (
+        "Pair 1: prompt p1 of the stream default, skill talk",
+        "Response a by a",
+        "The policy informative chose it: drawn by information.",
+        "Its chance of being drawn from the prompt's pairs was 100 %.",
+        "Kinship: unknown",
+        "No competencies had been learnt yet.",
+        "Its chance of being judged was 100 %.",
+        "j (a first): a is better with",
+        "j (b first): a is better with",
+        "A preference: ",
+        "The label comes from the judges' verdicts.",
+        "took the same side in both orders",
+    ):
+        assert said in text
+
+
+def test_what_models_and_users_wrote_cannot_steer_the_terminal(flow: Flow) -> None:
+    change(flow, responses, text="\x1b]0;owned\x07 \u202e evil", model=responses.c.model + "\x1b[2J")
+    text = told(flow)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert r"Say \x1b[31mhi" in text
+    assert r"\x1b]0;owned\x07 \u202e evil" in text
+
+
+def test_long_responses_are_shortened_unless_all_is_wanted(flow: Flow) -> None:
+    change(flow, responses, text="a" * 2000 + "end")
+    assert "1,403 more characters" in told(flow)
+    assert "aend" not in told(flow)
+    assert "aend" in told(flow, characters=0)
+
+
+def test_a_pair_that_no_judge_saw_says_so_and_by_what_it_was_labelled(flow: Flow) -> None:
+    reasons = {
+        "why": "greatest kinship and likeness",
+        "gate": "the prediction is good enough",
+        "probability": 0.25,
+        "win_probability": 0.9,
+        "comparisons": 12.0,
+    }
+    change(flow, pairs, policy="kin", reasons=json.dumps(reasons), kinship=0.62, gap=1.5, gap_deviation=0.4, snapshot=7)
+    change(flow, pairs, judged=0, judged_probability=0.03, predicted=0.93, predicted_tie=0.05)
+    change(flow, resolutions, outcome="decisive", chosen=2, rejected=1, probability=0.08)
+    change(flow, resolutions, label_source="predicted", flipped=None, predicted=0.08)
+    text = told(flow)
+    for said in (
+        "Its chance of being drawn from the prompt's pairs was 25 %.",
+        "Kinship 0.62: the chance that they are about equally competent (kin).",
+        "a is ahead of b by 1.50 logits ± 0.40 (standard deviation), after 12.0 shared verdicts.",
+        "Why it was not judged\n  Its information is below the threshold of the budget: the prediction will do.",
+        "Its chance of being judged was 3 %.",
+        "expected a to win a decisive comparison with 93 %, and a tie with 5 %.",
+        "A preference: b over a, with 92 %. The label comes from the prediction: no judge saw it.",
+        "It contradicts the competencies: the model that was behind won.",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("tie", "A tie: the verdicts take no side."),
+        ("inconsistent", "the two orders contradict each other"),
+        ("unscored", "no valid verdict (timed out)"),
+    ],
+)
+def test_every_outcome_has_its_sentence(flow: Flow, outcome: str, said: str) -> None:
+    change(flow, resolutions, outcome=outcome, chosen=None, rejected=None, probability=None, label_source=None,
+           flipped=None, reason="timed out")  # fmt: skip
+    assert said in told(flow)
+    assert explain(flow.store, 1)["agrees_with_competency"] is None
+
+
+def test_the_facts_are_plain_data(flow: Flow) -> None:
+    facts = json.loads(json.dumps(explain(flow.store, 1)))
+    assert facts["pair"] == 1
+    assert facts["resolution"]["label_source"] == "judge"
+    assert [(one["judge"], one["order"]) for one in facts["verdicts"]] == [("j", 0), ("j", 1)]
+    assert facts["verdicts"][0]["better_a"] == pytest.approx(1 - facts["verdicts"][1]["probability"])
+
+
+def test_an_open_pair_says_what_it_waits_for() -> None:
+    store = Store("sqlite://")
+    store.create()
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "hi"})
+    flow.dispatcher.admit()
+    for _stage in range(2):
+        for message in flow.messages():
+            flow.handle(flow.answer(message) if hasattr(message, "model") else message)
+    text = told(flow)
+    assert "2 verdicts are still awaited." in text
+    assert "Nothing yet: its prompt is matched." in text

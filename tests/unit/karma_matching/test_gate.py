@@ -1,0 +1,124 @@
+"""The gate keeps its budget, judges what is informative, and leaves no pair without a chance of being judged."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karma.outcome import FEATURES, OutcomeModel, Siblings
+from karma_matching.gate import Budget, GateState, decide, judge_all, judged_share
+from karma_matching.worth import expected_information
+
+MODEL = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 1000, 0.01)
+
+
+def pass_through(budget: Budget, pairs: int, batch: int = 10, error: float | None = None, every_s: float = 0.0):
+    """Pairs of random information, one batch after another; returns their information, decisions and the state."""
+    draws, rng, state = np.random.default_rng(3), random.Random(5), GateState()
+    bits, decisions, now = [], [], 1e9
+    for _ in range(pairs // batch):
+        information = np.sort(draws.beta(2, 2, batch))[::-1]
+        decided, state = decide(np.arange(batch), information, budget, state, error, rng, now)
+        bits.extend(information.tolist())
+        decisions.extend(decided)
+        now += every_s * batch
+    return np.array(bits), decisions, state
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.5, 0.9, 1.0])
+def test_the_share_that_is_judged_is_the_budget(share: float) -> None:
+    _, decisions, state = pass_through(Budget(judge_share=share), 6000)
+    assert sum(decision.judged for decision in decisions) / 6000 == pytest.approx(share, abs=0.01)
+    assert state.seen == 6000
+    assert state.judged == sum(decision.judged for decision in decisions)
+
+
+def test_what_is_judged_is_the_most_informative_and_an_audit_of_the_rest() -> None:
+    bits, decisions, _ = pass_through(Budget(judge_share=0.4, audit_share=0.05), 8000)
+    bits, late = bits[2000:], decisions[2000:]
+    judged = np.array([decision.judged for decision in late])
+    chance = np.array([decision.probability for decision in late])
+    certain = chance == 1.0
+    assert judged[certain].all()
+    assert bits[certain].min() > np.median(bits)
+    audited = np.isclose(chance, 0.05)
+    assert judged[audited].mean() == pytest.approx(0.05, abs=0.012)
+    assert certain.mean() == pytest.approx((0.4 - 0.05) / 0.95, abs=0.03)
+
+
+@given(
+    share=st.floats(0.01, 1.0),
+    audit=st.floats(0.001, 1.0),
+    error=st.none() | st.floats(0.0, 1.0),
+    information=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40),
+    seen=st.integers(0, 10**6),
+    judged=st.integers(0, 10**6),
+)
+def test_every_pair_has_a_recorded_chance_above_zero(share, audit, error, information, seen, judged) -> None:
+    state = replace(GateState(), seen=seen, judged=min(seen, judged), histogram=(1.0,) * len(GateState().histogram))
+    budget = Budget(judge_share=share, audit_share=audit, max_label_error=0.02)
+    bits = np.sort(np.array(information))[::-1]
+    decided, after = decide(np.arange(len(bits)), bits, budget, state, error, random.Random(1), 0.0)
+    assert all(0.0 < decision.probability <= 1.0 for decision in decided)
+    assert after.seen == seen + len(bits)
+    assert GateState.from_json(after.to_json()).judged == after.judged
+
+
+def test_the_same_pairs_under_the_same_state_are_decided_alike() -> None:
+    _, _, state = pass_through(Budget(judge_share=0.5), 500)
+    stored = GateState.from_json(state.to_json())
+    again = GateState.from_json(stored.to_json())
+    bits = np.linspace(0.9, 0.1, 30)
+    first = decide(np.arange(30), bits, Budget(judge_share=0.5), stored, None, random.Random("p1"), 0.0)
+    second = decide(np.arange(30), bits, Budget(judge_share=0.5), again, None, random.Random("p1"), 0.0)
+    assert first == second
+
+
+def test_calls_an_hour_are_kept() -> None:
+    """Ten pairs every 10 s are 3,600 an hour; 1,000 calls of two orders judge 500 of them."""
+    budget = Budget(calls_per_hour=1000, calls_per_pair=2, audit_share=0.01)
+    _, decisions, _ = pass_through(budget, 3 * 3600, every_s=1.0)
+    hours = [sum(d.judged for d in decisions[start : start + 3600]) for start in range(0, len(decisions), 3600)]
+    assert hours[0] <= 500 * 1.1
+    for hour in hours[1:]:
+        assert hour == pytest.approx(500, rel=0.1)
+
+
+def test_too_many_wrong_labels_widen_the_gate() -> None:
+    budget, state = Budget(judge_share=0.5, max_label_error=0.04), GateState()
+    assert judged_share(budget, state, 0.03, 0.0) == pytest.approx(0.5)
+    assert judged_share(budget, state, 0.08, 0.0) == pytest.approx(0.75)
+    _, decisions, _ = pass_through(budget, 4000, error=0.08)
+    assert np.mean([decision.judged for decision in decisions[1000:]]) == pytest.approx(0.75, abs=0.02)
+
+
+def test_while_nothing_can_be_predicted_everything_is_judged() -> None:
+    decisions, state = judge_all(7, GateState(), 0.0)
+    assert [decision.judged for decision in decisions] == [True] * 7
+    assert {decision.probability for decision in decisions} == {1.0}
+    assert (state.seen, state.judged) == (7, 7)
+
+
+def test_without_siblings_the_order_is_that_of_information() -> None:
+    advantage = np.array([3.0, 0.1, -1.0, 0.5])
+    places = np.array([0, 0, 0, 1]), np.array([1, 2, 3, 2])
+    order, bits = expected_information(MODEL, advantage, np.zeros(4), *places)
+    assert order.tolist() == [1, 3, 2, 0]
+    assert (np.diff(bits) <= 0).all()
+
+
+def test_with_siblings_pairs_that_others_decide_come_later() -> None:
+    """Of three equal pairs among three responses the third is nearly decided by the first two."""
+    model = replace(MODEL, siblings=Siblings(variance=6.0, scale=1.5, slope=2.0))
+    advantage = np.array([0.1, 0.1, 0.1, 0.12])
+    first, second = np.array([0, 1, 0, 3]), np.array([1, 2, 2, 4])
+    order, bits = expected_information(model, advantage, np.zeros(4), first, second)
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
+    assert order.tolist().index(3) <= 1, "a pair of two other responses loses nothing"
+    assert (np.diff(bits) <= 1e-12).all()
+    assert bits[-1] < bits[0]
