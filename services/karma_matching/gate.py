@@ -121,7 +121,7 @@ def decide(
     state = _within_hour(state, now)
     share = judged_share(budget, state, label_error, now)
     audit = budget.audit_share
-    certain = max(0.0, (share - audit) / (1.0 - audit)) if share < 1.0 else 1.0
+    certain = 1.0 if share >= 1.0 else max(0.0, share - audit) / (1.0 - audit) if audit < 1.0 else 0.0
     threshold, at_threshold = _threshold(state, certain)
     decisions: list[Decision | None] = [None] * len(order)
     bins = np.minimum((np.clip(information, 0.0, 1.0) * _BINS).astype(np.intp), _BINS - 1)

@@ -50,32 +50,29 @@ def _greedy(
     bits: Array,
 ) -> tuple[Indices, Array]:
     size = int(max(first.max(), second.max())) + 1
-    design = np.zeros((len(bits), size))
-    rows = np.arange(len(bits))
-    design[rows, first], design[rows, second] = 1.0, -1.0
     covariance = np.eye(size) * siblings.variance
     scaled = siblings.scale * advantage
     touched = np.zeros(size, dtype=bool)
     left = np.ones(len(bits), dtype=bool)
     order, values = [], []
     current, limit = bits.copy(), np.inf
-    for _ in rows:
+    for _ in range(len(bits)):
         pair = int(np.argmax(np.where(left, current, -1.0)))
         left[pair] = False
         limit = min(limit, float(current[pair]))
         order.append(pair)
         values.append(limit)
         # What the verdict will tell about the effects of its two responses, whichever way it goes.
-        reach = covariance @ design[pair]
-        spread = float(design[pair] @ reach)
+        reach = covariance[first[pair]] - covariance[second[pair]]
+        spread = float(reach[first[pair]] - reach[second[pair]])
         decay = math.exp(-abs(float(scaled[pair])) / math.sqrt(1.0 + math.pi * spread / 8.0))
         curvature = decay / (1.0 + decay) ** 2
         covariance -= np.outer(reach, reach) * (curvature / (1.0 + curvature * spread))
         touched[[first[pair], second[pair]]] = True
         near = left & (touched[first] | touched[second])
         if near.any():
-            moved = design[near]
-            variance = np.einsum("nr,rs,ns->n", moved, covariance, moved)
+            x, y = first[near], second[near]
+            variance = covariance[x, x] + covariance[y, y] - 2.0 * covariance[x, y]
             gained = 2.0 * siblings.variance - variance  # of the effects' variance: how far the advantage may move
             certain = siblings.slope * scaled[near] / np.sqrt(1.0 + math.pi * np.maximum(variance, 0.0) / 8.0)
             spread_after = (

@@ -5,13 +5,15 @@ All of it is about two models (or two responses) whose gap in competency is know
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 _NODES = 15  # of the Gauss–Hermite rule
-_CHUNK = 65_536  # gaps at once: keeps the work arrays of the quadrature in the cache
+_CHUNK = 4096  # gaps at once: keeps the work arrays of the quadrature in the cache
 
 
 def normal_cdf(x: Array) -> Array:
@@ -51,26 +53,31 @@ def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]
 
     Abramowitz & Stegun (1964), formula 25.4.46, with 15 nodes. Arguments as for `information`.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    weights = weights / weights.sum()
+    nodes, weights = _rule()
     mean, deviation = np.broadcast_arrays(gap, gap_deviation)
     flat_mean, flat_deviation = mean.ravel(), deviation.ravel()
     bits, wins = np.empty(flat_mean.shape), np.empty(flat_mean.shape)
     for begin in range(0, len(flat_mean), _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        total = np.zeros((3, len(flat_mean[part])))
-        for node, weight in zip(nodes, weights, strict=True):
-            total += weight * _at(flat_mean[part] + node * flat_deviation[part], tie)
-        bits[part], wins[part] = total[0], total[1] / total[2]
+        at = _at(flat_mean[part] + nodes[:, None] * flat_deviation[part], tie)
+        information_, won, decisive = (weights @ table for table in at)
+        bits[part], wins[part] = information_, won / decisive
     return bits.reshape(mean.shape), wins.reshape(mean.shape)
 
 
-def _at(gap: Array, tie: float) -> Array:
-    """[P(decisive) × H in bits, P(i wins), P(decisive)] at known gaps."""
+@cache
+def _rule() -> tuple[Array, Array]:
+    """Nodes and weights, which add up to 1."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    return nodes, weights / weights.sum()
+
+
+def _at(gap: Array, tie: float) -> tuple[Array, Array, Array]:
+    """(P(decisive) × H in bits, P(i wins), P(decisive)) at known gaps."""
     absolute = np.abs(gap)
     decay = np.exp(-0.5 * absolute)  # factored out of numerator and z, so that nothing overflows
     square = decay * decay
     decisive = (1.0 + square) / (1.0 + square + tie * decay)
     loser = square / (1.0 + square)  # the weaker model's chance among decisive outcomes
     entropy = (np.log1p(square) + loser * absolute) / np.log(2.0)
-    return np.stack([decisive * entropy, decisive * np.where(gap >= 0.0, 1.0 - loser, loser), decisive])
+    return decisive * entropy, decisive * np.where(gap >= 0.0, 1.0 - loser, loser), decisive
