@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -136,11 +137,17 @@ def decide(
     return settled, _after(state, bins, len(settled), sum(decision.judged for decision in settled), allowed)
 
 
-def judge_all(count: int, state: GateState, now: float) -> tuple[list[Decision], GateState]:
-    """Without an outcome model everything is judged; it is not held against what comes after."""
-    state = _within_hour(state, now)
-    decision = Decision(True, 1.0, 1.0, "too little is known to predict")
-    return [decision] * count, _after(state, np.zeros(0, dtype=np.intp), count, count, allowed=float(count))
+def judge_all(information: Sequence[float], state: GateState, now: float) -> tuple[list[Decision], GateState]:
+    """Without an outcome model everything is judged; it is not held against what comes after.
+
+    Args:
+        information: of the pairs by the competencies alone, bits.
+        state: of the gate.
+        now: seconds since 1970.
+    """
+    state, count = _within_hour(state, now), len(information)
+    decisions = [Decision(True, 1.0, bits, "too little is known to predict") for bits in information]
+    return decisions, _after(state, np.zeros(0, dtype=np.intp), count, count, allowed=float(count))
 
 
 def _threshold(state: GateState, certain: float) -> tuple[int, float]:

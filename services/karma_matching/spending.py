@@ -107,7 +107,7 @@ class Spending:
         known = [self._snapshot.between(models[a], models[b], skill) for a, b in zip(first, second, strict=True)]
         model = self._snapshot.outcome
         if model is None:
-            decisions, self.state = judge_all(len(pairs), self.state, now)
+            decisions, self.state = judge_all([one.information for one in known], self.state, now)
             predicted = np.array([one.win_probability for one in known])
             tie = np.full(len(pairs), self._snapshot.tie / (2.0 + self._snapshot.tie))
         else:

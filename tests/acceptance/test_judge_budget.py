@@ -36,6 +36,7 @@ WHERE p.stream = 'evaluate'
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(
     "KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data"

@@ -98,7 +98,7 @@ def test_too_many_wrong_labels_widen_the_gate() -> None:
 
 
 def test_while_nothing_can_be_predicted_everything_is_judged() -> None:
-    decisions, state = judge_all(7, GateState(), 0.0)
+    decisions, state = judge_all([0.5] * 7, GateState(), 0.0)
     assert [decision.judged for decision in decisions] == [True] * 7
     assert {decision.probability for decision in decisions} == {1.0}
     assert (state.seen, state.judged) == (7, 7)
