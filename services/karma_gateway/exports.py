@@ -7,16 +7,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from karma import plugins
-from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.errors import MissingExtraError, SettingsError
 from karma.store import Store
 from karma.store.records import ExportFilter
+from karma_gateway.whole_file import whole_file
 
 Row = dict[str, Any]
 Exporter = Callable[[Any, bool], Row]
@@ -102,17 +101,8 @@ def write(exported: Iterable[Row], out: Path) -> int:
         raise SettingsError(
             f"{out}: the name must end with .jsonl or .parquet, it ends with {out.suffix or 'nothing'!r}"
         )
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        count = writers[out.suffix](exported, unfinished)
-        unfinished.replace(out)
-    except OSError as cause:
-        raise KarmaError(f"{out}: cannot be written: {cause.strerror or cause}") from cause
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
-    return count
+    with whole_file(out) as unfinished:
+        return writers[out.suffix](exported, unfinished)
 
 
 def _write_jsonl(exported: Iterable[Row], path: Path) -> int:

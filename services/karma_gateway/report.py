@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from karma.competencies import Competencies
@@ -17,6 +15,7 @@ from karma_gateway.ladder import Point
 from karma_gateway.model_panels import competency, kinship, wins
 from karma_gateway.pair_panels import gate, length_bias, policies, positions
 from karma_gateway.quality import Quality, measure
+from karma_gateway.whole_file import whole_file
 
 _COURSE_POINTS = 60
 
@@ -34,16 +33,8 @@ def write(store: Store, path: Path, stream: str | None = None) -> None:
     if stream is not None and not quality.tallies:
         raise KarmaError(f"the stream {stream!r} holds no pair yet, so there is nothing to report")
     whole = compose(snapshot, course, quality, stream, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(store.clock())))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as unfinished:
         unfinished.write_text(whole, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as cause:
-        raise KarmaError(f"{path}: cannot be written: {cause.strerror or cause}") from cause
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def compose(snapshot: Snapshot, course: Sequence[Point], quality: Quality, stream: str | None, made_at: str) -> str:

@@ -37,11 +37,6 @@ class Budget:
     max_label_error: float | None = None  # share of wrong labels among those that no judge saw
     calls_per_pair: int = 1
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is a gate at all."""
-        return self.judge_share is not None or self.calls_per_hour is not None
-
 
 @dataclass(frozen=True)
 class Decision:

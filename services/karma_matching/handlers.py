@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from karma.messages import JudgeSpec, MatchBatch
-from karma.pool import StreamSettings
+from karma.pool_tables import StreamSettings
 from karma.seeds import seed_of
 from karma.snapshot import Snapshot
 from karma.store import Transaction
@@ -134,17 +134,7 @@ def _predicted(one: Formed, pair: int) -> NewResolution:
     """The label of a pair that no judge is asked about, where nothing more will be known."""
     if one.spent is None:
         raise ValueError("a pair without a gate is judged")
-    a_is_chosen = one.spent.predicted > 0.5
-    return NewResolution(
-        pair=pair,
-        prompt=one.prompt.id,
-        outcome="decisive",
-        chosen=one.pair.a if a_is_chosen else one.pair.b,
-        rejected=one.pair.b if a_is_chosen else one.pair.a,
-        probability=one.spent.predicted,
-        label_source="predicted",
-        predicted=one.spent.predicted,
-    )
+    return NewResolution.of_prediction(pair, one.prompt.id, one.pair.a, one.pair.b, one.spent.predicted)
 
 
 def _pair(one: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.messages import JudgeSpec
-from karma.outcome import OutcomeModel
-from karma.pool import StreamSettings
+from karma.outcome import tie_probability, win_given_decisive
+from karma.pool_tables import StreamSettings
 from karma.snapshot import Snapshot
 from karma.store import Transaction
 from karma_matching.contrast import contrast
@@ -117,16 +117,9 @@ class Spending:
             order, bits = expected_information(model, advantage, deviation, first, second)
             rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
             decisions, self.state = decide(order, bits, self._budget, self.state, self._label_error, rng, now)
-            predicted, tie = _probabilities(model, advantage)
+            predicted, tie = win_given_decisive(advantage), tie_probability(advantage, model.tie)
         rounded = np.round(difference, 4).tolist()
         return [
             Spent(decision, float(probability), float(tied), tuple(row))
             for decision, probability, tied, row in zip(decisions, predicted, tie, rounded, strict=True)
         ]
-
-
-def _probabilities(model: OutcomeModel, advantage: Array) -> tuple[Array, Array]:
-    """P(a better | decisive) and P(tie), each [n]."""
-    decay = np.exp(-np.abs(advantage) / 2.0)
-    tied = model.tie * decay / (1.0 + decay * decay + model.tie * decay)
-    return 0.5 * (1.0 + np.tanh(0.5 * advantage)), tied

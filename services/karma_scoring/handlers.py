@@ -159,17 +159,7 @@ def _prompt_pair(pair: GatedPair) -> PromptPair:
 
 
 def _predicted(pair: GatedPair, label: Label) -> NewResolution:
-    a_is_chosen = label.probability > 0.5
-    return NewResolution(
-        pair=pair.id,
-        prompt=pair.prompt,
-        outcome="decisive",
-        chosen=pair.response_a if a_is_chosen else pair.response_b,
-        rejected=pair.response_b if a_is_chosen else pair.response_a,
-        probability=label.probability,
-        label_source="predicted",
-        predicted=label.probability,
-    )
+    return NewResolution.of_prediction(pair.id, pair.prompt, pair.response_a, pair.response_b, label.probability)
 
 
 def _judges(verdict: Verdict, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:

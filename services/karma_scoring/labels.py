@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.outcome import OutcomeModel, informed
+from karma.outcome import OutcomeModel, informed, win_given_decisive
 
 Array = NDArray[np.float64]
 
@@ -56,11 +55,9 @@ def predict_labels(pairs: Sequence[PromptPair], model: OutcomeModel | None) -> l
     after = informed(model.siblings, model.tie, advantage, first, second, known, outcome)
     labels = []
     for n in places:
-        value = float(after[n])
+        told = after
         if pairs[n].outcome is not None:
             others = known != n
-            value = float(
-                informed(model.siblings, model.tie, advantage, first, second, known[others], outcome[others])[n]
-            )
-        labels.append(Label(pairs[n].pair, 0.5 * (1.0 + math.tanh(0.5 * value))))
+            told = informed(model.siblings, model.tie, advantage, first, second, known[others], outcome[others])
+        labels.append(Label(pairs[n].pair, float(win_given_decisive(told[n : n + 1])[0])))
     return labels

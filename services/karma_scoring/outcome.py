@@ -8,7 +8,15 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.outcome import FEATURES, OutcomeModel, Siblings, davidson_slopes, informed
+from karma.outcome import (
+    FEATURES,
+    OutcomeModel,
+    Siblings,
+    davidson_slopes,
+    informed,
+    tie_probability,
+    win_given_decisive,
+)
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -83,7 +91,7 @@ def fit_outcome(examples: Examples) -> OutcomeModel | None:
             held_out[outside] = fitted.advantage(part.gap, part.contrast, part.models_a, part.models_b)
     model = _fit(examples)
     decisive = examples.outcome != 0.0
-    error = calibration_error(_sigmoid(held_out[decisive]), examples.outcome[decisive] > 0.0)
+    error = calibration_error(win_given_decisive(held_out[decisive]), examples.outcome[decisive] > 0.0)
     return replace(model, siblings=_siblings(examples, held_out, model.tie), calibration_error=error)
 
 
@@ -129,8 +137,7 @@ def _fit(examples: Examples) -> OutcomeModel:
         advantage = design @ weights
         tie = float(np.exp(log_tie))
         slope, curvature = davidson_slopes(advantage, tie)
-        decay = np.exp(-np.abs(advantage) / 2.0)
-        tied = tie * decay / (1.0 + decay * decay + tie * decay)  # P(tie)
+        tied = tie_probability(advantage, tie)
         gradient = np.append(
             design.T @ (0.5 * examples.outcome - slope) - precision * (weights - centre),
             ties - tied.sum() - (log_tie - _LOG_TIE[0]) / _LOG_TIE[1] ** 2,
@@ -194,8 +201,3 @@ def _siblings(examples: Examples, advantage: Array, tie: float) -> Siblings | No
 def _share_responses(examples: Examples, group: Indices) -> bool:
     responses = np.concatenate([examples.response_a[group], examples.response_b[group]])
     return len(np.unique(responses)) < len(responses)
-
-
-def _sigmoid(x: Array) -> Array:
-    found: Array = 0.5 * (1.0 + np.tanh(0.5 * x))
-    return found

@@ -86,7 +86,7 @@ class SkillFinder:
                 between = (min(batch) - _AROUND, max(batch) + _AROUND)
                 names = [one.name for one in known]
                 ids = rows.sample(connection, stream, between, names, SAMPLE)
-                sampled = rows.messages(connection, ids) if len(ids) == SAMPLE else {}
+                sampled = transaction.ledger.messages_of(ids) if len(ids) == SAMPLE else {}
         if not known and not sampled:
             return None
         return _Embedded(self._vectors(batch), self._vectors(sampled))

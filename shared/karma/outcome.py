@@ -152,6 +152,19 @@ def effects(advantage: Array, first: Indices, second: Indices, outcome: Array, t
     return Effects(mean, np.linalg.inv(precision).astype(np.float64, copy=False))
 
 
+def win_given_decisive(advantage: Array) -> Array:
+    """P(a better | decisive): the logistic function of η, without overflow."""
+    found: Array = 0.5 * (1.0 + np.tanh(0.5 * advantage))
+    return found
+
+
+def tie_probability(advantage: Array, tie: float) -> Array:
+    """P(tie) = ν / (2 cosh(η/2) + ν), without overflow."""
+    decay = np.exp(-np.abs(advantage) / 2.0)
+    found: Array = tie * decay / (1.0 + decay * decay + tie * decay)
+    return found
+
+
 def davidson_slopes(advantage: Array, tie: float) -> tuple[Array, Array]:
     """First and second derivative of log z = log(2 cosh(η/2) + ν) in η, without overflow."""
     decay = np.exp(-np.abs(advantage) / 2.0)

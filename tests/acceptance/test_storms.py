@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.storms import run
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(450)
 @pytest.mark.parametrize(
     ("storm", "count", "kind"),
     [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from karma.llm.transformers import LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn
-from karma.pool import StreamSettings
+from karma.pool_tables import StreamSettings
 from karma.seeds import seed_of
 from karma.snapshot import Snapshot
 from karma.tiny.family import MEMBERS, checkpoint_path

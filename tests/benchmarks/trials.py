@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from karma.messages import JudgeSpec
-from karma.pool import StreamSettings
+from karma.pool_tables import StreamSettings
 from karma.seeds import seed_of
 from karma.tiny.card import load
 from karma.tiny.family import JUDGE, checkpoint_path

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from karma.broker import connect, wake
 from karma.errors import KarmaError, SettingsError, StoreOutageError
-from karma.pool import PipelineSettings, Pool
+from karma.pool import Pool
+from karma.pool_tables import PipelineSettings
 from karma.settings import Environment
 from karma.store import Store
 from karma.store.records import ExportFilter

@@ -202,6 +202,23 @@ class NewResolution:
     predicted: float | None = None  # P(a better | decisive), without the pair's own verdicts
     reason: str | None = None
 
+    @classmethod
+    def of_prediction(
+        cls, pair: int, prompt: int, response_a: int, response_b: int, probability: float
+    ) -> NewResolution:
+        """The label of a pair that no judge sees; `probability` that response a is better."""
+        a_is_chosen = probability > 0.5
+        return cls(
+            pair=pair,
+            prompt=prompt,
+            outcome="decisive",
+            chosen=response_a if a_is_chosen else response_b,
+            rejected=response_b if a_is_chosen else response_a,
+            probability=probability,
+            label_source="predicted",
+            predicted=probability,
+        )
+
 
 @dataclass(frozen=True)
 class ExportFilter:

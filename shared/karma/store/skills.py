@@ -53,15 +53,6 @@ def sample(connection: Connection, stream: str, between: tuple[int, int], names:
     return [ids[place * len(ids) // taken] for place in range(taken)]
 
 
-def messages(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
-    """Prompts' messages (JSON) by id."""
-    found: dict[int, str] = {}
-    for chunk in chunks(ids):
-        query = select(prompts.c.id, prompts.c.messages).where(prompts.c.id.in_(chunk))
-        found.update((row.id, row.messages) for row in connection.execute(query))
-    return found
-
-
 def clusters(connection: Connection, stream: str) -> list[SkillCluster]:
     """The skills of a stream in the order in which they were found."""
     query = select(skill_clusters.c.name, skill_clusters.c.weight, skill_clusters.c.centroid)
