@@ -128,4 +128,4 @@ class Redelivery:
         return message
 
     def _forget(self, name: str) -> None:
-        give_up(self._redis, name, self._settings.claim_silence_s)
+        give_up(self._redis, [name], self._settings.claim_silence_s)

@@ -9,7 +9,7 @@ was opened and never published is sent as it is: a second message of the same ba
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from karma.errors import OutageError
 from karma.faults import reach
 from karma.pool import Pool
 from karma.queues import Publisher, head_published_at, queue_name
-from karma.store import Store
+from karma.store import Store, Transaction
+from karma.store.chunks import chunks
 from karma.store.records import BatchLimits, BatchRow
 from karma_gateway.redelivery import RESULT_STAGES, Redelivery, delay_s
 
@@ -32,6 +33,9 @@ _RESULTS = {"generate": "score", "judge": "learn"}
 
 #: Rows of batches whose work is done are kept this long: a duplicate may still ask for them.
 _EMPTY_BATCH_S = 60.0
+
+#: Batches looked at, and sent again, in one go.
+_BATCHES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -80,44 +84,50 @@ class Sweeper:
         # Claims are read after the batches: one that ended in between is then seen as ended.
         view = ClaimsView.read(self._redis, self._settings.claim_silence_s)
         now = self._clock()
-        resent = sum(self._safely(self._redelivery.look, name, view) for name in view.silent())
-        resent += sum(self._safely(self._send_if_due, row, now) for row in carried)
-        resent += sum(self._safely(self._resend_if_lost, row, view, now) for row in carried)
+        resent = sum(self._safely(self._redeliver, [name], view) for name in view.silent())
+        for rows in chunks(carried, _BATCHES_AT_ONCE):
+            resent += self._safely(self._send_due, rows, now)
+            resent += self._safely(self._resend_lost, rows, view, now)
         forget_old(self._redis, view.now)
         with self._store.transaction() as transaction:
             transaction.work.forget_empty(older_than=now - _EMPTY_BATCH_S)
         return resent
 
-    def _send_if_due(self, row: BatchRow, now: float) -> bool:
-        if row.published_at is not None or not self.is_due(row, now):
-            return False
-        self._conveyor.send([row.id])
-        metrics.RESENT.labels(row.stage, "unpublished").inc()
-        return True
+    def _redeliver(self, names: Sequence[str], view: ClaimsView) -> int:
+        return sum(self._redelivery.look(name, view) for name in names)
+
+    def _send_due(self, rows: Sequence[BatchRow], now: float) -> int:
+        due = [row for row in rows if row.published_at is None and self.is_due(row, now)]
+        self._conveyor.send([row.id for row in due])
+        for row in due:
+            metrics.RESENT.labels(row.stage, "unpublished").inc()
+        return len(due)
 
     def is_due(self, row: BatchRow, now: float) -> bool:
         """Whether a batch that was not sent should have been: its retry is due, or whoever opened it is gone."""
         return now >= (row.due_at or row.created_at + self._settings.publish_grace_s)
 
-    def _safely(self, action: Callable[..., bool], what: Any, *more: Any) -> bool:
-        """Do it for one batch or claim; what is wrong with it must not hold up the others."""
+    def _safely(self, action: Callable[..., int], group: Sequence[Any], *more: Any) -> int:
+        """Do it for batches or claims together, else for each: what is wrong with one must not hold up the others."""
         try:
-            return action(what, *more)
+            return action(group, *more)
         except OutageError:
             raise  # it holds for the others too
         except Exception:
-            log.exception("%s could not be sent again; it stays for the next pass", getattr(what, "id", what))
-            return False
+            if len(group) > 1:
+                return sum(self._safely(action, [one], *more) for one in group)
+            one = getattr(group[0], "id", group[0])
+            log.exception("%s could not be sent again; it stays for the next pass", one)
+            return 0
 
-    def _resend_if_lost(self, row: BatchRow, view: ClaimsView, now: float) -> bool:
-        loss = self.loss_of(row, view, now)
-        if loss is None or not give_up(self._redis, claim_name(row.stage, row.id, 0), self._settings.claim_silence_s):
-            return False
+    def _resend_lost(self, rows: Sequence[BatchRow], view: ClaimsView, now: float) -> int:
+        losses = [(row, loss) for row in rows if (loss := self.loss_of(row, view, now))]
+        names = {row.id: claim_name(row.stage, row.id, 0) for row, _loss in losses}
+        if not names:
+            return 0
+        given_up = give_up(self._redis, list(names.values()), self._settings.claim_silence_s)
         reach("sweep.after_fence")
-        if not self._resend(row, loss):
-            return False
-        metrics.RESENT.labels(row.stage, loss.reason).inc()
-        return True
+        return self._resend([(row, loss) for row, loss in losses if names[row.id] in given_up])
 
     def loss_of(self, row: BatchRow, view: ClaimsView, now: float) -> Loss | None:
         """Why the batch cannot arrive any more; None where it still may. A batch that merely waits is not lost."""
@@ -152,26 +162,34 @@ class Sweeper:
         head = self._heads[key]
         return (now is None or now > moment) if head is None else head > moment
 
-    def _resend(self, row: BatchRow, loss: Loss) -> bool:
-        """Send a lost batch's open items again; False where another sweeper, or a late result, was first."""
+    def _resend(self, losses: Sequence[tuple[BatchRow, Loss]]) -> int:
+        """Send the open items of lost batches again; returns how many batches had any.
+
+        A batch has none where another sweeper, or a late result, was first.
+        """
         with self._store.transaction() as transaction:
             work = transaction.work
-            transaction.ledger.lock_prompts(item.prompt for item in work.items_of(row.id))
-            if not work.items_of(row.id):
-                return False
-            if loss.error is None:
-                work.reopen(row, self._limits)
-            else:
-                for item in work.retry(row, loss.error, self._due_in_s):
-                    if item.stage == "match" and item.attempts >= self._settings.max_attempts:
-                        error = f"given up after {item.attempts} attempts: {item.error}"
-                        transaction.ledger.bury(item.prompt, error)
+            ids = [row.id for row, _loss in losses]
+            transaction.ledger.lock_prompts(item.prompt for items in work.items_in(ids).values() for item in items)
+            carrying = work.items_in(ids)
+            losses = [(row, loss) for row, loss in losses if row.id in carrying]
+            work.reopen([row for row, loss in losses if loss.error is None], self._limits)
+            for row, loss in losses:
+                if loss.error is not None:
+                    self._retry(transaction, row, loss.error)
             opened = list(work.opened)
             reach("sweep.before_commit")
         reach("sweep.after_commit")
-        log.warning("batch %s (%s %s) was lost, %s; it is sent again", row.id, row.stage, row.target, loss)
+        for row, loss in losses:
+            log.warning("batch %s (%s %s) was lost, %s; it is sent again", row.id, row.stage, row.target, loss)
+            metrics.RESENT.labels(row.stage, loss.reason).inc()
         self._conveyor.send(opened)
-        return True
+        return len(losses)
+
+    def _retry(self, transaction: Transaction, row: BatchRow, error: str) -> None:
+        for item in transaction.work.retry(row, error, self._due_in_s):
+            if item.stage == "match" and item.attempts >= self._settings.max_attempts:
+                transaction.ledger.bury(item.prompt, f"given up after {item.attempts} attempts: {item.error}")
 
     def _due_in_s(self, attempts: int) -> float:
         """How long an item waits for its next attempt; an item that has no more is sent on as a failure at once."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -76,17 +76,23 @@ end
 return lost
 """
 
-# KEYS: claims, tombstones, kept, fates. ARGV: name, silence in seconds. Answers 0 where a living worker holds it.
+# KEYS: claims, tombstones, kept, fates. ARGV: silence in seconds, names. Answers the names that were given up: all but
+# those that a living worker holds.
 _GIVE_UP = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
-local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if beat and now - beat < tonumber(ARGV[2]) then return 0 end
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], ARGV[1])
-return 1
+local given_up = {}
+for place = 2, #ARGV do
+  local beat = redis.call('ZSCORE', KEYS[1], ARGV[place])
+  if not beat or now - beat >= tonumber(ARGV[1]) then
+    redis.call('ZREM', KEYS[1], ARGV[place])
+    redis.call('ZADD', KEYS[2], now, ARGV[place])
+    redis.call('HDEL', KEYS[3], ARGV[place])
+    redis.call('HDEL', KEYS[4], ARGV[place])
+    given_up[#given_up + 1] = ARGV[place]
+  end
+end
+return given_up
 """
 
 
@@ -236,14 +242,13 @@ class ClaimsView:
         return self.fates.get(name, "the worker fell silent")
 
 
-def give_up(redis: Any, name: str, silence_s: float) -> bool:
-    """Take a claim away from whoever may hold it, for ever; False where a living worker does."""
+def give_up(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
+    """Take claims away from whoever may hold them, for ever; returns all but those that a living worker holds."""
     with outages():
-        return bool(
-            redis.register_script(_GIVE_UP)(
-                keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[name, silence_s]
-            )
+        given_up = redis.register_script(_GIVE_UP)(
+            keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[silence_s, *names]
         )
+    return {raw.decode() for raw in given_up}
 
 
 def ended_at(redis: Any, batch: str, stage: str) -> float | None:

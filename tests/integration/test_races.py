@@ -45,11 +45,11 @@ def test_a_result_that_comes_between_the_sweepers_read_and_its_write_is_neither_
         with store.reading() as transaction:
             (row,) = (row for row in transaction.work.carried() if row.id == asked[0].header.batch)
         barrier = threading.Barrier(2)
-        won: list[bool] = []
+        won: list[int] = []
 
-        def sweep(row: object = row, barrier: threading.Barrier = barrier, won: list[bool] = won) -> None:
+        def sweep(row: object = row, barrier: threading.Barrier = barrier, won: list[int] = won) -> None:
             barrier.wait(10)
-            won.append(sweeper._resend(row, Loss("silent", "frozen")))  # type: ignore[arg-type]
+            won.append(sweeper._resend([(row, Loss("silent", "frozen"))]))  # type: ignore[arg-type]
 
         thread = threading.Thread(target=sweep)
         thread.start()
@@ -75,7 +75,7 @@ def test_a_prompt_that_ended_between_the_sweepers_read_and_its_write_stays_as_it
             rows = transaction.work.carried()
         flow.finish()
         before = verifier.read(url_of(store))
-        assert not any(sweeper._resend(row, Loss("silent", "frozen")) for row in rows)
+        assert sweeper._resend([(row, Loss("silent", "frozen")) for row in rows]) == 0
         assert verifier.read(url_of(store)) == before
     verifier.assert_exact(url_of(store), RACES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from karma.messages import GenerateBatch, ScoreBatch, decode, encode
 from karma.pool import Pool
 from karma.queues import Publisher, create_app, priority_list
 from karma.store import Store
+from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead
+from karma.store.work import WorkList
 from karma_gateway.sweeper import Sweeper
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
@@ -93,6 +96,27 @@ def test_an_emptied_redis_gets_everything_again(setup: Setup) -> None:
     assert isinstance(setup.pop("generate.a"), GenerateBatch)
     assert isinstance(setup.pop("generate.b"), GenerateBatch)
     assert setup.redis.exists(EPOCH_KEY)
+
+
+def test_a_batch_that_cannot_be_sent_again_does_not_hold_up_those_swept_with_it(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup.pop("generate.a")
+    setup.pop("generate.b")
+    reopen = WorkList.reopen
+
+    def reopen_all_but_a(work: WorkList, rows: Sequence[BatchRow], limits: BatchLimits) -> int:
+        if any(row.target == "a" for row in rows):
+            raise ValueError("something is wrong with this batch")
+        return reopen(work, rows, limits)
+
+    monkeypatch.setattr(WorkList, "reopen", reopen_all_but_a)
+    setup.sweep_later(60)
+    assert setup.pop("generate.a") is None
+    assert isinstance(setup.pop("generate.b"), GenerateBatch)
+    monkeypatch.undo()
+    setup.sweep_later(60)
+    assert isinstance(setup.pop("generate.a"), GenerateBatch)
 
 
 def test_a_batch_that_fails_every_time_ends_as_a_failure_with_its_last_error(setup: Setup) -> None:
@@ -208,8 +232,8 @@ def test_a_worker_that_was_frozen_may_begin_nothing_until_it_knows_that_its_clai
     wait_until(lambda: claims.standing("generate:b:0") == "wait", 5, "the lease runs out")
     claims.beat()
     assert claims.standing("generate:b:0") == "go"
-    assert not give_up(redis, "generate:b:0", silence_s=10)
-    assert give_up(redis, "generate:b:0", silence_s=0)
+    assert give_up(redis, ["generate:b:0", "generate:c:0"], silence_s=10) == {"generate:c:0"}
+    assert give_up(redis, ["generate:b:0"], silence_s=0) == {"generate:b:0"}
     claims.beat()
     assert claims.standing("generate:b:0") == "stop"
     assert Claims(redis).take("generate:b:0") == "done"

@@ -325,8 +325,8 @@ class NoRedis:
     def zadd(self, *_arguments: Any, **_options: Any) -> None:
         pass
 
-    def register_script(self, _script: str) -> Callable[..., int]:
-        return lambda **_arguments: 1
+    def register_script(self, _script: str) -> Callable[..., list[bytes]]:
+        return lambda args, **_arguments: [name.encode() for name in args[1:]]
 
 
 class World(Flow):
@@ -388,12 +388,10 @@ class World(Flow):
                 raise CrashError
         self.send(transaction.work.opened)
 
-    def sweep(self, number: int, loss: Loss) -> None:
-        row = self.rows[number]
-        if number in self.carried and number not in self.published:
-            self.send([row.id])
-        else:
-            self.sweeper._resend(row, loss)
+    def sweep(self, numbers: Sequence[int], loss: Loss) -> None:
+        unsent = {number for number in numbers if number in self.carried and number not in self.published}
+        self.send([self.rows[number].id for number in numbers if number in unsent])
+        self.sweeper._resend([(self.rows[number], loss) for number in numbers if number not in unsent])
         with self.store.transaction() as transaction:
             transaction.work.forget_empty(older_than=transaction.work.now - 60)
 
@@ -642,7 +640,7 @@ COMMANDS: tuple[tuple[str, int, tuple[st.SearchStrategy[Any], ...]], ...] = (
     ("lose_redis", 1, ()),
     ("sweep", 4, (picks, st.sampled_from(["vanished", "silent"]), st.integers(1, 4), crashes)),
     ("sweep_what_was_read_before", 1, (picks, st.sampled_from(["vanished", "silent"]), crashes)),
-    ("sweep_everything", 1, ()),
+    ("sweep_everything", 1, (crashes,)),
     ("fail_to_record", 4, (picks, errors, st.sampled_from([False, False, False, True]), st.integers(1, 3))),
     ("requeue", 3, (st.sampled_from(["dead", "unanswered", "unscored"]), st.sampled_from([None, None, *MODELS]))),
 )
@@ -726,9 +724,9 @@ class Ledgers(RuleBasedStateMachine):
         if self.worlds[0].rows:
             self._sweep(pick % len(self.worlds[0].rows), why, crash)
 
-    def sweep_everything(self) -> None:
-        for number in sorted(self.worlds[0].carried):
-            self._sweep(number, "vanished", "")
+    def sweep_everything(self, crash: str = "") -> None:
+        """All is taken for lost, and sent again in one go."""
+        self._do(lambda world: world.sweep(sorted(world.carried), Loss("vanished")), crash)
 
     def fail_to_record(self, pick: int, error: str, late: bool, times: int) -> None:
         """Results in the hand of a worker that dies are delivered again, alone unless they were handed back."""
@@ -819,7 +817,7 @@ class Ledgers(RuleBasedStateMachine):
             self.model.retry(world.carried[number], "the worker fell silent")
         loss = Loss(why, "the worker fell silent" if is_silent else None)
         alone = world.carried[number] if is_silent and number in world.published else []
-        self._do(lambda world: world.sweep(number, loss), crash)
+        self._do(lambda world: world.sweep([number], loss), crash)
         assert all(work[0] not in alone or len(work) == 1 for work in world.carried.values())
 
     def _do(self, act: Callable[[World], object], crash: str = "") -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from karma.store.chunks import ITEMS_PER_QUERY, chunks
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
@@ -56,12 +55,15 @@ class WorkList:
 
     def _new_batch(self, stage: Stage, target: str, stream: str, priority: int, due_at: float = 0.0) -> str:
         """A batch without items yet. One with a moment of its own is sent then, by the sweeper, and not before."""
-        batch = secrets.token_hex(8)
+        return self._new_batches([(stage, target, stream, priority)], due_at)[0]
+
+    def _new_batches(self, addresses: Sequence[tuple[Stage, str, str, int]], due_at: float = 0.0) -> list[str]:
+        ids = [secrets.token_hex(8) for _address in addresses]
         self.connection.execute(
             insert(batches),
             [
                 {
-                    "id": batch,
+                    "id": id_,
                     "token": secrets.token_hex(8),
                     "stage": stage,
                     "target": target,
@@ -70,11 +72,12 @@ class WorkList:
                     "created_at": self.now,
                     "due_at": due_at,
                 }
+                for id_, (stage, target, stream, priority) in zip(ids, addresses, strict=True)
             ],
         )
         if not due_at:
-            self.opened.append(batch)
-        return batch
+            self.opened.extend(ids)
+        return ids
 
     def items(self, ids: Iterable[int]) -> dict[int, OpenItem]:
         """Those of the items that are still open."""
@@ -86,8 +89,16 @@ class WorkList:
 
     def items_of(self, batch: str) -> list[OpenItem]:
         """The open items of a batch, in order."""
-        query = select(*_ITEM_COLUMNS).where(work_items.c.batch == batch).order_by(work_items.c.id)
-        return [OpenItem(*row) for row in self.connection.execute(query)]
+        return self.items_in([batch]).get(batch, [])
+
+    def items_in(self, ids: Sequence[str]) -> dict[str, list[OpenItem]]:
+        """The open items of each of some batches, in order; a batch without any is left out."""
+        found: dict[str, list[OpenItem]] = {}
+        for chunk in chunks(list(ids), ITEMS_PER_QUERY):
+            query = select(*_ITEM_COLUMNS).where(work_items.c.batch.in_(chunk)).order_by(work_items.c.id)
+            for row in self.connection.execute(query):
+                found.setdefault(row.batch, []).append(OpenItem(*row))
+        return found
 
     def close(self, ids: Iterable[int]) -> None:
         """Close items whose results are written."""
@@ -122,14 +133,24 @@ class WorkList:
         result = self.connection.execute(delete(batches).where(batches.c.created_at < older_than, ~has_work))
         return int(result.rowcount)
 
-    def reopen(self, row: BatchRow, limits: BatchLimits) -> None:
-        """Take a lost batch's open items into a new batch, which joins `opened`.
+    def reopen(self, rows: Sequence[BatchRow], limits: BatchLimits) -> int:
+        """Take the open items of each lost batch into a new one, which joins `opened`; returns how many had any.
 
         The update is conditional on the old batch, so of two sweepers one does it.
         """
-        for group in chunks(self.items_of(row.id), limits.items):
-            self._rebatch(row, [item.id for item in group], self._new_batch(*_address(row)))
-        self._drop(row.id)
+        found = self.items_in([row.id for row in rows])
+        groups = [(row, group) for row in rows for group in chunks(found.get(row.id, []), limits.items)]
+        if groups:
+            ids = self._new_batches([_address(row) for row, _group in groups])
+            moves = [
+                {"item": item.id, "old": row.id, "new": id_}
+                for (row, group), id_ in zip(groups, ids, strict=True)
+                for item in group
+            ]
+            mine = (work_items.c.id == bindparam("item")) & (work_items.c.batch == bindparam("old"))
+            self.connection.execute(update(work_items).where(mine).values(batch=bindparam("new")), moves)
+        self._drop(found)
+        return len(found)
 
     def retry(self, row: BatchRow, error: str, due_in_s: Callable[[int], float]) -> list[OpenItem]:
         """Count an attempt at each open item of a batch; from then on each travels alone.
@@ -141,17 +162,16 @@ class WorkList:
         for item in self.items_of(row.id):
             delay_s = due_in_s(item.attempts + 1)
             batch = self._new_batch(*_address(row), due_at=self.now + delay_s if delay_s else 0.0)
-            self._rebatch(row, [item.id], batch, attempts=work_items.c.attempts + 1, error=error)
+            mine = (work_items.c.id == item.id) & (work_items.c.batch == row.id)
+            counted = {"attempts": work_items.c.attempts + 1, "error": error}
+            self.connection.execute(update(work_items).where(mine).values(batch=batch, **counted))
             taken.append(replace(item, batch=batch, attempts=item.attempts + 1, error=error))
-        self._drop(row.id)
+        self._drop([row.id])
         return taken
 
-    def _rebatch(self, row: BatchRow, ids: Sequence[int], batch: str, **changes: Any) -> None:
-        mine = work_items.c.id.in_(ids) & (work_items.c.batch == row.id)
-        self.connection.execute(update(work_items).where(mine).values(batch=batch, **changes))
-
-    def _drop(self, batch: str) -> None:
-        self.connection.execute(delete(batches).where(batches.c.id == batch))
+    def _drop(self, ids: Iterable[str]) -> None:
+        for chunk in chunks(sorted(ids), ITEMS_PER_QUERY):
+            self.connection.execute(delete(batches).where(batches.c.id.in_(chunk)))
 
     def count_result_attempt(self, ids: Iterable[int], error: str) -> None:
         """Count an attempt at recording the results of items."""
