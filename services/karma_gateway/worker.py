@@ -55,8 +55,15 @@ def main(environment: Environment) -> None:
     life = Life(link, new_info("gateway", port, ()), environment.supervisor_pid)
     life.start()
     log.info("%s is ready: metrics on port %d", life.info.id, port)
+
+    def sweep() -> bool:
+        resent = sweeper.sweep() > 0
+        if resent:
+            wake(redis)
+        return resent
+
     duties = (
-        Duty(lambda: wake(redis) if sweeper.sweep() else None, SWEEP_EVERY_S, 0.05),
+        Duty(sweep, SWEEP_EVERY_S, 0.05),
         Duty(lambda: forget_silent(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
         Duty(lambda: show_ledger(store, redis, pool), SWEEP_EVERY_S, 0.005),
     )
@@ -83,7 +90,10 @@ def main(environment: Environment) -> None:
 
 
 class Duty:
-    """What is done again and again: every so many seconds, but never for more than a share of a core."""
+    """What is done again and again: every so many seconds, but never for more than a share of a core.
+
+    A round that was of use (`action` returned true) is not held against it: after a loss the next look comes soon.
+    """
 
     def __init__(self, action: Callable[[], object], every_s: float, most_share: float) -> None:
         self._action = action
@@ -98,8 +108,9 @@ class Duty:
             return
         self._due_at = started + self._every_s
         cpu = time.thread_time()
-        self._action()
-        self._due_at = time.monotonic() + max(self._every_s, (time.thread_time() - cpu) / self._most_share)
+        was_of_use = self._action()
+        rest_s = 0.0 if was_of_use else (time.thread_time() - cpu) / self._most_share
+        self._due_at = time.monotonic() + max(self._every_s, rest_s)
 
 
 def all_queues(pool: Pool) -> list[str]:
