@@ -42,9 +42,9 @@ batch_items = 16
 """
 
 
-def pool(url: str, limits: str) -> str:
+def pool(url: str, limits: str, concurrency: int) -> str:
     """Two models and a judge of an endpoint, as a pool file says it."""
-    model = f'backend = "openai"\nbase_url = "{url}"\nmodel = "NAME"\nconcurrency = 16\ntimeout_s = 30\n'
+    model = f'backend = "openai"\nbase_url = "{url}"\nmodel = "NAME"\nconcurrency = {concurrency}\ntimeout_s = 30\n'
     models = "".join(f"[models.{name}]\n{model.replace('NAME', name)}" for name in ("red", "blue"))
     return f'{limits}{models}[judges.j]\nkind = "openai"\n[judges.j.model]\n{model.replace("NAME", "judge")}'
 
@@ -128,7 +128,7 @@ def _draw_names(faults: int, kinds: list[str], draw: random.Random) -> list[str]
 
 
 @contextmanager
-def a_world(kind: str, home: Path, log: Path, limits: str = POOL) -> Iterator[tuple[World, str]]:
+def a_world(kind: str, home: Path, log: Path, limits: str = POOL, concurrency: int = 16) -> Iterator[tuple[World, str]]:
     """All servers up, with proxies between them and the pipeline; yields also the database's own URL."""
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -148,7 +148,7 @@ def a_world(kind: str, home: Path, log: Path, limits: str = POOL) -> Iterator[tu
         migrate(url)
         karma = Pipeline(
             home,
-            pool(f"http://127.0.0.1:{to_endpoint.port}/v1", limits),
+            pool(f"http://127.0.0.1:{to_endpoint.port}/v1", limits, concurrency),
             database_url=shown,
             redis_url=redis.url.replace(str(redis.port), str(to_redis.port)),
         )
