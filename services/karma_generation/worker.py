@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from karma import plugins
 from karma.link import Link
+from karma.logs import configure_logging
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
 from karma.queues import queue_name
 from karma.settings import Environment
 from karma.stage import asking
-from karma.worker import Consumer, configure_logging, run
+from karma.worker import Consumer, run
 from karma_generation.backends import BACKENDS, Backend
 from karma_generation.handlers import generate
 
@@ -20,7 +21,7 @@ REMOTE_THREADS = 8
 
 def main(environment: Environment, models: Sequence[str], local: bool, silence_s: float) -> None:
     """Answer the batches of `models` until SIGTERM; `local`: the models run in this process."""
-    configure_logging(environment.log_level)
+    configure_logging(environment.log_level, environment.log_format)
     link = Link.open(environment, silence_s)
     backends: dict[str, Backend] = {}
 

@@ -13,7 +13,7 @@ from karma import metrics
 from karma.errors import OutageError
 from karma.faults import reach
 from karma.pool import Pool
-from karma.snapshot import OVERALL, Snapshot
+from karma.snapshot import Snapshot
 from karma.store import Store
 from karma.store.preferences import Preferences
 from karma.store.records import Count
@@ -96,11 +96,14 @@ class Refitter:
         result = snapshot(without_former(learnt.posterior), version, benchmarks=pool.benchmarks)
         result = replace(result, outcome=gated.outcome(result), audits=gated.audits)
         with self._store.transaction() as transaction:
-            if transaction.preferences.add_snapshot(version, weight, result.to_bytes()):
+            is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
+            if is_first:
                 _keep_house(transaction.preferences, learnt.changes, rows, now)
             reach("refit.before_commit")
         reach("refit.after_commit")
-        show(result)
+        metrics.REFIT_SECONDS.labels("kept" if is_first else "late").observe(time.monotonic() - began)
+        for change in learnt.changes if is_first else ():
+            metrics.COMPETENCY_CHANGES.labels(change.model).inc()
         self._rested_at = time.monotonic() + (time.monotonic() - began) / _TIME_SHARE
         return result
 
@@ -130,20 +133,3 @@ def _surplus(kept: Sequence[tuple[int, float]], now: int) -> list[int]:
             surplus.append(version)
         seen.add(bucket)
     return surplus
-
-
-def show(result: Snapshot) -> None:
-    """Put a snapshot's competencies into the metrics."""
-    metrics.SNAPSHOT_VERSION.set(result.version)
-    if result.outcome is not None:
-        metrics.OUTCOME_CALIBRATION.set(result.outcome.calibration_error)
-    for stream, audit in result.audits.items():
-        metrics.LABELS_AUDITED.labels(stream).set(audit.audited)
-        for bound, value in (("estimate", audit.estimate), ("low", audit.low), ("high", audit.high)):
-            metrics.LABEL_ERROR.labels(stream, bound).set(value)
-    for skill in (OVERALL, *result.skills):
-        means = result.vector("mean", result.models, skill)
-        deviations = result.vector("deviation", result.models, skill)
-        for model, mean, deviation in zip(result.models, means, deviations, strict=True):
-            metrics.COMPETENCY_MEAN.labels(model, skill).set(mean)
-            metrics.COMPETENCY_DEVIATION.labels(model, skill).set(deviation)

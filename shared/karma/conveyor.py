@@ -6,11 +6,13 @@ Messages are composed from the store, so a batch that is sent again says the sam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from karma import tracing
 from karma.broker import current_epoch
 from karma.errors import SettingsError
 from karma.faults import reach
@@ -61,30 +63,42 @@ class Conveyor:
         Raises:
             OutageError: Redis or the store is away.
         """
-        for start in range(0, len(batch_ids), _BATCHES_AT_ONCE):
-            ids = batch_ids[start : start + _BATCHES_AT_ONCE]
-            epoch = current_epoch(self._redis)
-            with self._store.reading() as transaction:
-                now = self._clock()
-                messages = compose(transaction, self._pool, ids, epoch, now)
-            self._publisher.publish(messages)
-            reach(f"{self._name}.after_publish")
-            with self._store.transaction() as transaction:
-                transaction.work.mark_published(ids, epoch, now)
-            reach(f"{self._name}.after_mark")
+        if not batch_ids:
+            return
+        with tracing.sending(self._name, len(batch_ids)) as trace:
+            for start in range(0, len(batch_ids), _BATCHES_AT_ONCE):
+                self._send(batch_ids[start : start + _BATCHES_AT_ONCE], trace)
+
+    def _send(self, ids: Sequence[str], trace: Mapping[str, str]) -> None:
+        epoch = current_epoch(self._redis)
+        with self._store.reading() as transaction:
+            now = self._clock()
+            messages = compose(transaction, self._pool, ids, epoch, now, trace)
+        self._publisher.publish(messages)
+        reach(f"{self._name}.after_publish")
+        with self._store.transaction() as transaction:
+            transaction.work.mark_published(ids, epoch, now)
+        reach(f"{self._name}.after_mark")
 
 
-def compose(transaction: Transaction, pool: Pool, batch_ids: Sequence[str], epoch: str, now: float) -> list[Batch]:
+def compose(
+    transaction: Transaction,
+    pool: Pool,
+    batch_ids: Sequence[str],
+    epoch: str,
+    now: float,
+    trace: Mapping[str, str] = MappingProxyType({}),
+) -> list[Batch]:
     """The messages of batches; items that were closed meanwhile are left out, and so are batches left empty."""
     rows = transaction.work.batches(batch_ids)
     judged = [row.id for row in rows if row.stage == "judge"]
     asked = [row.id for row in rows if row.stage != "judge"]
     contents = prompt_contents(transaction.ledger.connection, asked) if asked else {}
     contents |= pair_contents(transaction.ledger.connection, judged) if judged else {}
-    return [_message(row, contents[row.id], pool, epoch, now) for row in rows if contents.get(row.id)]
+    return [_message(row, contents[row.id], pool, epoch, now, trace) for row in rows if contents.get(row.id)]
 
 
-def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float) -> Batch:
+def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float, trace: Mapping[str, str]) -> Batch:
     tried, most = items[0].attempts, pool.pipeline.max_attempts
     header = Header(
         stream=row.stream,
@@ -94,6 +108,7 @@ def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float
         epoch=epoch,
         published_at=now,
         alone=0 < tried == most - 1,
+        trace=dict(trace),
     )
     if row.stage in ("generate", "judge") and tried >= most:
         return _given_up(row, items, header)

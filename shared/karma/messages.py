@@ -10,6 +10,7 @@ A message carries a batch of items. Items are joined by `item` (the open work it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -191,6 +192,10 @@ UPCASTERS: dict[type, Callable[[Any], Batch]] = {}
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Batch] = msgspec.json.Decoder(Batch)
 
+#: How errors of the decoder begin that go on with a part of the message, and with it maybe of a prompt.
+_QUOTING = re.compile(r"(Invalid enum value|Object contains unknown field|Invalid value) .*( - at .*)", re.DOTALL)
+_UNKNOWN_VERSION = re.compile(r"Invalid value '[a-z]{1,16}\.v[0-9]{1,4}' - at `\$\.message`")
+
 
 def encode(batch: Batch) -> str:
     """The JSON text of a message."""
@@ -206,6 +211,11 @@ def decode(text: str | bytes) -> Batch:
     try:
         batch = _decoder.decode(text)
     except (msgspec.DecodeError, msgspec.ValidationError) as cause:
-        raise MessageError(f"not a message KARMA can read: {cause}") from cause
+        raise MessageError(f"not a message KARMA can read: {_fault(str(cause))}") from cause
     upcast = UPCASTERS.get(type(batch))
     return upcast(batch) if upcast else batch
+
+
+def _fault(said: str) -> str:
+    """What is wrong with a message and where, without the part of it that the decoder quotes."""
+    return said if _UNKNOWN_VERSION.fullmatch(said) else _QUOTING.sub(r"\1\2", said)

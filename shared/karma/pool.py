@@ -17,7 +17,7 @@ import msgspec
 
 from karma.errors import SettingsError
 from karma.messages import JudgeSpec, ModelSpec
-from karma.pool_tables import PipelineSettings, StreamSettings
+from karma.pool_tables import PipelineSettings, Price, StreamSettings
 from karma.settings import did_you_mean
 from karma.streams import derivation
 
@@ -38,6 +38,7 @@ class Pool:
     streams: Mapping[str, StreamSettings]
     pipeline: PipelineSettings
     benchmarks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model → benchmark → score
+    prices: Mapping[str, Price] = field(default_factory=dict)  # of models and judges; where none is given: unknown
 
     def stream(self, name: str) -> StreamSettings:
         """The settings of a stream; those of a derived one are its base's with what its name says."""
@@ -90,6 +91,7 @@ class Pool:
         parents: dict[str, str] = {}
         groups: dict[str, str] = {}
         benchmarks: dict[str, dict[str, float]] = {}
+        prices: dict[str, dict[str, Price]] = {"models": {}, "judges": {}}
         for name, table in tables.get("models", {}).items():
             _check_name(name, f"{path}: [models.{name}]")
             own = dict(table)
@@ -99,20 +101,40 @@ class Pool:
                 if value is not None and not isinstance(value, str):
                     raise SettingsError(f"{path}: {where} {key} is {value!r}, expected a name")
             scores = _benchmarks(own.pop("benchmarks", {}), path, where)
+            if "price" in own:
+                prices["models"][name] = _price(own.pop("price"), path, where)
             models[name] = _model({"name": name, **own}, path, where)
             if scores:
                 benchmarks[name] = scores
             groups[name] = group or (name if models[name].backend == "transformers" else models[name].backend)
             if parent is not None:
                 parents[name] = parent
-        judges = {name: _judge(name, table, path) for name, table in tables.get("judges", {}).items()}
+        judges: dict[str, JudgeSpec] = {}
+        for name, table in tables.get("judges", {}).items():
+            own = dict(table)
+            asked = own.get("model")
+            if isinstance(asked, dict) and "price" in asked:
+                own["model"] = {key: value for key, value in asked.items() if key != "price"}
+                prices["judges"][name] = _price(asked["price"], path, f"[judges.{name}.model]")
+            judges[name] = _judge(name, own, path)
         default = _convert(tables.get("stream", {}), StreamSettings, path, "[stream]")
         streams = {
             name: _convert({**tables.get("stream", {}), **table}, StreamSettings, path, f"[streams.{name}]")
             for name, table in tables.get("streams", {}).items()
         }
         pipeline = _convert(tables.get("pipeline", {}), PipelineSettings, path, "[pipeline]")
-        pool = cls(path, models, parents, groups, judges, default, streams, pipeline, benchmarks)
+        pool = cls(
+            path,
+            models,
+            parents,
+            groups,
+            judges,
+            default,
+            streams,
+            pipeline,
+            benchmarks,
+            _by_name(prices, models, judges, path),
+        )
         pool._check_references()
         return pool
 
@@ -190,6 +212,31 @@ def _benchmarks(scores: Any, path: Path, where: str) -> dict[str, float]:
         if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
             raise SettingsError(f"{path}: {where} benchmarks.{name} is {score!r}, expected a number; higher is better")
     return {name: float(score) for name, score in scores.items()}
+
+
+def _price(table: Any, path: Path, where: str) -> Price:
+    if not isinstance(table, dict):
+        raise SettingsError(
+            f"{path}: {where} price is {table!r}, expected a table such as {{ input = 0.15, output = 0.6 }}, "
+            "USD per million tokens"
+        )
+    return _convert(table, Price, path, f"{where} price")
+
+
+def _by_name(
+    prices: Mapping[str, Mapping[str, Price]],
+    models: Mapping[str, ModelSpec],
+    judges: Mapping[str, JudgeSpec],
+    path: Path,
+) -> dict[str, Price]:
+    """The prices by name. Costs are kept by name, so a model and a judge of one name must have one price."""
+    for name, judge in judges.items():
+        if judge.model and name in models and prices["models"].get(name) != prices["judges"].get(name):
+            raise SettingsError(
+                f"{path}: [models.{name}] and [judges.{name}.model] have the same name and not the same price. "
+                "Give both the same, or rename one"
+            )
+    return {**prices["models"], **prices["judges"]}
 
 
 def _judge(name: str, table: Mapping[str, Any], path: Path) -> JudgeSpec:

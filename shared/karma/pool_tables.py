@@ -1,6 +1,8 @@
-"""The tables of the pool file that hold settings: `[stream]`, `[streams.NAME]` and `[pipeline]`."""
+"""The tables of the pool file that hold settings: `[stream]`, `[streams.NAME]`, `[pipeline]` and the prices."""
 
 from __future__ import annotations
+
+import math
 
 import msgspec
 
@@ -50,6 +52,24 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def gated(self) -> bool:
         """Whether a budget limits what is judged."""
         return self.judge_share is not None or self.judge_calls_per_hour is not None
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an endpoint asks for a million tokens, USD: `price` of a model."""
+
+    input: float
+    output: float
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output"):
+            value = getattr(self, name)
+            _need(
+                math.isfinite(value) and value >= 0, f"{name} is {value!r}, expected USD per million tokens, 0 or more"
+            )
+
+    def of(self, tokens_in: int, tokens_out: int) -> float:
+        """The cost of a call, USD."""
+        return (self.input * tokens_in + self.output * tokens_out) / 1e6
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""`python -m karma.run SERVICE [NAMES]`: one worker, without the command line's packages.
+"""`python -m karma.run SERVICE [NAMES]`: one worker, or the page, without the command line's packages.
 
 `karma worker` does the same where the gateway's extra is installed. NAMES are models (generation) or judges (judging),
 separated by commas; without them the worker serves all that the pool file names.
@@ -14,7 +14,7 @@ from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.pool import Pool
 from karma.settings import Environment
 
-SERVICES = ("gateway", "generation", "scoring", "matching", "judging")
+SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")
 
 #: Backends and kinds of judges that hold a model in the worker's own process.
 LOCAL = frozenset({"transformers", "likelihood", "reward"})
@@ -29,10 +29,13 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
     """
     if service not in SERVICES:
         raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")
+    # The page is no service of its own: it is the gateway's, in a process of its own.
+    is_page = service == "page"
+    module, extra = ("karma_gateway.page.service", "gateway") if is_page else (f"karma_{service}.worker", service)
     try:
-        main = import_module(f"karma_{service}.worker").main
+        main = import_module(module).main
     except ModuleNotFoundError as cause:
-        raise MissingExtraError(str(cause.name), service, f"the service {service}") from cause
+        raise MissingExtraError(str(cause.name), extra, f"the service {service}") from cause
     if service in ("generation", "judging"):
         main(environment, *_served(service, names, environment))
     else:

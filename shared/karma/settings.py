@@ -20,7 +20,10 @@ _ENVIRONMENT = {
     "KARMA_SUPERVISOR_PID",
     "KARMA_METRICS_PORT",
     "KARMA_METRICS_HOST",
+    "KARMA_PAGE_HOST",
+    "KARMA_PAGE_PORT",
     "KARMA_LOG_LEVEL",
+    "KARMA_LOG_FORMAT",
     "KARMA_PLUGINS",
     "KARMA_TORCH_THREADS",
     "KARMA_BENCH_DATA",
@@ -42,7 +45,10 @@ class Environment:
     metrics_port: int  # 0: any free port
     metrics_host: str
     log_level: str
+    log_format: str = "auto"  # `karma.logs` knows the levels and the formats
     supervisor_pid: int | None = None  # set by `karma up` for its workers, which stop when it is gone
+    page_host: str = "127.0.0.1"
+    page_port: int = 8080  # 0: any free port
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -57,9 +63,6 @@ class Environment:
                 hint = did_you_mean(name, _ENVIRONMENT)
                 raise SettingsError(f"environment: {name} is no setting of KARMA{hint}")
         home = Path(given.get("KARMA_HOME", ".karma")).resolve()
-        port_text = given.get("KARMA_METRICS_PORT", "0")
-        if not port_text.isdigit() or int(port_text) > 65535:
-            raise SettingsError(f"environment: KARMA_METRICS_PORT is {port_text!r}, expected a port from 0 to 65535")
         supervisor = given.get("KARMA_SUPERVISOR_PID", "")
         durability = given.get("KARMA_DURABILITY", "normal")
         if durability not in ("normal", "full"):
@@ -70,10 +73,13 @@ class Environment:
             redis_url=given.get("KARMA_REDIS_URL"),
             database_url=given.get("KARMA_DATABASE_URL", f"sqlite:///{home / 'karma.db'}"),
             durability="full" if durability == "full" else "normal",
-            metrics_port=int(port_text),
+            metrics_port=_port(given, "KARMA_METRICS_PORT", 0),
             metrics_host=given.get("KARMA_METRICS_HOST", "127.0.0.1"),
             log_level=given.get("KARMA_LOG_LEVEL", "INFO").upper(),
+            log_format=given.get("KARMA_LOG_FORMAT", "auto").lower(),
             supervisor_pid=int(supervisor) if supervisor.isdigit() else None,
+            page_host=given.get("KARMA_PAGE_HOST", "127.0.0.1"),
+            page_port=_port(given, "KARMA_PAGE_PORT", 8080),
         )
 
     def broker_url(self) -> str:
@@ -91,6 +97,13 @@ class Environment:
                 "Start one with `karma up`, or set KARMA_REDIS_URL."
             )
         return written.read_text().strip()
+
+
+def _port(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise SettingsError(f"environment: {name} is {text!r}, expected a port from 0 to 65535")
+    return int(text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

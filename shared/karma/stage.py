@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from karma import lease, metrics
+from karma import lease, logs, metrics, tracing
 from karma.broker import current_epoch, say_room
 from karma.claims import HANDED_BACK, claim_name
 from karma.completeness import reason_of
@@ -27,6 +27,7 @@ from karma.faults import reach
 from karma.link import Link
 from karma.messages import Batch, decode
 from karma.patience import patiently
+from karma.queues import queue_of
 
 if TYPE_CHECKING:  # generation and judging touch no store and are installed without its packages
     from karma.conveyor import Conveyor
@@ -66,32 +67,44 @@ class Stage:
             log.exception("%s: a message was dropped; what it carried stays open and is sent again", self.name)
             return
         reach(f"{self.name}.received")
+        with logs.bound(self.name, batch):
+            result = self._run(batch, text)
+        metrics.BATCHES.labels(self.name, result).inc()
+
+    def _run(self, batch: Batch, text: str) -> str:
         name = claim_name(self.name, batch.header.batch, batch.header.part)
         try:
             with self._company.joined(batch.header.alone):
-                result = self._do(batch, name, text)
+                return self._do(batch, name, text)
         except HandedBackError as cause:
             log.info("%s: batch %s is handed back: %s", self.name, batch.header.batch, cause)
-            result = self._let_go(name, HANDED_BACK)
+            return self._let_go(name, HANDED_BACK)
         except Exception as cause:
             # Whatever it was, the ledger still holds the work as open.
             log.exception("%s: batch %s failed; it will be sent again", self.name, batch.header.batch)
-            result = self._let_go(name, reason_of(cause, f"{self.name} failed"))
-        metrics.BATCHES.labels(self.name, result).inc()
+            return self._let_go(name, reason_of(cause, f"{self.name} failed"))
 
     def _do(self, batch: Batch, name: str, text: str) -> str:
         keep = self.name in _RESULT_STAGES
         epoch, kept = ("", text) if keep else (batch.header.epoch, "")
         taken = self._patiently(lambda: self._claims.take(name, epoch, kept), "claim")
         if taken != "claimed":
+            log.debug("%s: batch %s is left alone: it is %s", self.name, batch.header.batch, taken)
             return "duplicate" if taken in ("taken", "done") else taken
         reach(f"{self.name}.claimed")
         started = time.monotonic()
+        waited_s = None
         if batch.header.published_at:
-            metrics.WAIT_SECONDS.labels(self.name).observe(max(0.0, self._clock() - batch.header.published_at))
-        with lease.held(lambda: "stop" if self._stopping.told else self._claims.standing(name)):
+            waited_s = max(0.0, self._clock() - batch.header.published_at)
+            metrics.WAIT_SECONDS.labels(self.name).observe(waited_s)
+        with (
+            tracing.processing(self.name, queue_of(batch), batch, waited_s),
+            lease.held(lambda: "stop" if self._stopping.told else self._claims.standing(name)),
+        ):
             self._work(batch)
-        metrics.STAGE_SECONDS.labels(self.name).observe(time.monotonic() - started)
+        took_s = time.monotonic() - started
+        metrics.STAGE_SECONDS.labels(self.name).observe(took_s)
+        log.debug("%s: batch %s of %d is done in %.3f s", self.name, batch.header.batch, len(batch.items), took_s)
         metrics.ITEMS.labels(self.name).inc(len(batch.items))
         reach(f"{self.name}.before_release")
         self._patiently(lambda: self._claims.release(name), "release")
@@ -113,11 +126,14 @@ def asking(name: str, handle: Callable[[Any], Iterable[Batch]], link: Link) -> S
     """A stage without a store: every message that the handler yields goes out at once."""
 
     def publish(result: Batch) -> None:
-        header = replace(result.header, epoch=current_epoch(link.redis), published_at=link.clock())
+        # A worker that does not trace hands on the context that it was given.
+        trace = tracing.carried() or result.header.trace
+        header = replace(result.header, epoch=current_epoch(link.redis), published_at=link.clock(), trace=trace)
         link.publisher.publish([replace(result, header=header)])
 
     def work(batch: Batch) -> None:
         for result in handle(batch):
+            tracing.calls(batch, result)
             reach(f"{name}.before_publish")
             patiently(partial(publish, result), f"{name}: publish", link.stopping)
             reach(f"{name}.after_publish")

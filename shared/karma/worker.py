@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
-from karma import metrics
+from karma import logs, metrics, tracing
 from karma.claims import HANDED_BACK, HEARTBEAT_S
 from karma.errors import OutageError
 from karma.link import Link
@@ -39,17 +40,10 @@ class Consumer:
     threads: int = 1  # 1: in the main thread (`solo`), as a local model wants it
 
 
-def configure_logging(level: str) -> None:
-    """Plain lines on stderr. They name prompts and batches by id and never hold their texts."""
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s", force=True
-    )
-    logging.getLogger("celery").setLevel(logging.WARNING)
-    logging.getLogger("kombu").setLevel(logging.WARNING)
-
-
 class Life:
     """Shows that this process is alive, and that its claims are, every two seconds from a thread of its own.
+
+    From its start logs and traces name the worker.
 
     It also ends the process where nothing else would: when the process that started it is gone, when it was told to
     stop and does not, and when its consumer hangs.
@@ -66,7 +60,13 @@ class Life:
         self.info = info
 
     def start(self) -> None:
-        """Show the first sign now and go on."""
+        """Show the first sign now and go on.
+
+        Raises:
+            SettingsError, MissingExtraError: the environment asks for traces that this process cannot send.
+        """
+        logs.name_process(self.info.service, self.info.id)
+        tracing.start(self.info.service, self.info.id)
         show_life(self._link.redis, self.info)
         self._thread.start()
 
@@ -78,6 +78,7 @@ class Life:
             sign_off(self._link.redis, self.info)
         except OutageError as cause:
             log.info("could not sign off: %s", cause)
+        tracing.stop()
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
@@ -127,7 +128,8 @@ class Life:
 
 def run(environment: Environment, consumer: Consumer, link: Link) -> None:
     """Serve metrics, show life, and consume until SIGTERM."""
-    from celery.signals import worker_shutting_down
+    from celery.signals import setup_logging, worker_ready, worker_shutting_down
+    from celery.worker import state
 
     for stage in consumer.stages:
         link.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
@@ -137,7 +139,20 @@ def run(environment: Environment, consumer: Consumer, link: Link) -> None:
     def told(**_details: Any) -> None:
         link.stopping.tell()
 
-    worker_shutting_down.connect(told, weak=False)
+    def logs_are_set_up(**_details: Any) -> None:
+        """Whoever answers this signal keeps Celery from setting the root logger's level to its own."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        link.stopping.tell()
+        state.should_stop = 0
+
+    def on_ready(**_details: Any) -> None:
+        """Celery's own handler of this signal says so on stdout, which is the same file as the log."""
+        signal.signal(signal.SIGTERM, stop)
+
+    worker_shutting_down.connect(told, weak=False)  # by Ctrl-C
+    worker_ready.connect(on_ready, weak=False)
+    setup_logging.connect(logs_are_set_up, weak=False)
     worker = link.app.Worker(
         hostname=f"{life.info.id}@{life.info.host}",
         pool="solo" if consumer.threads == 1 else "threads",
@@ -156,5 +171,6 @@ def run(environment: Environment, consumer: Consumer, link: Link) -> None:
     finally:
         link.stopping.tell()
         life.stop()
+        log.info("%s has stopped", life.info.id)
     if worker.exitcode:
         sys.exit(worker.exitcode)

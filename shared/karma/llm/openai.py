@@ -18,11 +18,12 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from karma import lease
+from karma import lease, metrics
 from karma.completeness import storable
 from karma.errors import HandedBackError, KarmaError
 from karma.lease import Lease
 from karma.llm.completions import ChatRequest, ChatResult, FailedAttempt, body_of, read, refusal_of, result_of
+from karma.llm.meter import observe_call
 from karma.messages import ModelSpec
 
 if TYPE_CHECKING:
@@ -113,15 +114,24 @@ class ChatClient:
 
     async def _all(self, spec: ModelSpec, requests: Sequence[ChatRequest], arrived: Arrived, standing: Lease) -> None:
         named = (spec.base_url or "", spec.model)
-        limit = self._limits.setdefault(named, asyncio.Semaphore(max(1, spec.concurrency)))
+        if named not in self._limits:
+            self._limits[named] = asyncio.Semaphore(max(1, spec.concurrency))
+            metrics.CALL_LIMIT.labels(spec.name).set(max(1, spec.concurrency))
+        limit = self._limits[named]
 
         async def one(place: int, request: ChatRequest) -> None:
             result: ChatResult | None = None
             async with limit:
+                under_way = metrics.CALLS_IN_PROGRESS.labels(spec.name)
+                under_way.inc()
                 try:
                     result = await self._ask(spec, request, standing)
                 except Exception as cause:  # its text may hold a header, and so the key
                     result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
+                finally:
+                    under_way.dec()
+            if result is not None:
+                observe_call("openai", spec.model, result.latency_s, result.tokens_in, result.tokens_out, result.kind)
             arrived.put((place, result))
 
         await asyncio.gather(*(one(place, request) for place, request in enumerate(requests)))
@@ -145,12 +155,15 @@ class ChatClient:
                 result = await self._attempt(spec, body, headers)
             except FailedAttempt as cause:
                 failed = cause
+                metrics.ATTEMPTS.labels(spec.name, cause.kind).inc()
                 if not cause.again or attempt == spec.max_retries:
                     break
                 # Full jitter (Brooker 2015): many workers that failed together do not come back together.
                 wait_s = random.uniform(0, min(_BACKOFF_MOST_S, _BACKOFF_S * 2**attempt))  # noqa: S311
-                await asyncio.sleep(wait_s if cause.wait_s is None else cause.wait_s + wait_s * _SPREAD)
+                with metrics.CALLS_BACKING_OFF.labels(spec.name, cause.kind).track_inprogress():
+                    await asyncio.sleep(wait_s if cause.wait_s is None else cause.wait_s + wait_s * _SPREAD)
             else:
+                metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
                 return replace(result, latency_s=time.monotonic() - started)
         # The key goes first: cutting could leave a part of it that is no longer found.
         reason = storable(" ".join((failed.reason.replace(key, "***") if key else failed.reason).split()))

@@ -9,13 +9,16 @@ import inspect
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from karma import lease
 from karma.errors import MissingExtraError, SettingsError
+from karma.llm.meter import observe_call
 from karma.messages import ModelSpec, Turn
 
 Chat = Sequence[Turn]
@@ -101,6 +104,7 @@ class LocalModel:
         room = {place: min(spec.max_tokens, self.context_tokens - len(row)) for place, row in rows.items()}
         for places in _batches({place: len(row) for place, row in rows.items()}, spec.concurrency, room):
             lease.require()
+            started = time.monotonic()
             inputs, mask = self._pad_left([rows[place] for place in places])
             torch.manual_seed(seeds[places[0]] & 0x7FFFFFFF)
             with torch.inference_mode():
@@ -112,9 +116,12 @@ class LocalModel:
                     **(sampling if spec.temperature > 0 else {"do_sample": False}),
                 )
             made = outputs[:, inputs.shape[1] :].tolist()
-            yield [
-                (place, self._generated(tokens, len(rows[place]))) for place, tokens in zip(places, made, strict=True)
-            ]
+            results = [self._generated(tokens, len(rows[place])) for place, tokens in zip(places, made, strict=True)]
+            took_s = time.monotonic() - started  # of each: they were made together
+            for result in results:
+                kind = "empty" if result.failure else None
+                observe_call("transformers", Path(spec.model).name, took_s, result.tokens_in, result.tokens_out, kind)
+            yield list(zip(places, results, strict=True))
 
     def log_likelihood(self, chats: Sequence[Chat], responses: Sequence[str], batch: int = 32) -> list[Likelihood]:
         """The log-likelihood of each response, its end included, given its chat (teacher forcing)."""
@@ -255,8 +262,13 @@ def _load(name: str, dtype: str, device: str) -> LocalModel:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging as transformers_logging
     except ImportError as cause:
         raise MissingExtraError(str(cause.name), "local", "a model in this process") from cause
+    # What the library says goes through this process's log, and bars are for people who watch.
+    transformers_logging.disable_default_handler()
+    transformers_logging.enable_propagation()
+    transformers_logging.disable_progress_bar()
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cpu":
         torch.set_num_threads(_threads())

@@ -1,4 +1,4 @@
-"""Looking back: what was asked, paired, judged and resolved, as `explain`, `report` and `rematch` read it.
+"""Looking back: what was asked, paired, judged and resolved, as `explain`, `report`, `rematch` and the page read it.
 
 Nothing here locks or writes. Long tables are read in pieces by the ids of their rows, so that no piece keeps a
 transaction open for long; texts are measured in the database and stay there.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, case, func, select
 
-from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma.store.schema import competency_counts, gates, pairs, prompts, resolutions, responses, snapshots, verdicts
 
 #: Rows read in one piece.
 ROWS_AT_ONCE = 5_000
@@ -56,28 +56,42 @@ def measured_pairs(connection: Connection, after: int, streams: Sequence[str] | 
     Lengths are in characters; `outcome` is null while the pair is open; `predicted` is P(a better | decisive) without
     the pair's own verdicts, null where nothing needed it.
     """
-    a, b = responses.alias("a"), responses.alias("b")
-    query = (
-        select(
-            *(pairs.c[name] for name in _PAIR_COLUMNS),
-            prompts.c.stream,
-            a.c.model.label("model_a"),
-            b.c.model.label("model_b"),
-            func.length(a.c.text).label("length_a"),
-            func.length(b.c.text).label("length_b"),
-            a.c.quality.label("quality_a"),
-            b.c.quality.label("quality_b"),
-            *(resolutions.c[name] for name in ("outcome", "chosen", "flipped", "label_source", "predicted")),
-        )
+    query = measured_joins(select(*measured_columns())).where(pairs.c.id > after)
+    return list(connection.execute(_only(query.order_by(pairs.c.id).limit(ROWS_AT_ONCE), streams)))
+
+
+_A, _B = responses.alias("a"), responses.alias("b")
+
+
+def measured_columns() -> list[ColumnElement[Any]]:
+    """What `measured_pairs` gives of a pair; `measured_joins` brings in the tables."""
+    return [
+        *(pairs.c[name] for name in _PAIR_COLUMNS),
+        prompts.c.stream,
+        _A.c.model.label("model_a"),
+        _B.c.model.label("model_b"),
+        func.length(_A.c.text).label("length_a"),
+        func.length(_B.c.text).label("length_b"),
+        _A.c.quality.label("quality_a"),
+        _B.c.quality.label("quality_b"),
+        *(resolutions.c[name] for name in ("outcome", "chosen", "flipped", "label_source", "predicted")),
+    ]
+
+
+def responses_of_pairs() -> tuple[FromClause, FromClause]:
+    """The two responses of a pair in `measured_joins`."""
+    return _A, _B
+
+
+def measured_joins(query: Select[Any]) -> Select[Any]:
+    """Pairs with their prompts, both responses and what they came to, which is null while they are open."""
+    return (
+        query.select_from(pairs)
         .join(prompts, prompts.c.id == pairs.c.prompt)
-        .join(a, a.c.id == pairs.c.response_a)
-        .join(b, b.c.id == pairs.c.response_b)
+        .join(_A, _A.c.id == pairs.c.response_a)
+        .join(_B, _B.c.id == pairs.c.response_b)
         .join(resolutions, resolutions.c.pair == pairs.c.id, isouter=True)
-        .where(pairs.c.id > after)
-        .order_by(pairs.c.id)
-        .limit(ROWS_AT_ONCE)
     )
-    return list(connection.execute(_only(query, streams)))
 
 
 def judge_calls(connection: Connection, streams: Sequence[str] | None = None, margin: float = 0.05) -> list[Any]:
@@ -128,6 +142,36 @@ def prompt_states(connection: Connection, streams: Sequence[str] | None = None) 
         .order_by(prompts.c.stream, prompts.c.state)
     )
     return list(connection.execute(_only(query, streams)))
+
+
+def counted_wins(connection: Connection, skill: str | None) -> list[Any]:
+    """The competency counts of every two models, in one skill or in all (None), with the sum of squared weights.
+
+    Former models, which were swapped under their names, are left out.
+    """
+    columns = competency_counts.c
+    sums = [func.sum(columns[name]).label(name) for name in ("wins_a", "wins_b", "ties", "squares")]
+    query = select(columns.model_a, columns.model_b, *sums).group_by(columns.model_a, columns.model_b)
+    query = query.where(columns.model_a.not_like("%#%"), columns.model_b.not_like("%#%"))
+    return list(connection.execute(query if skill is None else query.where(columns.skill == skill)))
+
+
+def snapshot_body(connection: Connection, version: int) -> bytes | None:
+    """The competencies of one refit (`Snapshot.from_bytes`); None where it is not kept any more."""
+    body: bytes | None = connection.execute(select(snapshots.c.body).where(snapshots.c.version == version)).scalar()
+    return body
+
+
+def gate_figures(connection: Connection, stream: str | None = None, limit: int = 200) -> list[Any]:
+    """What gates have seen and sent to judges, pairs; those that saw most first."""
+    query = select(gates.c.stream, gates.c.seen, gates.c.judged).order_by(gates.c.seen.desc()).limit(limit)
+    return list(connection.execute(query if stream is None else query.where(gates.c.stream == stream)))
+
+
+def gate_states(connection: Connection, limit: int = 200) -> list[tuple[str, str]]:
+    """The gates as they are kept, (stream, JSON of its state); those that saw most first."""
+    query = select(gates.c.stream, gates.c.body).order_by(gates.c.seen.desc()).limit(limit)
+    return [(row.stream, row.body) for row in connection.execute(query)]
 
 
 def answered_prompts(connection: Connection, stream: str, after: int, limit: int) -> list[tuple[Any, list[Any]]]:

@@ -26,10 +26,13 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, and alembic need not be loaded to know it.
-REVISION = "0003"
+REVISION = "0004"
 
 #: The batch of open work that waits for its prompt to be admitted again, or that a dead prompt left.
 PARKED = ""
+
+#: The pause of all streams.
+EVERYTHING = "*"
 
 metadata = MetaData(
     naming_convention={
@@ -46,6 +49,14 @@ streams = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("created_at", Float, nullable=False),
+)
+
+#: What is paused: nothing more of it is admitted, and what was admitted goes on. Written by whoever pauses.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("stream", Text, primary_key=True),  # need not exist yet; EVERYTHING: all streams
+    Column("since", Float, nullable=False),
 )
 
 #: One instruction or chat; (stream, prompt_id) is the caller's key. Written by the gateway, moved by every stage.
@@ -75,6 +86,7 @@ prompts = Table(
         sqlite_where=text("no_pair IS NOT NULL"),
         postgresql_where=text("no_pair IS NOT NULL"),
     ),
+    Index("ix_prompts_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
 )
 
 #: One publication of open work to one queue. A row goes once none of its items is open.
@@ -214,6 +226,12 @@ resolutions = Table(
     Column("resolved_at", Float, nullable=False),
     Index(None, "resolved_at"),
     Index(None, "prompt"),
+    Index(
+        "ix_resolutions_unscored",
+        "resolved_at",
+        sqlite_where=text("outcome = 'unscored'"),
+        postgresql_where=text("outcome = 'unscored'"),
+    ),
 )
 
 #: Sufficient statistics of the verdicts: additions commute, so any number of workers may add.

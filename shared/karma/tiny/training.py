@@ -1,7 +1,8 @@
 """Makes the tiny family again from nothing: `python -m karma.tiny.training`, a few minutes on two cores.
 
 Every member is a Llama of two layers, trained on exercises with worked solutions; only the answer counts in the loss.
-Seeds are fixed. A member with a parent continues the parent's checkpoint, so parents come first.
+Seeds are fixed. A member with a parent continues the parent's checkpoint, so parents come first. How far it is stands
+on standard error, as a bar where that is a terminal.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from karma.progress import bars
 from karma.tiny.family import CHECKPOINTS, JUDGE_MEMBER, MEMBERS, USUAL_LEARNING_RATE, Member
 from karma.tiny.skills import Exercise, exercise
 
@@ -32,13 +35,19 @@ _INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is made for far wider models; 
 _ROPE_THETA: Final = 100.0  # prompts have some 50 tokens, not thousands
 _IGNORED: Final = -100  # label that the loss leaves out
 _PROCESSES: Final = 2
+_LOOK_EVERY_S: Final = 0.5
+
+#: Steps that all processes have made so far; set in each of them by `_share`.
+_steps_made: Synchronized[int] | None = None
 
 
 def train(member: Member, folder: Path) -> float:
     """Train one member into `folder/NAME`; returns the seconds it took."""
     import torch
     from torch.nn.utils import clip_grad_norm_
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of saving a checkpoint: it knows nothing of our bars
     started = time.monotonic()
     torch.set_num_threads(1)
     torch.manual_seed(member.seed)
@@ -59,6 +68,9 @@ def train(member: Member, folder: Path) -> float:
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
+        if _steps_made is not None:
+            with _steps_made.get_lock():
+                _steps_made.value += 1
     out = folder / member.name
     model.eval()
     model.to(torch.float16).save_pretrained(out)
@@ -141,24 +153,35 @@ def _encode(one: Exercise, tokenizer: Any) -> tuple[list[int], list[int]]:
     return asked + answered, [_IGNORED] * len(asked) + answered
 
 
+def _share(steps_made: Synchronized[int]) -> None:
+    """Have this process count its steps where the others do."""
+    global _steps_made  # noqa: PLW0603 - what a process of the pool is given can only be kept so
+    _steps_made = steps_made
+
+
 def train_all(members: list[Member], folder: Path, progress: Progress) -> None:
     """Train members side by side, each as soon as its parent is there."""
-    task = progress.add_task("members trained", total=len(members))
+    trained = progress.add_task("members trained", total=len(members))
+    stepped = progress.add_task("steps", total=sum(member.steps for member in members))
+    context = get_context("spawn")
+    steps_made = context.Value("q", 0)
     names = {member.name for member in members}
     waiting = sorted(members, key=lambda member: -member.steps * member.width)
     done: set[str] = set()
     running: dict[Future[float], Member] = {}
-    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(_PROCESSES, mp_context=context, initializer=_share, initargs=(steps_made,)) as pool:
         while waiting or running:
             for member in [one for one in waiting if one.parent not in names or one.parent in done]:
                 if len(running) < _PROCESSES:
                     waiting.remove(member)
                     running[pool.submit(train, member, folder)] = member
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            ended = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED).done
+            progress.update(stepped, completed=steps_made.value)
+            for future in ended:
                 member = running.pop(future)
                 done.add(member.name)
                 progress.console.print(f"{member.name}: {future.result():.0f} s")
-                progress.advance(task)
+                progress.advance(trained)
 
 
 def main() -> None:
@@ -172,8 +195,7 @@ def main() -> None:
     unknown = set(wanted) - {member.name for member in everyone}
     if unknown:
         sys.exit(f"no member is called {', '.join(sorted(unknown))}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with bars(Console(stderr=True), hidden=not sys.stderr.isatty()) as progress:
         train_all([member for member in everyone if member.name in wanted], arguments.out, progress)
 
 

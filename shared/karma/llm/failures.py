@@ -1,0 +1,33 @@
+"""Short names for why a response or a verdict failed: a reason itself is a text, and may quote an endpoint."""
+
+from __future__ import annotations
+
+import re
+
+#: How reasons begin → their kind. The first ten kinds are those of `ChatResult.kind`.
+_BEGINNINGS = (
+    (r"429: ", "rate_limited"),
+    (r"5\d\d: ", "server_error"),
+    (r"timed out after |no connection within ", "timeout"),
+    (r"connection dropped", "connection"),
+    (r"3\d\d: the endpoint redirects", "redirect"),
+    (r"\d\d\d: |the answer is no chat completion|base_url of |the call cannot be made", "refused"),
+    (r"empty answer", "empty"),
+    (r"the environment variable ", "missing_key"),
+    (r"the answer is larger ", "too_large"),
+    (r"unparsable verdict", "unparsable"),
+    (r"the probability |the verdict is on |neither ", "unsound"),
+    (r"the prompt has |the response has no tokens|the model's chat template ", "does_not_fit"),
+    (r"no reference|nothing is known about ", "nothing_to_go_by"),
+    (r"given up after ", "given_up"),
+    (r"the (backend|judge) \S+ |the backend of |the checker ", "broken"),
+)
+_KINDS = tuple((re.compile(beginning), kind) for beginning, kind in _BEGINNINGS)
+
+#: Every kind, the one of what is not known included.
+KINDS = (*(kind for _beginning, kind in _BEGINNINGS), "other")
+
+
+def kind_of(failure: str) -> str:
+    """The kind of a stored reason; `other` where a plug-in words its own."""
+    return next((kind for beginning, kind in _KINDS if beginning.match(failure)), "other")

@@ -1,0 +1,168 @@
+"""Totals of the long tables: counted whole now and then, and carried on from look to look by what came since.
+
+Counting a million rows takes a second; counting what came since the last look takes none. What is carried on may miss
+a row that was committed late, or count one that was taken back: the next whole count puts it right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+
+from karma.store.ledger import IN_FLIGHT, STATES
+from karma.store.preferences import OUTCOMES
+from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+
+_NUMBERED: Mapping[str, Table] = {"prompts": prompts, "responses": responses, "pairs": pairs, "verdicts": verdicts}
+
+#: Resolutions carry no growing number: those of the last second may not all be committed yet.
+_SETTLE_S = 1.0
+
+#: Prompts in one state that are counted in passing.
+_FEW = 20_000
+
+#: Distinct reasons that are told apart.
+_REASONS = 20
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How much there is of everything, at one moment."""
+
+    at: float  # seconds since 1970
+    rows: Mapping[str, int]  # of prompts, responses, pairs and verdicts
+    marks: Mapping[str, int]  # the newest id of each
+    failed: Mapping[str, int]  # of responses and verdicts
+    states: Mapping[str, int]  # prompts
+    no_pair: Mapping[str, int]  # prompts that ended without a pair, by reason
+    resolved: Mapping[tuple[str, str | None], int]  # pairs by outcome and label source
+    resolved_until: float  # those resolved later are not in it yet
+    states_at: float  # when the states were all right
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Resolved pairs by outcome."""
+        found = dict.fromkeys(OUTCOMES, 0)
+        for (outcome, _source), count in self.resolved.items():
+            found[outcome] = found.get(outcome, 0) + count
+        return found
+
+    @property
+    def preferences(self) -> dict[str, int]:
+        """Decisive pairs by who labelled them."""
+        return {source: self.resolved.get(("decisive", source), 0) for source in ("judge", "predicted")}
+
+    @property
+    def ended(self) -> int:
+        """Prompts that came to an end."""
+        return self.states["done"] + self.states["dead"]
+
+
+def count(connection: Connection, now: float) -> Totals:
+    """Count everything whole."""
+    rows = {name: _one(connection, _count(table)) for name, table in _NUMBERED.items()}
+    marks = {name: _newest(connection, table) for name, table in _NUMBERED.items()}
+    return Totals(
+        at=now,
+        rows=rows,
+        marks=marks,
+        failed=_failed(connection),
+        states=_states(connection),
+        no_pair=_no_pair(connection),
+        resolved=_resolved(connection),
+        resolved_until=now,
+        states_at=now,
+    )
+
+
+def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
+    """The totals with what came since. Failures and reasons stay as they were counted.
+
+    So do the prompts that are done, where very many are waiting or dead; those count as accepted until the next count.
+    """
+    marks = {name: max(totals.marks[name], _newest(connection, table)) for name, table in _NUMBERED.items()}
+    rows = {}
+    for name, table in _NUMBERED.items():
+        new = table.c.id.between(totals.marks[name] + 1, marks[name])
+        more = 0 if marks[name] == totals.marks[name] else _one(connection, _count(table).where(new))
+        rows[name] = totals.rows[name] + more
+    until = max(totals.resolved_until, now - _SETTLE_S)
+    resolved = Counter(totals.resolved)
+    resolved.update(_resolved(connection, totals.resolved_until, until) if until > totals.resolved_until else {})
+    states, all_right = _moved_on(connection, totals.states, rows["prompts"])
+    return replace(
+        totals,
+        at=now,
+        rows=rows,
+        marks=marks,
+        states=states,
+        resolved=resolved,
+        resolved_until=until,
+        states_at=now if all_right else totals.states_at,
+    )
+
+
+def _moved_on(connection: Connection, before: Mapping[str, int], prompts_: int) -> tuple[dict[str, int], bool]:
+    """The states now: what is in flight is little and is counted, and so is what waits or is dead, up to a point."""
+    now = {state: _some(connection, state) for state in ("accepted", *IN_FLIGHT, "dead")}
+    settled = {state: before[state] if number is None else number for state, number in now.items()}
+    if None not in now.values():
+        return {**settled, "done": max(0, prompts_ - sum(settled.values()))}, True
+    kept = {**settled, "done": before["done"]}
+    kept["accepted"] = max(0, prompts_ - sum(kept.values()) + kept["accepted"])
+    return kept, False
+
+
+def _some(connection: Connection, state: str) -> int | None:
+    """The prompts in a state; None where there are too many to be counted in passing."""
+    few = select(prompts.c.id).where(prompts.c.state == state).limit(_FEW + 1).subquery()
+    number = _one(connection, select(func.count()).select_from(few))
+    return number if number <= _FEW else None
+
+
+def _count(table: Table) -> Any:
+    return select(func.count()).select_from(table)
+
+
+def _one(connection: Connection, query: Any) -> int:
+    return int(connection.execute(query).scalar_one() or 0)
+
+
+def _newest(connection: Connection, table: Table) -> int:
+    return _one(connection, select(func.max(table.c.id)))
+
+
+def _failed(connection: Connection) -> dict[str, int]:
+    tables = {"responses": responses, "verdicts": verdicts}
+    return {name: _one(connection, _count(table).where(table.c.failure.is_not(None))) for name, table in tables.items()}
+
+
+def _states(connection: Connection) -> dict[str, int]:
+    query = select(prompts.c.state, func.count()).group_by(prompts.c.state)
+    found = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {state: found.get(state, 0) for state in STATES}
+
+
+def _no_pair(connection: Connection) -> dict[str, int]:
+    query = (
+        select(prompts.c.no_pair, func.count().label("prompts"))
+        .where(prompts.c.no_pair.is_not(None))
+        .group_by(prompts.c.no_pair)
+        .order_by(func.count().desc())
+        .limit(_REASONS)
+    )
+    return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+
+def _resolved(
+    connection: Connection, after: float | None = None, until: float | None = None
+) -> dict[tuple[str, str | None], int]:
+    columns = resolutions.c.outcome, resolutions.c.label_source
+    query = select(*columns, func.count()).group_by(*columns)
+    if after is not None:
+        query = query.where(resolutions.c.resolved_at > after, resolutions.c.resolved_at <= until)
+    return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
