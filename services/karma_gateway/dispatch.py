@@ -14,7 +14,9 @@ from karma.faults import reach
 from karma.pool import Pool
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
+from karma.store.pauses import paused
 from karma.store.records import BatchLimits, OpenItem, Work
+from karma.store.schema import EVERYTHING
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
 #: The state of a prompt whose open work is a stage's.
@@ -38,12 +40,14 @@ class Dispatcher:
     def admit(self) -> int:
         """Admit what there is room for, up to one planning batch; returns how many prompts were admitted.
 
+        What is paused is passed over, and asks for no room.
+
         Raises:
             OutageError: the store or Redis is away; what was admitted before that is sent later.
         """
         self.prompts_wait = False
         with self._store.reading() as transaction:
-            if not transaction.ledger.has_accepted():
+            if not transaction.ledger.has_accepted() or EVERYTHING in paused(transaction.ledger.connection):
                 return 0
         if not self._has_room():
             self.prompts_wait = True
@@ -51,10 +55,13 @@ class Dispatcher:
         admitted: dict[str, int] = defaultdict(int)
         with self._store.transaction() as transaction:
             ledger = transaction.ledger
+            stopped = paused(ledger.connection)
+            if EVERYTHING in stopped:
+                return 0
             room = min(self._pool.pipeline.window - ledger.in_flight(), self._pool.pipeline.plan_prompts)
             stalled: set[str] = set()
             while room > 0:
-                rows = ledger.waiting(room, stalled)
+                rows = ledger.waiting(room, stalled.union(stopped))
                 if not rows:
                     break
                 for (stream, priority), group in _by_stream(rows).items():

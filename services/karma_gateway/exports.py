@@ -22,7 +22,8 @@ Exporter = Callable[[Any, bool], Row]
 
 EVERYTHING = ExportFilter()
 
-_ROWS_AT_ONCE = 500
+#: Preferences read in one transaction, and written in one piece.
+ROWS_AT_ONCE = 500
 
 
 def trl_dpo(row: Any, bare: bool) -> Row:
@@ -81,12 +82,21 @@ def rows(store: Store, exporter: str, kept: ExportFilter = EVERYTHING, bare: boo
     after = 0
     while True:
         with store.reading() as transaction:
-            chunk = transaction.preferences.export_rows(after, _ROWS_AT_ONCE, kept)
+            chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, kept)
         for row in chunk:
             yield make(row, bare)
-        if len(chunk) < _ROWS_AT_ONCE:
+        if len(chunk) < ROWS_AT_ONCE:
             return
         after = chunk[-1].id
+
+
+def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
+    """How many preferences an export will hold as things are; None where only reading them all would tell."""
+    if kept.stream is not None or kept.least_probability > EVERYTHING.least_probability:
+        return None
+    with store.reading() as transaction:
+        counts = transaction.preferences.count_preferences()
+    return sum(counts.values()) if kept.label_source is None else counts[kept.label_source]
 
 
 def write(exported: Iterable[Row], out: Path) -> int:
@@ -157,7 +167,7 @@ def _chunks(exported: Iterable[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
     for row in exported:
         chunk.append(row)
-        if len(chunk) == _ROWS_AT_ONCE:
+        if len(chunk) == ROWS_AT_ONCE:
             yield chunk
             chunk = []
     if chunk:

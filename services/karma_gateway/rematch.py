@@ -7,7 +7,7 @@ again and nothing of the base is touched. The services treat it like any stream 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,11 @@ def derivations(base: str, policies: Sequence[str], pairs_per_prompt: int | None
     return [Derivation(base, policy, pairs_per_prompt, teaches) for policy in dict.fromkeys(policies)]
 
 
-def derive(store: Store, derived: Derivation) -> Derived:
+def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = lambda _prompts: None) -> Derived:
     """Fill a derived stream with what its base has now; what it holds already stays as it is.
 
     A prompt keeps its id and skill. Its content is known by the base's: a prompt whose responses changed since it was
-    taken over is not taken again.
+    taken over is not taken again. `followed` is told of each piece how many of the base's prompts it was.
 
     Raises:
         KarmaError: the base holds no prompt.
@@ -65,6 +65,7 @@ def derive(store: Store, derived: Derivation) -> Derived:
         count.left_open += sum(not row.complete for row, _texts in found)
         count.left_too_few += sum(bool(row.complete) and len(texts) < 2 for row, texts in found)
         seen += len(found)
+        followed(len(found))
         if len(found) < _PROMPTS_AT_ONCE:
             break
         after = found[-1][0].id

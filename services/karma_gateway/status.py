@@ -9,6 +9,7 @@ from karma.pool import Pool
 from karma.queues import queue_state
 from karma.registry import workers
 from karma.store import Store
+from karma.store.pauses import paused
 from karma_gateway.worker import all_queues
 
 
@@ -22,10 +23,12 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
         failed = transaction.preferences.count_failures()
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
+        stopped = paused(transaction.ledger.connection)
     queues = queue_state(redis, all_queues(pool), RedisClock(redis)()) if redis is not None else {}
     return {
         "version": 1,
         "prompts": prompts,
+        "paused": list(stopped),
         "resolutions": {**outcomes, "no_pair": no_pair},
         "preferences": preferences,
         "failed": failed,

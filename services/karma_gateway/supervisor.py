@@ -22,6 +22,7 @@ from karma.registry import WorkerInfo, workers
 from karma.run import LOCAL
 from karma.settings import Environment
 from karma.store import Store
+from karma_gateway.page import access
 from karma_gateway.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,11 @@ class Command:
 
     name: str
     arguments: tuple[str, ...]
+    needed: bool = True  # whether the pipeline is not up without it
+
+
+#: The page, which the pipeline can do without.
+PAGE = Command("page", ("page",), needed=False)
 
 
 @dataclass
@@ -70,11 +76,15 @@ def commands(pool: Pool) -> list[Command]:
 
 
 class Supervisor:
-    """Starts everything, keeps it running, and stops it in the reverse order."""
+    """Starts everything, keeps it running, and stops it in the reverse order.
 
-    def __init__(self, environment: Environment, pool: Pool, redis_port: int = 0) -> None:
+    With `page` the page runs too; where it cannot, `problems` says why, and all else is up.
+    """
+
+    def __init__(self, environment: Environment, pool: Pool, redis_port: int = 0, page: bool = False) -> None:
         self._environment = environment
         self._pool = pool
+        self._commands = [*commands(pool), *([PAGE] if page else [])]
         self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
         self._running: list[_Running] = []
         self._targets_are_old = False
@@ -82,6 +92,7 @@ class Supervisor:
         self._targets_file = environment.home / "run" / "targets.json"
         self.logs = environment.home / "logs"
         self.url = ""
+        self.problems: list[str] = []
 
     @contextmanager
     def run(self, on_progress: Callable[[str], None] = lambda _text: None) -> Iterator[Supervisor]:
@@ -113,7 +124,10 @@ class Supervisor:
             store = Store(self._environment.database_url)
             store.migrate()
             store.close()
-            for command in commands(self._pool):
+            if PAGE in self._commands:
+                access.url_path(self._environment.home).unlink(missing_ok=True)  # of one that was killed
+                access.new_token(self._environment.home)
+            for command in self._commands:
                 self._running.append(self._spawn(command))
             self._wait_until_ready(on_progress)
         except BaseException:
@@ -174,8 +188,11 @@ class Supervisor:
         self._running.clear()
         if self._redis:
             self._redis.stop()
-        for written in (self._pid_file, self._targets_file):
-            written.unlink(missing_ok=True)
+        written = [self._pid_file, self._targets_file]
+        if PAGE in self._commands:
+            written += [access.token_path(self._environment.home), access.url_path(self._environment.home)]
+        for path in written:
+            path.unlink(missing_ok=True)
 
     def alive(self) -> list[WorkerInfo]:
         """The workers that show life."""
@@ -211,22 +228,27 @@ class Supervisor:
             with suppress(BrokerError):  # one that was here a moment ago may come back
                 ready = [info for info in self.alive() if info.pid in wanted]
             on_progress(f"{len(ready)} of {len(wanted)} workers are ready")
-            if len(ready) == len(wanted):
+            if {info.pid for info in ready} >= wanted.keys():
                 self._write_targets(ready)
                 return
-            for running in self._running:
-                if running.process.poll() is not None:
+            for running in list(self._running):
+                if running.process.poll() is None:
+                    continue
+                if running.command.needed:
                     raise WorkerDeadError(self._obituary(running))
+                self.problems.append(self._obituary(running))
+                running.log_file.close()
+                self._running.remove(running)
+                del wanted[running.process.pid]
             time.sleep(0.1)
         late = ", ".join(sorted(set(wanted.values()) - {wanted[info.pid] for info in ready}))
         raise WorkerDeadError(f"not ready after {_READY_S:.0f} s: {late}. Their logs are in {self.logs}")
 
     def _obituary(self, running: _Running) -> str:
         path = self._log_path(running.command.name)
-        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1] if lines else "it wrote nothing"
         return (
-            f"the worker {running.command.name} ended with exit code {running.process.returncode}: {last} (log: {path})"
+            f"the worker {running.command.name} ended with exit code {running.process.returncode}: "
+            f"{last_said(path)} (log: {path})"
         )
 
     def _write_targets(self, ready: Sequence[WorkerInfo]) -> None:
@@ -239,6 +261,26 @@ class Supervisor:
 
     def _log_path(self, name: str) -> Path:
         return self.logs / f"{name}.log"
+
+
+def last_said(log_path: Path) -> str:
+    """The last line of a process's log as a sentence, without the fields that are for machines."""
+    with suppress(OSError):
+        lines = [line for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
+        if lines:
+            return _sentence(lines[-1])
+    return "it said nothing"
+
+
+def _sentence(line: str) -> str:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(fields, dict) or "event" not in fields:
+        return line
+    raised = fields.get("exception") or [{}]  # the last raised first
+    return ": ".join(str(part) for part in (fields["event"], raised[0].get("type"), raised[0].get("message")) if part)
 
 
 def running_pid(home: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""The gateway's process: dispatches as soon as there is something to do, sweeps, and shows the ledger's counts."""
+"""The gateway's process: dispatches as soon as there is something to do, sweeps, and shows the ledger's totals."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 from karma import metrics
 from karma.broker import WAKE_KEY, has_room, outages, say_full, wake
 from karma.conveyor import Conveyor
 from karma.errors import OutageError
 from karma.link import Link
+from karma.logs import configure_logging
 from karma.pool import Pool
-from karma.queues import queue_state
 from karma.registry import forget_silent, new_info
 from karma.settings import Environment
 from karma.store import Store
-from karma.worker import Life, configure_logging
+from karma.store.meter import measure
+from karma.worker import Life
 from karma_gateway.dispatch import Dispatcher
+from karma_gateway.ledger_metrics import LedgerMetrics
 from karma_gateway.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ _FORGET_WORKER_S = 60.0
 
 def main(environment: Environment) -> None:
     """Dispatch and sweep until SIGTERM."""
-    configure_logging(environment.log_level)
+    configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     link = Link.open(environment, pool.pipeline.claim_silence_s)
     redis, stopping = link.redis, link.stopping
@@ -47,13 +48,16 @@ def main(environment: Environment) -> None:
     store = Store(environment.database_url, environment.durability, link.clock)
     store.watch()
     store.migrate()
+    measure(store)
     dispatching = Conveyor("dispatch", store, pool, link.publisher, redis, link.clock)
     sweeping = Conveyor("sweep", store, pool, link.publisher, redis, link.clock)
     dispatcher = Dispatcher(store, pool, dispatching, lambda: has_room(redis))
     sweeper = Sweeper(store, pool, sweeping, link.publisher, redis, link.clock)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
+    ledger = LedgerMetrics(store, redis, pool, all_queues(pool))
     life = Life(link, new_info("gateway", port, ()), environment.supervisor_pid)
     life.start()
+    ledger.start()
     log.info("%s is ready: metrics on port %d", life.info.id, port)
 
     def sweep() -> bool:
@@ -65,7 +69,6 @@ def main(environment: Environment) -> None:
     duties = (
         Duty(sweep, SWEEP_EVERY_S, 0.05),
         Duty(lambda: forget_silent(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
-        Duty(lambda: show_ledger(store, redis, pool), SWEEP_EVERY_S, 0.005),
     )
     try:
         while not stopping.told:
@@ -85,6 +88,7 @@ def main(environment: Environment) -> None:
                 log.exception("the gateway could not do its round; it tries again in %s s", _OUTAGE_WAIT_S)
                 stopping.wait(_OUTAGE_WAIT_S)
     finally:
+        ledger.stop()
         life.stop()
         store.close()
 
@@ -102,7 +106,7 @@ class Duty:
         self._due_at = 0.0
 
     def do_if_due(self) -> None:
-        """Do it if it is time. Counting a long ledger takes long, and is then done less often."""
+        """Do it if it is time. What takes long is done less often."""
         started = time.monotonic()
         if started < self._due_at:
             return
@@ -117,18 +121,3 @@ def all_queues(pool: Pool) -> list[str]:
     """Every queue of the pipeline."""
     generate = [f"generate.{model}" for model in pool.models]
     return [*generate, "score", "match", *(f"judge.{judge}" for judge in pool.judges), "learn"]
-
-
-def show_ledger(store: Store, redis: Any, pool: Pool) -> None:
-    """Put the ledger's counts and the queues' state into the metrics."""
-    with store.reading() as transaction:
-        states = transaction.ledger.count_states()
-        outcomes = transaction.preferences.count_outcomes()
-        no_pair = transaction.ledger.count_no_pair()
-    for state, count in states.items():
-        metrics.PROMPTS.labels(state).set(count)
-    for outcome, count in {**outcomes, "no_pair": no_pair}.items():
-        metrics.RESOLUTIONS.labels(outcome).set(count)
-    for queue, (length, age) in queue_state(redis, all_queues(pool), store.clock()).items():
-        metrics.QUEUE_LENGTH.labels(queue).set(length)
-        metrics.QUEUE_AGE.labels(queue).set(age)

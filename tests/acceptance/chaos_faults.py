@@ -114,7 +114,7 @@ def _supervisor_dies(world: World) -> None:
     orphans = [info.pid for info in workers(world.redis.client)]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(runs(orphan) for orphan in orphans), 60, "the orphans end")
-    world.karma.run("up", "--detach")
+    world.karma.run("up", "--detach", "--no-page")
 
 
 def _cut(proxy: Proxy) -> None:

@@ -65,8 +65,8 @@ class Pipeline:
         return done
 
     @contextmanager
-    def up(self) -> Iterator[Pipeline]:
-        self.run("up", "--detach")
+    def up(self, page: bool = False) -> Iterator[Pipeline]:
+        self.run("up", "--detach", "--page" if page else "--no-page")
         try:
             yield self
         finally:

@@ -1,0 +1,85 @@
+"""Where the page is and what opens it: its address, the names that it answers to, and the token."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from karma.errors import SettingsError
+
+
+def names_of(page_host: str) -> set[str]:
+    """The names that the page answers to, besides addresses."""
+    return {"localhost", socket.gethostname(), page_host} - {""}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def token_path(home: Path) -> Path:
+    """Where the token of a `KARMA_HOME` lies."""
+    return home / "run" / "page.token"
+
+
+def new_token(home: Path) -> str:
+    """A token that nobody knew before, kept where only this user can read it."""
+    path, token = token_path(home), secrets.token_urlsafe(24)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
+    return token
+
+
+def token_of(home: Path) -> str:
+    """The token of a `KARMA_HOME`; a new one where there is none."""
+    try:
+        return token_path(home).read_text().strip() or new_token(home)
+    except FileNotFoundError:
+        return new_token(home)
+
+
+def url_path(home: Path) -> Path:
+    """Where the address of a running page is written."""
+    return home / "run" / "page.url"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 is any free one.
+
+    Raises:
+        SettingsError: the port is taken, or the host is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as cause:
+        raise SettingsError(f"KARMA_PAGE_HOST is {host!r}: {cause.strerror or cause}") from cause
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as cause:
+        listener.close()
+        raise SettingsError(
+            f"the page cannot listen on {host}:{port}: {cause.strerror}. "
+            "Choose another port with KARMA_PAGE_PORT (0: any free one), or another address with KARMA_PAGE_HOST"
+        ) from cause
+    return listener
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """The page's address for people on this machine."""
+    port = listener.getsockname()[1]
+    name = "127.0.0.1" if host in ("", "0.0.0.0") else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{name}:{port}/"

@@ -1,0 +1,121 @@
+"""What keeps others out: whose name the page answers to, who may change anything, and what a browser may load."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: What a browser may load and do: the page's own files, and nothing that is written into the page itself.
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+#: Nothing that is sent to the page is longer.
+BODY_BYTES = 16 * 1024
+
+_SAFE = frozenset({"GET", "HEAD"})
+_FORGIVEN_SITES = frozenset({"same-origin", "none"})
+
+
+class Guard:
+    """Refuses what comes from elsewhere, and adds the headers to every answer."""
+
+    def __init__(self, app: ASGIApp, token: str, names: Iterable[str]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._names = frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope["method"], Headers(scope=scope), scope["scheme"])
+        if refusal is None:
+            await self._app(scope, receive, send_with_headers)
+        else:
+            await _answer(send_with_headers, *refusal)
+
+    def _refusal(self, method: str, headers: Headers, scheme: str) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self.is_ours(host):
+            return 403, (
+                "This page is called by another name here. It answers to IP addresses, to localhost, to this machine's "
+                "name and to KARMA_PAGE_HOST."
+            )
+        if method in _SAFE:
+            return None
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if (origin is not None and origin.lower() != f"{scheme}://{host}".lower()) or (
+            site is not None and site not in _FORGIVEN_SITES
+        ):
+            return 403, "Another page asked for this. Only the page itself may change anything."
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return 415, "The content type must be application/json."
+        given = headers.get("authorization", "").encode()
+        kind, _space, token = given.partition(b" ")
+        if kind.lower() != b"bearer" or not secrets.compare_digest(token.strip(), self._token):
+            return 401, "This needs the token that `karma up` prints (Authorization: Bearer TOKEN)."
+        return None
+
+    def is_ours(self, host: str) -> bool:
+        """Whether a Host header names this page.
+
+        A name that somebody else's DNS points here is not ours, whoever it belongs to (DNS rebinding). An address is:
+        a browser that was led here under a name sends the name.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        if not name or "@" in host or "/" in host:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._names
+        return True
+
+
+async def _answer(send: Send, status: int, error: str) -> None:
+    body = msgspec.json.encode({"error": error})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,135 @@
+"""The page's process: wires the page to the store and to Redis, and serves it until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from sqlalchemy import event
+
+from karma import metrics
+from karma.errors import KarmaError, SettingsError
+from karma.link import Link
+from karma.logs import configure_logging
+from karma.pool import Pool
+from karma.registry import new_info
+from karma.settings import Environment
+from karma.store import Store
+from karma.worker import Life
+from karma_gateway.board import Board
+from karma_gateway.page.access import is_loopback, listen, names_of, token_of, url_of, url_path
+from karma_gateway.page.app import create_app
+from karma_gateway.page.control import Control
+from karma_gateway.page.live import Live
+from karma_gateway.page.views import Views
+
+log = logging.getLogger(__name__)
+
+_CACHE_KIB = 8192
+_CONNECTIONS = 256
+_CLOSE_S = 1  # for answers under way when the page is told to stop
+
+
+def main(environment: Environment) -> None:
+    """Serve the page until SIGTERM.
+
+    Raises:
+        SettingsError: the port is taken, or the host is none of this machine's.
+    """
+    configure_logging(environment.log_level, environment.log_format)
+    pool = Pool.read(environment.pool_path)
+    listener = listen(environment.page_host, environment.page_port)
+    link = _link(environment, pool)
+    redis = None if link is None else link.redis
+    store = Store(environment.database_url) if link is None else Store(environment.database_url, clock=link.clock)
+    _save_memory(store)
+    store.watch()
+    store.migrate()
+    board = Board(store, redis, pool)
+    live = Live(board.look)
+    views, control = Views(store, redis, board), Control(store, redis, board.hurry)
+    app = create_app(views, control, live, token_of(environment.home), names_of(environment.page_host))
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # what is searched for is nobody's business
+        log_config=None,
+        server_header=False,
+        ws="none",
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=_CLOSE_S,
+    )
+    server = Server(config, live)
+    port = metrics.serve(environment.metrics_port, environment.metrics_host)
+
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
+        if link is not None:
+            link.stopping.tell()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    life = None if link is None else Life(link, new_info("page", port, ()), environment.supervisor_pid)
+    url = url_of(environment.page_host, listener)
+    written = url_path(environment.home)
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(url)
+    if not is_loopback(environment.page_host):
+        log.warning(
+            "the page listens on %s: whoever reaches it can read every prompt and response", environment.page_host
+        )
+    if life is not None:
+        life.start()
+    threading.Thread(target=_warm_up, args=(board,), name="warm-up", daemon=True).start()
+    log.info("the page is at %s, metrics on port %d", url, port)
+    try:
+        server.run([listener])
+    finally:
+        written.unlink(missing_ok=True)
+        if life is not None:
+            life.stop()
+        store.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which ends the open streams when it is told to stop: by themselves they never end."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT."""
+        self._live.close()
+        super().handle_exit(sig, frame)
+
+
+def _warm_up(board: Board) -> None:
+    """Count a long store before somebody asks for it; whoever asks is told what is wrong with it, if anything is."""
+    with suppress(KarmaError):
+        board.look()
+
+
+def _save_memory(store: Store) -> None:
+    """The page has many connections, one for each request under way: each keeps less of the file at hand."""
+    if store.engine.dialect.name == "sqlite":
+
+        @event.listens_for(store.engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def _link(environment: Environment, pool: Pool) -> Link | None:
+    """The link to Redis; None where nobody says which: the store alone can still be shown.
+
+    Raises:
+        BrokerError: the Redis that is named does not answer.
+    """
+    try:
+        return Link.open(environment, pool.pipeline.claim_silence_s)
+    except SettingsError as cause:
+        log.warning("queues and workers are not shown: %s", cause)
+        return None

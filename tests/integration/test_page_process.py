@@ -1,0 +1,86 @@
+"""The page as a process of its own: started, stopped, started again, and left out where its port is taken."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from karma_gateway.page.access import token_path
+from tests.support.instant import POOL
+from tests.support.page import Page, Stream
+from tests.support.pipeline import Pipeline, wait_until
+
+
+def test_a_page_that_is_told_to_stop_ends_its_streams_and_itself(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path / "home", POOL, "tests.support.instant")
+    written = karma.home / "run" / "page.url"
+    environment = {**karma.environment, "KARMA_PAGE_PORT": "0"}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=log)
+    try:
+        wait_until(written.exists, 60, "the page is up")
+        page = Page(written.read_text())
+        stream = Stream(page)
+        wait_until(lambda: stream.ids, 30, "a picture comes")
+        assert (
+            page.post("/api/pause", {"stream": None}, Authorization=f"Bearer {token_path(karma.home).read_text()}")[0]
+            == 200
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert stream.ended.wait(10)
+    assert not written.exists()
+
+
+def test_where_its_port_is_taken_the_pipeline_is_up_without_the_page_and_says_why(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+        karma.environment["KARMA_PAGE_PORT"] = str(taken.getsockname()[1])
+        said = karma.run("up", "--detach").stderr
+        try:
+            assert "KARMA_PAGE_PORT" in said
+            assert "Address already in use" in said
+            karma.enqueue([{"prompt": "x"}])
+            assert karma.wait_for_end(1)["prompts"]["done"] == 1
+        finally:
+            karma.run("down")
+
+
+def test_a_pipeline_serves_the_page_prints_its_token_and_starts_it_again(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    karma.environment["KARMA_PAGE_PORT"] = "0"
+    said = karma.run("up", "--detach").stderr
+    written, kept = tmp_path / "run" / "page.url", token_path(tmp_path)
+    try:
+        token = kept.read_text()
+        assert (written.read_text() in said, token in said) == (True, True)
+        for log in (tmp_path / "logs").glob("*.log"):
+            assert token not in log.read_text()
+        page = Page(written.read_text())
+        assert page.get("/healthz") == {"ok": True, "away": []}
+        karma.enqueue([{"prompt": f"p{n}"} for n in range(5)])
+        karma.wait_for_end(5)
+        wait_until(lambda: page.get("/api/board")["outcome"]["preferences"] == 5, 30, "the page shows them")
+        picture = page.get("/api/board")
+        assert isinstance(picture["redelivered"], int)  # the gateway says so
+        (worker,) = [one for one in picture["workers"] if one["service"] == "page"]
+        os.kill(worker["pid"], signal.SIGKILL)
+
+        def is_back() -> bool:
+            found = [one for one in karma.status()["workers"] if one["service"] == "page" and one["state"] == "ready"]
+            return any(one["id"] != worker["id"] for one in found)
+
+        wait_until(is_back, 60, "the page is back")
+        again = Page(written.read_text())
+        assert again.post("/api/pause", {"stream": None}, Authorization=f"Bearer {token}")[0] == 200
+    finally:
+        karma.run("down")
+    assert not written.exists()
+    assert not kept.exists()

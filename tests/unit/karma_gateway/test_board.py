@@ -1,0 +1,315 @@
+"""The live picture is right, says what it does not know, and reads no more than it must."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from karma.audit import LabelError
+from karma.messages import GenerateBatch, JudgeBatch
+from karma.pool import Pool
+from karma.pool_tables import Price
+from karma.snapshot import Snapshot
+from karma.store import Store
+from karma.store.pauses import pause
+from karma.store.records import NewResponse, NewVerdict
+from karma.store.schema import pairs, responses
+from karma.store.totals import carry_on, count
+from karma_gateway.board import Board
+from karma_gateway.recent_quality import agreement, worst_error
+from karma_gateway.window import Window
+from tests.support.memory import Flow, make_pool
+from tests.support.pipeline import wait_until
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    made = Store(f"sqlite:///{tmp_path / 'karma.db'}", clock=clock)
+    made.migrate()
+    yield made
+    made.close()
+
+
+def settled(board: Board, wanted: Any) -> dict[str, Any]:
+    """The first picture that is as wanted."""
+    found: dict[str, Any] = {}
+
+    def look() -> bool:
+        found.clear()
+        found.update(board.look())
+        return bool(wanted(found))
+
+    wait_until(look, 20, "the picture is as it should be")
+    return found
+
+
+def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store: Store, tmp_path: Path) -> None:
+    picture = Board(store, None, make_pool()).look()
+    assert picture["version"] == 1
+    assert picture["home"] == str(tmp_path)
+    assert set(picture["outcome"].values()) == {0, None, "USD"}
+    assert picture["outcome"]["preferences"] == 0
+    assert set(picture["states"].values()) == {0}
+    assert [stage["stage"] for stage in picture["funnel"]] == [
+        *("prompts", "responses", "pairs", "verdicts", "preferences")
+    ]
+    assert set(picture["rates"].values()) == {None}
+    assert (picture["queues"], picture["workers"], picture["redelivered"]) == ([], [], None)
+    assert [one["name"] for one in picture["endpoints"]] == ["a", "b", "c", "j"]
+    quality = dict(picture["quality"])
+    assert (quality.pop("window"), quality.pop("first_position")) == (0, [])
+    assert set(quality.values()) == {None}
+
+
+def test_after_a_drain_the_picture_is_what_the_store_holds(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(30)))
+    board = Board(store, None, flow.pool)
+    board.look()
+    flow.finish()
+    picture = settled(board, lambda found: found["resolutions"]["decisive"] == 30)
+    with store.reading() as transaction:
+        assert picture["states"] == transaction.ledger.count_states()
+        outcomes = transaction.preferences.count_outcomes()
+        assert picture["resolutions"] == {**outcomes, "no_pair": transaction.ledger.count_no_pair()}
+        assert picture["preferences"] == transaction.preferences.count_preferences()
+    assert [stage["count"] for stage in picture["funnel"]] == [30, 60, 30, 60, 30]
+    assert picture["outcome"]["yield"] == 1.0
+    assert picture["outcome"]["time_left_s"] == 0.0
+
+
+def test_rates_are_unknown_at_the_first_look_and_then_those_between_two_looks(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    board = Board(store, None, flow.pool)
+    assert board.look()["rates"]["prompts_per_s"] is None
+    flow.accept(*({"prompt": f"p{n}"} for n in range(20)))
+    flow.finish()
+    clock.now += 5.0
+    rates = settled(board, lambda found: found["rates"]["preferences_per_s"])["rates"]
+    assert rates == {
+        "prompts_per_s": 4.0,
+        "responses_per_s": 8.0,
+        "pairs_per_s": 4.0,
+        "verdicts_per_s": 8.0,
+        "preferences_per_s": 4.0,
+    }
+
+
+def test_looks_that_are_far_apart_tell_no_rate(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    board = Board(store, None, flow.pool)
+    board.look()
+    flow.accept({"prompt": "p"})
+    clock.now += 3_600.0
+    assert settled(board, lambda found: found["states"]["accepted"] == 1)["rates"]["prompts_per_s"] is None
+
+
+def test_the_time_left_is_told_by_how_many_prompts_ended(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
+    board = Board(store, None, flow.pool)
+    assert board.look()["outcome"]["time_left_s"] is None
+    flow.finish()
+    flow.accept(*({"prompt": f"q{n}"} for n in range(5)))
+    clock.now += 10.0
+    picture = settled(board, lambda found: found["states"]["done"] == 10)
+    assert picture["outcome"]["time_left_s"] == pytest.approx(5.0)
+
+
+def test_what_is_carried_on_equals_what_is_counted_whole(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
+    flow.finish()
+    with store.reading() as transaction:
+        before = count(transaction.ledger.connection, clock.now)
+    clock.now += 3.0
+    flow.accept(*({"prompt": f"q{n}"} for n in range(7)), stream="other")
+    flow.dispatcher.admit()
+    flow.accept({"prompt": "r"})
+    with store.reading() as transaction:
+        connection = transaction.ledger.connection
+        carried, whole = carry_on(connection, before, clock.now + 2.0), count(connection, clock.now + 2.0)
+    assert carried.states == whole.states
+    assert carried.states == {"accepted": 1, "dispatched": 7, "answered": 0, "matched": 0, "done": 10, "dead": 0}
+    assert (carried.rows, carried.marks, carried.resolved) == (whole.rows, whole.marks, whole.resolved)
+
+
+def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(4)))
+    flow.dispatcher.admit()
+    with store.transaction() as transaction:
+        transaction.ledger.bury(1, "boom")
+    for batch in flow.messages():
+        assert isinstance(batch, GenerateBatch)
+        flow.handle(
+            flow.answer(batch, failure="timed out after 60 s") if batch.model.name == "a" else flow.answer(batch)
+        )
+    flow.finish()
+    picture = Board(store, None, flow.pool).look()
+    losses = {stage["stage"]: stage["losses"] for stage in picture["funnel"]}
+    assert losses["prompts"] == [{"reason": "dead", "count": 1, "link": "/dead"}]
+    assert [one["count"] for one in losses["responses"]] == [3]
+    assert [one["count"] for one in losses["pairs"]] == [3]
+    (asked,) = [one for one in picture["endpoints"] if one["name"] == "a"]
+    assert (asked["calls"], asked["failed"], asked["failures"]) == (3, 3, {"timeout": 3})
+
+
+def test_ties_and_flips_are_shares_of_the_recent_pairs(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(4)))
+    flow.dispatcher.admit()
+    judged = 0
+    while flow.sent:
+        for batch in flow.messages():
+            if isinstance(batch, JudgeBatch):
+                judged += 1
+                flow.handle(flow.judge(batch, probability=0.9))  # whatever is shown first is preferred
+            else:
+                flow.handle(flow.answer(batch) if isinstance(batch, GenerateBatch) else batch)
+    quality = Board(store, None, flow.pool).look()["quality"]
+    assert judged
+    assert (quality["window"], quality["flip_share"], quality["judged_share"]) == (4, 1.0, 1.0)
+    (first,) = quality["first_position"]
+    assert (first["judge"], first["share"], first["n"]) == ("j", 1.0, 8)
+    assert first["low"] < 1.0
+
+
+def test_the_window_keeps_the_newest_pairs_and_forgets_the_others(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    window = Window(store, most=5)
+    for _round in range(3):
+        clock.now += 1.0
+        flow.accept(*({"prompt": f"{clock.now} {n}"} for n in range(4)))
+        flow.finish()
+        window.renew(10.0)
+    assert sorted(pair.resolved_at for pair in window) == [1_002.0, *[1_003.0] * 4]
+
+
+def test_a_stream_has_a_window_of_its_own_however_much_came_after_it(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(3)), stream="early")
+    flow.finish()
+    clock.now += 1.0
+    flow.accept(*({"prompt": f"q{n}"} for n in range(9)), stream="late")
+    flow.finish()
+    window = Window(store, "early", most=5)
+    window.renew(10.0)
+    assert [pair.stream for pair in window] == ["early"] * 3
+
+
+def test_costs_are_those_of_every_call_by_the_pools_prices_and_none_without(store: Store) -> None:
+    tables = {"models": {"a": {"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "a"}}}
+    tables["models"]["a"]["price"] = {"input": 1.0, "output": 10.0}  # type: ignore[assignment]
+    pool = Pool.from_tables(
+        {**tables, "judges": {"j": {"kind": "prior"}}, "stream": {"policy": "self"}}, Path("pool.toml")
+    )
+    assert pool.prices["a"] == Price(input=1.0, output=10.0)
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "p"})
+    with store.transaction() as transaction:
+        transaction.preferences.add_responses(
+            [
+                NewResponse(
+                    prompt=1, model="a", sample=sample, text="t", failure=None, features=None, quality=None,
+                    finish_reason=None, tokens_in=100_000, tokens_out=20_000, latency_s=1.0,
+                )
+                for sample in range(3)
+            ]
+        )  # fmt: skip
+    assert Board(store, None, make_pool("ab")).look()["outcome"]["cost"] is None
+    picture = Board(store, None, pool).look()
+    assert picture["outcome"]["cost"] == pytest.approx(0.9)
+    assert picture["outcome"]["cost_per_preference"] is None
+
+
+def test_the_budget_left_is_that_of_this_hours_judge_calls(store: Store, clock: Clock) -> None:
+    clock.now = 10_000.0
+    pool = make_pool("ab", streams={"limited": {"judge_calls_per_hour": 100.0}})
+    assert Board(store, None, make_pool("ab")).look()["outcome"]["budget_left"] is None
+    Flow(store, pool).accept({"prompt": "p"}, stream="limited")
+    for began, left in ((9_000.0, 0.5), (1_000.0, 1.0)):  # 25 pairs in both orders; an hour that is over counts no more
+        with store.transaction() as transaction:
+            transaction.gates.lock("limited")
+            transaction.gates.keep("limited", 60, 25, json.dumps({"hour_began": began, "hour_judged": 25.0}))
+        assert Board(store, None, pool).look()["outcome"]["budget_left"] == left
+
+
+def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(3)))
+    flow.finish()
+    with store.reading() as transaction:
+        known = transaction.preferences.verdicts_of([1, 2, 3])
+    with store.transaction() as transaction:
+        transaction.preferences.add_verdicts(
+            [
+                NewVerdict(
+                    pair=pair, judge="k", template_hash="t", shown=0, failure=None, rationale=None,
+                    tokens_in=None, tokens_out=None, latency_s=None,
+                    probability=probability if known[pair][0].probability == 0.9 else 1.0 - probability,
+                )
+                for pair, probability in ((1, 0.8), (2, 0.2), (3, 0.5))
+            ]
+        )  # fmt: skip
+    window = Window(store)
+    window.renew(10.0)
+    by_judge, share = agreement(window)
+    assert (by_judge, share) == ({"j": (1, 2), "k": (1, 2)}, 0.5)
+
+
+def test_what_is_paused_is_in_the_picture(store: Store) -> None:
+    board = Board(store, None, make_pool())
+    assert board.look()["paused"] == []
+    with store.transaction() as transaction:
+        pause(transaction.ledger.connection, "s", 1.0)
+        pause(transaction.ledger.connection, None, 1.0)
+    board.hurry()
+    assert board.look()["paused"] == ["*", "s"]
+
+
+def test_the_label_error_is_that_of_the_stream_where_it_is_highest() -> None:
+    assert worst_error(Snapshot.empty()) is None
+    low, high = LabelError(0.1, 0.0, 0.2, 10, 100), LabelError(0.3, 0.2, 0.4, 20, 100)
+    found = worst_error(replace(Snapshot.empty(), audits={"a": low, "b": high}))
+    assert found is not None
+    assert (found["stream"], found["estimate"], found["audited"]) == ("b", 0.3, 20)
+
+
+def test_a_look_at_a_quiet_store_reads_no_texts(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
+    flow.finish()
+    board = Board(store, None, flow.pool)
+    board.look()
+    asked: list[str] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def note(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        asked.append(statement)
+
+    settled(board, lambda _picture: any("ORDER BY resolutions.resolved_at" in statement for statement in asked))
+    assert not [
+        statement for statement in asked if f"{responses.name}.text" in statement or pairs.c.reasons.name in statement
+    ]

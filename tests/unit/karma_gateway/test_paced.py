@@ -1,0 +1,65 @@
+"""What takes long is read seldom, and nobody waits for it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from karma_gateway.paced import Background, Pace, Paced
+from tests.support.pipeline import wait_until
+
+
+def test_what_took_long_is_not_due_soon() -> None:
+    pace = Pace(most_share=0.01)
+    assert pace.is_due
+    pace.took(3600.0)
+    assert not pace.is_due
+    pace.hurry()
+    assert pace.is_due
+
+
+def test_what_took_no_time_is_due_again_only_after_its_time() -> None:
+    pace = Pace(most_share=0.01, every_s=3600.0)
+    pace.took(0.0)
+    assert not pace.is_due
+
+
+def test_a_figure_that_is_not_due_is_the_last_one() -> None:
+    read = iter(range(10))
+    paced = Paced(lambda: next(read), most_share=0.01, every_s=3600.0)
+    assert (paced.value(), paced.value()) == (0, 0)
+    paced.hurry()
+    assert paced.value() == 1
+
+
+def test_while_a_figure_is_read_again_the_last_one_is_given() -> None:
+    go_on, read = threading.Event(), iter(range(10))
+
+    def slow() -> int:
+        number = next(read)
+        if number:
+            assert go_on.wait(30)
+        return number
+
+    background = Background(slow, most_share=1.0)
+    assert background.value() == 0
+    background.hurry()
+    assert background.value() == 0
+    go_on.set()
+    wait_until(lambda: background.value() >= 1, 10, "the new one is there")
+
+
+def test_what_fails_is_said_and_tried_again() -> None:
+    answers = iter([ValueError("away"), 7])
+
+    def read() -> int:
+        found = next(answers)
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    background = Background(read, most_share=1.0)
+    with pytest.raises(ValueError, match="away"):
+        background.value()
+    assert background.value() == 7
