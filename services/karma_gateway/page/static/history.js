@@ -1,0 +1,43 @@
+/** A bounded course of figures: the newest points, as columns for a chart. */
+
+const GAP_S = 5; // a longer silence is drawn as a gap
+
+export class History {
+  /**
+   * @param {string[]} names of the figures
+   * @param {number} most points kept
+   */
+  constructor(names, most = 300) {
+    this.names = names;
+    this.most = most;
+    this.times = [];
+    this.columns = names.map(() => []);
+  }
+
+  /** Add one point; the oldest falls out when there are too many. */
+  add(at, figures) {
+    const last = this.times.at(-1);
+    if (last !== undefined && at <= last) return;
+    if (last !== undefined && at - last > GAP_S) this.#push(last + 1, () => null);
+    this.#push(at, (name) => figures[name] ?? null);
+  }
+
+  #push(at, figure) {
+    this.times.push(at);
+    this.columns.forEach((column, place) => column.push(figure(this.names[place])));
+    if (this.times.length <= this.most) return;
+    this.times.shift();
+    this.columns.forEach((column) => column.shift());
+  }
+
+  /** Times and figures by column, as uPlot takes them. */
+  get data() {
+    return [this.times, ...this.columns];
+  }
+
+  /** The newest points as rows, newest first. */
+  newest(most) {
+    const rows = this.times.map((at, place) => [at, ...this.columns.map((column) => column[place])]);
+    return rows.slice(-most).reverse();
+  }
+}

@@ -1,0 +1,37 @@
+/** Single keys of the view that is open. They can be turned off (WCAG 2.2, 2.1.4), and never act while one writes. */
+
+import { showHelp } from "./dialogs.js";
+
+const OFF = "karma-keys-off";
+
+export class Keys {
+  #view = {};
+
+  constructor() {
+    document.addEventListener("keydown", (event) => this.#press(event));
+  }
+
+  /** The open view's keys: key → [what it does, function]. */
+  set view(keys) {
+    this.#view = keys ?? {};
+  }
+
+  help() {
+    const listed = Object.entries(this.#view).map(([key, [what]]) => [key, what]);
+    const turn = (on) => (on ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1"));
+    showHelp([...listed, ["?", "show this help"]], !isOff(), turn);
+  }
+
+  #press(event) {
+    const writes = event.target.closest?.("input:not([type=checkbox]), select, textarea, dialog");
+    if (event.ctrlKey || event.metaKey || event.altKey || writes || isOff()) return;
+    const found = event.key === "?" ? ["", () => this.help()] : this.#view[event.key];
+    if (found === undefined) return;
+    event.preventDefault();
+    found[1]();
+  }
+}
+
+function isOff() {
+  return localStorage.getItem(OFF) !== null;
+}

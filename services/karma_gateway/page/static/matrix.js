@@ -1,0 +1,56 @@
+/** Shares by row and column, as a table whose cells are coloured by what they say. */
+
+import { h } from "./dom.js";
+import { wide } from "./panels.js";
+
+/** Fills from nothing to everything, and from losing (orange) over a half to winning (blue). Dark text reads on all. */
+export const SEQUENTIAL = ["#f4f8fb", "#e3eef6", "#d0e4f0", "#bcd9ea", "#a6cde3", "#8fc0dc", "#77b3d5", "#5fa5cd"];
+export const DIVERGING = [
+  ...["#e08a4a", "#e9a672", "#f2c6a4", "#f9e4d3"],
+  "#f7f7f7",
+  ...["#d5e7f2", "#aed1e6", "#85bbda", "#5fa5cd"],
+];
+
+/**
+ * @param {string} title
+ * @param {string[]} names of rows and columns
+ * @param {(number|null)[][]} cells shares of 0..1; null is unknown, and hatched
+ * @param {string[]} fills
+ * @param {function(number, number): (string|null)} show the text of a cell by its place
+ */
+export function matrix(title, names, cells, fills, show) {
+  const filled = (value) => fills[Math.min(fills.length - 1, Math.floor(value * fills.length))];
+  const cell = (value, row, column) => {
+    if (row === column) return h("td", { class: "self" }, h("span", { class: "sr-only" }, "itself"));
+    if (value === null) return h("td", { class: "unknown" }, "–");
+    return h("td", { class: "share", vars: { "--fill": filled(value) } }, show(row, column));
+  };
+  const lines = names.map((name, row) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row", title: name }, name),
+      cells[row].map((value, column) => cell(value, row, column)),
+    ),
+  );
+  const head = names.map((name) => h("th", { scope: "col", title: name }, h("span", {}, name)));
+  return h(
+    "figure",
+    {},
+    h("figcaption", {}, title),
+    wide(title, h("table", { class: "matrix" }, h("thead", {}, h("tr", {}, h("td", {}), head)), h("tbody", {}, lines))),
+  );
+}
+
+/** What the fills mean. */
+export function legend(fills, low, middle, high) {
+  const swatches = fills.map((fill) => h("span", { class: "swatch", vars: { "--fill": fill } }));
+  return h(
+    "p",
+    { class: "legend" },
+    low,
+    h("span", { class: "swatches", "aria-hidden": "true" }, swatches),
+    high,
+    middle && h("span", { class: "note" }, ` ${middle}`),
+  );
+}

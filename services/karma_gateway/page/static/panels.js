@@ -1,0 +1,122 @@
+/** The parts that views are made of: panels, tiles, tables, empty states. */
+
+import { h } from "./dom.js";
+
+let labels = 0;
+
+/** A titled part of a view. `more` links to where there is more of it. */
+export function panel(title, { note, more, wide } = {}, ...children) {
+  const id = `panel-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  return h(
+    "section",
+    { class: wide ? "panel wide-panel" : "panel", "aria-labelledby": id },
+    h("div", { class: "panel-head" }, h("h2", { id }, title), more && h("a", { href: more.href }, more.text)),
+    note && h("p", { class: "note" }, note),
+    ...children,
+  );
+}
+
+/** Figures with their names: [name, figure, note]. */
+export function tiles(figures) {
+  const one = ([name, figure, note]) =>
+    h(
+      "div",
+      { class: "tile" },
+      h("dt", {}, name),
+      h("dd", { class: "figure" }, figure),
+      h("dd", { class: "note" }, note),
+    );
+  return h("dl", { class: "tiles" }, figures.map(one));
+}
+
+/**
+ * A table. The first cell of a row is its header. Columns are numbers, but those named in `texts` by their place.
+ * @param {string} name what it shows, for who cannot see it
+ */
+export function table(name, head, rows, { texts = [], caption } = {}) {
+  const kind = (place) => (place === 0 || texts.includes(place) ? "text" : null);
+  const line = (row) =>
+    h(
+      "tr",
+      {},
+      row.map((cell, at) => (at === 0 ? h("th", { scope: "row" }, cell) : h("td", { class: kind(at) }, cell))),
+    );
+  return wide(
+    name,
+    h(
+      "table",
+      {},
+      caption && h("caption", {}, caption),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          head.map((one, at) => h("th", { scope: "col", class: kind(at) }, one)),
+        ),
+      ),
+      h("tbody", {}, rows.map(line)),
+    ),
+  );
+}
+
+/** What may be wider than the page scrolls by itself, with the keyboard too. */
+export function wide(name, ...children) {
+  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": name }, ...children);
+}
+
+/** The figures behind a chart, folded away. */
+export function behind(name, head, rows, options) {
+  return h("details", {}, h("summary", {}, `${name} as a table`), table(name, head, rows, options));
+}
+
+/** What is said where there is nothing, and the command that changes it. */
+export function empty(sentence, command) {
+  return h("p", { class: "empty" }, sentence, command && [" Next: ", h("code", {}, command)]);
+}
+
+/** What is said where something failed. */
+export function failed(error) {
+  return h("p", { class: "failed", role: "alert" }, error.message);
+}
+
+/** A labelled choice of a form; `options` are [value, text]. */
+export function choice(label, name, value, options) {
+  const listed = options.map(([key, text]) => h("option", { value: key, selected: key === (value ?? "") }, text));
+  return field(label, (id) => h("select", { id, name }, listed));
+}
+
+/** A labelled text field, with suggestions where there are some. */
+export function entry(label, name, value, suggestions = []) {
+  return field(label, (id) => {
+    const list = suggestions.length > 0 && `${id}-list`;
+    return [
+      h("input", { id, name, value: value ?? "", list, autocomplete: "off", spellcheck: "false" }),
+      list &&
+        h(
+          "datalist",
+          { id: list },
+          suggestions.map((one) => h("option", { value: one })),
+        ),
+    ];
+  });
+}
+
+function field(label, made) {
+  const id = `field-${(labels += 1)}`;
+  return h("div", { class: "field" }, h("label", { for: id }, label), made(id));
+}
+
+/** What a pair came to: a sign and a word, never a colour alone. */
+export function outcome(name) {
+  const [sign, text] = OUTCOMES[name] ?? ["…", name ?? "open"];
+  return h("span", { class: `outcome ${name ?? "open"}` }, h("span", { "aria-hidden": "true" }, sign), ` ${text}`);
+}
+
+export const OUTCOMES = {
+  decisive: ["✓", "decisive"],
+  tie: ["=", "tie"],
+  inconsistent: ["≠", "inconsistent"],
+  unscored: ["?", "unscored"],
+};

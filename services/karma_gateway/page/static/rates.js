@@ -1,0 +1,14 @@
+/** The stream's rates over the last five minutes. It outlives the views, so that coming back shows what went by. */
+
+import { History } from "./history.js";
+
+/** Names of the figures in the live picture → what people call them. */
+export const RATES = {
+  prompts_per_s: "prompts",
+  responses_per_s: "responses",
+  pairs_per_s: "pairs",
+  verdicts_per_s: "verdicts",
+  preferences_per_s: "preferences",
+};
+
+export const rates = new History(Object.keys(RATES), 300);

@@ -1,0 +1,78 @@
+/** Dead prompts: those that nothing could be made of, and how to try them again. */
+
+import { get, post, queryOf } from "../api.js";
+import { h, render } from "../dom.js";
+import { counted, count, date } from "../format.js";
+import { empty, panel, table } from "../panels.js";
+import { failurePanels } from "./failures.js";
+
+export const title = () => "Dead prompts";
+
+const PAGE = 50;
+
+const KINDS = [
+  ["dead", "Requeue the dead", "prompts that died"],
+  ["unanswered", "Requeue those without a pair", "prompts of which too few responses came"],
+  ["unscored", "Requeue the unscored", "pairs without a valid verdict"],
+];
+
+export async function open(root, context) {
+  const before = context.query.get("before");
+  const [list, failures] = [h("div"), h("div")];
+  const said = h("p", { role: "status" });
+  root.append(h("h1", {}, "Dead prompts"), panel("Try again", { note: NOTE }, buttons(again), said), list, failures);
+
+  async function again(what) {
+    said.className = "";
+    try {
+      const answer = await post("/api/requeue", { what, stream: null });
+      if (answer === null || context.left) return;
+      said.textContent = `${counted(answer.requeued, "prompt")} will be tried again.`;
+      await load();
+    } catch (error) {
+      said.className = "bad";
+      said.textContent = error.message;
+    }
+  }
+
+  async function load() {
+    const [found, failed] = await Promise.all([get("/api/dead", { before, limit: PAGE }), get("/api/failures")]);
+    if (context.left) return;
+    render(list, panel("Dead prompts", {}, listed(found)));
+    render(failures, failurePanels(failed));
+  }
+  await load();
+}
+
+const NOTE = "Everything that failed is kept. Trying again costs calls, so it needs the token.";
+
+function buttons(again) {
+  const one = ([what, text, note]) =>
+    h(
+      "li",
+      {},
+      h("button", { type: "button", on: { click: () => again(what) } }, text),
+      h("span", { class: "note" }, ` ${note}`),
+    );
+  return h("ul", { class: "choices" }, KINDS.map(one));
+}
+
+function listed({ dead, next, total }) {
+  if (dead.length === 0) return empty(total ? "No more of them." : "No prompt is dead.");
+  const rows = dead.map((one) => [
+    one.prompt_id,
+    one.stream,
+    h("span", { class: "excerpt" }, one.error ?? "–"),
+    h("span", { class: "excerpt" }, one.text ?? ""),
+    date(one.accepted_at),
+  ]);
+  return [
+    table("Dead prompts", ["prompt", "stream", "error", "text", "accepted"], rows, { texts: [1, 2, 3, 4] }),
+    h(
+      "p",
+      {},
+      h("span", { class: "note" }, `${count(dead.length)} shown of ${count(total)}. `),
+      next !== null && h("a", { class: "more", href: `/dead${queryOf({ before: next })}` }, "Older ones"),
+    ),
+  ];
+}

@@ -1,0 +1,60 @@
+/** Models and judges as endpoints: how many calls, how they fail, how long they take. */
+
+import { get } from "../api.js";
+import { h, render } from "../dom.js";
+import { count, rate, share, span } from "../format.js";
+import { empty, panel, table } from "../panels.js";
+import { failurePanels } from "./failures.js";
+
+export const title = () => "Endpoints";
+
+const EVERY_S = 15;
+
+export function open(root, context) {
+  const [calls, failures] = [h("div"), h("div")];
+  root.append(h("h1", {}, "Endpoints"), calls, failures);
+  context.listen(({ endpoints }) => {
+    const models = endpoints.filter((one) => one.kind === "model");
+    const judges = endpoints.filter((one) => one.kind === "judge");
+    render(calls, panel("Models", { note: NOTE }, endpointTable(models)), panel("Judges", {}, endpointTable(judges)));
+  });
+  return context.every(EVERY_S, async () => {
+    const found = await get("/api/failures");
+    if (!context.left) render(failures, failurePanels(found));
+  });
+}
+
+const NOTE =
+  "Over the recent calls that the store knows. p50 and p95 are the times that half and 95 % of the calls stay below.";
+
+export function endpointTable(endpoints) {
+  if (endpoints.length === 0) return empty("The pool names none.", "karma doctor");
+  const rows = endpoints.map((one) => [
+    one.name,
+    one.kind,
+    count(one.calls),
+    one.calls ? failedShare(one) : "–",
+    span(one.p50_s),
+    span(one.p95_s),
+    rate(one.tokens_per_s, "tokens/s"),
+    count(one.open),
+    reasons(one.failures),
+  ]);
+  const head = ["name", "kind", "calls", "failed", "p50", "p95", "speed", "open", "failures by reason"];
+  return table("Endpoints", head, rows, { texts: [1, 8] });
+}
+
+function failedShare({ failed, calls }) {
+  const text = `${count(failed)} (${share(failed / calls)})`;
+  return failed ? h("span", { class: "bad" }, text) : text;
+}
+
+function reasons(failures) {
+  const found = Object.entries(failures ?? {}).sort((one, other) => other[1] - one[1]);
+  if (found.length === 0) return "–";
+  return h(
+    "div",
+    { class: "chips" },
+    found.map(([reason, times]) => h("span", { class: "chip" }, `${count(times)} `, reason)),
+  );
+}

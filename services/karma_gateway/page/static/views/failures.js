@@ -1,0 +1,24 @@
+/** What failed lately, by its reason. */
+
+import { h } from "../dom.js";
+import { count, date } from "../format.js";
+import { panel, table } from "../panels.js";
+
+export function failurePanels({ responses, unscored }) {
+  const pairs = unscored.length > 0 && { href: "/pairs?outcome=unscored", text: "The pairs" };
+  return [
+    panel("Failed responses", {}, byReason("Failed responses", "model", responses)),
+    panel("Unscored pairs", { more: pairs }, byReason("Unscored pairs", "stream", unscored)),
+  ];
+}
+
+function byReason(name, by, found) {
+  if (found.length === 0) return h("p", { class: "empty" }, "None.");
+  const rows = found.map((one) => [
+    one[by],
+    h("span", { class: "reason" }, one.reason),
+    count(one.count),
+    date(one.last_at),
+  ]);
+  return table(name, [by, "reason", "times", "last"], rows, { texts: [1, 3] });
+}
