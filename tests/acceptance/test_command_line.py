@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from tests.support.instant import POOL
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 from tests.support.redis_server import Redis
+from tests.support.terminal import ALTERNATE_SCREEN, USUAL_SCREEN, terminal
 
 
 @pytest.fixture
@@ -75,8 +77,9 @@ def test_strict_accepts_nothing_if_anything_is_wrong(karma: Pipeline) -> None:
 
 def test_the_same_file_twice_adds_nothing(karma: Pipeline) -> None:
     prompts = [{"prompt": "a"}, {"prompt": "b", "id": "b"}]
-    assert karma.enqueue(prompts) == {"stream": "default", "accepted": 2, "present": 0, "refused": 0}
-    assert karma.enqueue(prompts, "--strict") == {"stream": "default", "accepted": 0, "present": 2, "refused": 0}
+    said = {"version": 1, "stream": "default", "refused": 0}
+    assert karma.enqueue(prompts) == {**said, "accepted": 2, "present": 0}
+    assert karma.enqueue(prompts, "--strict") == {**said, "accepted": 0, "present": 2}
 
 
 def test_a_good_strict_batch_is_accepted(karma: Pipeline) -> None:
@@ -210,3 +213,63 @@ def test_models_and_export_print_data_on_stdout_only(running: Pipeline, tmp_path
     done = running.run("export", "trl-dpo", str(out))
     assert done.stdout.strip() == str(out)
     assert len(out.read_text().splitlines()) == running.status()["preferences"]["judge"]
+
+
+def test_a_result_is_columns_in_a_pipe_and_bare_where_it_is_to_be_quiet(running: Pipeline, tmp_path: Path) -> None:
+    piped = running.run("status").stdout
+    assert "workers" in piped
+    assert not set("─│┃━\x1b") & set(piped)
+    assert running.run("status", "-q").stdout == "0\n"
+    out = tmp_path / "out.jsonl"
+    done = running.run("export", "jsonl", str(out), "--quiet")
+    assert (done.stdout, done.stderr) == (f"{out}\n", "")
+
+
+def test_progress_is_on_the_terminal_and_data_on_the_pipe(karma: Pipeline, tmp_path: Path) -> None:
+    source, out = tmp_path / "prompts.jsonl", tmp_path / "out.json"
+    source.write_text("".join(json.dumps({"prompt": f"progress {n}"}) + "\n" for n in range(1200)))
+    surroundings = {**karma.environment, "NO_COLOR": "1"}
+    with (
+        out.open("wb") as file,
+        terminal([*KARMA, "enqueue", str(source), "--json"], surroundings, stdout=file.fileno()) as seen,
+    ):
+        seen.wait_for("1,200/1,200")
+        assert seen.process.wait(60) == 0
+    assert "lines read" in seen.text()
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", seen.raw), "NO_COLOR asks for no colour"
+    assert json.loads(out.read_text())["accepted"] == 1200
+
+
+def test_watch_is_live_on_a_terminal_and_leaves_it_as_it_was(running: Pipeline) -> None:
+    with terminal([*KARMA, "watch", "--every", "0.2"], running.environment) as seen:
+        seen.wait_for("yield")
+        assert not seen.shows_keys()
+        (before,) = {int(count) for count in re.findall(r"(\d+) preferences", seen.text())}
+        running.enqueue([{"prompt": f"watch {n}"} for n in range(30)])
+        seen.wait_for(f"{before + 30} preferences")
+        seen.press("p")
+        seen.wait_for("HELD: the picture is")
+        seen.press(" ")
+        since = len(seen.raw)
+        seen.resize(60, 10)
+        seen.wait_for("more lines in a taller window", since)
+        seen.press("q")
+        assert seen.process.wait(60) == 0
+        assert seen.shows_keys()
+    assert seen.raw.startswith(ALTERNATE_SCREEN)
+    assert seen.raw.rstrip().endswith(USUAL_SCREEN)
+
+
+def test_watch_prints_a_picture_a_line_for_machines_until_it_is_told_to_stop(running: Pipeline) -> None:
+    command = [*KARMA, "watch", "--json", "--every", "0.2"]
+    watching = subprocess.Popen(command, env=running.environment, stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    first, second = (json.loads(watching.stdout.readline()) for _line in range(2))
+    watching.terminate()
+    rest = watching.stdout.read()
+    assert watching.wait(30) == 0
+    assert not rest or rest.endswith("\n")
+    assert first["version"] == second["version"] == 1
+    assert first["away"] is None
+    assert second["at"] > first["at"]
+    assert second["outcome"]["preferences"] == sum(running.status()["preferences"].values())

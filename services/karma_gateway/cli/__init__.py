@@ -11,7 +11,7 @@ import sys
 import typer
 
 from karma.errors import KarmaError
-from karma_gateway.cli import data, demo, insight, run, show
+from karma_gateway.cli import data, demo, insight, page, run, show
 
 app = typer.Typer(
     name="karma",
@@ -23,9 +23,12 @@ app = typer.Typer(
 app.command("up")(run.up)
 app.command("down")(run.down)
 app.command("worker")(run.worker)
+app.command("page")(page.page)
 app.command("enqueue")(data.enqueue)
 app.command("requeue")(data.requeue)
 app.command("export")(data.export)
+app.command("pause")(page.pause)
+app.command("resume")(page.resume)
 app.command("status")(show.status)
 app.command("watch")(show.watch)
 app.command("models")(show.models)

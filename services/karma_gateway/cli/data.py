@@ -1,66 +1,79 @@
-"""`karma enqueue` and `karma export`."""
+"""`karma enqueue`, `karma requeue`, `karma export`."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from karma.broker import connect, wake
 from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.pool import Pool
 from karma.pool_tables import PipelineSettings
-from karma.settings import Environment
 from karma.store import Store
 from karma.store.records import ExportFilter
 from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
 from karma_gateway import exports
-from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, StreamOption, console, environment, open_store
+from karma_gateway.cli.options import (
+    HomeOption,
+    Output,
+    PoolOption,
+    StreamOption,
+    environment,
+    formatted,
+    open_store,
+    wake_gateway,
+    warn,
+)
+from karma_gateway.cli.progress import follow_lines, follow_rows, progress, wait_for_end
 from karma_gateway.door import Receipt, take
+from karma_gateway.plain import plain
 from karma_gateway.sources import read_lines
 
 _SHOWN_REFUSALS = 20
-_LOOK_EVERY_S = 0.2
 
 
+@formatted
 def enqueue(
+    output: Output,
     source: Annotated[str, typer.Argument(metavar="FILE|-", help="A file of JSON Lines, or - for standard input.")],
     stream: StreamOption = "default",
     priority: Annotated[int, typer.Option("--priority", min=0, max=9, help="0 to 9, higher first.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Accept nothing if anything is wrong, and exit 2.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until every prompt of the store has ended.")] = False,
-    as_json: JsonOption = False,
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Accept prompts, one JSON object a line: `prompt` or `messages`; also `id`, `skill`, `reference`, `responses`."""
+    """Accept prompts, one JSON object a line: `prompt` or `messages`; also `id`, `skill`, `reference`, `responses`.
+
+    `-q` prints how many were accepted.
+    """
     found = environment(home, pool)
     read_pool = Pool.read(found.pool_path) if found.pool_path.exists() else None
     limits = read_pool.pipeline if read_pool else PipelineSettings()
     if read_pool and not read_pool.stream_models(stream):
-        console.print(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
+        warn(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
     store = open_store(found, promised=True)
-    chunks = read_lines(source, limits.prompt_bytes)
     receipt = Receipt()
     outage: StoreOutageError | None = None
-    if strict:
-        chunks = iter([list(chain.from_iterable(chunks))])
     take_lines = partial(take, store, stream, max_bytes=limits.prompt_bytes, priority=priority, all_or_nothing=strict)
     try:
-        for lines in chunks:
-            _add(receipt, take_lines(lines), len(lines) if strict else None)
-            _wake(found)
-        if receipt.accepted + receipt.present + len(receipt.refused) == 0:
-            console.print(f"{source} holds no prompt", highlight=False)
-        if wait:
-            _wait_for_end(store)
+        with progress(output, hidden=source == "-" and sys.stdin.isatty()) as bar:
+            chunks = follow_lines(read_lines(source, limits.prompt_bytes), source, bar)
+            if strict:
+                chunks = iter([list(chain.from_iterable(chunks))])
+            for lines in chunks:
+                _add(receipt, take_lines(lines), len(lines) if strict else None)
+                wake_gateway(found)
+            if receipt.accepted + receipt.present + len(receipt.refused) == 0:
+                warn(f"{source} holds no prompt")
+            if wait:
+                wait_for_end(bar, partial(_ended, store))
     except StoreOutageError as cause:
         outage = cause
     finally:
@@ -71,13 +84,8 @@ def enqueue(
         "present": receipt.present,
         "refused": len(receipt.refused),
     }
-    if as_json:
-        print(json.dumps(counts))
-    else:
-        console.print(
-            f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused",
-            highlight=False,
-        )
+    output.say(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
+    output.give(counts, None, [receipt.accepted])
     if outage is not None:
         raise KarmaError(f"{outage}. What was accepted before is kept; enqueue the same again once it works.")
     if receipt.refused:
@@ -95,78 +103,65 @@ def _add(receipt: Receipt, part: Receipt, of_strict: int | None) -> None:
         raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
 
 
+@formatted
 def requeue(
+    output: Output,
     what: Annotated[
         Literal["dead", "failed", "all"],
         typer.Argument(help="dead prompts; failed: prompts without a pair for failed answers, and unscored pairs."),
     ] = "all",
     stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
-    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Bring back what ended badly: it goes on where it ended, and what was answered or judged is not paid for again."""
+    """Bring back what ended badly: it goes on where it ended, and what was answered or judged is not paid for again.
+
+    `-q` prints how many prompts were brought back.
+    """
     found = environment(home)
     store = open_store(found, promised=True)
     kinds = {"dead": requeue_dead, "without_pair": requeue_unanswered, "unscored": requeue_unscored}
     chosen = {"dead": ["dead"], "failed": ["without_pair", "unscored"], "all": list(kinds)}[what]
     counts = dict.fromkeys(kinds, 0)
     try:
-        for kind in chosen:
-            while True:
-                with store.transaction() as transaction:
-                    brought_back = kinds[kind](transaction.ledger.connection, stream)
-                if not brought_back:
-                    break
-                counts[kind] += brought_back
+        with progress(output) as bar:
+            task = bar.add_task("prompts brought back", total=None)
+            for kind in chosen:
+                while True:
+                    with store.transaction() as transaction:
+                        brought_back = kinds[kind](transaction.ledger.connection, stream)
+                    if not brought_back:
+                        break
+                    counts[kind] += brought_back
+                    bar.advance(task, brought_back)
     finally:
         store.close()
     if any(counts.values()):
-        _wake(found)
-    if as_json:
-        print(json.dumps(counts))
-    else:
-        said = (
-            f"{counts['dead']} dead, {counts['without_pair']} without a pair, {counts['unscored']} with unscored pairs"
-        )
-        console.print(f"brought back: {said}", highlight=False)
+        wake_gateway(found)
+    output.say(
+        f"brought back: {counts['dead']} dead, {counts['without_pair']} without a pair, "
+        f"{counts['unscored']} with unscored pairs"
+    )
+    output.give(counts, None, [sum(counts.values())])
 
 
 def _show_refusals(receipt: Receipt, shown: int) -> None:
     for refusal in receipt.refused[: max(0, _SHOWN_REFUSALS - shown)]:
-        print(f"× {refusal}", file=sys.stderr)
+        print(f"× {plain(str(refusal))}", file=sys.stderr)
     if shown < _SHOWN_REFUSALS <= shown + len(receipt.refused):
         print("× … further refusals are only counted", file=sys.stderr)
 
 
-def _wake(found: Environment) -> None:
-    """Best effort: a gateway that is not told looks by itself within a second."""
-    try:
-        wake(connect(found.broker_url()))
-    except KarmaError:
-        return
+def _ended(store: Store) -> tuple[int, int]:
+    """How many prompts of the store have ended, and of how many."""
+    with store.reading() as transaction:
+        states = transaction.ledger.count_states()
+    return states["done"] + states["dead"], sum(states.values())
 
 
-def _wait_for_end(store: Store) -> None:
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as progress:
-        task = progress.add_task("prompts ended", total=None)
-        while True:
-            try:
-                with store.reading() as transaction:
-                    states = transaction.ledger.count_states()
-            except StoreOutageError:
-                time.sleep(_LOOK_EVERY_S)  # what waits for an end can wait for the store
-                continue
-            ended, total = states["done"] + states["dead"], sum(states.values())
-            progress.update(task, completed=ended, total=total)
-            if ended == total:
-                return
-            time.sleep(_LOOK_EVERY_S)
-
-
+@formatted
 def export(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
+    output: Output,
+    exporter: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
     out: Annotated[
         Path,
         typer.Argument(metavar="OUT", help="A file that ends with .jsonl or .parquet; - for JSON Lines on stdout."),
@@ -184,15 +179,24 @@ def export(
 ) -> None:
     """Write the preferences of the store as a dataset for training."""
     store = open_store(environment(home))
+    kept = ExportFilter(stream, label_source, least_probability)
+    to_stdout = str(out) == "-"
     try:
-        exported = exports.rows(store, form, ExportFilter(stream, label_source, least_probability), bare)
-        if str(out) == "-":
-            for row in exported:
-                print(json.dumps(row, ensure_ascii=False))
-            return
-        with console.status(f"writing {out}"):
-            count = exports.write(exported, out)
+        # Rows that fill the terminal themselves leave no place for a bar.
+        with progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
+            total = None if bar.disable else exports.expected(store, kept)
+            rows = follow_rows(exports.rows(store, exporter, kept, bare), bar, total)
+            count = _print(rows) if to_stdout else exports.write(rows, out)
     finally:
         store.close()
-    console.print(f"{count} preferences", highlight=False)
-    print(out)
+    output.say(f"{count} preferences")
+    if not to_stdout:
+        output.give({"path": str(out), "preferences": count}, str(out), [out])
+
+
+def _print(rows: Iterable[exports.Row]) -> int:
+    count = 0
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False))
+        count += 1
+    return count

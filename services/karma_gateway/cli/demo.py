@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from karma.competencies import Competencies
 from karma.pool import Pool
 from karma.store import Store
 from karma.tiny.skills import Task
 from karma_gateway import demonstration, exports
-from karma_gateway.cli.options import HomeOption, console, environment, open_store
-from karma_gateway.cli.show import competencies, out
+from karma_gateway.cli.options import HomeOption, Output, environment, formatted, open_store, warn
+from karma_gateway.cli.progress import progress, working
+from karma_gateway.cli.show import competencies
 from karma_gateway.door import take
 from karma_gateway.supervisor import Supervisor
 
@@ -27,12 +30,17 @@ _LOOK_EVERY_S = 0.2
 _SETTLE_S = 10.0
 
 
+@formatted
 def demo(
+    output: Output,
     prompts: Annotated[int, typer.Option("--prompts", min=2, help="How many prompts to stream.")] = 600,
     seed: Annotated[int, typer.Option("--seed", help="Which prompts; each seed has a home of its own.")] = 0,
     home: HomeOption = None,
 ) -> None:
-    """Stream prompts through the bundled tiny models, and show what comes out. It ends by itself."""
+    """Stream prompts through the bundled tiny models, and show what comes out. It ends by itself.
+
+    `-q` prints the path of the dataset.
+    """
     found = environment(home)
     own = found.home / ("demo" if seed == 0 else f"demo-{seed}")
     pool_path = own / "pool.toml"
@@ -43,42 +51,43 @@ def demo(
     pool = Pool.read(pool_path)
     asked = demonstration.demo_tasks(prompts, seed)
     started = time.monotonic()
-    with console.status("starting Redis and the workers") as line:
+    with working(output, "starting Redis and the workers") as now:
         supervisor = Supervisor(found, pool)
-        supervisor.start(line.update)
+        supervisor.start(now)
     try:
         store = open_store(found, promised=True)
         receipt = take(store, demonstration.STREAM, demonstration.lines(asked), max_bytes=pool.pipeline.prompt_bytes)
-        console.print(f"{receipt.accepted} prompts accepted, {receipt.present} were there already", highlight=False)
-        _follow(store, supervisor)
+        output.say(f"{receipt.accepted} prompts accepted, {receipt.present} were there already")
+        _follow(store, supervisor, output)
         _settle(store)
     finally:
         supervisor.stop()
-    _summary(store, pool, asked)
     path = own / "preferences.jsonl"
+    data, shown = _summary(store, pool, asked)
     count = exports.write(exports.rows(store, "trl-dpo"), path)
     store.close()
-    console.print(
-        f"{count} preferences for TRL's DPOTrainer, {time.monotonic() - started:.0f} s in all. "
-        f"Look closer: karma status --home {_short(own)} --pool {_short(pool_path)}",
-        highlight=False,
+    took_s = time.monotonic() - started
+    if output.form in ("human", "plain"):
+        output.give({}, shown, [])
+    output.say(
+        f"{count} preferences for TRL's DPOTrainer, {took_s:.0f} s in all. "
+        f"Look closer: karma status --home {_short(own)} --pool {_short(pool_path)}"
     )
-    print(path)
+    output.give({"path": str(path), "preferences": count, "took_s": round(took_s, 1), **data}, str(path), [path])
 
 
-def _follow(store: Store, supervisor: Supervisor) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        answered = progress.add_task("answered", total=None)
-        ended = progress.add_task("ended", total=None)
+def _follow(store: Store, supervisor: Supervisor, output: Output) -> None:
+    with progress(output) as bar:
+        answered = bar.add_task("answered", total=None)
+        ended = bar.add_task("ended", total=None)
         while True:
-            supervisor.watch(lambda text: console.print(f"[yellow]{text}[/yellow]"))
+            supervisor.watch(warn)
             with store.reading() as transaction:
                 states = transaction.ledger.count_states()
             total = sum(states.values())
             done = states["done"] + states["dead"]
-            progress.update(answered, total=total, completed=done + states["answered"] + states["matched"])
-            progress.update(ended, total=total, completed=done)
+            bar.update(answered, total=total, completed=done + states["answered"] + states["matched"])
+            bar.update(ended, total=total, completed=done)
             if done == total:
                 return
             time.sleep(_LOOK_EVERY_S)
@@ -96,27 +105,33 @@ def _settle(store: Store) -> None:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _summary(store: Store, pool: Pool, asked: list[Task]) -> None:
+def _summary(store: Store, pool: Pool, asked: list[Task]) -> tuple[dict[str, Any], RenderableType]:
+    """What came out, as data and for people."""
     with store.reading() as transaction:
         outcomes = {**transaction.preferences.count_outcomes(), "no_pair": transaction.ledger.count_no_pair()}
         flipped, both = transaction.preferences.count_flips()
         snapshot = Competencies().newest(transaction)
     table = Table(*outcomes, title="what the prompts came to", title_justify="left")
     table.add_row(*(f"{count:,}" for count in outcomes.values()))
-    out.print(table)
     blind = [judge.name for judge in pool.judges.values() if not judge.both_orders]
     why = f" (the judge {', '.join(blind)} cannot see the order)" if blind and not both else ""
-    out.print(f"flips: {flipped} of {both} pairs judged in both orders{why}\n", highlight=False)
-    out.print(competencies(snapshot))
     result = demonstration.check(store, snapshot, asked)
-    out.print(
+    data = {
+        "resolutions": outcomes,
+        "flipped": flipped,
+        "judged_in_both_orders": both,
+        "judge_accuracy": None if math.isnan(result.judge_accuracy) else result.judge_accuracy,
+        "spearman": None if math.isnan(result.spearman) else result.spearman,
+    }
+    flips = Text(f"flips: {flipped} of {both} pairs judged in both orders{why}\n")
+    held = Text(
         "\nHeld against the known answers, which the pipeline never saw:\n"
         f"  the judge chose the right response in {100 * result.judge_accuracy:.1f} % of the {result.judged} pairs "
         "with exactly one right response\n"
         f"  Spearman correlation of learnt competency with held-out accuracy: {result.spearman:.3f} "
-        f"over {len(snapshot.models)} models",
-        highlight=False,
+        f"over {len(snapshot.models)} models"
     )
+    return data, Group(table, flips, competencies(snapshot), held)
 
 
 def _short(path: Path) -> str:

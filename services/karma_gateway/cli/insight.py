@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from karma.broker import connect, wake
-from karma.errors import KarmaError, SettingsError, StoreOutageError
+from karma.broker import connect
+from karma.errors import KarmaError, SettingsError
 from karma.registry import workers
 from karma.settings import Environment
 from karma.store import Store
 from karma_gateway import rematch as rematching
-from karma_gateway.cli.options import HomeOption, JsonOption, console, environment, open_store
-from karma_gateway.cli.show import out
+from karma_gateway.cli.options import (
+    HomeOption,
+    Output,
+    environment,
+    formatted,
+    open_store,
+    wake_gateway,
+    warn,
+)
+from karma_gateway.cli.progress import progress, wait_for_end, working
 from karma_gateway.explain import explain as explain_pair
+from karma_gateway.plain import plain
 from karma_gateway.report import write as write_report
 from karma_gateway.sentences import sentences
 
-_LOOK_EVERY_S = 0.2
 
-
+@formatted
 def explain(
+    output: Output,
     pair: Annotated[str, typer.Argument(metavar="PAIR", help="A pair's number, or the id that an export gives it.")],
     full: Annotated[bool, typer.Option("--full", help="Show prompt and responses whole.")] = False,
-    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Say why a pair was formed, whether it was judged, and what it came to."""
+    """Say why a pair was formed, whether it was judged, and what it came to.
+
+    `-q` prints the outcome: decisive, tie, inconsistent, unscored; or open.
+    """
     number = pair.rpartition("/")[2]
     if not (number.isascii() and number.isdigit() and len(number) < 19):
         raise SettingsError(f"{pair!r} is no pair's number; expected one like 17, or an export's id like default/p1/17")
@@ -43,10 +53,13 @@ def explain(
         facts = explain_pair(store, int(number))
     finally:
         store.close()
-    print(json.dumps(facts) if as_json else sentences(facts, 0 if full else 600))
+    resolution = facts["resolution"]
+    output.give(facts, sentences(facts, 0 if full else 600), [resolution["outcome"] if resolution else "open"])
 
 
+@formatted
 def report(
+    output: Output,
     path: Annotated[Path, typer.Argument(metavar="OUT.html", help="The page to write.")],
     stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
     home: HomeOption = None,
@@ -54,14 +67,16 @@ def report(
     """Write one page with pictures: competencies, kinship, wins, the gate, biases, yields. It needs nothing else."""
     store = open_store(environment(home))
     try:
-        with console.status(f"writing {path}"):
+        with working(output, f"writing {path}"):
             write_report(store, path, stream)
     finally:
         store.close()
-    print(path)
+    output.give({"path": str(path)}, str(path), [path])
 
 
+@formatted
 def rematch(
+    output: Output,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream whose stored responses are paired anew.")],
     policy: Annotated[list[str], typer.Option("--policy", help="A matching policy; give it twice or more to compare.")],
     pairs: Annotated[
@@ -69,34 +84,41 @@ def rematch(
     ] = None,
     teach: Annotated[bool, typer.Option("--teach", help="Let the verdicts teach the competencies.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every prompt has ended.")] = True,
-    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Pair a stream's stored responses by other policies, have the pairs judged, and compare. The same again adds
-    nothing and compares again."""
+    nothing and compares again.
+
+    `-q` prints the names of the streams that it derived.
+    """
     found = environment(home)
     derived = rematching.derivations(stream, policy, pairs, teach)
     store = open_store(found, promised=True)
     try:
-        counts = {one.name: rematching.derive(store, one) for one in derived}
+        counts = {}
+        with progress(output) as bar:
+            total = rematching.progress(store, [stream]).total or None
+            for one in derived:
+                task = bar.add_task(f"{plain(one.name)}: prompts taken over", total=total)
+                counts[one.name] = rematching.derive(store, one, partial(bar.advance, task))
         for name, count in counts.items():
             left_out = f"{count.left_open} still open, {count.left_too_few} with fewer than two usable responses"
-            said = f"{name}: {count.added} prompts added, {count.present} already present; left out: {left_out}"
-            console.print(said, highlight=False)
-        _wake(found)
+            output.say(f"{name}: {count.added} prompts added, {count.present} already present; left out: {left_out}")
+        wake_gateway(found)
         if wait:
-            _wait_for_end(store, found, list(counts))
+            if not _any_worker(found):
+                warn("no worker runs, so nothing is judged until one does: karma up. Ctrl-C: what was added is kept.")
+            with progress(output) as bar:
+                wait_for_end(bar, partial(_ended, store, list(counts)))
         state = rematching.progress(store, list(counts))
         figures = rematching.compare(store, derived)
     finally:
         store.close()
-    if as_json:
-        streams = {name: {**asdict(counts[name]), **one} for name, one in figures.items()}
-        print(json.dumps({"version": 1, "stream": stream, "unfinished": state.total - state.ended, "streams": streams}))
-    else:
-        out.print(comparison(figures))
+    streams = {name: {**asdict(counts[name]), **one} for name, one in figures.items()}
+    data = {"stream": stream, "unfinished": state.total - state.ended, "streams": streams}
+    output.give(data, comparison(figures), list(figures))
     if state.ended < state.total:
-        console.print(f"{state.total - state.ended} prompts have not ended yet; the same command compares again")
+        output.say(f"{state.total - state.ended} prompts have not ended yet; the same command compares again")
     if state.dead:
         raise KarmaError(f"{state.dead} prompts are dead and not in the comparison; `karma requeue dead` tries again")
 
@@ -129,7 +151,7 @@ def comparison(figures: dict[str, dict[str, float | int | None]]) -> RenderableT
     table = Table(title="what each policy gave", title_justify="left")
     table.add_column("")
     for name in figures:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(plain(name)), justify="right", no_wrap=True)
     for key, title, digits, percent in _ROWS:
         table.add_row(title, *(_cell(one[key], digits, percent) for one in figures.values()))
     return table
@@ -139,22 +161,10 @@ def _cell(value: Any, digits: int, percent: bool) -> str:
     return "–" if value is None else f"{100 * value if percent else value:,.{digits}f}"
 
 
-def _wait_for_end(store: Store, found: Environment, streams: list[str]) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    if not _any_worker(found):
-        console.print("no worker runs, so nothing is judged until one does: karma up. Ctrl-C: what was added is kept.")
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("prompts ended", total=None)
-        while True:
-            try:
-                state = rematching.progress(store, streams)
-            except StoreOutageError:
-                time.sleep(_LOOK_EVERY_S)  # what waits for an end can wait for the store
-                continue
-            bar.update(task, completed=state.ended, total=state.total)
-            if state.ended == state.total:
-                return
-            time.sleep(_LOOK_EVERY_S)
+def _ended(store: Store, streams: list[str]) -> tuple[int, int]:
+    """How many prompts of the streams have ended, and of how many."""
+    state = rematching.progress(store, streams)
+    return state.ended, state.total
 
 
 def _any_worker(found: Environment) -> bool:
@@ -162,11 +172,3 @@ def _any_worker(found: Environment) -> bool:
         return bool(workers(connect(found.broker_url())))
     except KarmaError:
         return False
-
-
-def _wake(found: Environment) -> None:
-    """Best effort: a gateway that is not told looks by itself within a second."""
-    try:
-        wake(connect(found.broker_url()))
-    except KarmaError:
-        return

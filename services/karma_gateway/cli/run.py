@@ -16,8 +16,9 @@ import typer
 from karma.errors import KarmaError
 from karma.run import run_worker
 from karma.settings import Environment
-from karma_gateway.cli.options import HomeOption, PoolOption, console, environment, read_pool
-from karma_gateway.supervisor import Supervisor, running_pid
+from karma_gateway.cli.options import HomeOption, PoolOption, console, environment, read_pool, warn
+from karma_gateway.page.access import is_loopback, token_path, url_path
+from karma_gateway.supervisor import Supervisor, last_said, running_pid
 
 _LOOK_EVERY_S = 0.5
 _DETACHED_READY_S = 100.0
@@ -30,12 +31,18 @@ def up(
         bool, typer.Option("--detach", help="Return once everything is ready; stop with `karma down`.")
     ] = False,
     redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free one.")] = 0,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the page too. [env: KARMA_PAGE_HOST, KARMA_PAGE_PORT]")
+    ] = True,
 ) -> None:
-    """Run the whole pipeline on this machine: an embedded Redis and one process per service."""
+    """Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.
+
+    The token that the page asks for before it changes anything is printed on a terminal; otherwise where it lies is.
+    """
     found = environment(home, pool)
     read = read_pool(found)
     if detach:
-        _detach(found, redis_port)
+        _detach(found, redis_port, page)
         return
     stopped = False
 
@@ -45,7 +52,7 @@ def up(
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, on_signal)
-    supervisor = Supervisor(found, read, redis_port)
+    supervisor = Supervisor(found, read, redis_port, page)
     try:
         with console.status("starting") as line, supervisor.run(line.update):
             line.stop()
@@ -55,6 +62,10 @@ def up(
                     f"  {info.service:<11} {info.id:<22} metrics http://127.0.0.1:{info.metrics_port}/metrics"
                 )
             console.print(f"logs: {supervisor.logs}")
+            for problem in supervisor.problems:
+                warn(problem)
+            if page:
+                show_page(found, console.is_terminal)
             console.print(
                 "next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything."
             )
@@ -76,16 +87,32 @@ def _say(text: str) -> None:
         console.print(f"[yellow]{text}[/yellow]")
 
 
-def _detach(found: Environment, redis_port: int) -> None:
+def show_page(found: Environment, with_token: bool) -> None:
+    """Say where the page is. The token itself is for a terminal: it is not to end up in a log."""
+    try:
+        url, kept = url_path(found.home).read_text(), token_path(found.home)
+        told = kept.read_text() if with_token else f"in {kept}"
+    except OSError:
+        return  # it does not run, and why was said
+    console.print(f"page: {url} (to change anything there, the token: {told})", highlight=False, markup=False)
+    if not is_loopback(found.page_host):
+        warn(f"the page listens on {found.page_host}: whoever reaches it can read every prompt and response")
+
+
+def _detach(found: Environment, redis_port: int, page: bool) -> None:
     log_path = found.home / "logs" / "supervisor.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     if (other := running_pid(found.home)) is not None:
         raise KarmaError(f"`karma up` runs already in {found.home} (pid {other}); stop it with `karma down`")
     targets = found.home / "run" / "targets.json"
-    targets.unlink(missing_ok=True)  # of one that was killed
+    for left in (targets, url_path(found.home)):
+        left.unlink(missing_ok=True)  # by one that was killed
     with log_path.open("wb") as log_file:
         process = subprocess.Popen(  # noqa: S603 - KARMA's own command
-            [sys.executable, "-m", "karma_gateway.cli", "up", "--redis-port", str(redis_port)],
+            [
+                *(sys.executable, "-m", "karma_gateway.cli", "up", "--redis-port", str(redis_port)),
+                "--page" if page else "--no-page",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,
@@ -101,10 +128,14 @@ def _detach(found: Environment, redis_port: int) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         if targets.exists():
             console.print(f"KARMA is up (pid {process.pid}); logs: {log_path.parent}; stop it with `karma down`")
+            if page and not url_path(found.home).exists():
+                page_log = log_path.parent / "page.log"
+                warn(f"the page is not: {last_said(page_log)} (log: {page_log})")
+            elif page:
+                show_page(found, with_token=True)
             return
         time.sleep(0.1)
-    said = [line for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
-    raise KarmaError(f"it did not come up: {said[-1] if said else 'it said nothing'} (log: {log_path})")
+    raise KarmaError(f"it did not come up: {last_said(log_path)} (log: {log_path})")
 
 
 def down(home: HomeOption = None) -> None:

@@ -1,17 +1,13 @@
-"""`karma status`, `karma watch`, `karma models`."""
+"""`karma status` and `karma models`."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,57 +16,52 @@ from karma.competencies import Competencies
 from karma.errors import BrokerError, SettingsError
 from karma.settings import Environment, did_you_mean
 from karma.snapshot import Snapshot
-from karma.store import Store
-from karma_gateway.cli.options import HomeOption, JsonOption, PoolOption, console, environment, open_store, read_pool
+from karma.store.schema import EVERYTHING
+from karma_gateway.cli.options import (
+    HomeOption,
+    Output,
+    PoolOption,
+    environment,
+    formatted,
+    open_store,
+    read_pool,
+    warn,
+)
+from karma_gateway.cli.watch import watch
 from karma_gateway.ladder import Z90, Point, Standing, ladder, skills_of
 from karma_gateway.plain import plain
 from karma_gateway.status import status as read_status
 
-#: Data for people. Without a terminal the tables get the room they need.
-out = Console(width=None if sys.stdout.isatty() else 400)
+__all__ = ["competencies", "models", "render", "status", "watch"]
 
 #: Refits of which a model's course is drawn.
 _COURSE_POINTS = 24
 
 
-def status(as_json: JsonOption = False, pool: PoolOption = None, home: HomeOption = None) -> None:
-    """Show what is where: prompts by state, resolutions, queues, workers."""
+@formatted
+def status(output: Output, pool: PoolOption = None, home: HomeOption = None) -> None:
+    """Show what is where: prompts by state, resolutions, queues, workers.
+
+    `-q` prints how many prompts have not ended.
+    """
     found = environment(home, pool)
     read, store = read_pool(found), open_store(found)
     state = read_status(store, _redis(found), read)
     store.close()
-    if as_json:
-        print(json.dumps(state))
-    else:
-        out.print(render(state))
+    still_open = sum(count for name, count in state["prompts"].items() if name not in ("done", "dead"))
+    output.give(state, render(state), [still_open])
 
 
-def watch(
-    pool: PoolOption = None,
-    home: HomeOption = None,
-    every_s: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 1.0,
-) -> None:
-    """Show the status live until Ctrl-C."""
-    found = environment(home, pool)
-    read, store = read_pool(found), open_store(found)
-    try:
-        with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-            while True:
-                state = read_status(store, _redis(found), read)
-                live.update(Group(render(state), competencies(_snapshot(store))), refresh=True)
-                time.sleep(every_s)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        store.close()
-
-
+@formatted
 def models(
+    output: Output,
     skill: Annotated[str | None, typer.Option("--skill", help="Only this skill; `overall` is the mean of all.")] = None,
-    as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show how good each model is at each skill and how sure that is, its nearest kin, and how it moved."""
+    """Show how good each model is at each skill and how sure that is, its nearest kin, and how it moved.
+
+    `-q` prints the models' names, best first.
+    """
     store = open_store(environment(home))
     with store.reading() as transaction:
         snapshot = Competencies().newest(transaction)
@@ -79,12 +70,11 @@ def models(
     if skill is not None and skill not in skills_of(snapshot):
         raise SettingsError(f"no skill is called {skill!r}{did_you_mean(skill, skills_of(snapshot))}")
     shown = skills_of(snapshot) if skill is None else (skill,)
-    if as_json:
-        print(json.dumps(_as_data(snapshot, {name: ladder(snapshot, name, course) for name in shown})))
-    elif not snapshot.models:
-        console.print("nothing was learnt yet: no pair has been judged. Next: karma enqueue FILE")
-    else:
-        out.print(competencies(snapshot, shown, course))
+    ladders = {name: ladder(snapshot, name, course) for name in shown}
+    if not snapshot.models:
+        warn("nothing was learnt yet: no pair has been judged. Next: karma enqueue FILE")
+    table = competencies(snapshot, shown, course) if snapshot.models else None
+    output.give(_as_data(snapshot, ladders), table, [one.model for one in ladders[shown[0]]])
 
 
 def render(state: dict[str, Any]) -> RenderableType:
@@ -94,15 +84,18 @@ def render(state: dict[str, Any]) -> RenderableType:
         table = Table(*state[title], title=title, title_justify="left")
         table.add_row(*(f"{count:,}" for count in state[title].values()))
         tables.append(table)
+    if state["paused"]:
+        named = "everything" if EVERYTHING in state["paused"] else ", ".join(map(plain, state["paused"]))
+        tables.append(Text(f"paused: {named}; karma resume goes on"))
     if state["prompts"]["dead"] or any(state["failed"].values()):
         tables.append("why: prompts.error, responses.failure, verdicts.failure in the store; again: karma requeue")
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
     for name, queue in state["queues"].items():
         if queue["length"]:
-            queues.add_row(name, f"{queue['length']:,}", f"{queue['age_s']:.1f}")
+            queues.add_row(Text(plain(name)), f"{queue['length']:,}", f"{queue['age_s']:.1f}")
     workers = Table("service", "worker", "state", title="workers", title_justify="left")
     for worker in state["workers"]:
-        workers.add_row(worker["service"], worker["id"], worker["state"])
+        workers.add_row(*(Text(plain(worker[key])) for key in ("service", "id", "state")))
     if queues.row_count:
         tables.append(queues)
     tables.append(workers if workers.row_count else "no worker runs; start them with `karma up`")
@@ -155,12 +148,7 @@ def _as_data(snapshot: Snapshot, ladders: Mapping[str, Sequence[Standing]]) -> d
                 "change_s": one.change_s,
                 "course": one.course,
             }
-    return {"version": snapshot.version, "interval": 0.9, "models": found}
-
-
-def _snapshot(store: Store) -> Snapshot:
-    with store.reading() as transaction:
-        return Competencies().newest(transaction)
+    return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "models": found}
 
 
 def _redis(found: Environment) -> Any | None:
