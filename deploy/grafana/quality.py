@@ -1,0 +1,242 @@
+"""The dashboard "Pair quality": biases, agreement, distributions, the gate and its audit."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+
+from deploy.grafana.panels import Panel, Query, distribution, figure, graph, new
+from deploy.grafana.promql import hour, mean, per_s, ratio, share
+
+S = 'stream=~"$stream"'
+J = 'judge=~"$judge"'
+
+_LENGTH = "karma_preferences_by_length_total"
+_UNEQUAL = f'{S}, chosen=~"longer|shorter"'
+
+
+def quality() -> Dashboard:
+    """Build it."""
+    made = new(
+        "KARMA: Pair quality", "karma-quality", "Whether the preferences are worth learning from.", ("stream", "judge")
+    )
+    for panel in _now():
+        made.with_panel(panel)
+    for title, panels in (
+        ("Places and lengths", _biases()),
+        ("Judges", _judges()),
+        ("Pairs", _pairs()),
+        ("Judge budget and audit", _gate()),
+    ):
+        made.with_row(Row(title))
+        for panel in panels:
+            made.with_panel(panel)
+    return made
+
+
+def _now() -> list[Panel]:
+    def of_hour(metric: str, part: str) -> Query:
+        return Query(ratio(hour(metric, f"{S}, {part}"), hour(metric, S)))
+
+    flips = ratio(hour("karma_pairs_flipped_total", S), hour("karma_pairs_judged_both_orders_total", S))
+    longer = hour(_LENGTH, f'{S}, chosen="longer"')
+    beyond = f"({longer} - {hour('karma_preferences_longer_expected_total', S)}) / {hour(_LENGTH, _UNEQUAL)}"
+    agree, prior = "karma_pairs_by_agreement_total", "karma_preferences_by_prior_total"
+    wrong = f'max(karma_label_error_ratio{{{S}, bound="estimate"}})'
+    return [
+        figure(
+            "Order flips", "percentunit", Query(flips), "Pairs that took another side in the other order, in 1 h.", 1
+        ),
+        figure(
+            "Ties",
+            "percentunit",
+            of_hour("karma_pairs_resolved_total", 'outcome="tie"'),
+            "Judged pairs without a winner, over an hour.",
+            1,
+        ),
+        figure(
+            "Longer beyond expected", "percentunit", Query(beyond), "Wins beyond what competency expects, in 1 h.", 1
+        ),
+        figure(
+            "Judges agree", "percentunit", of_hour(agree, 'agrees="yes"'), "Of pairs on which several took a side.", 1
+        ),
+        figure("As foreseen", "percentunit", of_hour(prior, 'agrees="yes"'), "Preferences that competency foresaw.", 1),
+        figure("Wrong predicted labels", "percentunit", Query(wrong), "By the audit; the worst of the streams.", 1),
+    ]
+
+
+def _biases() -> list[Panel]:
+    return [
+        graph(
+            "Order flips, by stream and judge",
+            "percentunit",
+            Query(
+                ratio(
+                    per_s("karma_pairs_flipped_total", S, "stream"),
+                    per_s("karma_pairs_judged_both_orders_total", S, "stream"),
+                ),
+                "{{stream}}",
+            ),
+            Query(share("karma_judge_orders_total", J, 'flipped="yes"', "judge"), "judge {{judge}}"),
+            description="Share of the pairs judged in both orders whose two verdicts took different sides.",
+            most=1,
+        ),
+        graph(
+            "First position",
+            "percentunit",
+            Query(share("karma_verdicts_first_position_total", J, 'place="first"', "judge"), "{{judge}}"),
+            Query("vector(0.5)", "no preference"),
+            description="Share of the verdicts for the response shown first, of judges that see both orders.",
+            most=1,
+        ),
+        graph(
+            "Longer wins",
+            "percentunit",
+            Query(share(_LENGTH, _UNEQUAL, 'chosen="longer"', "stream"), "{{stream}}"),
+            Query(
+                ratio(
+                    per_s("karma_preferences_longer_expected_total", S, "stream"), per_s(_LENGTH, _UNEQUAL, "stream")
+                ),
+                "{{stream}}: expected by competency",
+            ),
+            description="Share of the judged preferences between unequal lengths that are for the longer response.",
+            most=1,
+        ),
+        graph(
+            "Length bias",
+            "short",
+            Query(f"karma:length_excess:cusum{{{S}}}", "{{stream}}"),
+            Query("vector(20)", "KarmaLengthBiasRising"),
+            description="Preferences for the longer response beyond what competency, the stream's own past and an "
+            "allowance of 10 points explain, summed since that began: docs/monitoring.md.",
+            axis="preferences",
+        ),
+    ]
+
+
+def _judges() -> list[Panel]:
+    lengths, own = "karma_verdicts_by_length_total", "karma_verdicts_by_ownership_total"
+    return [
+        graph(
+            "Longer wins, by judge",
+            "percentunit",
+            Query(share(lengths, J, 'chosen="longer"', "judge"), "{{judge}}"),
+            Query(
+                ratio(per_s("karma_verdicts_longer_expected_total", J, "judge"), per_s(lengths, J, "judge")),
+                "{{judge}}: expected by competency",
+            ),
+            description="Share of each judge's verdicts that are for the longer response: which of them leans.",
+            most=1,
+        ),
+        graph(
+            "Judges of their own models",
+            "percentunit",
+            Query(share(own, J, 'chosen="own"', "judge"), "{{judge}}"),
+            Query(
+                ratio(per_s("karma_verdicts_own_expected_total", J, "judge"), per_s(own, J, "judge")),
+                "{{judge}}: expected by competency",
+            ),
+            description="Share of the verdicts for the judge's own model. Empty where no judge has one in the pool.",
+            most=1,
+        ),
+        graph(
+            "Agreement",
+            "percentunit",
+            Query(share("karma_pairs_by_agreement_total", S, 'agrees="yes"', "stream"), "{{stream}}: among judges"),
+            Query(
+                share("karma_preferences_by_prior_total", S, 'agrees="yes"', "stream"), "{{stream}}: with competency"
+            ),
+            Query(share("karma_judge_agreements_total", J, 'agrees="yes"', "judge"), "{{judge}}: with the label"),
+            description="Share of the pairs on which several judges took the same side, of the preferences that "
+            "competency foresaw, and of a judge's sides that became the label.",
+            most=1,
+        ),
+        graph(
+            "Ties and other losses",
+            "percentunit",
+            Query(
+                per_s("karma_pairs_resolved_total", f'{S}, outcome!="decisive"', "stream, outcome")
+                + " / on (stream) group_left () "
+                + per_s("karma_pairs_resolved_total", S, "stream"),
+                "{{stream}}: {{outcome}}",
+            ),
+            description="Share of the judged pairs that give no preference.",
+            most=1,
+        ),
+    ]
+
+
+def _pairs() -> list[Panel]:
+    return [
+        distribution(
+            "Competency gap", "karma_pair_gap_logits", "short", S, "Absolute gap of the two models, in logits."
+        ),
+        distribution("Information", "karma_pair_information_ratio", "short", S, "Expected of a verdict, in bits."),
+        distribution("Kinship", "karma_pair_kinship_ratio", "percentunit", S, "How comparable the two models are."),
+        distribution("Likeness", "karma_pair_likeness_ratio", "percentunit", S, "How alike the two responses are."),
+        distribution(
+            "Probability",
+            "karma_preference_probability_ratio",
+            "percentunit",
+            S,
+            "Probability that the chosen response is better, of judged preferences.",
+        ),
+        distribution("Length ratio", "karma_pair_length_ratio", "short", S, "Chosen over rejected response."),
+        graph(
+            "Pairs by policy",
+            "ops",
+            Query(per_s("karma_pairs_formed_total", S, "stream, policy"), "{{stream}}: {{policy}}"),
+            description="Pairs formed.",
+            axis="a second",
+        ),
+        graph(
+            "Uncertainty of the gap",
+            "short",
+            Query(mean("karma_pair_gap_deviation_logits", S, "stream"), "{{stream}}"),
+            description="Mean posterior deviation of the gap of the pairs formed.",
+            axis="logits",
+        ),
+    ]
+
+
+def _gate() -> list[Panel]:
+    judged = f'max by (stream) (karma_ledger_gate_pairs{{{S}, decision="judged"}})'
+    decided = f"sum by (stream) (max by (stream, decision) (karma_ledger_gate_pairs{{{S}}}))"
+    return [
+        graph(
+            "Share judged",
+            "percentunit",
+            Query(share("karma_pairs_gated_total", S, 'decision="judged"', "stream"), "{{stream}}"),
+            Query(ratio(judged, decided), "{{stream}}: ever"),
+            Query(f"max by (stream) (karma_judge_budget_ratio{{{S}}})", "{{stream}}: budget"),
+            description="Share of the pairs that a judge sees, beside what the budget allows.",
+            most=1,
+        ),
+        graph(
+            "Wrong labels among those that no judge saw",
+            "percentunit",
+            Query(f"max by (stream, bound) (karma_label_error_ratio{{{S}}})", "{{stream}}: {{bound}}"),
+            Query(f"max by (stream) (karma_label_error_limit_ratio{{{S}}})", "{{stream}}: limit"),
+            description="By the audit, with the ends of the 95 % interval.",
+        ),
+        graph(
+            "Audited pairs",
+            "short",
+            Query(f"max by (stream) (karma_labels_audited{{{S}}})", "{{stream}}"),
+            description="Judged by chance, so that the labels' error is known.",
+            axis="pairs",
+        ),
+        graph(
+            "Calibration error of the outcome model",
+            "percentunit",
+            Query("max(karma_outcome_calibration_error_ratio)", "error"),
+            Query("vector(0.15)", "KarmaOutcomeModelMiscalibrated"),
+            description="Expected calibration error on held-out judged pairs.",
+        ),
+        graph(
+            "Preferences by the source of their label",
+            "ops",
+            Query(per_s("karma_preferences_total", S, "stream, source"), "{{stream}}: {{source}}"),
+            description="Of a judge, or predicted.",
+            axis="a second",
+        ),
+    ]

@@ -1,0 +1,40 @@
+"""What the metrics of this process show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
+
+from karma import metrics, series
+
+
+def all_metrics() -> Iterator[MetricWrapperBase]:
+    """Every metric that `karma.metrics` lists."""
+    for found in vars(metrics).values():
+        if isinstance(found, MetricWrapperBase):
+            yield found
+
+
+def full_name(metric: MetricWrapperBase) -> str:
+    """The name under which Prometheus knows it."""
+    return metric._name + ("_total" if metric._type == "counter" else "")
+
+
+def value(name: str, /, **labels: str) -> float:
+    """A series; 0 where it is not shown."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def count_series() -> int:
+    """The series that this process serves."""
+    return sum(len(family.samples) for family in REGISTRY.collect())
+
+
+def forget_all() -> None:
+    """As a process that has just begun, but for metrics without labels."""
+    for metric in all_metrics():
+        if metric._labelnames and metric is not metrics.BUILD:
+            metric.clear()
+    series._names.update({label: series._Names(most) for label, most in series.LIMITS.items()})
