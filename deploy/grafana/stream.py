@@ -167,7 +167,7 @@ def _servers() -> list[Panel]:
         graph(
             "Workers",
             "short",
-            Query("max by (service, state) (karma_workers)", "{{service}}: {{state}}"),
+            Query("max by (role, state) (karma_workers)", "{{role}}: {{state}}"),
             description="Workers that show signs of life, and those that fell silent.",
             axis="workers",
         ),

@@ -241,8 +241,10 @@ def test_progress_is_on_the_terminal_and_data_on_the_pipe(karma: Pipeline, tmp_p
 
 
 def test_watch_is_live_on_a_terminal_and_leaves_it_as_it_was(running: Pipeline) -> None:
+    running.enqueue([{"prompt": "before anybody watches"}])
     with terminal([*KARMA, "watch", "--every", "0.2"], running.environment) as seen:
         seen.wait_for("yield")
+        wait_until(lambda: running.run("status", "-q").stdout.strip() == "0", 60, "all have ended")
         assert not seen.shows_keys()
         (before,) = {int(count) for count in re.findall(r"(\d+) preferences", seen.text())}
         running.enqueue([{"prompt": f"watch {n}"} for n in range(30)])

@@ -226,8 +226,8 @@ def test_a_panel_that_is_empty_is_found(server: prometheus.Prometheus) -> None:
 
 def test_the_variables_are_filled_from_series_that_exist(server: prometheus.Prometheus) -> None:
     wanted = {
-        "stream": {"default", "budget"},
-        "model": {"red", "blue", "insider", "flaky"},
+        "stream": {"default", "budget", "lame"},
+        "model": {"red", "blue", "insider", "flaky", "away"},
         "judge": {"fair", "second"},
     }
     for board in BOARDS.values():

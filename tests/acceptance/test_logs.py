@@ -155,7 +155,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         talkative(endpoint)
         karma = Pipeline(home, POOL.format(url=endpoint.url, system=SECRETS["system turn"]), "tests.support.leaky")
         karma.environment |= {"KARMA_LOG_LEVEL": "DEBUG", "KARMA_PAGE_PORT": "0", "TEST_KEY": SECRETS["key"]}
-        with karma.up():
+        with karma.up(page=True):
             send_bad_messages((home / "run" / "redis.url").read_text())
             for stream, count in STREAMS.items():
                 prompts = [
