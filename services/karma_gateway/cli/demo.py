@@ -71,7 +71,7 @@ def demo(
         output.give({}, shown, [])
     output.say(
         f"{count} preferences for TRL's DPOTrainer, {took_s:.0f} s in all. "
-        f"Look closer: karma status --home {_short(own)} --pool {_short(pool_path)}"
+        f"Look closer: karma page --home {_short(own)} --pool {_short(pool_path)}"
     )
     output.give({"path": str(path), "preferences": count, "took_s": round(took_s, 1), **data}, str(path), [path])
 
