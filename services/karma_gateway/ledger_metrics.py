@@ -203,7 +203,9 @@ def _show_pairs(snapshot: Snapshot, models: Sequence[str]) -> None:
     kinship = snapshot.matrix("kinship", models, None)
     above = np.triu_indices(len(models), k=1)
     for row, column in zip(*(places.tolist() for places in above), strict=True):
-        if not np.isnan(kinship[row, column]):
+        if np.isnan(kinship[row, column]):
+            metrics.KINSHIP.forget(models[row], models[column])
+        else:
             metrics.KINSHIP.labels(models[row], models[column]).set(float(kinship[row, column]))
     if len(models) > 1:
         compared = snapshot.matrix("comparisons", models, None)[above] >= KIN_COMPARISONS

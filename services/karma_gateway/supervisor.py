@@ -167,9 +167,9 @@ class Supervisor:
         ready: list[WorkerInfo] = []
         with suppress(BrokerError):  # at the next look
             ready = [info for info in self.alive() if info.pid in pids]
-        if len(ready) == len(pids):
+        if ready:  # one that does not come up keeps none of the others out
             self._write_targets(ready)
-            self._targets_are_old = False
+        self._targets_are_old = len(ready) < len(pids)
 
     def stop(self) -> None:
         """SIGTERM to all workers, wait for them, then stop Redis. Harmless when called again."""

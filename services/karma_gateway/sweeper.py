@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 #: Whose queue the results of a stage wait in.
 _RESULTS = {"generate": "score", "judge": "learn"}
 
+#: Why batches of each stage may be lost: series that begin at 0, so that the first loss is seen as a rise.
+_REASONS = ("unpublished", "silent", "redis_lost", "vanished", "handed_back")
+
 #: Rows of batches whose work is done are kept this long: a duplicate may still ask for them.
 _EMPTY_BATCH_S = 60.0
 
@@ -68,6 +71,9 @@ class Sweeper:
         self._epoch = ""
         self._epoch_seen_at = 0.0
         self._heads: dict[tuple[str, int], float | None] = {}
+        for stage in ("generate", "score", "match", "judge"):
+            for reason in _REASONS:
+                metrics.RESENT.labels(stage, reason)
 
     def sweep(self) -> int:
         """One pass; returns how many batches were sent again. A batch that fails does not stop the others.
@@ -100,7 +106,8 @@ class Sweeper:
         due = [row for row in rows if row.published_at is None and self.is_due(row, now)]
         self._conveyor.send([row.id for row in due])
         for row in due:
-            metrics.RESENT.labels(row.stage, "unpublished").inc()
+            if not row.due_at:  # a retry was counted when its batch was lost
+                metrics.RESENT.labels(row.stage, "unpublished").inc()
         return len(due)
 
     def is_due(self, row: BatchRow, now: float) -> bool:

@@ -56,7 +56,7 @@ class Refitter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, and refit once more if anything was learnt since."""
+        """Stop; what was learnt since the last refit is in the store for the next one."""
         self._stop.set()
         self._thread.join(timeout=30)
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from prometheus_client import start_http_server
 
+from karma.errors import SettingsError
 from karma.series import Counter, Gauge, Histogram, expect
 
 __all__ = ["expect", "serve"]
@@ -294,6 +295,16 @@ STORE_ERRORS = Counter(
 
 
 def serve(port: int, host: str) -> int:
-    """Serve `/metrics` of this process; returns the port (of use where 0, any free one, was asked for)."""
-    server, _thread = start_http_server(port, addr=host)
+    """Serve `/metrics` of this process; returns the port (of use where 0, any free one, was asked for).
+
+    Raises:
+        SettingsError: the port is taken, or the host is none of this machine's.
+    """
+    try:
+        server, _thread = start_http_server(port, addr=host)
+    except OSError as cause:
+        raise SettingsError(
+            f"environment: metrics cannot be served on {host}:{port}: {cause.strerror or cause}. "
+            "Choose another KARMA_METRICS_PORT (0: any free one) or KARMA_METRICS_HOST"
+        ) from cause
     return int(server.server_port)

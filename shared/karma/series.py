@@ -100,6 +100,12 @@ class _Bounded(MetricWrapperBase):
             self._at_hand[said] = found
         return found
 
+    def forget(self, *values: str) -> None:
+        """Serve a child no longer: nothing is known of it now."""
+        said = tuple(shown(label, value) for label, value in zip(self._labelnames, values, strict=True))
+        if self._at_hand.pop(said, None) is not None:
+            self.remove(*said)
+
     def clear(self) -> None:
         """Forget all children."""
         self._at_hand.clear()
