@@ -129,4 +129,5 @@ def resent(redis: Any) -> dict[str, float]:
     """Batches that any gateway sent again, by stage and reason."""
     gateways = [info for info in workers(redis) if info.service == "gateway"]
     assert gateways
-    return {labels: n for info in gateways for labels, n in series(info, "karma_batches_resent_total").items()}
+    found = [series(info, "karma_batches_resent_total") for info in gateways]
+    return {labels: n for one in found for labels, n in one.items() if n}
