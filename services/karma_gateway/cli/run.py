@@ -132,7 +132,7 @@ def _detach(found: Environment, redis_port: int, page: bool) -> None:
                 page_log = log_path.parent / "page.log"
                 warn(f"the page is not: {last_said(page_log)} (log: {page_log})")
             elif page:
-                show_page(found, with_token=True)
+                show_page(found, with_token=console.is_terminal)
             return
         time.sleep(0.1)
     raise KarmaError(f"it did not come up: {last_said(log_path)} (log: {log_path})")
