@@ -7,7 +7,6 @@ and everything else is read from windows of what is new (`Pace` says how often).
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ class Board:
             "preferences": totals.preferences,
             "funnel": funnel(totals),
             "rates": {f"{name}_per_s": rate for name, rate in self._pulse.rates.items()},
-            **self._queued.value(),
+            **self._flow(),
             "in_flight": sum(totals.states[state] for state in ("dispatched", "answered", "matched")),
             "endpoints": self._called.value(),
             "quality": self._judged.value(),
@@ -161,30 +160,35 @@ class Board:
             self._left = budget_left(transaction.ledger.connection, self._pool, self._clock())
         return {"streams": names, "paused": sorted(stopped)[:STREAMS]}
 
-    def _look_at_queues(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"queues": [], "redelivered": None, "workers": []}
+    def _flow(self) -> dict[str, Any]:
+        """Queues and workers. A Redis that is away is asked again at the next look."""
+        nothing: dict[str, Any] = {"queues": [], "redelivered": None, "workers": []}
         if self._redis is None:
-            return found
-        with suppress(BrokerOutageError):
-            now = self._clock()
-            found["queues"] = [
-                {"queue": name, "stage": name.partition(".")[0], "length": length, "age_s": age}
-                for name, (length, age) in queue_state(self._redis, all_queues(self._pool), now).items()
-            ]
-            self._alive = workers(self._redis)
-            found["workers"] = [
-                {
-                    "service": info.service,
-                    "id": info.id,
-                    "state": info.state,
-                    "pid": info.pid,
-                    "metrics_port": info.metrics_port,
-                    "beat_age_s": max(0.0, now - info.beat),
-                }
-                for info in self._alive
-            ]
-            found["redelivered"] = self._resent.value()
-        return found
+            return nothing
+        try:
+            return self._queued.value()
+        except BrokerOutageError:
+            return nothing
+
+    def _look_at_queues(self) -> dict[str, Any]:
+        now = self._clock()
+        queues = [
+            {"queue": name, "stage": name.partition(".")[0], "length": length, "age_s": age}
+            for name, (length, age) in queue_state(self._redis, all_queues(self._pool), now).items()
+        ]
+        self._alive = workers(self._redis)
+        alive = [
+            {
+                "service": info.service,
+                "id": info.id,
+                "state": info.state,
+                "pid": info.pid,
+                "metrics_port": info.metrics_port,
+                "beat_age_s": max(0.0, now - info.beat),
+            }
+            for info in self._alive
+        ]
+        return {"queues": queues, "redelivered": self._resent.value(), "workers": alive}
 
     def _ask_gateways(self) -> int | None:
         return redelivered(self._alive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+MOST_WAIT_S = 15.0
+
 
 class Pace:
     """When something is due again: at most every so many seconds, and never for more than a share of the time.
@@ -17,9 +20,10 @@ class Pace:
     It is the elapsed time that counts, and not this process's: a database works elsewhere.
     """
 
-    def __init__(self, most_share: float, every_s: float = 0.0) -> None:
+    def __init__(self, most_share: float, every_s: float = 0.0, most_wait_s: float = math.inf) -> None:
         self._most_share = most_share
         self._every_s = every_s
+        self._most_wait_s = most_wait_s
         self._due_at = float("-inf")
 
     @property
@@ -29,7 +33,9 @@ class Pace:
 
     def took(self, seconds: float) -> None:
         """It was done and took so long."""
-        self._due_at = time.monotonic() + max(self._every_s - seconds, seconds / self._most_share)
+        self._due_at = time.monotonic() + max(
+            self._every_s - seconds, min(seconds / self._most_share, self._most_wait_s)
+        )
 
     def hurry(self) -> None:
         """Something was changed on purpose: it is due now."""
@@ -37,11 +43,14 @@ class Pace:
 
 
 class Paced(Generic[T]):
-    """A figure that is read again when it is due; in between, the last one is given."""
+    """A figure that is read again when it is due; in between, the last one is given.
+
+    One read that took long, as where the process was frozen in it, puts the next off for `MOST_WAIT_S` at most.
+    """
 
     def __init__(self, read: Callable[[], T], most_share: float, every_s: float = 0.0) -> None:
         self._read = read
-        self._pace = Pace(most_share, every_s)
+        self._pace = Pace(most_share, every_s, MOST_WAIT_S)
         self._last: list[T] = []  # one or none: what is read may be None
 
     def hurry(self) -> None:

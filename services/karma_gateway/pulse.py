@@ -39,6 +39,8 @@ class Pulse:
         self.time_left_s = self._time_left(totals)
 
     def _time_left(self, totals: Totals) -> float | None:
+        if self._ended and self._ended[-1][0] < totals.at - _ENDED_S:
+            self._ended.clear()  # nobody looked for long
         if not self._ended or self._ended[-1][0] < totals.states_at:
             self._ended.append((totals.states_at, totals.ended))
         while len(self._ended) > 2 and self._ended[1][0] <= totals.at - _ENDED_S:

@@ -200,7 +200,7 @@ def test_an_answer_that_kills_scoring_every_time_ends_its_prompt_as_dead_and_req
     setup.flow.handle(setup.flow.answer(asked))  # too late: a dead prompt is moved by nobody
     with setup.store.transaction() as transaction:
         assert transaction.ledger.count_states()["dead"] == 1
-        assert requeue_dead(transaction.ledger.connection) == 1
+        assert len(requeue_dead(transaction.ledger.connection)) == 1
     setup.flow.dispatcher.admit()
     again = setup.pop("generate.a")
     assert isinstance(again, GenerateBatch)

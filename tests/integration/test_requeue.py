@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from karma.messages import GenerateBatch, JudgeBatch
 from karma.store import Store
-from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
+from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
 from tests.support.memory import Flow, make_pool
 
 
@@ -30,9 +30,9 @@ def test_failed_answers_are_asked_for_again_and_good_ones_are_kept(store: Store)
         assert transaction.ledger.count_no_pair() == 1
         assert transaction.preferences.count_failures() == {"responses": 1, "verdicts": 0}
     with store.transaction() as transaction:
-        assert requeue_unanswered(transaction.ledger.connection, "another stream") == 0
-        assert requeue_unanswered(transaction.ledger.connection) == 1
-        assert requeue_dead(transaction.ledger.connection) == 0
+        assert len(requeue_unanswered(transaction.ledger.connection, "another stream")) == 0
+        assert len(requeue_unanswered(transaction.ledger.connection)) == 1
+        assert len(requeue_dead(transaction.ledger.connection)) == 0
     assert states(store) == {"accepted": 1, "done": 1}
     flow.dispatcher.admit()
     (again,) = flow.messages()
@@ -61,8 +61,8 @@ def test_pairs_without_a_valid_verdict_are_judged_again_in_the_orders_that_faile
     with store.reading() as transaction:
         assert transaction.preferences.count_outcomes()["unscored"] == 1
     with store.transaction() as transaction:
-        assert requeue_unscored(transaction.ledger.connection) == 1
-        assert requeue_unscored(transaction.ledger.connection) == 0
+        assert len(requeue_unscored(transaction.ledger.connection)) == 1
+        assert len(requeue_unscored(transaction.ledger.connection)) == 0
     flow.dispatcher.admit()
     (again,) = flow.messages()
     assert isinstance(again, JudgeBatch)
@@ -75,3 +75,25 @@ def test_pairs_without_a_valid_verdict_are_judged_again_in_the_orders_that_faile
         assert transaction.preferences.count_outcomes()["decisive"] == 1
         (count,) = transaction.preferences.counts()
     assert count.wins_a + count.wins_b == 1
+
+
+def test_a_prompt_that_fails_again_at_once_is_brought_back_once(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"id": "p", "prompt": "x"})
+    flow.dispatcher.admit()
+
+    def refuse() -> None:
+        while flow.sent:
+            for batch in flow.messages():
+                failed = isinstance(batch, GenerateBatch)
+                flow.handle(flow.answer(batch, failure="the endpoint refuses") if failed else batch)
+
+    refuse()
+    brought_back = []
+    for number in bring_back(store, requeue_unanswered):
+        brought_back.append(number)
+        flow.dispatcher.admit()
+        refuse()
+        assert states(store) == {"done": 1}
+        assert len(brought_back) < 5, "it never ends"
+    assert brought_back == [1]

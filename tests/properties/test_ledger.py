@@ -404,7 +404,7 @@ class World(Flow):
     def requeue(self, what: str, stream: str | None) -> int:
         command = {"dead": requeue_dead, "unanswered": requeue_unanswered, "unscored": requeue_unscored}[what]
         with self.store.transaction() as transaction:
-            return command(transaction.ledger.connection, stream)
+            return len(command(transaction.ledger.connection, stream))
 
     # What is there.
 

@@ -17,7 +17,7 @@ from karma.pool import Pool
 from karma.pool_tables import PipelineSettings
 from karma.store import Store
 from karma.store.records import ExportFilter
-from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
+from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
 from karma_gateway import exports
 from karma_gateway.cli.options import (
     HomeOption,
@@ -126,11 +126,7 @@ def requeue(
         with progress(output) as bar:
             task = bar.add_task("prompts brought back", total=None)
             for kind in chosen:
-                while True:
-                    with store.transaction() as transaction:
-                        brought_back = kinds[kind](transaction.ledger.connection, stream)
-                    if not brought_back:
-                        break
+                for brought_back in bring_back(store, kinds[kind], stream):
                     counts[kind] += brought_back
                     bar.advance(task, brought_back)
     finally:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from karma.broker import wake
 from karma.store import Store
 from karma.store.pauses import pause, resume
-from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
+from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
 
 _REQUEUES = {"dead": requeue_dead, "unanswered": requeue_unanswered, "unscored": requeue_unscored}
 
@@ -41,14 +41,8 @@ class Control:
         self._changed = changed
 
     def requeue(self, request: Requeue) -> dict[str, Any]:
-        """Bring back everything of a kind; a part at a time, so that nobody waits for long."""
-        number = 0
-        while True:
-            with self._store.transaction() as transaction:
-                brought_back = _REQUEUES[request.what](transaction.ledger.connection, request.stream)
-            if not brought_back:
-                break
-            number += brought_back
+        """Bring back everything of a kind."""
+        number = sum(bring_back(self._store, _REQUEUES[request.what], request.stream))
         self._tell()
         return {"requeued": number}
 

@@ -7,32 +7,52 @@ any other, and it goes on where it ended. Answers and verdicts that are there st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from karma.store.database import Store
 from karma.store.schema import PARKED, pairs, prompts, resolutions, responses, verdicts, work_items
+
+#: Takes up to `AT_ONCE` prompts of a kind, of a stream or of all, with numbers above one; returns their numbers.
+Requeue = Callable[[Connection, str | None, int], Sequence[int]]
 
 #: Prompts taken in one transaction.
 AT_ONCE = 200
 
 
-def requeue_dead(connection: Connection, stream: str | None = None) -> int:
-    """Up to `AT_ONCE` dead prompts, with their attempts forgotten; returns how many."""
-    ids = _lock(connection, prompts.c.state == "dead", stream)
+def bring_back(store: Store, requeue: Requeue, stream: str | None = None) -> Iterator[int]:
+    """Bring back all that there are, a part at a time so that nobody waits for long; yields how many.
+
+    Each prompt is taken once: one that ends badly again at once, as where an endpoint refuses everything, is for the
+    next command.
+    """
+    after = 0
+    while True:
+        with store.transaction() as transaction:
+            ids = requeue(transaction.ledger.connection, stream, after)
+        if not ids:
+            return
+        after = ids[-1]
+        yield len(ids)
+
+
+def requeue_dead(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
+    """Up to `AT_ONCE` dead prompts, with their attempts forgotten; returns their numbers, in order."""
+    ids = _lock(connection, prompts.c.state == "dead", stream, after)
     if ids:
         fresh: dict[str, Any] = {"attempts": 0, "result_attempts": 0, "error": None}
         connection.execute(update(work_items).where(work_items.c.prompt.in_(ids)).values(**fresh))
         _reopen(connection, ids)
-    return len(ids)
+    return ids
 
 
-def requeue_unanswered(connection: Connection, stream: str | None = None) -> int:
-    """Up to `AT_ONCE` prompts that came to no pair and have failed responses; returns how many."""
+def requeue_unanswered(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
+    """Up to `AT_ONCE` prompts that came to no pair and have failed responses; returns their numbers, in order."""
     has_failures = select(responses.c.id).where(responses.c.prompt == prompts.c.id, responses.c.failure.is_not(None))
     ids = _lock(
-        connection, (prompts.c.state == "done") & prompts.c.no_pair.is_not(None) & has_failures.exists(), stream
+        connection, (prompts.c.state == "done") & prompts.c.no_pair.is_not(None) & has_failures.exists(), stream, after
     )
     if ids:
         failed = responses.c.prompt.in_(ids) & responses.c.failure.is_not(None)
@@ -44,17 +64,17 @@ def requeue_unanswered(connection: Connection, stream: str | None = None) -> int
         connection.execute(delete(responses).where(failed))
         connection.execute(insert(work_items), work)
         _reopen(connection, ids)
-    return len(ids)
+    return ids
 
 
-def requeue_unscored(connection: Connection, stream: str | None = None) -> int:
-    """Up to `AT_ONCE` prompts with pairs that no judge gave a valid verdict on; returns how many."""
+def requeue_unscored(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
+    """Up to `AT_ONCE` prompts with pairs that no judge gave a valid verdict on; returns their numbers, in order."""
     has_unscored = select(resolutions.c.pair).where(
         resolutions.c.prompt == prompts.c.id, resolutions.c.outcome == "unscored"
     )
-    ids = _lock(connection, (prompts.c.state == "done") & has_unscored.exists(), stream)
+    ids = _lock(connection, (prompts.c.state == "done") & has_unscored.exists(), stream, after)
     if not ids:
-        return 0
+        return ids
     unscored = list(
         connection.execute(
             select(resolutions.c.pair).where(resolutions.c.prompt.in_(ids), resolutions.c.outcome == "unscored")
@@ -87,11 +107,17 @@ def requeue_unscored(connection: Connection, stream: str | None = None) -> int:
         [{"key": pair, "left": count} for pair, count in awaited.items()],
     )
     _reopen(connection, ids)
-    return len(ids)
+    return ids
 
 
-def _lock(connection: Connection, condition: Any, stream: str | None) -> Sequence[int]:
-    query = select(prompts.c.id).where(condition).order_by(prompts.c.id).limit(AT_ONCE).with_for_update()
+def _lock(connection: Connection, condition: Any, stream: str | None, after: int) -> Sequence[int]:
+    query = (
+        select(prompts.c.id)
+        .where(condition, prompts.c.id > after)
+        .order_by(prompts.c.id)
+        .limit(AT_ONCE)
+        .with_for_update()
+    )
     if stream is not None:
         query = query.where(prompts.c.stream == stream)
     return list(connection.execute(query).scalars())

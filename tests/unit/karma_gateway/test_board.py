@@ -137,6 +137,21 @@ def test_the_time_left_is_told_by_how_many_prompts_ended(store: Store, clock: Cl
     assert picture["outcome"]["time_left_s"] == pytest.approx(5.0)
 
 
+def test_the_time_left_is_not_told_by_a_time_in_which_nobody_looked(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
+    board = Board(store, None, flow.pool)
+    board.look()
+    clock.now += 36_000.0
+    flow.accept(*({"prompt": f"q{n}"} for n in range(5)))
+    settled(board, lambda found: found["states"]["accepted"] == 15)
+    flow.finish()
+    flow.accept(*({"prompt": f"r{n}"} for n in range(5)))
+    clock.now += 10.0
+    picture = settled(board, lambda found: found["states"]["done"] == 15)
+    assert picture["outcome"]["time_left_s"] == pytest.approx(10.0 * 5 / 15)
+
+
 def test_what_is_carried_on_equals_what_is_counted_whole(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
@@ -171,6 +186,13 @@ def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store)
     losses = {stage["stage"]: stage["losses"] for stage in picture["funnel"]}
     assert losses["prompts"] == [{"reason": "dead", "count": 1, "link": "/dead"}]
     assert [one["count"] for one in losses["responses"]] == [3]
+    assert {stage["stage"]: stage["of"] for stage in picture["funnel"]} == {
+        "prompts": 4,
+        "responses": 6,
+        "pairs": 4,
+        "verdicts": 0,
+        "preferences": 0,
+    }
     assert [one["count"] for one in losses["pairs"]] == [3]
     (asked,) = [one for one in picture["endpoints"] if one["name"] == "a"]
     assert (asked["calls"], asked["failed"], asked["failures"]) == (3, 3, {"timeout": 3})

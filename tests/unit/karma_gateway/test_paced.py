@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from karma_gateway.paced import Background, Pace, Paced
+from karma_gateway.paced import MOST_WAIT_S, Background, Pace, Paced
 from tests.support.pipeline import wait_until
 
 
@@ -23,6 +23,20 @@ def test_what_took_no_time_is_due_again_only_after_its_time() -> None:
     pace = Pace(most_share=0.01, every_s=3600.0)
     pace.took(0.0)
     assert not pace.is_due
+
+
+def test_a_read_that_took_an_hour_puts_the_next_off_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, read = [0.0], iter(range(10))
+    monkeypatch.setattr("karma_gateway.paced.time.monotonic", lambda: now[0])
+
+    def frozen() -> int:
+        now[0] += 3600.0
+        return next(read)
+
+    paced = Paced(frozen, most_share=0.005)
+    assert (paced.value(), paced.value()) == (0, 0)
+    now[0] += MOST_WAIT_S
+    assert paced.value() == 1
 
 
 def test_a_figure_that_is_not_due_is_the_last_one() -> None:

@@ -25,7 +25,7 @@ export class Live {
   start() {
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.#open()));
     window.addEventListener("pagehide", () => this.#close());
-    window.addEventListener("pageshow", () => this.#open());
+    window.addEventListener("pageshow", () => document.hidden || this.#open());
     setInterval(() => this.#tick(), 1000);
     if (!document.hidden) this.#open();
   }

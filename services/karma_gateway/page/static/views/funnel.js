@@ -35,7 +35,7 @@ function row(stage, most) {
       h(
         "ul",
         { class: "losses" },
-        stage.losses.map((one) => h("li", {}, loss(one, stage.count))),
+        stage.losses.map((one) => h("li", {}, loss(one, stage.of))),
       ),
   );
 }
