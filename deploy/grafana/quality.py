@@ -113,30 +113,31 @@ def _biases() -> list[Panel]:
     ]
 
 
+def _beside_expected(title: str, found: str, expected: str, description: str) -> Panel:
+    """A share of each judge's verdicts beside what the competencies expect."""
+    queries = (Query(found, "{{judge}}"), Query(expected, "{{judge}}: expected by competency"))
+    return graph(title, "percentunit", *queries, description=description, most=1)
+
+
 def _judges() -> list[Panel]:
-    lengths, own = "karma_verdicts_by_length_total", "karma_verdicts_by_ownership_total"
     return [
-        graph(
+        _beside_expected(
             "Longer wins, by judge",
-            "percentunit",
-            Query(share(lengths, J, 'chosen="longer"', "judge"), "{{judge}}"),
-            Query(
-                ratio(per_s("karma_verdicts_longer_expected_total", J, "judge"), per_s(lengths, J, "judge")),
-                "{{judge}}: expected by competency",
+            share("karma_verdicts_by_length_total", J, 'chosen="longer"', "judge"),
+            ratio(
+                per_s("karma_verdicts_longer_expected_total", J, "judge"),
+                per_s("karma_verdicts_by_length_total", J, "judge"),
             ),
-            description="Share of each judge's verdicts that are for the longer response: which of them leans.",
-            most=1,
+            "Share of each judge's verdicts that are for the longer response: which of them leans.",
         ),
-        graph(
+        _beside_expected(
             "Judges of their own models",
-            "percentunit",
-            Query(share(own, J, 'chosen="own"', "judge"), "{{judge}}"),
-            Query(
-                ratio(per_s("karma_verdicts_own_expected_total", J, "judge"), per_s(own, J, "judge")),
-                "{{judge}}: expected by competency",
+            share("karma_verdicts_by_ownership_total", J, 'chosen="own"', "judge"),
+            ratio(
+                per_s("karma_verdicts_own_expected_total", J, "judge"),
+                per_s("karma_verdicts_by_ownership_total", J, "judge"),
             ),
-            description="Share of the verdicts for the judge's own model. Empty where no judge has one in the pool.",
-            most=1,
+            "Share of the verdicts for the judge's own model. Empty where no judge has one in the pool.",
         ),
         graph(
             "Agreement",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import prometheus
-from tests.support.endpoint import _FENCE, Behaviour, _share, serve
+from tests.support.endpoint import _FENCE, Behaviour, _share, pool, serve
 from tests.support.feed import Feed
 from tests.support.pipeline import Pipeline, wait_until
 
@@ -28,28 +28,7 @@ ALERT = "KarmaLengthBiasRising"
 _EVERY_S = 0.5
 _WORDS = ["clearly", "briefly", "perhaps", "indeed", "namely", "moreover", "finally", "again", "thus", "hence"]
 
-POOL = """
-[models.red]
-backend = "openai"
-model = "red"
-base_url = "{url}"
-
-[models.blue]
-backend = "openai"
-model = "blue"
-base_url = "{url}"
-
-[judges.drifting]
-kind = "openai"
-
-[judges.drifting.model]
-backend = "openai"
-model = "judge-drifting"
-base_url = "{url}"
-
-[pipeline]
-batch_items = 4
-"""
+LIMITS = "[pipeline]\nbatch_items = 4\n"
 
 
 @dataclass
@@ -97,7 +76,7 @@ def run(rate: float, change_at: int, within: int, preference: float, folder: Pat
             return found
 
         endpoint.answer = answer  # type: ignore[method-assign]
-        karma = Pipeline(folder / "home", POOL.format(url=endpoint.url))
+        karma = Pipeline(folder / "home", LIMITS + pool(endpoint.url, judge="drifting"))
         karma.environment["KARMA_PAGE_PORT"] = "0"
         rules = sorted(prometheus.RULES.glob("*.yml"))
         targets = karma.home / "run" / "targets.json"

@@ -18,9 +18,8 @@ import pytest
 
 from karma.broker import CLAIMS_KEY, connect
 from karma.registry import WorkerInfo, workers
-from tests.acceptance.test_endpoint_pipeline import pool
 from tests.support.databases import database
-from tests.support.endpoint import Behaviour, serve
+from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 from tests.support.verifier import assert_exact, read
 

@@ -7,32 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.endpoint import Behaviour, Endpoint, serve
+from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline
 
 PROMPTS = 300
-
-
-def pool(url: str) -> str:
-    return f"""
-[models.red]
-backend = "openai"
-model = "red"
-base_url = "{url}"
-
-[models.blue]
-backend = "openai"
-model = "blue"
-base_url = "{url}"
-
-[judges.fair]
-kind = "openai"
-
-[judges.fair.model]
-backend = "openai"
-model = "judge-fair"
-base_url = "{url}"
-"""
 
 
 @pytest.fixture(scope="module")

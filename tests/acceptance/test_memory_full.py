@@ -11,8 +11,7 @@ import pytest
 
 from karma.broker import connect
 from karma_gateway.redis_server import RedisServer
-from tests.acceptance.test_endpoint_pipeline import pool
-from tests.support.endpoint import Behaviour, Endpoint, serve
+from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.verifier import assert_exact
 

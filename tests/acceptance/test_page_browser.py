@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from karma.store import Store
 from tests.support.browser import Watched, chromium, opened
-from tests.support.endpoint import Behaviour, Endpoint, serve
+from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.scripting import MARKUP, PAYLOADS
 
@@ -48,24 +48,7 @@ NEEDLE = "Tell me about the needle <script>alert(1)</script><img src=x onerror=a
 
 HOSTILE_STREAM = "hostile<img src=x onerror=alert(1)>"
 
-POOL = """
-[models.red]
-backend = "openai"
-model = "red"
-base_url = "{url}"
-[models.blue]
-backend = "openai"
-model = "blue"
-base_url = "{url}"
-[judges.fair]
-kind = "openai"
-[judges.fair.model]
-backend = "openai"
-model = "judge-fair"
-base_url = "{url}"
-[pipeline]
-refit_every_s = 0.5
-"""
+LIMITS = "[pipeline]\nrefit_every_s = 0.5\n"
 
 
 @dataclass
@@ -117,7 +100,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
     home = tmp_path_factory.mktemp("page")
     with serve(Behaviour(latency_ms=5, ties=0.1, unparsable=0.05, seed=3)) as endpoint:
         echoing(endpoint)
-        pipeline = Pipeline(home, POOL.format(url=endpoint.url))
+        pipeline = Pipeline(home, LIMITS + pool(endpoint.url))
         pipeline.environment["KARMA_PAGE_PORT"] = "0"
         with pipeline.up(page=True):
             wait_until(lambda: (home / "run" / "page.url").exists(), 30, "the page is up")
@@ -444,7 +427,7 @@ def test_the_event_stream_is_closed_while_the_tab_is_hidden(site: Site, watched:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
     """The page by itself over an empty store: nothing else runs."""
     home = tmp_path_factory.mktemp("bare")
-    pipeline = Pipeline(home, POOL.format(url="http://127.0.0.1:1/v1"))
+    pipeline = Pipeline(home, LIMITS + pool("http://127.0.0.1:1/v1"))
     pipeline.environment["KARMA_PAGE_PORT"] = "0"
     with (home / "page.log").open("wb") as log:
         page = subprocess.Popen(

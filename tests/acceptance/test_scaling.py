@@ -13,8 +13,7 @@ import pytest
 
 from karma.broker import connect
 from karma.registry import WorkerInfo, workers
-from tests.acceptance.test_endpoint_pipeline import pool
-from tests.support.endpoint import Behaviour, serve
+from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 
 SERVICES = {

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_endpoint_pipeline import pool
-from tests.support.endpoint import Behaviour, serve
+from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline
 
 PROMPTS_PER_S = 20

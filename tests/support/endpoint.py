@@ -237,3 +237,26 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def pool(url: str, judge: str = "fair") -> str:
+    """A pool file of two models and a judge at this endpoint."""
+    return f"""
+[models.red]
+backend = "openai"
+model = "red"
+base_url = "{url}"
+
+[models.blue]
+backend = "openai"
+model = "blue"
+base_url = "{url}"
+
+[judges.{judge}]
+kind = "openai"
+
+[judges.{judge}.model]
+backend = "openai"
+model = "judge-{judge}"
+base_url = "{url}"
+"""

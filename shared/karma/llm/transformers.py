@@ -6,18 +6,18 @@ Weights are read from safetensors only and no code of a checkpoint is run. torch
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from karma import lease
-from karma.errors import MissingExtraError, SettingsError
+from karma.errors import SettingsError
+from karma.llm.checkpoint import load
 from karma.llm.meter import observe_call
 from karma.messages import ModelSpec, Turn
 
@@ -82,7 +82,7 @@ class LocalModel:
             SettingsError: there is no such checkpoint, or it has no safetensors, or needs code of its own.
         """
         with _one_at_a_time:  # two threads would load, and hold, the same checkpoint twice
-            return _load(spec.model, spec.dtype, spec.device)
+            return _loaded(spec.model, spec.dtype, spec.device)
 
     def generate(
         self, chats: Sequence[Chat], seeds: Sequence[int], spec: ModelSpec
@@ -258,40 +258,8 @@ class LocalModel:
 
 
 @cache
-def _load(name: str, dtype: str, device: str) -> LocalModel:
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
-    except ImportError as cause:
-        raise MissingExtraError(str(cause.name), "local", "a model in this process") from cause
-    # What the library says goes through this process's log, and bars are for people who watch.
-    transformers_logging.disable_default_handler()
-    transformers_logging.enable_propagation()
-    transformers_logging.disable_progress_bar()
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    if place.type == "cpu":
-        torch.set_num_threads(_threads())
-    # Half precision on a CPU is slow where it works at all.
-    wanted = torch.float32 if dtype == "auto" and place.type == "cpu" else dtype
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left")
-        load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-        model = load(name, dtype=wanted, use_safetensors=True, trust_remote_code=False).to(place)
-    except (OSError, ValueError) as cause:
-        raise SettingsError(
-            f"the model {name} cannot be loaded: {cause}. "
-            "Expected a checkpoint with its tokenizer and safetensors that needs no code of its own."
-        ) from cause
-    model.eval()
-    return LocalModel(model, tokenizer, place)
-
-
-def _threads() -> int:
-    text = os.environ.get("KARMA_TORCH_THREADS", "1")
-    if not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"environment: KARMA_TORCH_THREADS is {text!r}, expected a number from 1")
-    return int(text)
+def _loaded(name: str, dtype: str, device: str) -> LocalModel:
+    return LocalModel(*load(name, dtype, device))
 
 
 def _batches(lengths: Mapping[int, int], size: int, room: Mapping[int, int] | None = None) -> Iterator[list[int]]:
