@@ -175,6 +175,13 @@ def _pairs() -> list[Panel]:
         distribution("Kinship", "karma_pair_kinship_ratio", "percentunit", S, "How comparable the two models are."),
         distribution("Likeness", "karma_pair_likeness_ratio", "percentunit", S, "How alike the two responses are."),
         distribution(
+            "Prompt novelty",
+            "karma_prompt_novelty_ratio",
+            "percentunit",
+            S,
+            "Share of a paired prompt that no prompt of the stream before it had.",
+        ),
+        distribution(
             "Probability",
             "karma_preference_probability_ratio",
             "percentunit",

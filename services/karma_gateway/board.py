@@ -18,6 +18,7 @@ from karma.queues import queue_state
 from karma.registry import WorkerInfo, workers
 from karma.store import Store
 from karma.store.browse import stream_names
+from karma.store.database import COUNTING_S
 from karma.store.pauses import paused
 from karma.store.totals import Totals, carry_on, count
 from karma_gateway.budget import budget_left
@@ -98,7 +99,7 @@ class Board:
         }
 
     def _picture(self) -> dict[str, Any]:
-        totals = self._carried_on()
+        whole, totals = self._carried_on()
         self._pulse.look(totals)
         named = self._named.value()
         return {
@@ -107,7 +108,7 @@ class Board:
             "counted_at": totals.at,
             "home": self._home,
             **named,
-            "outcome": self._outcome(totals),
+            "outcome": self._outcome(totals, totals if totals.states_at == totals.at else whole),
             "states": dict(totals.states),
             "resolutions": {**totals.outcomes, "no_pair": sum(totals.no_pair.values())},
             "preferences": totals.preferences,
@@ -122,10 +123,11 @@ class Board:
     # --- totals and rates -----------------------------------------------------------------------------------------
 
     def _count(self) -> Totals:
-        with self._store.reading() as transaction:
+        with self._store.reading(COUNTING_S) as transaction:
             return count(transaction.ledger.connection, self._clock())
 
-    def _carried_on(self) -> Totals:
+    def _carried_on(self) -> tuple[Totals, Totals]:
+        """The totals as they were last counted whole, and carried on to now."""
         whole = self._whole.value()
         counted, carried = self._carried or (None, whole)
         if counted is not whole:
@@ -137,15 +139,16 @@ class Board:
             with self._store.reading() as transaction:
                 carried = carry_on(transaction.ledger.connection, carried, now)
         self._carried = (whole, carried)
-        return carried
+        return self._carried
 
-    def _outcome(self, totals: Totals) -> dict[str, Any]:
+    def _outcome(self, totals: Totals, together: Totals) -> dict[str, Any]:
+        """What came of it. `together`: totals in which the ended prompts are as new as the preferences."""
         decisive = totals.outcomes["decisive"]
         rate = self._pulse.rates["preferences"]
         return {
             "preferences": decisive,
             "preferences_per_min": None if rate is None else 60.0 * rate,
-            "yield": decisive / totals.ended if totals.ended else None,
+            "yield": together.outcomes["decisive"] / together.ended if together.ended else None,
             **_cost(self._costs.value(), decisive),
             "time_left_s": self._pulse.time_left_s,
             "budget_left": self._left,

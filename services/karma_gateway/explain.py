@@ -8,6 +8,7 @@ from typing import Any
 from karma.errors import KarmaError
 from karma.store import Store
 from karma.store.insight import pair_with_texts, verdicts_on
+from karma_gateway.preference_worth import agrees_with_competency
 
 Facts = dict[str, Any]
 
@@ -53,6 +54,7 @@ def explain(store: Store, pair: int) -> Facts:
             "gap_deviation": row.gap_deviation,
             "information": row.information,
             "likeness": row.likeness,
+            "novelty": row.novelty,
             "snapshot": row.snapshot,
             "created_at": row.created_at,
         },
@@ -87,7 +89,9 @@ def explain(store: Store, pair: int) -> Facts:
             "predicted": row.predicted_late,
             "reason": row.reason,
         },
-        "agrees_with_competency": _agrees(row, reasons),
+        "agrees_with_competency": None
+        if row.outcome != "decisive"
+        else agrees_with_competency(reasons.get("win_probability"), row.chosen == row.response_a),
     }
 
 
@@ -101,11 +105,3 @@ def _side(row: Any) -> str | None:
     if row.chosen is None:
         return None
     return "a" if row.chosen == row.response_a else "b"
-
-
-def _agrees(row: Any, reasons: Facts) -> bool | None:
-    """Whether the model that competency favoured won; None where nothing was favoured or nothing was decided."""
-    favoured = reasons.get("win_probability")
-    if row.outcome != "decisive" or favoured is None or favoured == 0.5:
-        return None
-    return bool((favoured > 0.5) == (row.chosen == row.response_a))

@@ -7,17 +7,24 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from karma import plugins
 from karma.errors import MissingExtraError, SettingsError
+from karma.pool_tables import Price
 from karma.store import Store
+from karma.store.recent import opinions_on
 from karma.store.records import ExportFilter
+from karma_gateway.preference_worth import worth
 from karma_gateway.whole_file import whole_file
 
 Row = dict[str, Any]
+
+#: Makes a row of a preference (`Preferences.export_rows`, with its verdicts and the prices), bare or with provenance.
 Exporter = Callable[[Any, bool], Row]
 
 EVERYTHING = ExportFilter()
@@ -68,23 +75,35 @@ def provenance(row: Any) -> Row:
         "competency_gap_deviation": row.gap_deviation,
         "information": row.information,
         "likeness": row.likeness,
+        "novelty": row.novelty,
         "judged_probability": row.judged_probability,
         "snapshot": row.snapshot,
+        **worth(row),
     }
 
 
 EXPORTERS: Mapping[str, Exporter] = {"trl-dpo": trl_dpo, "jsonl": jsonl}
 
 
-def rows(store: Store, exporter: str, kept: ExportFilter = EVERYTHING, bare: bool = False) -> Iterator[Row]:
+def rows(
+    store: Store,
+    exporter: str,
+    kept: ExportFilter = EVERYTHING,
+    bare: bool = False,
+    prices: Mapping[str, Price] = MappingProxyType({}),
+) -> Iterator[Row]:
     """The preferences that the filter keeps, in the order of their pairs' ids, read in short transactions."""
     make: Exporter = plugins.find("exporters", exporter, EXPORTERS)
     after = 0
     while True:
+        opinions: dict[int, list[Any]] = defaultdict(list)
         with store.reading() as transaction:
             chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, kept)
+            if not bare:
+                for one in opinions_on(transaction.ledger.connection, [row.id for row in chunk]):
+                    opinions[one.pair].append(one)
         for row in chunk:
-            yield make(row, bare)
+            yield make(SimpleNamespace(**row._mapping, opinions=opinions[row.id], prices=prices), bare)
         if len(chunk) < ROWS_AT_ONCE:
             return
         after = chunk[-1].id
@@ -155,8 +174,8 @@ def _parquet_schema(first: Row) -> Any:
         **dict.fromkeys(
             ("stream", "prompt_id", "skill", "chosen_model", "rejected_model", "label_source", "policy"), text
         ),
-        **dict.fromkeys(("pair", "chosen_response", "rejected_response", "snapshot"), whole),
-        "flipped": pa.bool_(),
+        **dict.fromkeys(("pair", "chosen_response", "rejected_response", "snapshot", "tokens"), whole),
+        **dict.fromkeys(("flipped", "agrees_with_competency"), pa.bool_()),
     }
     provenance_type = pa.struct([(name, own.get(name, number)) for name in first.get("karma", {})])
     inferred = pa.Table.from_pylist([first]).schema

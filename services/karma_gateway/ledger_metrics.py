@@ -26,6 +26,7 @@ from karma.registry import workers
 from karma.series import shown
 from karma.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 from karma.store import Store, counts
+from karma.store.database import COUNTING_S
 from karma.store.ledger import STATES
 from karma.store.preferences import OUTCOMES
 from karma_gateway.paced import Pace
@@ -162,7 +163,7 @@ class LedgerMetrics:
         metrics.LEDGER_READ_AT.set(began)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with self._store.reading() as transaction:
+        with self._store.reading(COUNTING_S) as transaction:
             return query(transaction.ledger.connection)
 
 

@@ -69,6 +69,8 @@ def _formed(facts: Facts) -> list[str]:
         said.append(
             f"Likeness {formed['likeness']:.2f}: how alike the responses are in quality and complexity (0 to 1)."
         )
+    if formed["novelty"] is not None:
+        said.append(f"Novelty of the prompt {formed['novelty']:.2f}: what of it no prompt before it had (0 to 1).")
     said.append(
         f"The competencies were those of version {formed['snapshot']}."
         if formed["snapshot"]

@@ -56,6 +56,7 @@ class RecentPair:
     kinship: float | None
     gap: float | None
     likeness: float | None
+    novelty: float | None  # of the prompt
     win_probability: float | None  # that a wins, by the competencies alone
     judged: int
     judged_probability: float
@@ -154,6 +155,7 @@ def _recent(row: Any, opinions: tuple[Opinion, ...]) -> RecentPair:
         kinship=row.kinship,
         gap=row.gap,
         likeness=row.likeness,
+        novelty=row.novelty,
         win_probability=json.loads(row.reasons).get("win_probability"),
         judged=row.judged,
         judged_probability=row.judged_probability,

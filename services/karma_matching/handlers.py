@@ -13,6 +13,7 @@ from karma.seeds import seed_of
 from karma.snapshot import Snapshot
 from karma.store import Transaction
 from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, ResponseRow, Work
+from karma_matching.novelty import Novelty
 from karma_matching.policies import FormedPair, form
 from karma_matching.pool import Candidate
 from karma_matching.spending import Spending, Spent
@@ -24,6 +25,7 @@ class Formed:
 
     prompt: PromptRow
     pair: FormedPair
+    novelty: float  # of the prompt
     spent: Spent | None = None  # None where no budget limits what is judged
 
     @property
@@ -39,6 +41,7 @@ def match(
     judges: Sequence[JudgeSpec],
     snapshot: Snapshot,
     limits: BatchLimits,
+    novelty: Novelty,
 ) -> list[Formed]:
     """Form the pairs of prompts whose answers are in, and open their judgements.
 
@@ -57,6 +60,7 @@ def match(
     responses = preferences.responses_of(ready)
     spending = Spending.begin(batch.header.stream, transaction, stream, judges, snapshot) if stream.gated else None
     asked = ledger.messages_of(ready) if spending else {}
+    new = novelty.of(ledger, batch.header.stream, ready)
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}
     for id_, prompt in sorted(ready.items()):
@@ -79,9 +83,9 @@ def match(
                 seed_of(prompt.stream, prompt.prompt_id, "gate"),
                 ledger.now,
             )
-            formed.extend(Formed(prompt, pair, one) for pair, one in zip(pairs, spent, strict=True))
+            formed.extend(Formed(prompt, pair, new[id_], one) for pair, one in zip(pairs, spent, strict=True))
         else:
-            formed.extend(Formed(prompt, pair) for pair in pairs)
+            formed.extend(Formed(prompt, pair, new[id_]) for pair in pairs)
         if not pairs:
             unpaired[id_] = reason
     if spending:
@@ -150,6 +154,7 @@ def _pair(one: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
         gap_deviation=_number(reasons.get("gap_deviation")),
         information=_number(reasons.get("information")),
         likeness=_number(reasons.get("likeness")),
+        novelty=one.novelty,
         judged_probability=one.spent.decision.probability if one.spent else 1.0,
         snapshot=version,
         awaited=sum(len(orders_of(judge)) for judge in judges) if one.judged else 0,

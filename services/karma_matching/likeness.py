@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 #: Share of three-word shingles from which on two texts say the same.
 DUPLICATE_THRESHOLD = 0.9
@@ -61,10 +66,8 @@ def _same(a: _Text, b: _Text, threshold: float) -> bool:
     return a.numbers() == b.numbers()
 
 
-def likeness(
-    quality_a: float | None, quality_b: float | None, features_a: Mapping[str, float], features_b: Mapping[str, float]
-) -> float:
-    """Likeness of two responses in quality and complexity, in [0, 1]; 1 for equal ones; symmetric.
+def likeness(qualities: Sequence[float | None], features: Sequence[Mapping[str, float]]) -> Array:
+    """Likeness of n responses in quality and complexity, shape (n, n), in [0, 1]; 1 for equal ones; symmetric.
 
     The mean of two parts, or the one that is known:
     - quality: e^{−|difference of the scores|}; known where both responses have a score;
@@ -72,16 +75,18 @@ def likeness(
       that both have (length, structure…), so that a feature's unit does not matter.
     With neither known the responses are taken to be alike: 1.
     """
-    parts = []
-    if quality_a is not None and quality_b is not None:
-        parts.append(math.exp(-abs(quality_a - quality_b)))
-    distance, number = 0.0, 0
-    for name, x in features_a.items():
-        if name in features_b:
-            y = features_b[name]
-            number += 1
-            if x != y:
-                distance += abs(x - y) / (abs(x) + abs(y))
-    if number:
-        parts.append(1.0 - distance / number)
-    return sum(parts) / len(parts) if parts else 1.0
+    scores = np.array(qualities, dtype=float)  # NaN where there is none
+    names = sorted({name for known in features for name in known})
+    values = np.array([[known.get(name, np.nan) for name in names] for known in features]).reshape(len(features), -1)
+    x, y = values[:, None, :], values[None, :, :]
+    with np.errstate(invalid="ignore"):
+        distance = np.where(x == y, 0.0, np.abs(x - y) / (np.abs(x) + np.abs(y)))
+    shared = np.isfinite(distance).sum(axis=2)
+    parts = np.stack(
+        [
+            np.exp(-np.abs(scores[:, None] - scores[None, :])),
+            np.where(shared > 0, 1.0 - np.nansum(distance, axis=2) / np.maximum(shared, 1), np.nan),
+        ]
+    )
+    known_parts = np.isfinite(parts).sum(axis=0)
+    return cast(Array, np.where(known_parts > 0, np.nansum(parts, axis=0) / np.maximum(known_parts, 1), 1.0))

@@ -29,6 +29,7 @@ def observe(stream: str, formed: Sequence[Formed], recorded: Recorded) -> None:
     for name, histogram in _DISTRIBUTIONS:
         values = [one.pair.reasons[name] for one in formed]
         tally.observe(histogram, [abs(value) for value in values if isinstance(value, int | float)], stream)
+    tally.observe(metrics.PROMPT_NOVELTY, list({one.prompt.id: one.novelty for one in formed}.values()), stream)
     for source, count in Counter(str(one.label_source) for one in recorded.resolutions).items():
         tally.add(metrics.PREFERENCES, stream, source, count=count)  # of pairs that no judge is asked about
     for reason, count in Counter(recorded.ended.values()).items():

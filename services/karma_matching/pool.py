@@ -67,10 +67,11 @@ class Pool:
     def likeness(self, pair: int) -> float:
         """Likeness of a pair's responses in quality and complexity, in [0, 1]."""
         x, y = self.pairs[pair]
-        quality_x, quality_y = self.candidates[x].quality, self.candidates[y].quality
-        return likeness(quality_x, quality_y, self.features[x], self.features[y])
+        return self._likenesses[x][y]
 
     @cached_property
-    def features(self) -> list[dict[str, float]]:
-        """The candidates' features and, so that there is at least one, the length of their texts."""
-        return [{"text_characters": len(candidate.text), **candidate.features} for candidate in self.candidates]
+    def _likenesses(self) -> list[list[float]]:
+        # So that there is at least one feature, the length of the text is one.
+        features = [{"text_characters": len(candidate.text), **candidate.features} for candidate in self.candidates]
+        found = likeness([candidate.quality for candidate in self.candidates], features)
+        return cast(list[list[float]], found.tolist())

@@ -19,6 +19,7 @@ from karma.store.recorded import remembered
 from karma.store.records import BatchLimits
 from karma.worker import Consumer, run
 from karma_matching.handlers import match
+from karma_matching.novelty import Novelty
 from karma_matching.observed import observe
 
 
@@ -32,14 +33,14 @@ def main(environment: Environment) -> None:
     measure(store)
     metrics.expect(stream=pool.streams)
     conveyor = Conveyor("match", store, pool, link.publisher, link.redis, link.clock)
-    competencies = Competencies()
+    competencies, novelty = Competencies(), Novelty()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
     def handle(batch: MatchBatch, transaction: Transaction) -> Callable[[], None]:
         name = batch.header.stream
         snapshot = competencies.newest(transaction).with_kinship(pool.stream(name).kinship)
         watched, recorded = remembered(transaction)
-        formed = match(batch, watched, pool.stream(name), pool.stream_judges(name), snapshot, limits)
+        formed = match(batch, watched, pool.stream(name), pool.stream_judges(name), snapshot, limits, novelty)
         return lambda: observe(name, formed, recorded)
 
     stages = [recording("match", handle, store, conveyor, link)]

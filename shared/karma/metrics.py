@@ -188,6 +188,12 @@ PAIR_INFORMATION = Histogram(
     "karma_pair_information_ratio", "Information of a pair, bits: from 0 to 1.", ["stream"], buckets=_SHARE
 )
 PAIR_LIKENESS = Histogram("karma_pair_likeness_ratio", "Likeness of the two responses.", ["stream"], buckets=_SHARE)
+PROMPT_NOVELTY = Histogram(
+    "karma_prompt_novelty_ratio",
+    "Share of a paired prompt's three-word shingles that no prompt of the stream before it has.",
+    ["stream"],
+    buckets=_SHARE,
+)
 PREFERENCE_PROBABILITY = Histogram(
     "karma_preference_probability_ratio",
     "Probability that the chosen response is better, of judged preferences.",

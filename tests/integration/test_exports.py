@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from karma.errors import SettingsError
+from karma.pool_tables import Price
 from karma.store import Store
 from karma_gateway import exports
+from karma_gateway.preference_worth import worth
 from tests.support.memory import Flow, make_pool
 
 #: What models say: usual texts, empty ones, the same ones, failures.
@@ -98,6 +101,51 @@ def test_the_columns_of_trl_dpo_are_exact(flow: Flow) -> None:
         assert [list(turn) for turn in row[side]] == [["role", "content"]]
         assert row[side][0]["role"] == "assistant"
     assert list(next(exports.rows(flow.store, "trl-dpo"))) == ["prompt", "chosen", "rejected", "karma"]
+
+
+def test_every_preference_carries_what_it_is_worth(flow: Flow) -> None:
+    with flow.store.transaction() as transaction:
+        for table in ("responses", "verdicts"):
+            transaction.ledger.connection.exec_driver_sql(f"UPDATE {table} SET tokens_in = 100, tokens_out = 7")
+    prices = {name: Price(input=1.0, output=2.0) for name in "abcj"}
+    priced = [row["karma"] for row in exports.rows(flow.store, "jsonl", prices=prices)]
+    unpriced = [row["karma"] for row in exports.rows(flow.store, "jsonl", prices={"a": prices["a"]})]
+    for own, free, row in zip(priced, unpriced, exports.rows(flow.store, "jsonl"), strict=True):
+        assert own["length_ratio"] == len(row["chosen"]) / len(row["rejected"])
+        assert own["judge_agreement"] is None  # of one judge
+        assert own["agrees_with_competency"] is None  # nothing was known yet
+        assert 0.0 <= own["novelty"] <= 1.0
+        assert own["tokens"] == free["tokens"] == 4 * 107  # two responses, and a verdict in each order
+        assert own["cost"] == pytest.approx(4 * (100 + 2 * 7) / 1e6)
+        assert free["cost"] is None
+    assert priced[0]["novelty"] == 1.0 > priced[-1]["novelty"]  # all are of one template
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "share"),
+    [
+        ([("j", 0, 0.9), ("j", 1, 0.2)], None),
+        ([("j", 0, 0.9), ("j", 1, 0.2), ("k", 0, 0.4), ("k", 1, 0.7)], 0.5),
+        ([("j", 0, 0.9), ("k", 0, 0.6), ("l", 0, None)], 1.0),
+        ([("j", 0, 0.5), ("k", 0, 0.6)], 0.5),
+    ],
+)
+def test_judges_agree_as_far_as_they_prefer_the_chosen_one(
+    verdicts: list[tuple[str, int, float | None]], share: float | None
+) -> None:
+    opinions = [
+        SimpleNamespace(judge=judge, shown=shown, probability=probability, tokens_in=None, tokens_out=None)
+        for judge, shown, probability in verdicts
+    ]
+    row = SimpleNamespace(
+        **{"chosen": 1, "response_a": 1, "chosen_text": "yes", "rejected_text": "", "chosen_model": "a"},
+        **{"rejected_model": "b", "opinions": opinions, "prices": {}, "reasons": '{"win_probability": 0.3}'},
+        **{f"{side}_tokens_{way}": 5 for side in ("chosen", "rejected") for way in ("in", "out")},
+    )
+    found = worth(row)
+    assert found["judge_agreement"] == share
+    assert (found["tokens"], found["cost"], found["length_ratio"]) == (None, None, 3.0)
+    assert found["agrees_with_competency"] is False
 
 
 @pytest.mark.parametrize("form", ["trl-dpo", "jsonl"])

@@ -18,6 +18,7 @@ from karma.store import Store
 from karma.store.records import BatchLimits
 from karma.store.schema import metadata
 from karma_matching.handlers import match
+from karma_matching.novelty import Novelty
 from karma_scoring.competency import Counts, Prior, fit
 from karma_scoring.handlers import learn, score
 from karma_scoring.kinship import snapshot
@@ -46,7 +47,7 @@ class Run(Flow):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, POOL)
-        self._competencies = Competencies()
+        self._competencies, self._novelty = Competencies(), Novelty()
         wins, losses, ties = np.random.default_rng(5).uniform(0, 30, (3, 6))
         first, second = np.triu_indices(len(MODELS), 1)
         posterior = fit(Counts(np.zeros(6, dtype=int), first, second, wins, losses, ties), MODELS, ["x"], Prior())
@@ -86,7 +87,8 @@ class Run(Flow):
             else:
                 assert isinstance(batch, MatchBatch)
                 stream, judges = POOL.stream(batch.header.stream), POOL.stream_judges(batch.header.stream)
-                match(batch, transaction, stream, judges, self._competencies.newest(transaction), LIMITS)
+                snapshot = self._competencies.newest(transaction)
+                match(batch, transaction, stream, judges, snapshot, LIMITS, self._novelty)
             self.sent.extend(transaction.work.opened)
 
 
@@ -136,7 +138,7 @@ def contents(store: Store) -> dict[str, list[Any]]:
                 (
                     *(names[row.id], row.policy, row.awaited, row.judged_probability, row.snapshot),
                     *(row.kinship, _turned(row.gap, turned[row.id], 0), row.gap_deviation, row.information),
-                    round(row.likeness, 9),
+                    *(round(row.likeness, 9), row.novelty),
                     json.loads(row.reasons)["why"],
                 )
                 for row in pairs.values()

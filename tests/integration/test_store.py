@@ -11,9 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from karma.errors import SettingsError, StoreError
+from karma.errors import SettingsError, StoreError, StoreOutageError
 from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
-from karma.store import Store
+from karma.store import Store, database
 from karma.store.records import ExportFilter
 from karma.store.schema import REVISION, metadata
 from tests.support.memory import Flow, make_pool
@@ -59,6 +59,31 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
             (row,) = transaction.work.carried()
             (item,) = transaction.work.items_of(row.id)
             assert (row.due_at, item.attempts, item.result_attempts) == (0.0, 0, 0)
+
+
+def test_a_reading_is_all_of_one_moment(store: Store) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "p"})
+    with store.reading() as transaction:
+        before = transaction.ledger.count_states()
+        with ThreadPoolExecutor(1) as other:
+            other.submit(flow.accept, {"prompt": "q"}).result(timeout=20)
+        assert transaction.ledger.count_states() == before
+    with store.reading() as transaction:
+        assert transaction.ledger.count_states()["accepted"] == 2
+
+
+def test_what_hangs_is_cut_and_what_may_take_long_is_not(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_WATCH_EVERY_S", 0.1)
+    store = Store(postgresql_url)
+    store.watch()
+    try:
+        with store.reading(limit_s=30.0) as transaction:
+            transaction.ledger.connection.exec_driver_sql("SELECT pg_sleep(1.5)")
+        with pytest.raises(StoreOutageError), store.reading(limit_s=0.5) as transaction:
+            transaction.ledger.connection.exec_driver_sql("SELECT pg_sleep(60)")
+    finally:
+        store.close()
 
 
 def test_sqlite_never_gives_the_number_of_closed_work_to_other_work(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from karma_gateway.door import Line, take
 from karma_gateway.redelivery import Redelivery
 from karma_gateway.sweeper import Loss, Sweeper
 from karma_matching.handlers import match as match_
+from karma_matching.novelty import Novelty
 from karma_scoring.buckets import bucket_at
 from karma_scoring.handlers import learn, score
 from tests.integration.conftest import postgresql_url  # noqa: F401
@@ -383,7 +384,7 @@ class World(Flow):
             else:
                 assert isinstance(batch, MatchBatch)
                 stream, judges = POOL.stream(batch.header.stream), POOL.stream_judges(batch.header.stream)
-                match_(batch, transaction, stream, judges, Snapshot.empty(), LIMITS)
+                match_(batch, transaction, stream, judges, Snapshot.empty(), LIMITS, Novelty())
             if self.crash == "before the commit":
                 raise CrashError
         self.send(transaction.work.opened)

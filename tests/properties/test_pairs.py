@@ -107,10 +107,10 @@ def test_likeness_is_symmetric_and_between_0_and_1(
     quality_a: float | None, quality_b: float | None, features_a: dict[str, float], features_b: dict[str, float]
 ) -> None:
     """For any features."""
-    found = likeness(quality_a, quality_b, features_a, features_b)
+    found = likeness([quality_a, quality_b], [features_a, features_b])[0, 1]
 
     assert 0.0 <= found <= 1.0
-    assert abs(found - likeness(quality_b, quality_a, features_b, features_a)) < 1e-12
+    assert abs(found - likeness([quality_b, quality_a], [features_b, features_a])[0, 1]) < 1e-12
 
 
 @given(

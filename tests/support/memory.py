@@ -14,6 +14,7 @@ from karma.store.records import BatchLimits
 from karma_gateway.dispatch import Dispatcher
 from karma_gateway.door import Line, take
 from karma_matching.handlers import match as match_
+from karma_matching.novelty import Novelty
 from karma_scoring.handlers import learn, score
 
 LIMITS = BatchLimits()
@@ -39,7 +40,7 @@ class Flow:
         self.store = store
         self.pool = pool or make_pool()
         self.sent: list[str] = []
-        self.snapshot = Snapshot.empty()
+        self.snapshot, self.novelty = Snapshot.empty(), Novelty()
         self.dispatcher = Dispatcher(store, self.pool, self)  # type: ignore[arg-type]
 
     def send(self, ids: list[str]) -> None:
@@ -105,7 +106,7 @@ class Flow:
                 case MatchBatch():
                     stream = self.pool.stream(batch.header.stream)
                     judges = self.pool.stream_judges(batch.header.stream)
-                    match_(batch, transaction, stream, judges, self.snapshot, LIMITS)
+                    match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
                     learn(batch, transaction, outcome_model=lambda: self.snapshot.outcome)
                 case _:

@@ -34,7 +34,7 @@ class WatchedFlow(Flow):
                     score(batch, watched, None, LIMITS)
                 case MatchBatch():
                     judges = self.pool.stream_judges(name)
-                    formed = match_(batch, watched, self.pool.stream(name), judges, self.snapshot, LIMITS)
+                    formed = match_(batch, watched, self.pool.stream(name), judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
                     margin = self.pool.stream(name).tie_margin
                     resolved = learn(batch, watched, margin, lambda: self.snapshot.outcome)

@@ -174,14 +174,17 @@ def export(
     home: HomeOption = None,
 ) -> None:
     """Write the preferences of the store as a dataset for training."""
-    store = open_store(environment(home))
+    found = environment(home)
+    # The pool file only gives the prices: a store that was copied somewhere exports without it.
+    prices = Pool.read(found.pool_path).prices if found.pool_path.exists() and not bare else {}
+    store = open_store(found)
     kept = ExportFilter(stream, label_source, least_probability)
     to_stdout = str(out) == "-"
     try:
         # Rows that fill the terminal themselves leave no place for a bar.
         with progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
             total = None if bar.disable else exports.expected(store, kept)
-            rows = follow_rows(exports.rows(store, exporter, kept, bare), bar, total)
+            rows = follow_rows(exports.rows(store, exporter, kept, bare, prices), bar, total)
             count = _print(rows) if to_stdout else exports.write(rows, out)
     finally:
         store.close()

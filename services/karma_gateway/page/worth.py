@@ -34,6 +34,7 @@ EDGES: dict[str, tuple[float, ...]] = {
     "information": tuple(np.round(np.arange(0.0, 1.01, 0.05), 2).tolist()),
     "kinship": tuple(np.round(np.arange(0.0, 1.01, 0.1), 1).tolist()),
     "likeness": tuple(np.round(np.arange(0.0, 1.01, 0.1), 1).tolist()),
+    "novelty": tuple(np.round(np.arange(0.0, 1.01, 0.1), 1).tolist()),
     "length_ratio": (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0),
     "probability": tuple(np.round(np.arange(0.5, 1.01, 0.05), 2).tolist()),
 }
@@ -142,7 +143,7 @@ def histograms(pairs: Sequence[RecentPair]) -> dict[str, Any]:
     """How the pairs are distributed. What lies beyond the last edge is counted in the last bucket."""
     values: dict[str, list[float]] = {name: [] for name in EDGES}
     for pair in pairs:
-        for name in ("gap", "information", "kinship", "likeness"):
+        for name in ("gap", "information", "kinship", "likeness", "novelty"):
             value = getattr(pair, name)
             if value is not None:
                 values[name].append(value)

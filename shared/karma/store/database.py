@@ -32,6 +32,9 @@ _BUSY_TIMEOUT_MS = 60_000
 #: A transaction that takes longer hangs on a connection whose other end is gone; a healthy one takes milliseconds.
 _OVERDUE_S = 8.0
 
+#: What counting a table of a hundred million rows may take.
+COUNTING_S = 600.0
+
 _ABANDONED_MS = 15_000
 _WATCH_EVERY_S = 2.0
 
@@ -99,7 +102,7 @@ class Store:
                 "options": f"-c idle_in_transaction_session_timeout={_ABANDONED_MS}",
             }
         self._closed = threading.Event()
-        self._under_way: dict[int, tuple[float, Connection]] = {}  # thread → since when, what
+        self._under_way: dict[int, tuple[float, Connection]] = {}  # thread → until when, what
         self.engine: Engine = create_engine(parsed, **options)
         if self.engine.dialect.name == "sqlite":
             _listen_sqlite(self.engine, durability)
@@ -112,25 +115,30 @@ class Store:
             StoreOutageError: the database is away, locked or full. Where the commit's answer was lost, it may have
                 happened all the same: what is done again must find that out, as every stage does.
         """
-        with self._connected(karma_writes=True) as connection:
+        with self._connected(_OVERDUE_S, karma_writes=True) as connection:
             yield self._bound(connection)
 
     @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        """A transaction that only reads: it waits for no writer and blocks none.
+    def reading(self, limit_s: float = _OVERDUE_S) -> Iterator[Transaction]:
+        """A transaction that only reads, all of it of one moment: it waits for no writer and blocks none.
+
+        Args:
+            limit_s: what it may take until its connection is given up as dead, where `watch` sees to that.
 
         Raises:
             StoreOutageError: the database is away.
         """
-        with self._connected(karma_writes=False) as connection:
+        # SQLite reads of one moment anyway; PostgreSQL would read each statement of a moment of its own.
+        options = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with self._connected(limit_s, karma_writes=False, **options) as connection:
             yield self._bound(connection)
 
     @contextmanager
-    def _connected(self, karma_writes: bool) -> Iterator[Connection]:
+    def _connected(self, limit_s: float, **options: Any) -> Iterator[Connection]:
         thread = threading.get_ident()
         try:
-            with self.engine.connect().execution_options(karma_writes=karma_writes) as connection:
-                self._under_way[thread] = (time.monotonic(), connection)
+            with self.engine.connect().execution_options(**options) as connection:
+                self._under_way[thread] = (time.monotonic() + limit_s, connection)
                 with connection.begin():
                     yield connection
         except DBAPIError as cause:
@@ -161,8 +169,8 @@ class Store:
             transaction.ledger.connection.exec_driver_sql("SELECT 1")
 
     def _cut_overdue(self) -> None:
-        for since, connection in list(self._under_way.values()):
-            if time.monotonic() - since > _OVERDUE_S:
+        for deadline, connection in list(self._under_way.values()):
+            if time.monotonic() > deadline:
                 with suppress(Exception):  # it ended meanwhile
                     raw: Any = connection.connection.driver_connection
                     with socket.socket(fileno=os.dup(raw.fileno())) as wire:

@@ -135,6 +135,13 @@ class Ledger:
             found.update((row.id, row.messages) for row in self.connection.execute(query))
         return found
 
+    def messages_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
+        """The turns of a stream's prompts with ids from `first` to `last`, as (id, JSON)."""
+        query = select(prompts.c.id, prompts.c.messages).where(
+            prompts.c.id.between(first, last), prompts.c.stream == stream
+        )
+        return [(row.id, row.messages) for row in self.connection.execute(query)]
+
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
         """Put locked prompts into a state with the number of results they now wait for."""
         self._update([{"key": id_, "to": state, "left": awaited.get(id_, 0)} for id_ in ids])

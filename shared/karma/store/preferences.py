@@ -267,6 +267,11 @@ class Preferences:
                 rejected.c.text.label("rejected_text"),
                 chosen.c.model.label("chosen_model"),
                 rejected.c.model.label("rejected_model"),
+                *(
+                    side.c[name].label(f"{label}_{name}")
+                    for label, side in (("chosen", chosen), ("rejected", rejected))
+                    for name in ("tokens_in", "tokens_out")
+                ),
             )
             .join(resolutions, resolutions.c.pair == pairs.c.id)
             .join(prompts, prompts.c.id == pairs.c.prompt)

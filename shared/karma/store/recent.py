@@ -39,7 +39,7 @@ def newest_resolved_in(connection: Connection, stream: str, limit: int) -> list[
 
 def resolved_pairs(connection: Connection, ids: Sequence[int]) -> list[Any]:
     """These pairs as `measured_pairs` gives them, and how they were formed and resolved; no texts."""
-    more = [pairs.c[name] for name in ("kinship", "gap", "likeness")]
+    more = [pairs.c[name] for name in ("kinship", "gap", "likeness", "novelty")]
     query = measured_joins(
         select(*measured_columns(), *more, resolutions.c.probability, resolutions.c.resolved_at)
     ).where(pairs.c.id.in_(list(ids)))

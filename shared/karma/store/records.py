@@ -134,6 +134,7 @@ class NewPair:
     gap_deviation: float | None
     information: float | None
     likeness: float | None
+    novelty: float
     judged_probability: float
     snapshot: int
     awaited: int

@@ -26,7 +26,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, and alembic need not be loaded to know it.
-REVISION = "0004"
+REVISION = "0005"
 
 #: The batch of open work that waits for its prompt to be admitted again, or that a dead prompt left.
 PARKED = ""
@@ -167,6 +167,7 @@ pairs = Table(
     Column("gap_deviation", Float),
     Column("information", Float),  # bits
     Column("likeness", Float),
+    Column("novelty", Float),  # of the prompt (`karma_matching.novelty`); null in rows of earlier versions
     Column("judged_probability", Float, nullable=False),  # of being judged; never zero
     Column("judged", SmallInteger, nullable=False, server_default=text("1")),  # 0: labelled by the prediction
     Column("predicted", Float),  # P(a better | decisive) when it was formed; null where no gate was at work

@@ -40,7 +40,8 @@ class Totals:
     states: Mapping[str, int]  # prompts
     no_pair: Mapping[str, int]  # prompts that ended without a pair, by reason
     resolved: Mapping[tuple[str, str | None], int]  # pairs by outcome and label source
-    resolved_until: float  # those resolved later are not in it yet
+    settled: Mapping[tuple[str, str | None], int]  # those of them that were resolved until
+    settled_until: float  # then: others of that time are all committed
     states_at: float  # when the states were all right
 
     @property
@@ -64,17 +65,17 @@ class Totals:
 
 def count(connection: Connection, now: float) -> Totals:
     """Count everything whole."""
-    rows = {name: _one(connection, _count(table)) for name, table in _NUMBERED.items()}
-    marks = {name: _newest(connection, table) for name, table in _NUMBERED.items()}
+    until, resolved = now - _SETTLE_S, Counter(_resolved(connection))
     return Totals(
         at=now,
-        rows=rows,
-        marks=marks,
+        rows={name: _one(connection, _count(table)) for name, table in _NUMBERED.items()},
+        marks={name: _newest(connection, table) for name, table in _NUMBERED.items()},
         failed=_failed(connection),
         states=_states(connection),
         no_pair=_no_pair(connection),
-        resolved=_resolved(connection),
-        resolved_until=now,
+        resolved=resolved,
+        settled=resolved - Counter(_resolved(connection, until)),
+        settled_until=until,
         states_at=now,
     )
 
@@ -90,9 +91,8 @@ def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
         new = table.c.id.between(totals.marks[name] + 1, marks[name])
         more = 0 if marks[name] == totals.marks[name] else _one(connection, _count(table).where(new))
         rows[name] = totals.rows[name] + more
-    until = max(totals.resolved_until, now - _SETTLE_S)
-    resolved = Counter(totals.resolved)
-    resolved.update(_resolved(connection, totals.resolved_until, until) if until > totals.resolved_until else {})
+    until = max(totals.settled_until, now - _SETTLE_S)
+    settled = Counter(totals.settled) + Counter(_resolved(connection, totals.settled_until, until))
     states, all_right = _moved_on(connection, totals.states, rows["prompts"])
     return replace(
         totals,
@@ -100,8 +100,9 @@ def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
         rows=rows,
         marks=marks,
         states=states,
-        resolved=resolved,
-        resolved_until=until,
+        resolved=settled + Counter(_resolved(connection, until)),
+        settled=settled,
+        settled_until=until,
         states_at=now if all_right else totals.states_at,
     )
 
@@ -164,5 +165,7 @@ def _resolved(
     columns = resolutions.c.outcome, resolutions.c.label_source
     query = select(*columns, func.count()).group_by(*columns)
     if after is not None:
-        query = query.where(resolutions.c.resolved_at > after, resolutions.c.resolved_at <= until)
+        query = query.where(resolutions.c.resolved_at > after)
+    if until is not None:
+        query = query.where(resolutions.c.resolved_at <= until)
     return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}

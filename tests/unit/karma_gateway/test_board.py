@@ -170,6 +170,21 @@ def test_what_is_carried_on_equals_what_is_counted_whole(store: Store, clock: Cl
     assert (carried.rows, carried.marks, carried.resolved) == (whole.rows, whole.marks, whole.resolved)
 
 
+def test_what_was_resolved_before_a_count_and_committed_after_it_is_not_missed(store: Store, clock: Clock) -> None:
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "p"})
+    flow.finish()
+    with store.reading() as transaction:
+        totals = count(transaction.ledger.connection, clock.now + 0.5)
+    assert totals.outcomes["decisive"] == 1
+    flow.accept({"prompt": "q"})
+    flow.finish()  # at the time of the first, half a second before the count
+    for later_s in (0.6, 1.7, 2.9):
+        with store.reading() as transaction:
+            totals = carry_on(transaction.ledger.connection, totals, clock.now + later_s)
+        assert totals.outcomes["decisive"] == 2
+
+
 def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(4)))

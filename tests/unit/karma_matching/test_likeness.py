@@ -1,5 +1,7 @@
 """Near-duplicates and likeness of responses."""
 
+import math
+
 import pytest
 
 from karma_matching.likeness import likeness, near_duplicates
@@ -32,23 +34,35 @@ def test_texts_of_other_words_are_no_duplicates() -> None:
     assert near_duplicates([LONG, LONG.replace("word", "term")]) == set()
 
 
+def of_two(qualities: list[float | None], *features: dict[str, float]) -> float:
+    return float(likeness(qualities, features)[0, 1])
+
+
 def test_equal_responses_are_wholly_alike() -> None:
     """And so are those of which nothing is known."""
-    assert likeness(0.3, 0.3, {"words": 5.0, "lines": 0.0}, {"words": 5.0, "lines": 0.0}) == 1.0
-    assert likeness(None, None, {}, {}) == 1.0
+    assert of_two([0.3, 0.3], {"words": 5.0, "lines": 0.0}, {"words": 5.0, "lines": 0.0}) == 1.0
+    assert of_two([None, None], {}, {}) == 1.0
 
 
 def test_likeness_falls_with_the_difference_in_quality_and_in_length() -> None:
     """Each alone."""
-    assert likeness(0.0, 1.0, {}, {}) < likeness(0.0, 0.2, {}, {}) < 1.0
-    assert likeness(None, None, {"words": 10}, {"words": 90}) < likeness(None, None, {"words": 80}, {"words": 90}) < 1.0
+    nothing: list[float | None] = [None, None]
+    assert of_two([0.0, 1.0], {}, {}) < of_two([0.0, 0.2], {}, {}) < 1.0
+    assert of_two(nothing, {"words": 10}, {"words": 90}) < of_two(nothing, {"words": 80}, {"words": 90}) < 1.0
 
 
 def test_a_features_unit_does_not_matter() -> None:
     """Characters or kilobytes."""
-    assert likeness(None, None, {"x": 10}, {"x": 30}) == pytest.approx(likeness(None, None, {"x": 0.1}, {"x": 0.3}))
+    nothing: list[float | None] = [None, None]
+    assert of_two(nothing, {"x": 10}, {"x": 30}) == pytest.approx(of_two(nothing, {"x": 0.1}, {"x": 0.3}))
 
 
 def test_quality_counts_only_where_both_have_it() -> None:
     """One score says nothing about likeness."""
-    assert likeness(0.9, None, {"words": 3}, {"words": 3}) == 1.0
+    assert of_two([0.9, None], {"words": 3}, {"words": 3}) == 1.0
+
+
+def test_both_parts_count_the_same_and_only_features_of_both() -> None:
+    """e^-0.4 for the quality; for the complexity 1 less the mean of |10 - 30| / 40 and 0."""
+    features = {"words": 10.0, "lines": 2.0, "lists": 1.0}, {"words": 30.0, "lines": 2.0, "variety": 9.0}
+    assert of_two([0.5, 0.9], *features) == pytest.approx((math.exp(-0.4) + 1.0 - (0.5 + 0.0) / 2) / 2)

@@ -16,6 +16,7 @@ const HISTOGRAMS = [
   ["information", "Information", "bit that a verdict was expected to tell"],
   ["kinship", "Kinship", "chance that the two are about equally competent"],
   ["likeness", "Likeness", "how alike the two responses are, 0 to 1"],
+  ["novelty", "Prompt novelty", "share of the prompt that no prompt before it had"],
   ["length_ratio", "Length ratio", "longer ÷ shorter response; bins of unequal widths"],
   ["probability", "Certainty of the label", "probability of the chosen side"],
 ];

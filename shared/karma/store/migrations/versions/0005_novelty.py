@@ -1,0 +1,12 @@
+"""How new the prompt of a pair was; unknown of pairs formed before."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Add a column."""
+    op.add_column("pairs", sa.Column("novelty", sa.Float(), nullable=True))
