@@ -28,6 +28,7 @@ from karma.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 from karma.store import Store, counts
 from karma.store.database import COUNTING_S
 from karma.store.ledger import STATES
+from karma.store.pauses import paused
 from karma.store.preferences import OUTCOMES
 from karma_gateway.paced import Pace
 
@@ -123,7 +124,9 @@ class LedgerMetrics:
             connection = transaction.ledger.connection
             open_items, oldest = counts.open_items(connection), counts.oldest_batches(connection)
             gated, size = counts.gated_pairs(connection), counts.size_bytes(connection)
+            stopped = paused(connection)
             newest, now = self._competencies.newest(transaction), transaction.ledger.now
+        metrics.PAUSED.show({(stream,): 1.0 for stream in stopped})
         metrics.OPEN_ITEMS.show(generate | judge | open_items)
         for stage in _STAGES:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
@@ -179,35 +182,36 @@ def show_prices(pool: Pool) -> None:
 def show_competencies(snapshot: Snapshot) -> None:
     """Show what a snapshot knows. A mean of several models is none of theirs: beyond the limits nothing is shown."""
     metrics.SNAPSHOT_VERSION.set(snapshot.version)
-    if snapshot.outcome is not None:
+    if snapshot.outcome is not None and snapshot.outcome.calibration_error is not None:
         metrics.OUTCOME_CALIBRATION.set(snapshot.outcome.calibration_error)
-    for stream, audit in snapshot.audits.items():
-        if _has_own_series("stream", stream):
-            metrics.LABELS_AUDITED.labels(stream).set(audit.audited)
-            for bound, value in (("estimate", audit.estimate), ("low", audit.low), ("high", audit.high)):
-                metrics.LABEL_ERROR.labels(stream, bound).set(value)
+    audits = {stream: one for stream, one in snapshot.audits.items() if _has_own_series("stream", stream)}
+    metrics.LABELS_AUDITED.replace({(stream,): one.audited for stream, one in audits.items()})
+    metrics.LABEL_ERROR.replace(
+        {
+            (stream, bound): value
+            for stream, one in audits.items()
+            for bound, value in (("estimate", one.estimate), ("low", one.low), ("high", one.high))
+        }
+    )
     models = [model for model in snapshot.models if _has_own_series("model", model)]
-    for skill in (OVERALL, *snapshot.skills):
-        if _has_own_series("skill", skill):
-            columns = (
-                (metrics.COMPETENCY_MEAN, snapshot.vector("mean", models, skill)),
-                (metrics.COMPETENCY_DEVIATION, snapshot.vector("deviation", models, skill)),
-                (metrics.COMPETENCY_COMPARISONS, snapshot.matrix("comparisons", models, skill).sum(axis=1)),
-            )
-            for gauge, values in columns:
-                for model, value in zip(models, values.tolist(), strict=True):
-                    gauge.labels(model, skill).set(value)
+    skills = [skill for skill in (OVERALL, *snapshot.skills) if _has_own_series("skill", skill)]
+    for gauge, values in (
+        (metrics.COMPETENCY_MEAN, lambda skill: snapshot.vector("mean", models, skill)),
+        (metrics.COMPETENCY_DEVIATION, lambda skill: snapshot.vector("deviation", models, skill)),
+        (metrics.COMPETENCY_COMPARISONS, lambda skill: snapshot.matrix("comparisons", models, skill).sum(axis=1)),
+    ):
+        columns = {skill: values(skill).tolist() for skill in skills}
+        gauge.replace({(model, skill): columns[skill][place] for skill in skills for place, model in enumerate(models)})
     _show_pairs(snapshot, models)
 
 
 def _show_pairs(snapshot: Snapshot, models: Sequence[str]) -> None:
     kinship = snapshot.matrix("kinship", models, None)
     above = np.triu_indices(len(models), k=1)
-    for row, column in zip(*(places.tolist() for places in above), strict=True):
-        if np.isnan(kinship[row, column]):
-            metrics.KINSHIP.forget(models[row], models[column])
-        else:
-            metrics.KINSHIP.labels(models[row], models[column]).set(float(kinship[row, column]))
+    known = zip(*(places.tolist() for places in above), strict=True)
+    metrics.KINSHIP.replace(
+        {(models[x], models[y]): float(kinship[x, y]) for x, y in known if not np.isnan(kinship[x, y])}
+    )
     if len(models) > 1:
         compared = snapshot.matrix("comparisons", models, None)[above] >= KIN_COMPARISONS
         metrics.PAIR_COVERAGE.set(float(compared.mean()))

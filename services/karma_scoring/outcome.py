@@ -91,7 +91,9 @@ def fit_outcome(examples: Examples) -> OutcomeModel | None:
             held_out[outside] = fitted.advantage(part.gap, part.contrast, part.models_a, part.models_b)
     model = _fit(examples)
     decisive = examples.outcome != 0.0
-    error = calibration_error(win_given_decisive(held_out[decisive]), examples.outcome[decisive] > 0.0)
+    error = None  # of so few, the expected error of a perfect model is as large as that of a bad one
+    if np.count_nonzero(decisive) >= LEAST_EXAMPLES:
+        error = calibration_error(win_given_decisive(held_out[decisive]), examples.outcome[decisive] > 0.0)
     return replace(model, siblings=_siblings(examples, held_out, model.tie), calibration_error=error)
 
 
@@ -159,7 +161,7 @@ def _fit(examples: Examples) -> OutcomeModel:
         tie=float(np.exp(log_tie)),
         siblings=None,
         examples=number,
-        calibration_error=0.0,
+        calibration_error=None,
     )
 
 

@@ -62,11 +62,13 @@ class Refitter:
 
     def _run(self) -> None:
         while not self._stop.wait(self._pool.pipeline.refit_every_s):
+            began = time.monotonic()
             try:
                 self.look()
             except OutageError as cause:
                 log.warning("the refit waits: %s", cause)
             except Exception:
+                metrics.REFIT_SECONDS.labels("failed").observe(time.monotonic() - began)
                 log.exception("the refit failed; it is tried again in %s s", self._pool.pipeline.refit_every_s)
 
     def look(self) -> Snapshot | None:

@@ -252,7 +252,9 @@ PAIR_COVERAGE = Gauge(
     "Share of the pairs of models that share enough verdicts to be held to the kinship threshold.",
 )
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest competencies.")
-REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of one refit of the competencies.", ["result"], buckets=_SECONDS)
+REFIT_SECONDS = Histogram(
+    "karma_refit_seconds", "Time of one refit of the competencies, by what became of it.", ["result"], buckets=_SECONDS
+)
 COMPETENCY_CHANGES = Counter(
     "karma_competency_changes_total", "Times that a model was found to be no longer what it was.", ["model"]
 )
@@ -269,6 +271,7 @@ LEDGER_VERDICTS = Gauge("karma_ledger_verdicts", "Verdicts in the store.", ["res
 LEDGER_PREFERENCES = Gauge(
     "karma_ledger_preferences", "Preferences in the store by the source of their label.", ["source"]
 )
+PAUSED = Gauge("karma_ledger_paused", "1 where a stream is paused; `*` is the pause of all.", ["stream"])
 OPEN_ITEMS = Gauge("karma_ledger_open_items", "Work that is asked for and not yet recorded.", ["stage", "target"])
 OPEN_AGE = Gauge(
     "karma_ledger_oldest_batch_age_seconds",

@@ -64,7 +64,7 @@ class OutcomeModel:
     tie: float  # Davidson's ν
     siblings: Siblings | None  # None where too few prompts have several judged pairs
     examples: int  # judged pairs it was learnt from
-    calibration_error: float  # expected calibration error on held-out pairs, of P(a better | decisive)
+    calibration_error: float | None  # expected one of P(a better | decisive), on held-out pairs; None: too few
 
     def advantage(self, gap: Array, contrast: Array, models_a: Sequence[str], models_b: Sequence[str]) -> Array:
         """η of n pairs, logits.

@@ -100,12 +100,6 @@ class _Bounded(MetricWrapperBase):
             self._at_hand[said] = found
         return found
 
-    def forget(self, *values: str) -> None:
-        """Serve a child no longer: nothing is known of it now."""
-        said = tuple(shown(label, value) for label, value in zip(self._labelnames, values, strict=True))
-        if self._at_hand.pop(said, None) is not None:
-            self.remove(*said)
-
     def clear(self) -> None:
         """Forget all children."""
         self._at_hand.clear()
@@ -128,6 +122,17 @@ class Gauge(_Bounded, prometheus_client.Gauge):
         """Set it; one without labels is served from now on."""
         super().set(value)
         self._serve()
+
+    def replace(self, values: Mapping[_Labels, float]) -> None:
+        """Set all children to what is known now; those that are not named are served no longer.
+
+        The names must be such as have series of their own (`shown`): what is no amount cannot be added up in `other`.
+        """
+        for said in [said for said in self._at_hand if said not in values]:
+            del self._at_hand[said]
+            self.remove(*said)
+        for labels, value in values.items():
+            self.labels(*labels).set(value)
 
     def show(self, amounts: Mapping[_Labels, float]) -> None:
         """Set all children to amounts that can be added up, by their labels; those that are not named become 0."""
