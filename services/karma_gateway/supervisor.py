@@ -23,6 +23,7 @@ from karma.run import LOCAL
 from karma.settings import Environment
 from karma.store import Store
 from karma_gateway.page import access
+from karma_gateway.pid_file import PidFile
 from karma_gateway.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Supervisor:
         self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
         self._running: list[_Running] = []
         self._targets_are_old = False
-        self._pid_file = environment.home / "run" / "supervisor.pid"
+        self._pid_file = PidFile(environment.home)
         self._targets_file = environment.home / "run" / "targets.json"
         self.logs = environment.home / "logs"
         self.url = ""
@@ -109,14 +110,8 @@ class Supervisor:
         Raises:
             KarmaError: it runs already, or something does not come up; whatever was started is stopped again.
         """
-        other = running_pid(self._environment.home)
-        if other is not None:
-            raise KarmaError(
-                f"`karma up` runs already in {self._environment.home} (pid {other}); stop it with `karma down`"
-            )
+        self._pid_file.hold()
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
-        self._pid_file.write_text(str(os.getpid()))
         self._targets_file.unlink(missing_ok=True)  # of one that was killed
         try:
             self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
@@ -188,11 +183,12 @@ class Supervisor:
         self._running.clear()
         if self._redis:
             self._redis.stop()
-        written = [self._pid_file, self._targets_file]
+        written = [self._targets_file]
         if PAGE in self._commands:
             written += [access.token_path(self._environment.home), access.url_path(self._environment.home)]
         for path in written:
             path.unlink(missing_ok=True)
+        self._pid_file.release()
 
     def alive(self) -> list[WorkerInfo]:
         """The workers that show life."""
@@ -281,13 +277,3 @@ def _sentence(line: str) -> str:
         return line
     raised = fields.get("exception") or [{}]  # the last raised first
     return ": ".join(str(part) for part in (fields["event"], raised[0].get("type"), raised[0].get("message")) if part)
-
-
-def running_pid(home: Path) -> int | None:
-    """The process id of the supervisor of a `KARMA_HOME`, if one runs."""
-    try:
-        pid = int((home / "run" / "supervisor.pid").read_text())
-        os.kill(pid, 0)
-    except (OSError, ValueError):
-        return None
-    return pid if pid != os.getpid() else None

@@ -18,7 +18,8 @@ from karma.run import run_worker
 from karma.settings import Environment
 from karma_gateway.cli.options import HomeOption, PoolOption, console, environment, read_pool, warn
 from karma_gateway.page.access import is_loopback, token_path, url_path
-from karma_gateway.supervisor import Supervisor, last_said, running_pid
+from karma_gateway.pid_file import running_pid
+from karma_gateway.supervisor import Supervisor, last_said
 
 _LOOK_EVERY_S = 0.5
 _DETACHED_READY_S = 100.0
