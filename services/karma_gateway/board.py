@@ -133,7 +133,8 @@ class Board:
         if counted is not whole:
             carried = whole
         now = self._clock()
-        if now - carried.at > CARRY_S:  # nobody looked for long: too much came since to be counted in passing
+        # Nobody looked for long: too much came since to be counted in passing. A count that took as long is carried on.
+        if counted is whole and now - carried.at > CARRY_S:
             self._whole.hurry()
         else:
             with self._store.reading() as transaction:

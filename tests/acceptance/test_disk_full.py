@@ -83,6 +83,7 @@ class Run:
         wait_until(lambda: self.ended() > FIRST / 10, 60, "the run is under way")
         redis_url = karma.environment.get("KARMA_REDIS_URL") or (karma.home / "run" / "redis.url").read_text()
         self.redis: Any = connect(redis_url)
+        self._matching = [info.pid for info in workers(self.redis) if info.service == "matching"]
 
     def ended(self) -> int:
         """Prompts that have ended."""
@@ -107,10 +108,9 @@ class Run:
     def stand(self) -> None:
         """A worker dies, and the disk stays full for longer than claims may be silent and attempts may take."""
         since = time.monotonic()  # not Redis' clock: with a full disk Redis answers nothing
-        for info in workers(self.redis):
-            if info.service == "matching":
-                with suppress(ProcessLookupError):
-                    os.kill(info.pid, signal.SIGKILL)
+        for pid in self._matching:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: time.monotonic() > since + 5 * SILENCE_S, 60, "time passes")
         assert self.ended() < FIRST, "the disk was full only after the end"
 

@@ -113,6 +113,9 @@ def test_leafing_through_the_pairs_shows_each_once_newest_first(store: Store, pa
         ("text=%22quoted%22%0Aand%20%C3%BC", 1),
         ("text=a%20says&stream=mine", 12),
         ("text=100%25", 0),
+        ("text=%C3%9C", 1),
+        ("text=role", 0),
+        ("text=content&stream=mine", 0),
         ("outcome=&stream=", 13),
     ],
 )
@@ -162,6 +165,20 @@ def test_failures_are_told_by_reason(store: Store, page: Page) -> None:
     found = page.get("/api/failures")
     ((one,), unscored) = found["responses"], found["unscored"]
     assert (one["model"], one["reason"], one["count"], unscored) == ("a", "429: later", 2, [])
+    flow.accept({"prompt": "r"})
+    flow.dispatcher.admit()
+    while batches := flow.messages():
+        for batch in batches:
+            if isinstance(batch, GenerateBatch):
+                flow.handle(flow.answer(batch))
+            elif isinstance(batch, JudgeBatch):
+                flow.handle(flow.judge(batch, failure="no verdict\nbut much talk"))
+            else:
+                flow.handle(batch)
+    found = page.get("/api/failures")
+    ((verdict,), (pair,)) = found["verdicts"], found["unscored"]
+    assert (verdict["judge"], verdict["reason"], verdict["count"]) == ("j", "no verdict", 2)
+    assert (pair["stream"], pair["count"]) == ("default", 1)
 
 
 def test_the_page_pauses_and_goes_on(store: Store, page: Page) -> None:

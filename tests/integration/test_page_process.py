@@ -37,6 +37,21 @@ def test_a_page_that_is_told_to_stop_ends_its_streams_and_itself(tmp_path: Path)
     assert not written.exists()
 
 
+def test_without_the_redis_that_was_here_the_store_is_shown_all_the_same(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    run = karma.home / "run"
+    run.mkdir(parents=True)
+    (run / "redis.url").write_text("redis://127.0.0.1:1/0")  # of a pipeline that was killed
+    environment = {**karma.environment, "KARMA_PAGE_PORT": "0"}
+    process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: (run / "page.url").exists() or process.poll() is not None, 60, "the page is up")
+        assert Page((run / "page.url").read_text()).get("/api/board")["queues"] == []
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
 def test_where_its_port_is_taken_the_pipeline_is_up_without_the_page_and_says_why(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -13,7 +13,7 @@ import uvicorn
 from sqlalchemy import event
 
 from karma import metrics
-from karma.errors import KarmaError, SettingsError
+from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.link import Link
 from karma.logs import configure_logging
 from karma.pool import Pool
@@ -123,13 +123,15 @@ def _save_memory(store: Store) -> None:
 
 
 def _link(environment: Environment, pool: Pool) -> Link | None:
-    """The link to Redis; None where nobody says which: the store alone can still be shown.
+    """The link to Redis; None where nobody says which, or the last one here is gone: the store can still be shown.
 
     Raises:
-        BrokerError: the Redis that is named does not answer.
+        BrokerError: the Redis that the environment names does not answer.
     """
     try:
         return Link.open(environment, pool.pipeline.claim_silence_s)
-    except SettingsError as cause:
+    except (SettingsError, BrokerError) as cause:
+        if environment.redis_url:
+            raise
         log.warning("queues and workers are not shown: %s", cause)
         return None

@@ -11,7 +11,7 @@ from karma.broker import outages
 from karma.errors import OutageError
 from karma.store import Store
 from karma.store.browse import PairFilter, count_dead, dead_prompts, newest_pair, pairs_between
-from karma.store.recent import failed_responses, unscored_pairs
+from karma.store.recent import failed_responses, failed_verdicts, unscored_pairs
 from karma_gateway.board import Board
 from karma_gateway.explain import explain
 from karma_gateway.page.ladders import Ladders
@@ -55,10 +55,10 @@ class Views:
 
     def pairs(self, wanted: PairFilter, before: int | None, limit: int) -> dict[str, Any]:
         """Pairs, newest first; a search for something rare stops after a while and says where to go on."""
-        deadline = time.monotonic() + _SEARCH_S
         found: list[Any] = []
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
+            deadline = time.monotonic() + _SEARCH_S  # of the search: a connection may be waited for
             top = newest_pair(connection)
             high = top if before is None else min(top, before - 1)
             start, step = high, max(limit, _FIRST_STEP)
@@ -67,9 +67,10 @@ class Views:
                 if began > deadline:
                     break
                 low = max(1, high - step + 1, start - SEARCHED_PAIRS + 1)
-                rows = pairs_between(connection, low, high, wanted, limit - len(found))
-                found += rows
-                high = (rows[-1].pair if len(found) == limit else low) - 1
+                room = limit - len(found)
+                rows = pairs_between(connection, low, high, wanted, room)
+                found += filter(wanted.is_met, rows)
+                high = (rows[-1].pair if len(rows) == room else low) - 1
                 step = int(step * min(4.0, max(0.25, _STEP_S / max(1e-6, time.monotonic() - began)))) + 1
         return {
             "pairs": [_pair(row) for row in found],
@@ -105,10 +106,11 @@ class Views:
         """What failed last and why, by reason and one by one."""
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
-            failed = failed_responses(connection, _FAILURES)
+            failed, silent = failed_responses(connection, _FAILURES), failed_verdicts(connection, _FAILURES)
             unscored = unscored_pairs(connection, _FAILURES)
         return {
             "responses": _grouped("model", [(row.name, row.reason, row.at) for row in failed]),
+            "verdicts": _grouped("judge", [(row.name, row.reason, row.at) for row in silent]),
             "unscored": _grouped("stream", [(row.stream, row.reason or "", row.at) for row in unscored]),
         }
 
@@ -148,6 +150,7 @@ def _grouped(by: str, rows: list[tuple[str, str, float]]) -> list[dict[str, Any]
 def _pair(row: Any) -> dict[str, Any]:
     found = dict(row._mapping)
     messages = found.pop("messages")
+    del found["in_response"]
     flipped = found["flipped"]
     return {**found, "flipped": None if flipped is None else bool(flipped), "prompt": _text(messages)}
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, true
 
 from karma.store.insight import measured_joins, responses_of_pairs
 from karma.store.schema import pairs, prompts, resolutions, streams, verdicts
@@ -44,9 +44,21 @@ class PairFilter:
             found.append(resolutions.c.label_source == self.source)
         if self.text is not None:
             quoted = json.dumps(self.text, ensure_ascii=False)[1:-1]  # as it stands in the prompt's turns
-            texts = ((prompts.c.messages, quoted), (a.c.text, self.text), (b.c.text, self.text))
-            found.append(or_(*(column.icontains(sought, autoescape=True) for column, sought in texts)))
+            found.append(or_(prompts.c.messages.icontains(quoted, autoescape=True), self.in_response()))
         return found
+
+    def in_response(self) -> ColumnElement[bool]:
+        """Whether the text, if one is wanted, is found in a response."""
+        if self.text is None:
+            return true()
+        return or_(*(one.c.text.icontains(self.text, autoescape=True) for one in responses_of_pairs()))
+
+    def is_met(self, row: Any) -> bool:
+        """Whether a row of `pairs_between` is wanted: in the prompt, the names of JSON's fields are no text."""
+        if self.text is None or row.in_response:
+            return True
+        sought = self.text.lower()
+        return any(sought in turn["content"].lower() for turn in json.loads(row.messages))
 
 
 _SHOWN_CHARACTERS = 300
@@ -58,7 +70,10 @@ def newest_pair(connection: Connection) -> int:
 
 
 def pairs_between(connection: Connection, low: int, high: int, wanted: PairFilter, limit: int) -> list[Any]:
-    """Pairs with ids from `low` to `high`, newest first, with the beginnings of their texts."""
+    """Pairs with ids from `low` to `high`, newest first, with the beginnings of their texts.
+
+    Where a text is wanted, `PairFilter.is_met` has the last word on each.
+    """
     a, b = responses_of_pairs()
     columns = (
         pairs.c.id.label("pair"),
@@ -79,6 +94,7 @@ def pairs_between(connection: Connection, low: int, high: int, wanted: PairFilte
         pairs.c.gap,
         resolutions.c.resolved_at,
         prompts.c.messages,
+        wanted.in_response().label("in_response"),
         *(func.substr(one.c.text, 1, _SHOWN_CHARACTERS).label(f"text_{side}") for side, one in (("a", a), ("b", b))),
     )
     query = (

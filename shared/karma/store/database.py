@@ -241,6 +241,8 @@ def _listen_sqlite(engine: Engine, durability: str) -> None:
         connection.execute(f"PRAGMA synchronous = {durability.upper()}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -65536")
+        # SQLite's own knows the letters of ASCII only.
+        connection.create_function("lower", 1, lambda text: text and str(text).lower(), deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -94,6 +94,17 @@ def failed_responses(connection: Connection, limit: int) -> list[Any]:
     return list(connection.execute(query))
 
 
+def failed_verdicts(connection: Connection, limit: int) -> list[Any]:
+    """Failed verdicts on the newest pairs: judge, reason, when."""
+    query = (
+        select(verdicts.c.judge.label("name"), verdicts.c.failure.label("reason"), verdicts.c.created_at.label("at"))
+        .where(verdicts.c.failure.is_not(None))
+        .order_by(verdicts.c.pair.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(query))
+
+
 def unscored_pairs(connection: Connection, limit: int) -> list[Any]:
     """The pairs that came to no valid verdict last: pair, reason, when, and whose they are."""
     query = (

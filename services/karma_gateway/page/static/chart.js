@@ -124,7 +124,7 @@ export class TimeChart {
 function timesOf(splits) {
   const step_s = splits.length > 1 ? splits[1] - splits[0] : 1;
   const far = splits.length > 1 && splits.at(-1) - splits[0] > DAY_S;
-  const form = { hour: "2-digit", minute: "2-digit", hour12: false, ...(step_s < 60 && { second: "2-digit" }) };
+  const form = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(step_s < 60 && { second: "2-digit" }) };
   const shown = new Intl.DateTimeFormat(undefined, far ? { ...form, month: "short", day: "numeric" } : form);
   return splits.map((at) => shown.format(new Date(at * 1000)));
 }

@@ -95,7 +95,7 @@ function showFreshness(age_s) {
   const badge = document.getElementById("badge");
   badge.textContent = text;
   badge.classList.toggle("fresh", fresh);
-  const said = fresh || age_s === null ? "" : "The figures are stale: the server is silent.";
+  const said = fresh || age_s === null ? "" : "The figures are stale: the server, or the store behind it, does not answer.";
   const announcement = document.getElementById("announcement");
   if (announcement.textContent !== said) announcement.textContent = said; // said once, not every second
 }

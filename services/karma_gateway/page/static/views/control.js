@@ -14,8 +14,10 @@ export function control(context) {
 
   context.listen((picture) => {
     paused = picture.paused.length > 0;
-    render(button, paused ? "Resume" : "Pause");
-    if (said.dataset.kept === undefined) said.textContent = saying(picture.paused);
+    const [does, says] = [paused ? "Resume" : "Pause", saying(picture.paused)];
+    if (button.textContent !== does) render(button, does);
+    // A status that is set anew is read out anew.
+    if (said.dataset.kept === undefined && said.textContent !== says) said.textContent = says;
   });
 
   async function act() {

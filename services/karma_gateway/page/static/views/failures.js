@@ -4,10 +4,11 @@ import { h } from "../dom.js";
 import { count, date } from "../format.js";
 import { panel, table } from "../panels.js";
 
-export function failurePanels({ responses, unscored }) {
+export function failurePanels({ responses, verdicts, unscored }) {
   const pairs = unscored.length > 0 && { href: "/pairs?outcome=unscored", text: "The pairs" };
   return [
     panel("Failed responses", {}, byReason("Failed responses", "model", responses)),
+    panel("Failed verdicts", {}, byReason("Failed verdicts", "judge", verdicts)),
     panel("Unscored pairs", { more: pairs }, byReason("Unscored pairs", "stream", unscored)),
   ];
 }

@@ -80,7 +80,7 @@ function outcomeTiles({ outcome, preferences, resolutions, states }) {
       `${money(outcome.cost, outcome.currency)} in all`,
     ],
     ["Time left", span(outcome.time_left_s), "at the present rate"],
-    ["Budget left", share(outcome.budget_left), outcome.budget_left === null ? "no budget is set" : "of the budget"],
+    ["Budget left", share(outcome.budget_left), outcome.budget_left === null ? "no limit of calls an hour" : "of the hour's judge calls"],
     ["Without a preference", count(lost(resolutions, states)), "ties, contradictions, failures, dead"],
   ];
 }
