@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
+# Some environments forbid Python to keep compiled code; every process would compile all it imports, at twice the cost.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.demo

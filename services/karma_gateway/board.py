@@ -94,7 +94,8 @@ class Board:
         return {
             **_cost(spent, decisive),
             "endpoints": [
-                {"name": name, "kind": kind, **tokens._asdict()} for (kind, name), tokens in spent.tokens.items()
+                {"name": name, "kind": kind, **tokens._asdict(), "cost": spent.of(kind, name)}
+                for (kind, name), tokens in spent.tokens.items()
             ],
         }
 
@@ -216,5 +217,11 @@ def _home(store: Store) -> str:
 
 
 def _cost(spent: Cost, preferences: int) -> dict[str, Any]:
-    each = spent.cost / preferences if spent.cost is not None and preferences else None
-    return {"cost": spent.cost, "cost_per_preference": each, "currency": "USD"}
+    total = spent.total
+    return {
+        "cost": total,
+        "cost_per_preference": total / preferences if total is not None and preferences else None,
+        "currency": "USD",
+        "cost_is_whole": spent.whole,
+        "cost_unknown_calls": spent.unknown_calls,
+    }

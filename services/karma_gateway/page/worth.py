@@ -135,7 +135,7 @@ class Worth:
 
     def _cost(self, stream: str | None) -> dict[str, Any]:
         if stream is not None:  # calls are not told apart by stream
-            return {"cost": None, "cost_per_preference": None, "currency": "USD", "endpoints": []}
+            return {}
         return self._board.cost()
 
 

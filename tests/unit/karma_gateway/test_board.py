@@ -22,6 +22,7 @@ from karma.store.records import NewResponse, NewVerdict
 from karma.store.schema import pairs, responses
 from karma.store.totals import carry_on, count
 from karma_gateway.board import Board
+from karma_gateway.costs import Costs
 from karma_gateway.recent_quality import agreement, worst_error
 from karma_gateway.window import Window
 from tests.support.memory import Flow, make_pool
@@ -68,6 +69,7 @@ def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store
     picture = Board(store, None, make_pool()).look()
     assert picture["version"] == 1
     assert picture["home"] == str(tmp_path)
+    assert picture["outcome"].pop("cost_is_whole") is True
     assert set(picture["outcome"].values()) == {0, None, "USD"}
     assert picture["outcome"]["preferences"] == 0
     assert set(picture["states"].values()) == {0}
@@ -279,6 +281,53 @@ def test_costs_are_those_of_every_call_by_the_pools_prices_and_none_without(stor
     picture = Board(store, None, pool).look()
     assert picture["outcome"]["cost"] == pytest.approx(0.9)
     assert picture["outcome"]["cost_per_preference"] is None
+    assert picture["outcome"]["cost_unknown_calls"] == 0
+
+
+def answers(flow: Flow, model: str, samples: range, tokens: int | None = 1_000) -> None:
+    with flow.store.transaction() as transaction:
+        transaction.preferences.add_responses(
+            [
+                NewResponse(
+                    prompt=1, model=model, sample=sample, text="t", failure=None, features=None, quality=None,
+                    finish_reason=None, tokens_in=tokens, tokens_out=tokens, latency_s=1.0,
+                )
+                for sample in samples
+            ]
+        )  # fmt: skip
+
+
+def test_costs_name_what_they_leave_out(store: Store) -> None:
+    pool = replace(make_pool("ab"), prices={"a": Price(input=1.0, output=1.0)})
+    flow = Flow(store, pool)
+    flow.accept({"prompt": "p"})
+    answers(flow, "a", range(3))
+    answers(flow, "a", range(3, 4), None)  # told no tokens
+    answers(flow, "b", range(2))  # has no price
+    answers(flow, "given", range(2), None)  # was asked by nobody here
+    found = Costs(store, pool).look()
+    assert (found.whole, found.total, found.unknown_calls) == (True, pytest.approx(0.006), 3)
+    assert (found.of("model", "a"), found.of("model", "b")) == (pytest.approx(0.006), None)
+
+
+def test_costs_miss_no_call_that_was_committed_after_one_with_a_higher_number(store: Store) -> None:
+    pool = replace(make_pool("ab"), prices={"a": Price(input=1.0, output=1.0)})
+    flow = Flow(store, pool)
+    flow.accept({"prompt": "p"})
+    answers(flow, "a", range(3))
+    costs = Costs(store, pool)
+    assert costs.look().total == pytest.approx(0.006)
+    answers(flow, "a", range(3, 5))
+    with store.transaction() as transaction:
+        transaction.ledger.connection.exec_driver_sql("DELETE FROM responses WHERE sample = 3")
+    assert costs.look().total == pytest.approx(0.008)
+    with store.transaction() as transaction:
+        transaction.ledger.connection.exec_driver_sql(
+            "INSERT INTO responses (id, prompt, model, sample, text, tokens_in, tokens_out, created_at) "
+            "SELECT id - 1, 1, 'a', 3, 't', 1000, 1000, 1.0 FROM responses WHERE sample = 4"
+        )
+    for _look in range(3):
+        assert costs.look().total == pytest.approx(0.010)
 
 
 def test_the_budget_left_is_that_of_this_hours_judge_calls(store: Store, clock: Clock) -> None:

@@ -193,10 +193,28 @@ function judges({ judges: found, first_position }) {
 function cost({ cost: found, stream }) {
   if (stream !== null)
     return h("p", { class: "empty" }, "Known for all streams together only: calls are not told apart by stream.");
+  if (!found.cost_is_whole) return h("p", { class: "empty" }, "The calls are being counted.");
   if (found.cost === null)
     return h("p", { class: "empty" }, "Unknown: no price of a model or judge stands in the pool file.");
-  return tiles([
-    ["Spent", money(found.cost, found.currency), "in all"],
-    ["A preference", money(found.cost_per_preference, found.currency), "models and judges together"],
+  const rows = found.endpoints.map((one) => [
+    one.name,
+    one.kind,
+    count(one.calls),
+    count(one.tokens_in),
+    count(one.tokens_out),
+    money(one.cost, found.currency),
   ]);
+  return [
+    tiles([
+      ["Spent", money(found.cost, found.currency), spentNote(found)],
+      ["A preference", money(found.cost_per_preference, found.currency), "models and judges together"],
+    ]),
+    table("Cost", ["name", "kind", "calls", "tokens read", "tokens written", "cost"], rows, { texts: [1] }),
+  ];
+}
+
+/** What the sum leaves out, in words. */
+export function spentNote({ cost, cost_unknown_calls }) {
+  if (cost === null || !cost_unknown_calls) return "in all";
+  return `and ${count(cost_unknown_calls)} calls without a price or tokens`;
 }

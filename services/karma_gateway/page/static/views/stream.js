@@ -10,7 +10,7 @@ import { control } from "./control.js";
 import { endpointTable } from "./endpoints.js";
 import { funnel } from "./funnel.js";
 import { ladder } from "./models.js";
-import { liveQuality } from "./quality.js";
+import { liveQuality, spentNote } from "./quality.js";
 import { queueTable, workerTable } from "./workers.js";
 
 export const title = () => "Stream";
@@ -77,7 +77,7 @@ function outcomeTiles({ outcome, preferences, resolutions, states }) {
     [
       "Cost of a preference",
       money(outcome.cost_per_preference, outcome.currency),
-      `${money(outcome.cost, outcome.currency)} in all`,
+      `${money(outcome.cost, outcome.currency)} ${spentNote(outcome)}`,
     ],
     ["Time left", span(outcome.time_left_s), "at the present rate"],
     ["Budget left", share(outcome.budget_left), outcome.budget_left === null ? "no limit of calls an hour" : "of the hour's judge calls"],
