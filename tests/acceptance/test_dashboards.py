@@ -109,7 +109,7 @@ batch_items = 4
 claim_silence_s = 2
 """
 #: Prompts of each stream in the two parts of the run: a counter that is there all at once has no rate.
-PARTS = ({"default": 30, "lame": 3, "budget": 80}, {"default": 20, "lame": 3, "budget": 40})
+PARTS = ({"default": 30, "lame": 3, "budget": 160}, {"default": 20, "lame": 3, "budget": 40})
 
 
 @pytest.mark.parametrize("name", sorted(BOARDS))

@@ -22,6 +22,7 @@ const live = new Live("/api/live", showFreshness);
 const keys = new Keys();
 let closing = [];
 let visit = 0;
+let shown = ""; // the address whose view is shown
 
 /** What a view is given. Everything that it starts through here ends when it is left. */
 function contextOf(parameters, number) {
@@ -48,6 +49,7 @@ function contextOf(parameters, number) {
 /** Show the view of the page's address. */
 async function show() {
   const number = (visit += 1);
+  shown = location.pathname + location.search;
   closing.splice(0).forEach((end) => end());
   keys.view = {};
   const [found, load] =
@@ -75,9 +77,14 @@ function showFailure(error) {
 
 /** Go to an address of this page without loading it anew. */
 async function go(address, { replace = false } = {}) {
+  const field = document.activeElement?.name;
   history[replace ? "replaceState" : "pushState"](null, "", address);
   await show();
-  if (replace) return;
+  if (replace) {
+    // The view was made anew: whoever changed a field is still there.
+    if (field) root.querySelector(`[name="${CSS.escape(field)}"]`)?.focus({ preventScroll: true });
+    return;
+  }
   window.scrollTo(0, 0);
   root.focus({ preventScroll: true });
 }
@@ -108,7 +115,8 @@ document.addEventListener("click", (event) => {
   go(link.getAttribute("href"));
 });
 document.getElementById("help").addEventListener("click", () => keys.help());
-window.addEventListener("popstate", show);
+// A jump within the view, as the skip link's, shows nothing else.
+window.addEventListener("popstate", () => location.pathname + location.search !== shown && show());
 live.listen((picture, isNew) => isNew && rates.add(picture.at, picture.rates));
 live.start();
 show();
