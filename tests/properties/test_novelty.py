@@ -75,7 +75,7 @@ def test_novelty_is_as_defined_in_whatever_order_it_is_asked_for(
     ],
 )
 def test_case_and_white_space_are_nothing_new(text: str, same: Callable[[str], str]) -> None:
-    def of(content: str) -> frozenset[int]:
+    def of(content: str) -> set[int]:
         return shingles(json.dumps([{"role": "user", "content": content}]))
 
     assert of(text) == of(same(text)) != of(text + " now")
@@ -93,12 +93,13 @@ def test_only_what_is_near_is_read_and_kept() -> None:
         with patch.object(novelty, "BEFORE", 10), store.reading() as transaction:
             for id_ in range(1, 201):
                 found.of(transaction.ledger, "x", [id_])
-            (kept,) = found._streams.values()
-            assert 10 <= len(kept._of) <= 31
+            (kept,) = found._windows
+            assert 10 <= len(kept.novelty) <= 41
+            assert len(kept._last) <= 41 * 2
             assert len(found.of(transaction.ledger, "x", [20, 190])) == 2
-            assert len(kept._of) <= 31
-            for number in range(50):
-                found.of(transaction.ledger, f"stream {number}", [])
-            assert len(found._streams) == 16
+            assert [len(one.novelty) <= 41 for one in found._windows] == [True, True]
+            for id_ in range(20, 200, 5):
+                found.of(transaction.ledger, "x", [id_, 220 - id_])
+            assert len(found._windows) <= 16
     finally:
         store.close()

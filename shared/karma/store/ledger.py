@@ -136,10 +136,10 @@ class Ledger:
         return found
 
     def messages_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
-        """The turns of a stream's prompts with ids from `first` to `last`, as (id, JSON)."""
-        query = select(prompts.c.id, prompts.c.messages).where(
-            prompts.c.id.between(first, last), prompts.c.stream == stream
-        )
+        """The turns of a stream's prompts with ids from `first` to `last`, in their order, as (id, JSON)."""
+        # Not by the stream's index, which SQLite would rather walk through all of the stream.
+        mine = prompts.c.id.between(first, last), prompts.c.stream.concat("") == stream
+        query = select(prompts.c.id, prompts.c.messages).where(*mine).order_by(prompts.c.id)
         return [(row.id, row.messages) for row in self.connection.execute(query)]
 
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
