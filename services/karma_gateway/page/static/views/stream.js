@@ -80,7 +80,11 @@ function outcomeTiles({ outcome, preferences, resolutions, states }) {
       `${money(outcome.cost, outcome.currency)} ${spentNote(outcome)}`,
     ],
     ["Time left", span(outcome.time_left_s), "at the present rate"],
-    ["Budget left", share(outcome.budget_left), outcome.budget_left === null ? "no limit of calls an hour" : "of the hour's judge calls"],
+    [
+      "Budget left",
+      share(outcome.budget_left),
+      outcome.budget_left === null ? "no limit of calls an hour" : "of the hour's judge calls",
+    ],
     ["Without a preference", count(lost(resolutions, states)), "ties, contradictions, failures, dead"],
   ];
 }
