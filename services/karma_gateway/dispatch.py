@@ -7,16 +7,16 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from karma import metrics
-from karma.competencies import Competencies
-from karma.conveyor import Conveyor
-from karma.faults import reach
-from karma.pool import Pool
+from karma.config.pool import Pool
+from karma.fault_injection import reach
+from karma.queue.outbox import Outbox
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
-from karma.store.pauses import paused
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits, OpenItem, Work
 from karma.store.schema import EVERYTHING
+from karma.store.streams import paused
+from karma.telemetry import metrics
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
 #: The state of a prompt whose open work is a stage's.
@@ -26,14 +26,12 @@ _WORKS_ON = {"generate": "dispatched", "score": "dispatched", "match": "answered
 class Dispatcher:
     """Takes prompts from `accepted` to `dispatched`. Any number of gateways may each run one."""
 
-    def __init__(
-        self, store: Store, pool: Pool, conveyor: Conveyor, has_room: Callable[[], bool] = lambda: True
-    ) -> None:
+    def __init__(self, store: Store, pool: Pool, outbox: Outbox, has_room: Callable[[], bool] = lambda: True) -> None:
         self._has_room = has_room
         self._store = store
         self._pool = pool
-        self._conveyor = conveyor
-        self._competencies = Competencies()
+        self._outbox = outbox
+        self._competencies = LatestSnapshot()
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
         self.prompts_wait = False  # whether the last call left prompts behind for want of room
 
@@ -76,7 +74,7 @@ class Dispatcher:
         self.prompts_wait = room <= 0 or bool(stalled)
         for stream, count in admitted.items():
             metrics.PROMPTS_DISPATCHED.labels(stream).inc(count)
-        self._conveyor.send(opened)
+        self._outbox.send(opened)
         return sum(admitted.values())
 
     def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:

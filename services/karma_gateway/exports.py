@@ -14,13 +14,13 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from karma import plugins
+from karma.atomic_file import whole_file
+from karma.config.settings import Price
 from karma.errors import MissingExtraError, SettingsError
-from karma.pool_tables import Price
+from karma.provenance import worth
 from karma.store import Store
-from karma.store.recent import opinions_on
+from karma.store.export_rows import opinions_on
 from karma.store.records import ExportFilter
-from karma_gateway.preference_worth import worth
-from karma_gateway.whole_file import whole_file
 
 Row = dict[str, Any]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.snapshot import KIN_COMPARISONS, KIN_THRESHOLD, Snapshot
-from karma_gateway.exploring import Explorer, explored_share
+from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD, Snapshot
+from karma_gateway.exploration import Explorer, explored_share
 
 Array = NDArray[np.float64]
 Picks = NDArray[np.intp]
@@ -70,7 +70,7 @@ def plan(
         models: the names of those that may be asked now.
         policy: the stream's policy.
         responses_per_prompt: at least 2, or 0 for all models (for `self`: 2).
-        snapshot: competencies; models unknown to it are newcomers.
+        snapshot: competencies; models unknown to it are unseen models.
         target: a model that answers every prompt.
         explore_share: of the prompts, once competencies are known; up to five times as many while nothing is known.
 

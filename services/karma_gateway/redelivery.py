@@ -9,17 +9,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from karma import metrics
-from karma.broker import current_epoch
-from karma.claims import HANDED_BACK, ClaimsView, give_up, kept_result, refresh_end
+from karma.config.pool import Pool
 from karma.errors import MessageError
-from karma.faults import reach
+from karma.fault_injection import reach
 from karma.messages import LearnBatch, ScoreBatch, decode
-from karma.pool import Pool
-from karma.queues import Publisher
+from karma.queue.celery_app import Publisher
+from karma.queue.claims import RELEASED, ClaimsView, kept_result, refresh_end, revoke
+from karma.queue.redis import current_incarnation
 from karma.store import Store
 from karma.store.ledger import IN_FLIGHT
 from karma.store.records import OpenItem
+from karma.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class Redelivery:
             tried = max((item.result_attempts for item in open_items.values()), default=0)
             if view.now < view.last_seen(name) + delay_s(tried):
                 return False
-            buried: set[int] = set()
-            if error != HANDED_BACK:
+            dead_lettered: set[int] = set()
+            if error != RELEASED:
                 # A prompt that is dead, or was brought back and waits, is not at the mercy of its late results.
                 tried_now = [
                     item
@@ -74,11 +74,11 @@ class Redelivery:
                 ]
                 transaction.work.count_result_attempt((item.id for item in tried_now), error)
                 for item in self._spent(tried_now):
-                    buried.add(item.prompt)
+                    dead_lettered.add(item.prompt)
                     given_up = f"recording was given up after {item.result_attempts + 1} attempts: {error}"
-                    transaction.ledger.bury(item.prompt, given_up)
-            items = [item for item in batch.items if item.item in open_items and item.prompt not in buried]
-            if error == HANDED_BACK:
+                    transaction.ledger.dead_letter(item.prompt, given_up)
+            items = [item for item in batch.items if item.item in open_items and item.prompt not in dead_lettered]
+            if error == RELEASED:
                 groups: list[list[Any]] = [items] if items else []
             else:
                 groups = [[item] for item in items]
@@ -121,11 +121,11 @@ class Redelivery:
         header = replace(
             batch.header,
             part=secrets.randbits(31),
-            epoch=current_epoch(self._redis),
+            epoch=current_incarnation(self._redis),
             published_at=self._clock(),
         )
         message: ScoreBatch | LearnBatch = replace(batch, header=header, items=tuple(items))
         return message
 
     def _forget(self, name: str) -> None:
-        give_up(self._redis, [name], self._settings.claim_silence_s)
+        revoke(self._redis, [name], self._settings.claim_silence_s)

@@ -1,7 +1,7 @@
 """Rematch: what would other policies have given? Stored prompts with their stored responses, paired anew.
 
-Each policy gets a stream of its own (`karma.streams`), whose prompts bring the base's responses: nothing is generated
-again and nothing of the base is touched. The services treat it like any stream of prompts with responses.
+Each policy gets a stream of its own (`karma.config.streams`), whose prompts bring the base's responses: nothing is
+generated again and nothing of the base is touched. The services treat it like any stream of prompts with responses.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma import plugins
+from karma.config.streams import BUILT_IN_POLICIES, Derivation
 from karma.errors import KarmaError
 from karma.store import Store
-from karma.store.insight import answered_prompts, prompt_states
+from karma.store.answered_prompts import answered_prompts
 from karma.store.records import NewPrompt
-from karma.streams import BUILT_IN_POLICIES, Derivation
-from karma_gateway.quality import Tally, measure
+from karma.store.streams import stream_names
 
 #: Prompts taken over in one transaction; their responses are in memory meanwhile.
 _PROMPTS_AT_ONCE = 200
+
+#: Streams that an error names at most.
+_NAMED_STREAMS = 20
 
 
 @dataclass
@@ -88,31 +91,5 @@ def _prompt(row: Any, texts: Sequence[Any]) -> NewPrompt:
 
 def _others(store: Store) -> str:
     with store.reading() as transaction:
-        names = sorted({row.stream for row in prompt_states(transaction.ledger.connection)})
-    return f"; streams with prompts: {', '.join(names)}" if names else "; enqueue some first: karma enqueue FILE"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the prompts of some streams are."""
-
-    ended: int
-    total: int
-    dead: int
-
-
-def progress(store: Store, streams: Sequence[str]) -> Progress:
-    """How far the prompts of the named streams are."""
-    with store.reading() as transaction:
-        rows = prompt_states(transaction.ledger.connection, streams)
-    count = {
-        state: sum(row.count for row in rows if row.state == state) for state in sorted({row.state for row in rows})
-    }
-    dead = count.get("dead", 0)
-    return Progress(count.get("done", 0) + dead, sum(count.values()), dead)
-
-
-def compare(store: Store, derived: Sequence[Derivation]) -> dict[str, dict[str, float | int | None]]:
-    """The figures of each derived stream (`Tally.figures`), by its name."""
-    tallies = measure(store, [one.name for one in derived]).tallies
-    return {one.name: tallies.get((one.name, one.policy), Tally()).figures() for one in derived}
+        names = sorted(stream_names(transaction.ledger.connection, _NAMED_STREAMS))
+    return f"; known streams: {', '.join(names)}" if names else "; enqueue some first: karma enqueue FILE"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from karma.errors import SettingsError
-from karma_gateway.door import Line
+from karma_gateway.ingest import Line
 
 #: Lines accepted in one transaction.
 LINES_AT_ONCE = 500

@@ -13,17 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karma import metrics
-from karma.broker import renew_epoch
-from karma.claims import HANDED_BACK, HEARTBEAT_S, ClaimsView, claim_name, ended_at, forget_old, give_up
-from karma.conveyor import Conveyor
+from karma.config.pool import Pool
 from karma.errors import OutageError
-from karma.faults import reach
-from karma.pool import Pool
-from karma.queues import Publisher, head_published_at, queue_name
+from karma.fault_injection import reach
+from karma.queue.backlog import head_published_at
+from karma.queue.celery_app import Publisher, queue_name
+from karma.queue.claims import HEARTBEAT_S, RELEASED, ClaimsView, claim_name, ended_at, forget_old, revoke
+from karma.queue.outbox import Outbox
+from karma.queue.redis import renew_incarnation
 from karma.store import Store, Transaction
 from karma.store.chunks import chunks
 from karma.store.records import BatchLimits, BatchRow
+from karma.telemetry import metrics
 from karma_gateway.redelivery import RESULT_STAGES, Redelivery, delay_s
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Sweeper:
         self,
         store: Store,
         pool: Pool,
-        conveyor: Conveyor,
+        outbox: Outbox,
         publisher: Publisher,
         redis: Any,
         clock: Callable[[], float],
@@ -64,7 +65,7 @@ class Sweeper:
         self._store = store
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
         self._settings = pool.pipeline
-        self._conveyor = conveyor
+        self._outbox = outbox
         self._redelivery = Redelivery(store, pool, publisher, redis, clock)
         self._redis = redis
         self._clock = clock
@@ -81,7 +82,7 @@ class Sweeper:
         Raises:
             OutageError: Redis or the store is away; the rest waits for the next pass.
         """
-        epoch = renew_epoch(self._redis)
+        epoch = renew_incarnation(self._redis)
         if epoch != self._epoch:
             self._epoch, self._epoch_seen_at = epoch, self._clock()
         self._heads = {}
@@ -104,7 +105,7 @@ class Sweeper:
 
     def _send_due(self, rows: Sequence[BatchRow], now: float) -> int:
         due = [row for row in rows if row.published_at is None and self.is_due(row, now)]
-        self._conveyor.send([row.id for row in due])
+        self._outbox.send([row.id for row in due])
         for row in due:
             if not row.due_at:  # a retry was counted when its batch was lost
                 metrics.RESENT.labels(row.stage, "unpublished").inc()
@@ -132,7 +133,7 @@ class Sweeper:
         names = {row.id: claim_name(row.stage, row.id, 0) for row, _loss in losses}
         if not names:
             return 0
-        given_up = give_up(self._redis, list(names.values()), self._settings.claim_silence_s)
+        given_up = revoke(self._redis, list(names.values()), self._settings.claim_silence_s)
         reach("sweep.after_fence")
         return self._resend([(row, loss) for row, loss in losses if names[row.id] in given_up])
 
@@ -149,7 +150,7 @@ class Sweeper:
             if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row.priority, view.last_seen(name)):
                 return None
             error = view.fate(name)
-            return Loss("handed_back") if error == HANDED_BACK else Loss("silent", error)
+            return Loss("handed_back") if error == RELEASED else Loss("silent", error)
         ended = ended_at(self._redis, row.id, row.stage)
         if ended is not None and row.stage in _RESULTS:
             queue, sent_at = _RESULTS[row.stage], ended
@@ -190,13 +191,13 @@ class Sweeper:
         for row, loss in losses:
             log.warning("batch %s (%s %s) was lost, %s; it is sent again", row.id, row.stage, row.target, loss)
             metrics.RESENT.labels(row.stage, loss.reason).inc()
-        self._conveyor.send(opened)
+        self._outbox.send(opened)
         return len(losses)
 
     def _retry(self, transaction: Transaction, row: BatchRow, error: str) -> None:
         for item in transaction.work.retry(row, error, self._due_in_s):
             if item.stage == "match" and item.attempts >= self._settings.max_attempts:
-                transaction.ledger.bury(item.prompt, f"given up after {item.attempts} attempts: {item.error}")
+                transaction.ledger.dead_letter(item.prompt, f"given up after {item.attempts} attempts: {item.error}")
 
     def _due_in_s(self, attempts: int) -> float:
         """How long an item waits for its next attempt; an item that has no more is sent on as a failure at once."""

@@ -6,22 +6,24 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
+from typing import Any
 
-from karma import metrics
-from karma.broker import WAKE_KEY, has_room, outages, say_full, wake
-from karma.conveyor import Conveyor
+from karma.config.environment import Environment
+from karma.config.pool import Pool
 from karma.errors import OutageError
-from karma.link import Link
-from karma.logs import configure_logging
-from karma.pool import Pool
-from karma.registry import forget_silent, new_info
-from karma.settings import Environment
+from karma.queue.heartbeats import new_info, remove_expired
+from karma.queue.outbox import Outbox
+from karma.queue.redis import WAKE_KEY, has_room, outages, say_full, wake
 from karma.store import Store
-from karma.store.meter import measure
-from karma.worker import Life
+from karma.store.instrumentation import measure
+from karma.telemetry import metrics
+from karma.telemetry.logging import configure_logging
+from karma.worker.connections import Connections
+from karma.worker.process import HeartbeatThread
+from karma.worker.retry import Shutdown
 from karma_gateway.dispatch import Dispatcher
-from karma_gateway.ledger_metrics import LedgerMetrics
 from karma_gateway.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
@@ -33,32 +35,38 @@ _OUTAGE_WAIT_S = 0.5
 _FORGET_WORKER_S = 60.0
 
 
-def main(environment: Environment) -> None:
-    """Dispatch and sweep until SIGTERM."""
+#: Shows what the store and Redis hold as metrics of this process, within a block.
+Exporter = Callable[[Store, Any, Pool], AbstractContextManager[object]]
+
+
+def _no_exporter(_store: Store, _redis: Any, _pool: Pool) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def main(environment: Environment, exporter: Exporter = _no_exporter) -> None:
+    """Dispatch and sweep until SIGTERM; where the monitor is installed, its metrics are served here as well."""
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
-    link = Link.open(environment, pool.pipeline.claim_silence_s)
-    redis, stopping = link.redis, link.stopping
+    connections = Connections.open(environment, pool.pipeline.claim_silence_s)
+    redis, shutdown = connections.redis, connections.shutdown
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        stopping.tell()
+        shutdown.request()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    store = Store(environment.database_url, environment.durability, link.clock)
+    store = Store(environment.database_url, environment.durability, connections.clock)
     store.watch()
     store.migrate()
     measure(store)
-    dispatching = Conveyor("dispatch", store, pool, link.publisher, redis, link.clock)
-    sweeping = Conveyor("sweep", store, pool, link.publisher, redis, link.clock)
+    dispatching = Outbox("dispatch", store, pool, connections.publisher, redis, connections.clock)
+    sweeping = Outbox("sweep", store, pool, connections.publisher, redis, connections.clock)
     dispatcher = Dispatcher(store, pool, dispatching, lambda: has_room(redis))
-    sweeper = Sweeper(store, pool, sweeping, link.publisher, redis, link.clock)
+    sweeper = Sweeper(store, pool, sweeping, connections.publisher, redis, connections.clock)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    ledger = LedgerMetrics(store, redis, pool, all_queues(pool))
-    life = Life(link, new_info("gateway", port, ()), environment.supervisor_pid)
-    life.start()
-    ledger.start()
-    log.info("%s is ready: metrics on port %d", life.info.id, port)
+    heartbeat = HeartbeatThread(connections, new_info("gateway", port, ()), environment.supervisor_pid)
+    heartbeat.start()
+    log.info("%s is ready: metrics on port %d", heartbeat.info.id, port)
 
     def sweep() -> bool:
         resent = sweeper.sweep() > 0
@@ -68,29 +76,38 @@ def main(environment: Environment) -> None:
 
     duties = (
         Duty(sweep, SWEEP_EVERY_S, 0.05),
-        Duty(lambda: forget_silent(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
+        Duty(lambda: remove_expired(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
     )
+
+    def round_() -> None:
+        admitted = dispatcher.admit()
+        for duty in duties:
+            duty.do_if_due()
+        if dispatcher.prompts_wait:
+            say_full(redis)
+        if not admitted:
+            with outages():
+                redis.blpop([WAKE_KEY], timeout=_WAIT_S)
+
     try:
-        while not stopping.told:
-            try:
-                admitted = dispatcher.admit()
-                for duty in duties:
-                    duty.do_if_due()
-                if dispatcher.prompts_wait:
-                    say_full(redis)
-                if not admitted:
-                    with outages():
-                        redis.blpop([WAKE_KEY], timeout=_WAIT_S)
-            except OutageError as cause:
-                log.warning("the gateway waits: %s", cause)
-                stopping.wait(_OUTAGE_WAIT_S)
-            except Exception:
-                log.exception("the gateway could not do its round; it tries again in %s s", _OUTAGE_WAIT_S)
-                stopping.wait(_OUTAGE_WAIT_S)
+        with exporter(store, redis, pool):
+            _repeat(round_, shutdown)
     finally:
-        ledger.stop()
-        life.stop()
+        heartbeat.stop()
         store.close()
+
+
+def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:
+    """Do rounds until the process is to stop; one that fails is tried again in a moment."""
+    while not shutdown.requested:
+        try:
+            round_()
+        except OutageError as cause:
+            log.warning("the gateway waits: %s", cause)
+            shutdown.wait(_OUTAGE_WAIT_S)
+        except Exception:
+            log.exception("the gateway could not do its round; it tries again in %s s", _OUTAGE_WAIT_S)
+            shutdown.wait(_OUTAGE_WAIT_S)
 
 
 class Duty:
@@ -115,9 +132,3 @@ class Duty:
         was_of_use = self._action()
         rest_s = 0.0 if was_of_use else (time.thread_time() - cpu) / self._most_share
         self._due_at = time.monotonic() + max(self._every_s, rest_s)
-
-
-def all_queues(pool: Pool) -> list[str]:
-    """Every queue of the pipeline."""
-    generate = [f"generate.{model}" for model in pool.models]
-    return [*generate, "score", "match", *(f"judge.{judge}" for judge in pool.judges), "learn"]

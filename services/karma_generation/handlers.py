@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from karma.completeness import each_once, storable
+from karma.batch_results import one_result_per_item, storable
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
 
 #: Asks a model; answers may come in groups and in any order.
@@ -38,6 +38,8 @@ def generate(batch: GenerateBatch, ask: Ask) -> Iterator[ScoreBatch]:
     def fail(item: GenerateItem, reason: str) -> Answer:
         return Answer(item=item.item, prompt=item.prompt, model=name, sample=item.sample, failure=reason)
 
-    groups = each_once(batch.items, lambda: ask(batch.model, batch.items), settle, fail, f"the backend of {name}")
+    groups = one_result_per_item(
+        batch.items, lambda: ask(batch.model, batch.items), settle, fail, f"the backend of {name}"
+    )
     for part, answers in enumerate(groups):
         yield ScoreBatch(header=replace(batch.header, part=part), items=answers)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from karma import plugins
-from karma.link import Link
-from karma.logs import configure_logging
+from karma.config.environment import Environment
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
-from karma.queues import queue_name
-from karma.settings import Environment
-from karma.stage import asking
-from karma.worker import Consumer, run
+from karma.queue.celery_app import queue_name
+from karma.telemetry.logging import configure_logging
+from karma.worker.connections import Connections
+from karma.worker.process import Consumer, run
+from karma.worker.stage import asking
 from karma_generation.backends import BACKENDS, Backend
 from karma_generation.handlers import generate
 
@@ -22,7 +22,7 @@ REMOTE_THREADS = 8
 def main(environment: Environment, models: Sequence[str], local: bool, silence_s: float) -> None:
     """Answer the batches of `models` until SIGTERM; `local`: the models run in this process."""
     configure_logging(environment.log_level, environment.log_format)
-    link = Link.open(environment, silence_s)
+    connections = Connections.open(environment, silence_s)
     backends: dict[str, Backend] = {}
 
     def ask(spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
@@ -33,6 +33,6 @@ def main(environment: Environment, models: Sequence[str], local: bool, silence_s
     def handle(batch: GenerateBatch) -> Iterator[ScoreBatch]:
         return generate(batch, ask)
 
-    stages = [asking("generate", handle, link)]
+    stages = [asking("generate", handle, connections)]
     queues = tuple(queue_name("generate", model) for model in models)
-    run(environment, Consumer("generation", queues, stages, 1 if local else REMOTE_THREADS), link)
+    run(environment, Consumer("generation", queues, stages, 1 if local else REMOTE_THREADS), connections)

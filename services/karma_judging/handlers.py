@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from karma.completeness import each_once, storable
+from karma.batch_results import one_result_per_item, storable
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
 
 #: Asks a judge; verdicts may come in groups and in any order.
@@ -45,7 +45,7 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
             failure=reason,
         )
 
-    groups = each_once(batch.items, lambda: ask(spec, batch.items), settle, fail, f"the judge {spec.name}")
+    groups = one_result_per_item(batch.items, lambda: ask(spec, batch.items), settle, fail, f"the judge {spec.name}")
     for part, verdicts in enumerate(groups):
         yield LearnBatch(header=replace(batch.header, part=part), items=verdicts)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from karma import plugins
-from karma.link import Link
-from karma.logs import configure_logging
+from karma.config.environment import Environment
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
-from karma.queues import queue_name
-from karma.settings import Environment
-from karma.stage import asking
-from karma.worker import Consumer, run
+from karma.queue.celery_app import queue_name
+from karma.telemetry.logging import configure_logging
+from karma.worker.connections import Connections
+from karma.worker.process import Consumer, run
+from karma.worker.stage import asking
 from karma_judging.handlers import judge
 from karma_judging.judges import JUDGES, Judge
 
@@ -22,7 +22,7 @@ REMOTE_THREADS = 8
 def main(environment: Environment, judges: Sequence[str], local: bool, silence_s: float) -> None:
     """Judge the batches of `judges` until SIGTERM; `local`: their models run in this process."""
     configure_logging(environment.log_level, environment.log_format)
-    link = Link.open(environment, silence_s)
+    connections = Connections.open(environment, silence_s)
     kinds: dict[str, Judge] = {}
 
     def ask(spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
@@ -33,6 +33,6 @@ def main(environment: Environment, judges: Sequence[str], local: bool, silence_s
     def handle(batch: JudgeBatch) -> Iterator[LearnBatch]:
         return judge(batch, ask)
 
-    stages = [asking("judge", handle, link)]
+    stages = [asking("judge", handle, connections)]
     queues = tuple(queue_name("judge", name) for name in judges)
-    run(environment, Consumer("judging", queues, stages, 1 if local else REMOTE_THREADS), link)
+    run(environment, Consumer("judging", queues, stages, 1 if local else REMOTE_THREADS), connections)

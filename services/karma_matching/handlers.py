@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec, MatchBatch
-from karma.pool_tables import StreamSettings
+from karma.policies.candidates import Candidate
+from karma.policies.matching import FormedPair, form
+from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
-from karma.snapshot import Snapshot
 from karma.store import Transaction
 from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, ResponseRow, Work
+from karma_matching.budget.decisions import Spending, Spent
 from karma_matching.novelty import Novelty
-from karma_matching.policies import FormedPair, form
-from karma_matching.pool import Candidate
-from karma_matching.spending import Spending, Spent
 
 
 @dataclass(frozen=True)

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from karma import metrics
-from karma.competencies import Competencies
-from karma.conveyor import Conveyor
-from karma.link import Link
-from karma.logs import configure_logging
+from karma.config.environment import Environment
+from karma.config.pool import Pool
 from karma.messages import MatchBatch
-from karma.pool import Pool
-from karma.settings import Environment
-from karma.stage import recording
+from karma.queue.outbox import Outbox
 from karma.store import Store, Transaction
-from karma.store.meter import measure
+from karma.store.instrumentation import measure
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.recorded import remembered
 from karma.store.records import BatchLimits
-from karma.worker import Consumer, run
+from karma.telemetry import metrics
+from karma.telemetry.logging import configure_logging
+from karma.worker.connections import Connections
+from karma.worker.process import Consumer, run
+from karma.worker.stage import recording
 from karma_matching.handlers import match
 from karma_matching.novelty import Novelty
-from karma_matching.observed import observe
+from karma_matching.pair_metrics import observe
 
 
 def main(environment: Environment) -> None:
     """Match until SIGTERM."""
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
-    link = Link.open(environment, pool.pipeline.claim_silence_s)
-    store = Store(environment.database_url, environment.durability, link.clock)
+    connections = Connections.open(environment, pool.pipeline.claim_silence_s)
+    store = Store(environment.database_url, environment.durability, connections.clock)
     store.watch()
     measure(store)
     metrics.expect(stream=pool.streams)
-    conveyor = Conveyor("match", store, pool, link.publisher, link.redis, link.clock)
-    competencies, novelty = Competencies(), Novelty()
+    outbox = Outbox("match", store, pool, connections.publisher, connections.redis, connections.clock)
+    competencies, novelty = LatestSnapshot(), Novelty()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
     def handle(batch: MatchBatch, transaction: Transaction) -> Callable[[], None]:
@@ -43,8 +43,8 @@ def main(environment: Environment) -> None:
         formed = match(batch, watched, pool.stream(name), pool.stream_judges(name), snapshot, limits, novelty)
         return lambda: observe(name, formed, recorded)
 
-    stages = [recording("match", handle, store, conveyor, link)]
+    stages = [recording("match", handle, store, outbox, connections)]
     try:
-        run(environment, Consumer("matching", ("match",), stages), link)
+        run(environment, Consumer("matching", ("match",), stages), connections)
     finally:
         store.close()

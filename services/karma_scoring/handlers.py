@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from karma.config.streams import teaches
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
-from karma.outcome import OutcomeModel
+from karma.ranking.outcome_model import OutcomeModel
 from karma.store import Transaction
 from karma.store.records import (
     BatchLimits,
+    BudgetedPair,
     Count,
-    GatedPair,
     NewResolution,
     NewResponse,
     NewVerdict,
@@ -22,10 +23,9 @@ from karma.store.records import (
     PromptRow,
     Work,
 )
-from karma.streams import teaches
-from karma_scoring.buckets import bucket_at
 from karma_scoring.features import features
-from karma_scoring.labels import Label, PromptPair, predict_labels
+from karma_scoring.fit.time_buckets import bucket_at
+from karma_scoring.predicted_labels import Label, PromptPair, predict_labels
 from karma_scoring.resolution import TIE_MARGIN, Opinion, Resolution, resolve
 
 #: (text, reference) → quality in [0, 1].
@@ -142,23 +142,25 @@ def learn(
 
 def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> None:
     """Label the pairs of prompts that no judge saw, and note what was to be expected of those judged as an audit."""
-    for pairs in transaction.gates.pairs_of(prompts).values():
+    for pairs in transaction.judge_budgets.pairs_of(prompts).values():
         by_id = {pair.id: pair for pair in pairs}
         labels = predict_labels([_prompt_pair(pair) for pair in pairs], model)
         transaction.preferences.add_resolutions(
             [_predicted(by_id[label.pair], label) for label in labels if not by_id[label.pair].judged]
         )
-        transaction.gates.foretell([(label.pair, label.probability) for label in labels if by_id[label.pair].judged])
+        transaction.judge_budgets.note_expected(
+            [(label.pair, label.probability) for label in labels if by_id[label.pair].judged]
+        )
 
 
-def _prompt_pair(pair: GatedPair) -> PromptPair:
+def _prompt_pair(pair: BudgetedPair) -> PromptPair:
     outcome = None
     if pair.judged and pair.outcome in ("decisive", "tie"):
         outcome = 0.0 if pair.outcome == "tie" else 1.0 if pair.chosen == pair.response_a else -1.0
     return PromptPair(pair.id, pair.response_a, pair.response_b, pair.predicted, pair.judged_probability, outcome)
 
 
-def _predicted(pair: GatedPair, label: Label) -> NewResolution:
+def _predicted(pair: BudgetedPair, label: Label) -> NewResolution:
     return NewResolution.of_prediction(pair.id, pair.prompt, pair.response_a, pair.response_b, label.probability)
 
 

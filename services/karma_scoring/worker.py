@@ -4,40 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from karma import metrics
 from karma.checkers import checker
-from karma.competencies import Competencies
-from karma.conveyor import Conveyor
-from karma.link import Link
-from karma.logs import configure_logging
+from karma.config.environment import Environment
+from karma.config.pool import Pool
 from karma.messages import LearnBatch, ScoreBatch
-from karma.patience import patiently
-from karma.pool import Pool
-from karma.settings import Environment
-from karma.stage import recording
+from karma.queue.outbox import Outbox
 from karma.store import Store, Transaction
-from karma.store.meter import measure
+from karma.store.instrumentation import measure
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.recorded import Recorded, remembered
 from karma.store.records import BatchLimits
-from karma.worker import Consumer, run
-from karma_scoring.embedding import Embedder, embedder_name
+from karma.telemetry import metrics
+from karma.telemetry.logging import configure_logging
+from karma.worker.connections import Connections
+from karma.worker.process import Consumer, run
+from karma.worker.retry import retry_on_outage
+from karma.worker.stage import recording
+from karma_scoring.fit.refit import Refitter
 from karma_scoring.handlers import learn, score
-from karma_scoring.observed import Observer
-from karma_scoring.refit import Refitter
-from karma_scoring.skills import SkillFinder
+from karma_scoring.recorded_metrics import Observer
+from karma_scoring.skill_discovery.embedding import Embedder, embedder_name
+from karma_scoring.skill_discovery.skill_finder import SkillFinder
 
 
 def main(environment: Environment) -> None:
     """Score and learn until SIGTERM."""
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
-    link = Link.open(environment, pool.pipeline.claim_silence_s)
-    store = Store(environment.database_url, environment.durability, link.clock)
+    connections = Connections.open(environment, pool.pipeline.claim_silence_s)
+    store = Store(environment.database_url, environment.durability, connections.clock)
     store.watch()
     measure(store)
     metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
-    conveyor = Conveyor("score", store, pool, link.publisher, link.redis, link.clock)
-    competencies = Competencies()
+    outbox = Outbox("score", store, pool, connections.publisher, connections.redis, connections.clock)
+    competencies = LatestSnapshot()
     observer = Observer(pool, competencies)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
     finders = _finders(store, pool)
@@ -55,7 +55,7 @@ def main(environment: Environment) -> None:
         if pool.stream(stream).skills == "embeddings":
             finder = finders[pool.stream(stream).embedder]
             prompts = [answer.prompt for answer in batch.items]
-            patiently(lambda: finder.find(stream, prompts), "score: skills", link.stopping)
+            retry_on_outage(lambda: finder.find(stream, prompts), "score: skills", connections.shutdown)
 
     def handle_learn(batch: LearnBatch, transaction: Transaction) -> Callable[[], None]:
         stream = batch.header.stream
@@ -66,13 +66,13 @@ def main(environment: Environment) -> None:
         return lambda: observer.verdicts(stream, recorded, resolved, snapshot)
 
     stages = [
-        recording("score", handle_score, store, conveyor, link),
-        recording("learn", handle_learn, store, conveyor, link),
+        recording("score", handle_score, store, outbox, connections),
+        recording("learn", handle_learn, store, outbox, connections),
     ]
     refitter = Refitter(store, pool)
     refitter.start()
     try:
-        run(environment, Consumer("scoring", ("learn", "score"), stages), link)
+        run(environment, Consumer("scoring", ("learn", "score"), stages), connections)
     finally:
         refitter.stop()
         store.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class KarmaError(Exception):
     """The request could not be met. The command line prints it without a traceback and exits 1."""
@@ -48,5 +51,11 @@ class BrokerOutageError(BrokerError, OutageError):
     """Redis cannot be read or written now: gone, loading, out of memory, or its disk is full."""
 
 
-class HandedBackError(KarmaError):
+class ReleasedError(KarmaError):
     """The rest of a batch is given back: this process stops, or the batch is another's by now. Nobody's fault."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else f"; known are: {', '.join(sorted(known)) or 'none'}"

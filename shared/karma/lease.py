@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
-from karma.errors import HandedBackError
+from karma.errors import ReleasedError
 
 #: `go`: begin. `wait`: it cannot be known now. `stop`: the batch is another's, or the process is to stop.
-Standing = Literal["go", "wait", "stop"]
-Lease = Callable[[], Standing]
+LeaseState = Literal["go", "wait", "stop"]
+Lease = Callable[[], LeaseState]
 
 _ASK_EVERY_S = 0.1
 
 
-def _always() -> Standing:
+def _always() -> LeaseState:
     return "go"
 
 
@@ -48,10 +48,10 @@ def require() -> None:
     """Return once more work may be begun.
 
     Raises:
-        HandedBackError: none may.
+        ReleasedError: none may.
     """
     lease = current()
     while (standing := lease()) != "go":
         if standing == "stop":
-            raise HandedBackError("the rest of the batch is handed back")
+            raise ReleasedError("the rest of the batch is handed back")
         time.sleep(_ASK_EVERY_S)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from karma.registry import workers
+from karma.queue.heartbeats import workers
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.postgresql import PostgreSQL
 from tests.support.proxy import Proxy

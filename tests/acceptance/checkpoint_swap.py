@@ -22,11 +22,11 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from karma.registry import workers
-from karma.snapshot import OVERALL
+from karma.queue.heartbeats import workers
+from karma.ranking.snapshot import OVERALL
 from karma.store import Store
-from karma.tiny.family import JUDGE, checkpoint_path
-from karma.tiny.skills import tasks
+from karma_demo.family import JUDGE, checkpoint_path
+from karma_demo.tasks import tasks
 from tests.support.pipeline import Pipeline, wait_until
 
 STUDENT = "student"
@@ -75,7 +75,7 @@ def run(
 
 def _swap(karma: Pipeline, folder: Path, after: str) -> float:
     """Other weights under the same name; returns the moment from which on only they answer."""
-    from karma.broker import RedisClock, connect
+    from karma.queue.redis import RedisClock, connect
 
     redis = connect((karma.home / "run" / "redis.url").read_text().strip())
     (old,) = (info for info in workers(redis) if info.service == "generation")
@@ -101,7 +101,7 @@ def _verdict(url: str, after: str, swapped_at: float) -> dict[str, Any]:
         ]
     store = Store(url)
     with store.reading() as transaction:
-        course = transaction.preferences.competency_course(points=10_000)
+        course = transaction.preferences.competency_history(points=10_000)
     store.close()
     refits = []
     for created_at, _version, snapshot in course:

@@ -26,7 +26,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from karma.registry import workers
+from karma.queue.heartbeats import workers
 from tests.acceptance.chaos import a_world, wait_for_end
 from tests.acceptance.chaos_faults import SERVICES, Fault, World, faults_of, runs
 from tests.acceptance.chaos_verdict import calls_verdict, ends, recovery_s

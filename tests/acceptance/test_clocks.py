@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from karma.broker import CLAIMS_KEY, connect
-from karma.registry import WorkerInfo, workers
+from karma.queue.heartbeats import WorkerInfo, workers
+from karma.queue.redis import CLAIMS_KEY, connect
 from tests.support.databases import database
 from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until

@@ -35,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 
 def schema() -> dict:
-    return json.loads((files("karma_gateway") / "status.schema.json").read_text())
+    return json.loads((files("karma_monitor") / "status.schema.json").read_text())
 
 
 def test_bad_lines_are_refused_by_file_line_and_reason_and_the_others_accepted(karma: Pipeline, tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_a_second_up_on_the_same_home_is_refused(running: Pipeline) -> None:
 
 
 def test_a_killed_worker_is_started_again_and_said_so(running: Pipeline) -> None:
-    from karma.broker import connect
-    from karma.registry import workers
+    from karma.queue.heartbeats import workers
+    from karma.queue.redis import connect
 
     redis = connect((running.home / "run" / "redis.url").read_text())
     (matching,) = [info for info in workers(redis) if info.service == "matching" and info.state == "ready"]
@@ -200,7 +200,7 @@ def workers_in(home: Path) -> list[int]:
         with suppress(OSError):
             if folder.name.isdigit() and f"KARMA_HOME={home}\0".encode() in (folder / "environ").read_bytes():
                 command = (folder / "cmdline").read_bytes().split(b"\0")
-                if b"karma.run" in command:
+                if b"karma" in command:
                     found.append(int(folder.name))
     return found
 

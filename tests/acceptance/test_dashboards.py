@@ -16,8 +16,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.dashboards import FOLDER, texts
-from karma.broker import connect
-from karma.registry import workers
+from karma.queue.heartbeats import workers
+from karma.queue.redis import connect
 from tests.support import prometheus
 from tests.support.endpoint import Behaviour, serve
 from tests.support.pipeline import ROOT, Pipeline, wait_until

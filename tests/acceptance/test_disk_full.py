@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from karma.broker import connect
-from karma.registry import workers
-from karma_gateway.redis_server import RedisServer
+from karma.queue.heartbeats import workers
+from karma.queue.redis import connect
+from karma_cli.local.redis_server import RedisServer
 from tests.support.databases import migrate
 from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from karma.tiny.skills import tasks
+from karma_demo.tasks import tasks
 from tests.support.instant import POOL
 from tests.support.pipeline import Pipeline
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from karma.snapshot import Snapshot
+from karma.ranking.snapshot import Snapshot
 from tests.acceptance.test_real_answers import prompts
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.recorded import TIE_LOGITS, key, logits

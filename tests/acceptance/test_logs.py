@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from karma.broker import connect
 from karma.messages import GenerateBatch, GenerateItem, Header, ModelSpec, Turn, encode
-from karma.queues import create_app
-from karma.run import SERVICES
+from karma.queue.celery_app import create_app
+from karma.queue.redis import connect
+from karma.worker.run import SERVICES
 from tests.support.endpoint import Endpoint, serve
 from tests.support.pipeline import Pipeline, wait_until
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from karma.broker import connect
-from karma_gateway.redis_server import RedisServer
+from karma.queue.redis import connect
+from karma_cli.local.redis_server import RedisServer
 from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.verifier import assert_exact

@@ -116,7 +116,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
             wait_until(
                 lambda: ended(made) == PLAIN + 1 + len(hostile) + len(given), 120, f"all ended\n{pipeline.logs()}"
             )
-            bury(pipeline)
+            dead_letter(pipeline)
             yield made
 
 
@@ -126,13 +126,13 @@ def ended(site: Site) -> int:
     return int(states["done"] + states["dead"])
 
 
-def bury(pipeline: Pipeline) -> None:
+def dead_letter(pipeline: Pipeline) -> None:
     """Give a prompt up as the pipeline does with one that kills its workers, for a reason that is hostile too."""
     store = Store(f"sqlite:///{pipeline.home / 'karma.db'}")
     with store.transaction() as transaction:
         connection = transaction.ledger.connection
         number = connection.exec_driver_sql("SELECT id FROM prompts WHERE prompt_id = 'p0'").scalar_one()
-        transaction.ledger.bury(number, f"given up after 3 attempts: {PAYLOADS[0]} {PAYLOADS[4]}")
+        transaction.ledger.dead_letter(number, f"given up after 3 attempts: {PAYLOADS[0]} {PAYLOADS[4]}")
     store.close()
 
 
@@ -453,7 +453,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, subpr
     pipeline.environment["KARMA_PAGE_PORT"] = "0"
     with (home / "page.log").open("wb") as log:
         page = subprocess.Popen(
-            [sys.executable, "-m", "karma.run", "page"], stdout=log, stderr=log, env=pipeline.environment
+            [sys.executable, "-m", "karma", "page"], stdout=log, stderr=log, env=pipeline.environment
         )
     try:
         wait_until(lambda: (home / "run" / "page.url").exists(), 30, "the page is up")

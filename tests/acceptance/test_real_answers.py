@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from karma_gateway.demonstration import spearman
+from karma_demo.demonstration import spearman
 from tests.support.pipeline import Pipeline, wait_until
 
 PAIRS_PER_PROMPT = 10

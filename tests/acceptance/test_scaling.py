@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from karma.broker import connect
-from karma.registry import WorkerInfo, workers
+from karma.queue.heartbeats import WorkerInfo, workers
+from karma.queue.redis import connect
 from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from karma.checkers import answer
 from karma.llm.transformers import LocalModel
-from karma.tiny.card import load
-from karma.tiny.skills import Task
+from karma_demo.model_card import load
+from karma_demo.tasks import Task
 from karma_gateway.exports import trl_dpo
 from tests.benchmarks.family_stream import spec_of, texts
 

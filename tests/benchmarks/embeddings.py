@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from karma_scoring.embedding import Embedder, Vectors
+from karma_scoring.skill_discovery.embedding import Embedder, Vectors
 
 CHARACTERS = 600  # of each text's beginning, some 130 tokens; twice as many cost twice the time
 

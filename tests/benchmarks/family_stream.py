@@ -12,21 +12,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from karma.config.settings import StreamSettings
 from karma.llm.transformers import LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn
-from karma.pool_tables import StreamSettings
+from karma.policies.candidates import Candidate
+from karma.policies.matching import FormedPair, form
+from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
-from karma.snapshot import Snapshot
-from karma.tiny.family import MEMBERS, checkpoint_path
-from karma.tiny.skills import SKILLS, Task
+from karma_demo.family import MEMBERS, checkpoint_path
+from karma_demo.tasks import SKILLS, Task
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_judging.judges.likelihood import LikelihoodJudge
 from karma_judging.judges.verifier import VerifierJudge
-from karma_matching.policies import FormedPair, form
-from karma_matching.pool import Candidate
-from karma_scoring.competency import Counts, Posterior, Prior, fit
 from karma_scoring.features import features
-from karma_scoring.kinship import snapshot
+from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
+from karma_scoring.fit.kinship import snapshot
 from karma_scoring.resolution import Opinion, Outcome, Resolution, resolve
 
 FAMILY: Mapping[str, Path] = {member.name: checkpoint_path(member.name) for member in MEMBERS}

@@ -26,10 +26,10 @@ from sqlalchemy import select
 
 from karma.store import Store, skills
 from karma.store.schema import prompts as prompts_table
-from karma.tiny.skills import tasks
-from karma_gateway.door import Line, take
-from karma_scoring.embedding import Embedder
-from karma_scoring.skills import SkillFinder
+from karma_demo.tasks import tasks
+from karma_gateway.ingest import Line, take
+from karma_scoring.skill_discovery.embedding import Embedder
+from karma_scoring.skill_discovery.skill_finder import SkillFinder
 
 BATCH = 32
 PROMPTS = 600

@@ -23,23 +23,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.audit import Audited, LabelError, label_error
-from karma.outcome import FEATURES, OutcomeModel
+from karma.policies.candidates import Candidate
+from karma.policies.matching import FormedPair
+from karma.ranking.label_error import Audited, LabelError, label_error
+from karma.ranking.outcome_model import FEATURES, OutcomeModel
+from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
-from karma.snapshot import Snapshot
 from karma.store.records import Count, Example
-from karma_matching.contrast import contrast
-from karma_matching.gate import Budget, GateState
-from karma_matching.policies import FormedPair
-from karma_matching.pool import Candidate
-from karma_matching.spending import Spending
-from karma_scoring.competency import Prior, fit
-from karma_scoring.evidence import evidence
+from karma_matching.budget.allocation import Budget, BudgetState
+from karma_matching.budget.decisions import Spending
+from karma_matching.budget.relative_features import contrast
 from karma_scoring.features import features
-from karma_scoring.gating import EXAMPLES, examples_of
-from karma_scoring.kinship import snapshot
-from karma_scoring.labels import PromptPair, predict_labels
-from karma_scoring.outcome import fit_outcome
+from karma_scoring.fit.competency import Prior, fit
+from karma_scoring.fit.evidence import evidence
+from karma_scoring.fit.judge_budget import EXAMPLES, examples_of
+from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.outcome_fit import fit_outcome
+from karma_scoring.predicted_labels import PromptPair, predict_labels
 from tests.support.alpaca import Recording, add_folders, recordings
 
 Array = NDArray[np.float64]
@@ -158,7 +158,7 @@ def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, h
     """One pass: `gate` decides by information, `random` at random (labels by the same models, learnt as it goes)."""
     rng = np.random.default_rng(seed)
     learner = learn(fit_part, rng)
-    state, budget = GateState(), Budget(judge_share=share)
+    state, budget = BudgetState(), Budget(judge_share=share)
     rows: list[tuple[int, int, int, bool, int]] = []
     audited: list[Audited] = []
     foretold: list[tuple[float, bool]] = []

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.snapshot import Snapshot
-from karma_scoring.embedding import Vectors
+from karma.ranking.snapshot import Snapshot
+from karma_scoring.skill_discovery.embedding import Vectors
 from tests.benchmarks.embeddings import embedded
 from tests.support.alpaca import Data, Recording
 

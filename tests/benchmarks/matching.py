@@ -11,12 +11,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from karma.outcome import FEATURES, OutcomeModel, Siblings
-from karma.snapshot import Snapshot
-from karma_matching.gate import Budget, GateState
-from karma_matching.policies import POLICIES, form
-from karma_matching.pool import Candidate
-from karma_matching.spending import Spending
+from karma.policies.candidates import Candidate
+from karma.policies.matching import POLICIES, form
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
+from karma.ranking.snapshot import Snapshot
+from karma_matching.budget.allocation import Budget, BudgetState
+from karma_matching.budget.decisions import Spending
 from karma_scoring.features import features
 from tests.support.alpaca import add_folders, recordings
 
@@ -51,7 +51,7 @@ def main() -> None:
         found[policy] = time.process_time() - started
         print(f"  {policy + f', {count} a prompt':28} {found[policy]:6.2f}", flush=True)
     for count in (1, 60):
-        gate = Spending("", Budget(judge_share=0.5), GateState(), snapshot, None)
+        gate = Spending("", Budget(judge_share=0.5), BudgetState(), snapshot, None)
         formed = [form(pool, "random", count, snapshot, None, 0)[0] for pool in pools]
         started = time.process_time()
         for number in range(arguments.prompts):

@@ -23,10 +23,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from karma.broker import connect, wake
-from karma.registry import WorkerInfo, workers
+from karma.queue.heartbeats import WorkerInfo, workers
+from karma.queue.redis import connect, wake
 from karma.store import Store
-from karma_gateway.door import Line, take
+from karma_gateway.ingest import Line, take
 from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.paired import difference
 from tests.benchmarks.throughput import pool

@@ -22,9 +22,9 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from karma.registry import workers
+from karma.queue.heartbeats import workers
 from karma.store import Store
-from karma_gateway.door import Line, take
+from karma_gateway.ingest import Line, take
 from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.throughput import pool
 from tests.support.databases import database
@@ -55,7 +55,7 @@ def running(karma: Pipeline, redis: Redis, *services: str) -> Iterator[list[int]
     names = {"generation": ["m0,m1"], "judging": ["j"]}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "karma.run", service, *names.get(service, [])],
+            [sys.executable, "-m", "karma", service, *names.get(service, [])],
             env=karma.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

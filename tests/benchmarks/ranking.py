@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from karma.snapshot import Snapshot
+from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import PlannedPrompt, plan
-from karma_scoring.competency import Counts, Posterior, Prior, fit
-from karma_scoring.kinship import snapshot
+from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
+from karma_scoring.fit.kinship import snapshot
 from tests.support.alpaca import Recording, add_folders, recordings
 
 Pairs = list[tuple[int, int]]

@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.kinship import snapshot
+from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.kinship import snapshot
 
 Result = TypeVar("Result")
 

@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
+from karma.policies.candidates import Candidate
+from karma.policies.matching import form
+from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
-from karma.snapshot import Snapshot
-from karma_matching.policies import form
-from karma_matching.pool import Candidate
-from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.embedding import Vectors
 from karma_scoring.features import features
-from karma_scoring.kinship import snapshot
+from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.kinship import snapshot
+from karma_scoring.skill_discovery.embedding import Vectors
 from tests.benchmarks.linear_reward import Evaluation, Pairs, represented, reward_weights
 from tests.benchmarks.paired import difference
 from tests.support.alpaca import Data, Recording, add_folders, recordings

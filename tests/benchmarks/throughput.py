@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from karma.broker import connect
-from karma.registry import workers
+from karma.queue.heartbeats import workers
+from karma.queue.redis import connect
 from tests.benchmarks.cpu import cpu_s
 from tests.support.pipeline import Pipeline
 

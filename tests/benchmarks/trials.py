@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
-from karma.pool_tables import StreamSettings
 from karma.seeds import seed_of
-from karma.tiny.card import load
-from karma.tiny.family import JUDGE, checkpoint_path
-from karma.tiny.skills import Task, tasks
+from karma_demo.family import JUDGE, checkpoint_path
+from karma_demo.model_card import load
+from karma_demo.tasks import Task, tasks
 from tests.benchmarks.alignment import Preference, Recipe, accuracy, aligned
 from tests.benchmarks.family_stream import FAMILY, Answers, JudgedPair, Stream, answers, run, spec_of
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from karma.tiny.card import load
-from karma.tiny.family import MEMBERS, Member, checkpoint_path
-from karma.tiny.skills import Skill
-from karma.tiny.training import train
+from karma_demo.family import MEMBERS, Member, checkpoint_path
+from karma_demo.model_card import load
+from karma_demo.tasks import Skill
+from karma_demo.training import train
 
 
 def _worn(member: str, noise: float, seed: int) -> Callable[[Path], None]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from karma.broker import connect
+from karma.queue.redis import connect
 from karma.store import Store
-from karma_gateway.redis_server import RedisServer
+from karma_cli.local.redis_server import RedisServer
 from tests.support.postgresql import PostgreSQL, is_installed
 
 

@@ -100,7 +100,7 @@ def test_calls_under_way_and_those_that_back_off_are_shown_while_they_are(
 def test_a_model_in_this_process_is_shown_by_the_name_of_its_checkpoint_and_not_its_folder() -> None:
     pytest.importorskip("torch", reason="no torch here")
     from karma.llm.transformers import LocalModel
-    from karma.tiny.family import checkpoint_path
+    from karma_demo.family import checkpoint_path
 
     spec = ModelSpec(name="mine", backend="transformers", model=str(checkpoint_path("novice")), max_tokens=4)
     chats = [(Turn("user", "one"),), (Turn("user", "two"),)]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from karma.config.settings import Price
 from karma.errors import SettingsError
-from karma.pool_tables import Price
+from karma.provenance import worth
 from karma.store import Store
 from karma_gateway import exports
-from karma_gateway.preference_worth import worth
 from tests.support.memory import Flow, make_pool
 
 #: What models say: usual texts, empty ones, the same ones, failures.
@@ -183,7 +183,7 @@ def test_trl_trains_on_the_export(flow: Flow, tmp_path: Path, monkeypatch: pytes
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    from karma.tiny.family import checkpoint_path
+    from karma_demo.family import checkpoint_path
 
     path = tmp_path / "preferences.jsonl"
     exports.write(exports.rows(flow.store, "trl-dpo", bare=True), path)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from karma.outcome import FEATURES, OutcomeModel, Siblings
-from karma.snapshot import Snapshot
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import ExportFilter
 from karma.store.schema import competency_counts, gates, pairs, prompts, resolutions, verdicts
 from karma_gateway import exports
-from karma_scoring.gating import GatedReader, examples_of
+from karma_scoring.fit.judge_budget import GatedReader, examples_of
 from tests.support.memory import Flow, make_pool
 from tests.support.verifier import assert_exact
 

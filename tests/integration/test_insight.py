@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from karma.config.streams import Derivation
 from karma.store import Store
-from karma.streams import Derivation
-from karma_gateway.explain import explain
-from karma_gateway.quality import measure
-from karma_gateway.rematch import compare, derive, progress
-from karma_gateway.report import write
-from karma_gateway.sentences import sentences
+from karma_gateway.rematch import derive
+from karma_monitor.explain import explain
+from karma_monitor.explanation import sentences
+from karma_monitor.figures.quality import measure
+from karma_monitor.figures.rematch import compare, progress
+from karma_monitor.report import write
 from tests.support.memory import Flow, make_pool
 
 

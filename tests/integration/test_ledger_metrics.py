@@ -17,10 +17,10 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import create_engine, text
 
-from karma.broker import connect
-from karma.registry import WorkerInfo, workers
+from karma.queue.heartbeats import WorkerInfo, workers
+from karma.queue.redis import connect
 from karma.store import Store
-from karma_gateway.ledger_metrics import LedgerMetrics
+from karma_monitor.prometheus import LedgerMetrics
 from tests.support.endpoint import Behaviour, serve
 from tests.support.feed import Feed
 from tests.support.memory import Flow, make_pool
@@ -199,7 +199,7 @@ def test_totals_are_exact_on_each_database_at_any_moment(store: Store) -> None:
     """Prompts in every state, and the totals right after each step."""
     forget_all()
     flow = Flow(store, make_pool("ab"))
-    metrics = LedgerMetrics(store, None, flow.pool, [])
+    metrics = LedgerMetrics(store, None, flow.pool)
     url = store.engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
 
     def agree() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from karma import lease
-from karma.errors import HandedBackError, KarmaError
+from karma.errors import KarmaError, ReleasedError
 from karma.llm import openai
 from karma.llm.completions import ChatRequest, ChatResult
 from karma.llm.openai import ChatClient
@@ -322,6 +322,6 @@ def test_under_a_lease_that_ended_no_call_is_begun_and_those_under_way_are_still
         wait_until(lambda: endpoint.under_way == 2, 10, "two calls are under way")
         standing[0] = "stop"
         endpoint.gate.set()
-        with pytest.raises(HandedBackError):
+        with pytest.raises(ReleasedError):
             brought.extend(groups)
     assert sum(map(len, brought)) == endpoint.arrived == 3

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from karma.messages import GenerateBatch, JudgeBatch
 from karma.store import Store
-from karma.store.pauses import paused
-from karma_scoring.refit import Refitter
+from karma.store.streams import paused
+from karma_scoring.fit.refit import Refitter
 from tests.support.memory import Flow, make_pool
 from tests.support.page import Page, Stream, serving
 from tests.support.pipeline import wait_until
@@ -145,7 +145,7 @@ def test_dead_prompts_are_listed_and_brought_back(store: Store, page: Page) -> N
     flow.accept(*({"prompt": f"p{n}", "id": f"p{n}"} for n in range(5)))
     with store.transaction() as transaction:
         for prompt in (1, 2, 3):
-            transaction.ledger.bury(prompt, "boom")
+            transaction.ledger.dead_letter(prompt, "boom")
     found = page.get("/api/dead?limit=2")
     assert ([one["prompt_id"] for one in found["dead"]], found["total"]) == (["p2", "p1"], 3)
     assert [one["prompt_id"] for one in page.get(f"/api/dead?before={found['next']}")["dead"]] == ["p0"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from karma.store import Store
-from karma.store.pauses import paused
-from karma_gateway.page.access import new_token, token_path
-from karma_gateway.page.app import PAGES
-from karma_gateway.page.security import BODY_BYTES
+from karma.store.streams import paused
+from karma_monitor.page.access import new_token, token_path
+from karma_monitor.page.app import PAGES
+from karma_monitor.page.security import BODY_BYTES
 from tests.support.page import JSON, TOKEN, Page, Stream, serving
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from karma.store import Store
-from karma.store.pauses import pause, paused, resume
-from karma_gateway.status import status
+from karma.store.streams import pause, paused, resume
+from karma_monitor.status import status
 from tests.support.instant import POOL
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import Pipeline

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from karma.broker import EPOCH_KEY, KEPT_KEY, RedisClock, current_epoch
-from karma.claims import Claims, give_up
-from karma.conveyor import Conveyor
+from karma.config.pool import Pool
 from karma.messages import GenerateBatch, ScoreBatch, decode, encode
-from karma.pool import Pool
-from karma.queues import Publisher, create_app, priority_list
+from karma.queue.backlog import priority_list
+from karma.queue.celery_app import Publisher, create_app
+from karma.queue.claims import Claims, revoke
+from karma.queue.outbox import Outbox
+from karma.queue.redis import INCARNATION_KEY, KEPT_KEY, RedisClock, current_incarnation
 from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead
@@ -43,10 +44,10 @@ class Setup:
         self.redis = redis
         self.pool: Pool = make_pool("ab")
         publisher = Publisher(create_app(url))
-        conveyor = Conveyor("test", store, self.pool, publisher, redis, self.clock)
+        outbox = Outbox("test", store, self.pool, publisher, redis, self.clock)
         self.flow = Flow(store, self.pool)
-        self.flow.dispatcher._conveyor = conveyor
-        self.sweeper = Sweeper(store, self.pool, conveyor, publisher, redis, self.clock)
+        self.flow.dispatcher._outbox = outbox
+        self.sweeper = Sweeper(store, self.pool, outbox, publisher, redis, self.clock)
         self.claims = Claims(redis, self.pool.pipeline.claim_silence_s)
         self.store = store
 
@@ -88,14 +89,14 @@ def test_a_message_that_was_taken_and_never_claimed_is_sent_again(setup: Setup) 
 
 
 def test_an_emptied_redis_gets_everything_again(setup: Setup) -> None:
-    before = current_epoch(setup.redis)
+    before = current_incarnation(setup.redis)
     setup.redis.flushall()
     setup.sweep_later(10)  # sees the new life of Redis
-    assert current_epoch(setup.redis) != before
+    assert current_incarnation(setup.redis) != before
     setup.sweep_later(10)
     assert isinstance(setup.pop("generate.a"), GenerateBatch)
     assert isinstance(setup.pop("generate.b"), GenerateBatch)
-    assert setup.redis.exists(EPOCH_KEY)
+    assert setup.redis.exists(INCARNATION_KEY)
 
 
 def test_a_batch_that_cannot_be_sent_again_does_not_hold_up_those_swept_with_it(
@@ -125,7 +126,7 @@ def test_a_batch_that_fails_every_time_ends_as_a_failure_with_its_last_error(set
         assert isinstance(batch, GenerateBatch), f"attempt {attempt}"
         name = f"generate:{batch.header.batch}:0"
         assert setup.claims.take(name) == "claimed"
-        setup.claims.let_go(name, "boom")
+        setup.claims.release(name, "boom")
         assert setup.sweep_later(0.1) >= 1
         last = attempt == setup.pool.pipeline.max_attempts - 1
         assert setup.redis.llen(priority_list("generate.a", 0)) == 0, "the next attempt waits for its moment"
@@ -145,7 +146,7 @@ def test_a_late_result_of_a_batch_that_was_given_up_still_counts_once(setup: Set
     assert isinstance(first, GenerateBatch)
     name = f"generate:{first.header.batch}:0"
     setup.claims.take(name)
-    setup.claims.let_go(name, "frozen")
+    setup.claims.release(name, "frozen")
     setup.sweep_later(10)
     setup.sweep_later(10)
     second = setup.pop("generate.a")
@@ -162,10 +163,10 @@ def test_results_in_the_hand_of_a_worker_that_died_are_delivered_again_and_not_a
     assert isinstance(asked, GenerateBatch)
     answer = setup.flow.answer(asked)
     setup.claims.take(f"generate:{asked.header.batch}:0")
-    setup.claims.release(f"generate:{asked.header.batch}:0")
+    setup.claims.complete(f"generate:{asked.header.batch}:0")
     name = f"score:{asked.header.batch}:0"
     assert setup.claims.take(name, kept=encode(answer)) == "claimed"
-    setup.claims.let_go(name, "the worker fell silent")
+    setup.claims.release(name, "the worker fell silent")
     assert setup.sweep_later(0.1) == 1
     again = setup.pop("score")
     assert isinstance(again, ScoreBatch)
@@ -186,7 +187,7 @@ def test_an_answer_that_kills_scoring_every_time_ends_its_prompt_as_dead_and_req
     for attempt in range(setup.pool.pipeline.max_attempts):
         name = f"score:{message.header.batch}:{message.header.part}"
         assert setup.claims.take(name, kept=encode(message)) == "claimed"
-        setup.claims.let_go(name, "score failed: boom")
+        setup.claims.release(name, "score failed: boom")
         seconds = 0.0
         while setup.redis.exists(KEPT_KEY):  # the delay runs on Redis' clock
             setup.sweep_later(0)
@@ -214,12 +215,12 @@ def test_a_claim_is_taken_once_and_a_done_one_never_again(redis: Any) -> None:
     one, other = Claims(redis), Claims(redis)
     assert one.take("generate:b:0") == "claimed"
     assert other.take("generate:b:0") == "taken"
-    one.release("generate:b:0")
+    one.complete("generate:b:0")
     assert other.take("generate:b:0") == "done"
 
 
 def test_a_message_of_another_life_of_redis_is_void(redis: Any) -> None:
-    epoch = current_epoch(redis)
+    epoch = current_incarnation(redis)
     claims = Claims(redis)
     assert claims.take("generate:b:0", "another") == "void"
     assert claims.take("generate:b:0", epoch) == "claimed"
@@ -228,14 +229,14 @@ def test_a_message_of_another_life_of_redis_is_void(redis: Any) -> None:
 def test_a_worker_that_was_frozen_may_begin_nothing_until_it_knows_that_its_claim_is_still_its_own(redis: Any) -> None:
     claims = Claims(redis, silence_s=0.2)
     claims.take("generate:b:0")
-    assert claims.standing("generate:b:0") == "go"
-    wait_until(lambda: claims.standing("generate:b:0") == "wait", 5, "the lease runs out")
+    assert claims.state("generate:b:0") == "go"
+    wait_until(lambda: claims.state("generate:b:0") == "wait", 5, "the lease runs out")
     claims.beat()
-    assert claims.standing("generate:b:0") == "go"
-    assert give_up(redis, ["generate:b:0", "generate:c:0"], silence_s=10) == {"generate:c:0"}
-    assert give_up(redis, ["generate:b:0"], silence_s=0) == {"generate:b:0"}
+    assert claims.state("generate:b:0") == "go"
+    assert revoke(redis, ["generate:b:0", "generate:c:0"], silence_s=10) == {"generate:c:0"}
+    assert revoke(redis, ["generate:b:0"], silence_s=0) == {"generate:b:0"}
     claims.beat()
-    assert claims.standing("generate:b:0") == "stop"
+    assert claims.state("generate:b:0") == "stop"
     assert Claims(redis).take("generate:b:0") == "done"
 
 
@@ -244,5 +245,5 @@ def test_a_claim_that_was_lost_with_redis_is_claimed_again(redis: Any) -> None:
     claims.take("generate:b:0")
     redis.flushall()
     claims.beat()
-    assert claims.standing("generate:b:0") == "go"
+    assert claims.state("generate:b:0") == "go"
     assert Claims(redis).take("generate:b:0") == "taken"

@@ -11,17 +11,26 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from karma.competencies import Competencies
-from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, Verdict
+from karma.messages import (
+    Answer,
+    Batch,
+    GenerateBatch,
+    JudgeBatch,
+    LearnBatch,
+    MatchBatch,
+    ScoreBatch,
+    Verdict,
+)
 from karma.seeds import seed_of
 from karma.store import Store
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits
 from karma.store.schema import metadata
 from karma_matching.handlers import match
 from karma_matching.novelty import Novelty
-from karma_scoring.competency import Counts, Prior, fit
+from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.kinship import snapshot
 from karma_scoring.handlers import learn, score
-from karma_scoring.kinship import snapshot
 from tests.support.memory import Flow, make_pool
 
 LIMITS = BatchLimits(items=5)
@@ -47,7 +56,7 @@ class Run(Flow):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, POOL)
-        self._competencies, self._novelty = Competencies(), Novelty()
+        self._competencies, self._novelty = LatestSnapshot(), Novelty()
         wins, losses, ties = np.random.default_rng(5).uniform(0, 30, (3, 6))
         first, second = np.triu_indices(len(MODELS), 1)
         posterior = fit(Counts(np.zeros(6, dtype=int), first, second, wins, losses, ties), MODELS, ["x"], Prior())

@@ -207,7 +207,7 @@ def test_the_last_answer_is_never_missed_when_two_come_at_once(store: Store) -> 
 
 
 def test_priority_goes_before_order_of_acceptance(store: Store) -> None:
-    from karma_gateway.door import Line, take
+    from karma_gateway.ingest import Line, take
 
     for priority, name in ((0, b'{"prompt":"late"}'), (9, b'{"prompt":"urgent"}')):
         take(store, "s", [Line("t", 1, name)], max_bytes=100, priority=priority)

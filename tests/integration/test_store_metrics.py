@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from karma.errors import StoreOutageError
 from karma.store import Store
-from karma.store.meter import measure
+from karma.store.instrumentation import measure
 from tests.support.shown import forget_all, value
 
 

@@ -9,9 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from karma.tiny.card import load, measure, respond  # noqa: E402 - only where torch is installed
-from karma.tiny.family import CHECKPOINTS, JUDGE, JUDGE_MEMBER, MEMBERS, accuracy, checkpoint_path  # noqa: E402
-from karma.tiny.skills import SKILLS, tasks  # noqa: E402
+from karma_demo.family import CHECKPOINTS, JUDGE, JUDGE_MEMBER, MEMBERS, accuracy, checkpoint_path  # noqa: E402
+from karma_demo.model_card import load, measure, respond  # noqa: E402 - only where torch is installed
+from karma_demo.tasks import SKILLS, tasks  # noqa: E402
 
 EVERYONE = [member.name for member in (*MEMBERS, JUDGE_MEMBER)]
 LIMIT_BYTES = 5_000_000

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karma.information import information, win_probability
-from karma.snapshot import Snapshot
-from karma_scoring.competency import Counts, Posterior, Prior, fit
-from karma_scoring.kinship import posterior_kinship, snapshot
+from karma.ranking.information import information, win_probability
+from karma.ranking.snapshot import Snapshot
+from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
+from karma_scoring.fit.kinship import posterior_kinship, snapshot
 
 MODELS, SKILLS = ("a", "b", "c", "d"), ("x", "y")
 numbers = st.floats(0, 50)

@@ -27,20 +27,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from msgspec.structs import replace
 from sqlalchemy import event
 
-from karma.claims import HANDED_BACK, ClaimsView
-from karma.conveyor import Conveyor
+from karma.config.pool import Pool
 from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, encode
-from karma.pool import Pool
-from karma.snapshot import Snapshot
+from karma.queue.claims import RELEASED, ClaimsView
+from karma.queue.outbox import Outbox
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
-from karma_gateway.door import Line, take
+from karma_gateway.ingest import Line, take
 from karma_gateway.redelivery import Redelivery
 from karma_gateway.sweeper import Loss, Sweeper
 from karma_matching.handlers import match as match_
 from karma_matching.novelty import Novelty
-from karma_scoring.buckets import bucket_at
+from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.handlers import learn, score
 from tests.integration.conftest import postgresql_url  # noqa: F401
 from tests.support.memory import Flow, make_pool
@@ -230,7 +230,7 @@ class Model:
 
     def recording_failed(self, refs: Sequence[Ref], error: str) -> None:
         """An attempt at recording results ended: counted where they would have counted."""
-        counted = [ref for ref in refs if self.is_awaited(ref) and error != HANDED_BACK]
+        counted = [ref for ref in refs if self.is_awaited(ref) and error != RELEASED]
         for ref in counted:
             one = self.prompts[ref.key].open[ref.item]
             one.result_attempts, one.error = one.result_attempts + 1, error
@@ -340,7 +340,7 @@ class World(Flow):
         self.redis = NoRedis()
         self.out: list[Batch] = []
         self.crash = ""
-        self.conveyor = Conveyor("test", store, POOL, self, self.redis, clock)  # type: ignore[arg-type]
+        self.outbox = Outbox("test", store, POOL, self, self.redis, clock)  # type: ignore[arg-type]
         self.sweeper = Sweeper(store, SWEEPERS_POOL, self, self, self.redis, clock)  # type: ignore[arg-type]
         self.redelivery = Redelivery(store, POOL, self, self.redis, clock)  # type: ignore[arg-type]
         self.rows: list[BatchRow] = []  # every batch there ever was; its place is its number
@@ -356,10 +356,10 @@ class World(Flow):
             for statement in [f"TRUNCATE {tables}"] if postgresql else [f"DELETE FROM {t}" for t in tables.split(", ")]:
                 transaction.ledger.connection.exec_driver_sql(statement)
 
-    # The conveyor that the dispatcher and the sweeper get, and the publisher of that conveyor.
+    # The outbox that the dispatcher and the sweeper get, and the publisher of that outbox.
 
     def send(self, ids: Sequence[str]) -> None:
-        self.conveyor.send(ids)
+        self.outbox.send(ids)
 
     def publish(self, messages: Sequence[Batch]) -> None:
         if self.crash == "before publishing":
@@ -626,7 +626,7 @@ picks = st.integers(0, 99)
 #: What comes of the items of a message, in turn.
 outcomes = st.lists(st.integers(0, 7), min_size=1, max_size=3)
 crashes = st.sampled_from(["", "", "", "", "before the commit", "before publishing", "before marking"])
-errors = st.sampled_from(["boom", "boom", "boom", HANDED_BACK])
+errors = st.sampled_from(["boom", "boom", "boom", RELEASED])
 new_prompts = st.lists(st.tuples(st.sampled_from("pqrs"), st.integers(0, len(CONTENTS) - 1)), min_size=1, max_size=4)
 streams = st.sampled_from(sorted(MODELS))
 
@@ -744,7 +744,7 @@ class Ledgers(RuleBasedStateMachine):
             new = self.seen[before:]
             again = [ref for one in new for ref in one.refs]
             assert set(awaited) <= set(again) <= set(message.refs)
-            assert len(new) == (len(again) if error != HANDED_BACK else bool(again))
+            assert len(new) == (len(again) if error != RELEASED else bool(again))
             found = new or found
 
     def requeue(self, what: str, stream: str | None) -> None:

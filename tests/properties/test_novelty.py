@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karma.store import Store
-from karma_gateway.door import Line, take
+from karma_gateway.ingest import Line, take
 from karma_matching import novelty
 from karma_matching.novelty import Novelty, shingles
 

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.snapshot import Snapshot
+from karma.policies.matching import POLICIES, Candidate, form
+from karma.policies.similarity import likeness, near_duplicates
+from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import PlannedPrompt, plan
-from karma_matching.likeness import likeness, near_duplicates
-from karma_matching.policies import POLICIES, Candidate, form
-from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.kinship import snapshot
+from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.kinship import snapshot
 
 MODELS = ("a", "b", "c", "d", "e")
 texts = st.sampled_from(

@@ -8,7 +8,7 @@ import time
 
 from karma.errors import OutageError
 from karma.store import Store
-from karma_gateway.door import Line, take
+from karma_gateway.ingest import Line, take
 
 
 class Feed:

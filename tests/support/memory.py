@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from karma.conveyor import compose
-from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, Verdict
-from karma.pool import Pool
-from karma.snapshot import Snapshot
+from karma.config.pool import Pool
+from karma.messages import (
+    Answer,
+    Batch,
+    GenerateBatch,
+    JudgeBatch,
+    LearnBatch,
+    MatchBatch,
+    ScoreBatch,
+    Verdict,
+)
+from karma.queue.outbox import compose
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import BatchLimits
 from karma_gateway.dispatch import Dispatcher
-from karma_gateway.door import Line, take
+from karma_gateway.ingest import Line, take
 from karma_matching.handlers import match as match_
 from karma_matching.novelty import Novelty
 from karma_scoring.handlers import learn, score
@@ -44,7 +53,7 @@ class Flow:
         self.dispatcher = Dispatcher(store, self.pool, self)  # type: ignore[arg-type]
 
     def send(self, ids: list[str]) -> None:
-        """The conveyor that the dispatcher gets."""
+        """The outbox that the dispatcher gets."""
         self.sent.extend(ids)
 
     def accept(self, *prompts: dict, stream: str = "default") -> None:

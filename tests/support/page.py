@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from karma.store import Store
-from karma_gateway.board import Board
-from karma_gateway.page.access import listen, names_of, url_of
-from karma_gateway.page.app import create_app
-from karma_gateway.page.control import Control
-from karma_gateway.page.live import Live
-from karma_gateway.page.service import Server
-from karma_gateway.page.views import Views
+from karma_monitor.live_status import LiveStatus
+from karma_monitor.page.access import listen, names_of, url_of
+from karma_monitor.page.app import create_app
+from karma_monitor.page.control import Control
+from karma_monitor.page.event_stream import Live
+from karma_monitor.page.server import Server
+from karma_monitor.page.views import Views
 from tests.support.memory import make_pool
 from tests.support.pipeline import wait_until
 
@@ -95,7 +95,7 @@ class Stream:
 
 @contextmanager
 def serving(store: Store, pool: Any = None) -> Iterator[tuple[Page, Live]]:
-    board = Board(store, None, pool or make_pool("ab"))
+    board = LiveStatus(store, None, pool or make_pool("ab"))
     live = Live(board.look, every_s=0.1)
     app = create_app(Views(store, None, board), Control(store, None, board.hurry), live, TOKEN, names_of("127.0.0.1"))
     listener = listen("127.0.0.1", 0)

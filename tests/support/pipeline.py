@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from karma.broker import connect
+from karma.config.environment import Environment
+from karma.config.pool import Pool
 from karma.errors import BrokerError, SettingsError
-from karma.pool import Pool
-from karma.settings import Environment
+from karma.queue.redis import connect
 from karma.store import Store
-from karma_gateway.status import status
+from karma_monitor.status import status
 
-KARMA = [sys.executable, "-m", "karma_gateway.cli"]
+KARMA = [sys.executable, "-m", "karma_cli"]
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from karma_gateway.redis_server import server_program
+from karma_cli.local.redis_server import server_program
 from tests.support.pipeline import wait_until
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-from karma import metrics, series
+from karma.telemetry import bounded_metrics as series
+from karma.telemetry import metrics
 
 
 def all_metrics() -> Iterator[MetricWrapperBase]:
-    """Every metric that `karma.metrics` lists."""
+    """Every metric that `karma.telemetry.metrics` lists."""
     for found in vars(metrics).values():
         if isinstance(found, MetricWrapperBase):
             yield found

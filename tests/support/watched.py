@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from karma.competencies import Competencies
+from karma.config.pool import Pool
 from karma.messages import Batch, LearnBatch, MatchBatch, ScoreBatch
-from karma.pool import Pool
 from karma.store import Store
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.recorded import Recorded, remembered
 from karma_matching.handlers import Formed
 from karma_matching.handlers import match as match_
-from karma_matching.observed import observe
+from karma_matching.pair_metrics import observe
 from karma_scoring.handlers import Resolved, learn, score
-from karma_scoring.observed import Observer
+from karma_scoring.recorded_metrics import Observer
 from tests.support.memory import LIMITS, Flow
 
 
@@ -20,7 +20,7 @@ class WatchedFlow(Flow):
 
     def __init__(self, store: Store, pool: Pool | None = None) -> None:
         super().__init__(store, pool)
-        self.observer = Observer(self.pool, Competencies())
+        self.observer = Observer(self.pool, LatestSnapshot())
         self.answered: list[Recorded] = []
         self.formed: list[tuple[list[Formed], Recorded]] = []
         self.resolved: list[tuple[Recorded, list[Resolved]]] = []

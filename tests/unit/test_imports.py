@@ -14,7 +14,7 @@ STORE = ("sqlalchemy", "alembic", "psycopg", "numpy")
 @pytest.mark.parametrize(
     ("service", "unwanted"),
     [
-        ("gateway", HEAVY),
+        ("gateway", (*HEAVY, "fastapi", "uvicorn", "typer", "rich")),
         ("scoring", HEAVY),
         ("matching", HEAVY),
         ("generation", (*HEAVY, *STORE, "aiohttp", "typer", "rich")),

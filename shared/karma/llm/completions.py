@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from karma.completeness import storable
+from karma.batch_results import storable
 from karma.messages import ModelSpec, Turn
 
 if TYPE_CHECKING:

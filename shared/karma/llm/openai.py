@@ -18,13 +18,14 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from karma import lease, metrics
-from karma.completeness import storable
-from karma.errors import HandedBackError, KarmaError
+from karma import lease
+from karma.batch_results import storable
+from karma.errors import KarmaError, ReleasedError
 from karma.lease import Lease
+from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, FailedAttempt, body_of, read, refusal_of, result_of
-from karma.llm.meter import observe_call
 from karma.messages import ModelSpec
+from karma.telemetry import metrics
 
 if TYPE_CHECKING:
     import aiohttp
@@ -66,7 +67,7 @@ class ChatClient:
         cancels what is under way. Calls are begun only while the lease on the batch in hand stands (`karma.lease`).
 
         Raises:
-            HandedBackError: calls were not begun, as the lease ended, or the client was closed meanwhile.
+            ReleasedError: calls were not begun, as the lease ended, or the client was closed meanwhile.
             KarmaError: the client is closed.
         """
         arrived: Arrived = queue.SimpleQueue()
@@ -81,7 +82,7 @@ class ChatClient:
             while left:
                 group = _next_group(arrived, left, linger_s)
                 if not group:
-                    raise HandedBackError(f"the chat client was closed with {left} calls to {spec.name} under way")
+                    raise ReleasedError(f"the chat client was closed with {left} calls to {spec.name} under way")
                 left -= len(group)
                 results = [(place, result) for place, result in group if result is not None]
                 begun = begun and len(results) == len(group)
@@ -90,7 +91,7 @@ class ChatClient:
         finally:
             future.cancel()
         if not begun:
-            raise HandedBackError(f"calls to {spec.name} were not begun")
+            raise ReleasedError(f"calls to {spec.name} were not begun")
 
     def close(self) -> None:
         """Cancel calls under way, close the connections and end the thread; a second time does nothing."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from karma import lease
 from karma.errors import SettingsError
+from karma.llm.call_metrics import observe_call
 from karma.llm.checkpoint import load
-from karma.llm.meter import observe_call
 from karma.messages import ModelSpec, Turn
 
 Chat = Sequence[Turn]

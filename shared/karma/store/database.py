@@ -19,9 +19,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
+from karma.config.environment import Durability
 from karma.errors import SettingsError, StoreError, StoreOutageError
-from karma.settings import Durability
-from karma.store.gates import Gates
+from karma.store.judge_budgets import JudgeBudgets
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
 from karma.store.schema import REVISION, metadata
@@ -57,7 +57,7 @@ class Transaction:
     ledger: Ledger
     work: WorkList
     preferences: Preferences
-    gates: Gates
+    judge_budgets: JudgeBudgets
 
 
 class Store:
@@ -222,7 +222,7 @@ class Store:
     def _bound(self, connection: Connection) -> Transaction:
         now = self.clock()
         return Transaction(
-            Ledger(connection, now), WorkList(connection, now), Preferences(connection, now), Gates(connection)
+            Ledger(connection, now), WorkList(connection, now), Preferences(connection, now), JudgeBudgets(connection)
         )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import chunks
-from karma.store.dialect import insert_new
 from karma.store.records import Acceptance, NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
+from karma.store.sql import insert_new
 
 #: Prompts that hold a place in the window.
 IN_FLIGHT = ("dispatched", "answered", "matched")
@@ -157,7 +157,7 @@ class Ledger:
                 [{"key": id_, "reason": reasons.get(id_)} for id_ in ids],
             )
 
-    def bury(self, id_: int, error: str) -> None:
+    def dead_letter(self, id_: int, error: str) -> None:
         """End a locked prompt as `dead`: the pipeline's own attempts at it are spent. Its open work is parked."""
         self.connection.execute(update(work_items).where(work_items.c.prompt == id_).values(batch=PARKED))
         self.connection.execute(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from karma.store.chunks import chunks
-from karma.store.dialect import insert_adding, insert_new
 from karma.store.records import (
     Count,
     ExportFilter,
@@ -23,9 +22,10 @@ from karma.store.records import (
     VerdictRow,
 )
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
+from karma.store.sql import insert_adding, insert_new
 
 if TYPE_CHECKING:
-    from karma.snapshot import Snapshot
+    from karma.ranking.snapshot import Snapshot
 
 OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
 
@@ -179,14 +179,14 @@ class Preferences:
         for chunk in chunks(sorted(versions)):
             self.connection.execute(delete(snapshots).where(snapshots.c.version.in_(chunk)))
 
-    def competency_course(self, points: int = 100) -> list[tuple[float, int, Snapshot]]:
+    def competency_history(self, points: int = 100) -> list[tuple[float, int, Snapshot]]:
         """How competencies came to be what they are: (when, version, snapshot), oldest first.
 
         Args:
             points: at most so many, spread evenly over the versions that are kept; the first and the newest are among
                 them.
         """
-        from karma.snapshot import Snapshot  # with NumPy, which nothing else here needs
+        from karma.ranking.snapshot import Snapshot  # with NumPy, which nothing else here needs
 
         kept = self.snapshot_times()
         places = {round(index * (len(kept) - 1) / max(1, points - 1)) for index in range(min(points, len(kept)))}

@@ -37,7 +37,7 @@ def remembered(transaction: Transaction) -> tuple[Transaction, Recorded]:
         _Ledger(ledger.connection, ledger.now, recorded),
         transaction.work,
         _Preferences(preferences.connection, preferences.now, recorded),
-        transaction.gates,
+        transaction.judge_budgets,
     )
     return watched, recorded
 

@@ -231,7 +231,7 @@ class ExportFilter:
 
 
 @dataclass(frozen=True)
-class GatedPair:
+class BudgetedPair:
     """A pair of a prompt that went through a gate, with what it came to so far (None: nothing yet)."""
 
     id: int

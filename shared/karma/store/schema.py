@@ -250,7 +250,7 @@ competency_counts = Table(
     Column("squares", Float, nullable=False, server_default=text("0")),  # sum of the squared weights
 )
 
-#: What a stream's gate has seen and spent (`karma_matching.gate`). Written by matching.
+#: What a stream's gate has seen and spent (`karma_matching.budget.allocation`). Written by matching.
 gates = Table(
     "gates",
     metadata,
@@ -260,7 +260,7 @@ gates = Table(
     Column("body", Text, nullable=False),  # JSON
 )
 
-#: Skills found in prompts without a label (`karma_scoring.skills`). Written by scoring.
+#: Skills found in prompts without a label (`karma_scoring.skill_discovery.skill_finder`). Written by scoring.
 skill_clusters = Table(
     "skill_clusters",
     metadata,
@@ -270,7 +270,7 @@ skill_clusters = Table(
     Column("centroid", LargeBinary, nullable=False),  # float32, as many as the embedder has dimensions
 )
 
-#: The competencies of one refit (`karma.snapshot.Snapshot.to_bytes`).
+#: The competencies of one refit (`karma.ranking.snapshot.Snapshot.to_bytes`).
 snapshots = Table(
     "snapshots",
     metadata,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from karma.store.chunks import chunks
-from karma.store.dialect import insert_new
 from karma.store.schema import prompts, skill_clusters, streams
+from karma.store.sql import insert_new
 
 _NUMBER = re.compile(r"skill-(\d+)")
 

@@ -2,7 +2,7 @@
 
 SIGUSR1: nothing is counted, measured or read for a metric any more. SIGUSR2: everything is again; the CPU time that
 it takes is then served as `karma_inside_metrics_seconds`. Python imports a module of this name when it starts;
-`karma.logs.configure_logging` is what every worker calls first, once all its modules are there.
+`karma.telemetry.logging.configure_logging` is what every worker calls first, once all its modules are there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 import prometheus_client
 
-import karma.logs
-from karma import series
+import karma.telemetry.logging
+from karma.telemetry import bounded_metrics as series
 
-_configure_logging = karma.logs.configure_logging
+_configure_logging = karma.telemetry.logging.configure_logging
 
 
 class Nothing:
@@ -87,9 +87,9 @@ def replacements() -> list[tuple[Any, str, Any]]:
         "karma_matching.worker": {"remembered": remembered, "observe": nothing},
     }.items():
         found += [(sys.modules[module], name, silent) for name, silent in names.items() if module in sys.modules]
-    if observed := sys.modules.get("karma_scoring.observed"):
+    if observed := sys.modules.get("karma_scoring.recorded_metrics"):
         found += [(observed.Observer, name, nothing) for name in ("answers", "verdicts", "snapshot")]
-    if ledger := sys.modules.get("karma_gateway.ledger_metrics"):
+    if ledger := sys.modules.get("karma_monitor.prometheus"):
         found.append((ledger.LedgerMetrics, "_do", nothing))
     return found
 
@@ -110,4 +110,4 @@ def configure_logging(level: str, form: str = "auto") -> None:
     signal.signal(signal.SIGUSR2, switch)
 
 
-karma.logs.configure_logging = configure_logging
+karma.telemetry.logging.configure_logging = configure_logging

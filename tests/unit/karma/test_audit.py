@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from karma.audit import Audited, label_error
+from karma.ranking.label_error import Audited, label_error
 
 
 def stream(

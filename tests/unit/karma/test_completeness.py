@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.completeness import each_once, storable
+from karma.batch_results import one_result_per_item, storable
 from karma.errors import SettingsError
 
 
@@ -25,7 +25,7 @@ def run(items: Sequence[One], groups: Sequence[Sequence[One]], error: Exception 
         if error is not None:
             raise error
 
-    found = each_once(
+    found = one_result_per_item(
         items, ask, lambda _item, result: result, lambda item, reason: One(item.item, reason), "the oracle"
     )
     return [result for group in found for result in group]
@@ -69,7 +69,9 @@ def test_a_result_that_cannot_be_settled_takes_no_item_with_it() -> None:
     def ask() -> Iterator[Sequence[One]]:
         yield [One(1, "yes"), One(2, "odd")]
 
-    groups = each_once([One(1), One(2)], ask, settle, lambda item, _reason: One(item.item, "failed"), "the oracle")
+    groups = one_result_per_item(
+        [One(1), One(2)], ask, settle, lambda item, _reason: One(item.item, "failed"), "the oracle"
+    )
 
     assert sorted(one.item for group in groups for one in group) == [1, 2]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from karma.config.pool import Pool
 from karma.errors import SettingsError
-from karma.pool import Pool
 
 ENDPOINT = {"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from karma.information import information, normal_cdf, win_probability
+from karma.ranking.information import information, normal_cdf, win_probability
 
 
 def test_the_normal_distribution_function_is_right_to_seven_digits() -> None:

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karma.errors import MessageError
-from karma.log_lines import OWN_PACKAGES, _spelled
 from karma.messages import decode
-from karma.run import SERVICES
+from karma.telemetry.redaction import OWN_PACKAGES, _spelled
+from karma.worker.run import SERVICES
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +28,7 @@ SECRET = "quagga-94c1"
 PREAMBLE = """
 import logging, sys
 from karma.errors import KarmaError
-from karma.logs import bound, configure_logging, name_process
+from karma.telemetry.logging import bound, configure_logging, name_process
 from karma.messages import Header, JudgeBatch, JudgeItem, JudgeSpec
 SECRET = "quagga-94c1"
 def judged(item, prompt, order):
@@ -211,7 +211,7 @@ def test_people_on_a_terminal_get_text_and_files_get_json() -> None:
     ("level", "form", "said"), [("LOUD", "json", "KARMA_LOG_LEVEL is 'LOUD'"), ("INFO", "yaml", "KARMA_LOG_FORMAT")]
 )
 def test_an_unknown_level_or_form_is_refused_with_a_sentence(level: str, form: str, said: str) -> None:
-    script = f"from karma.logs import configure_logging\nconfigure_logging({level!r}, {form!r})"
+    script = f"from karma.telemetry.logging import configure_logging\nconfigure_logging({level!r}, {form!r})"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=False, timeout=60)
     last = done.stderr.decode().splitlines()[-1]

@@ -13,13 +13,13 @@ import pytest
 from prometheus_client import REGISTRY, generate_latest
 from sqlalchemy import insert
 
-from karma import metrics
-from karma.series import LIMITS, OTHER, Gauge
 from karma.store import Store
 from karma.store.recorded import Recorded
 from karma.store.schema import prompts, streams
-from karma_gateway.ledger_metrics import LedgerMetrics
-from karma_matching.observed import observe
+from karma.telemetry import metrics
+from karma.telemetry.bounded_metrics import LIMITS, OTHER, Gauge
+from karma_matching.pair_metrics import observe
+from karma_monitor.prometheus import LedgerMetrics
 from tests.support.memory import make_pool
 from tests.support.shown import all_metrics, count_series, forget_all, full_name, value
 from tests.support.watched import WatchedFlow
@@ -165,7 +165,7 @@ def test_ten_thousand_streams_and_prompts_leave_the_number_of_series_bounded() -
         row = {"prompt_id": "p", "content_hash": "", "messages": "[]", "priority": 0, "awaited": 0, "accepted_at": 0}
         connection.execute(insert(prompts), [{**row, "stream": name, "state": "accepted"} for name in names])
     before = count_series()
-    LedgerMetrics(store, None, make_pool(), []).count()
+    LedgerMetrics(store, None, make_pool()).count()
     assert count_series() - before < 400
     in_store = [sample.value for sample in metrics.PROMPTS.collect()[0].samples]
     assert sum(in_store) == NAMES

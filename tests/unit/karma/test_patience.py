@@ -7,8 +7,8 @@ import time
 import pytest
 
 from karma import lease
-from karma.errors import HandedBackError, StoreOutageError
-from karma.patience import Stopping, patiently
+from karma.errors import ReleasedError, StoreOutageError
+from karma.worker.retry import Shutdown, retry_on_outage
 
 
 class Server:
@@ -25,21 +25,21 @@ class Server:
 
 
 def test_an_outage_is_waited_out() -> None:
-    assert patiently(Server(2), "record", Stopping(10)) == "done"
+    assert retry_on_outage(Server(2), "record", Shutdown(10)) == "done"
 
 
 def test_what_is_in_hand_is_still_brought_while_the_process_has_time_to_stop() -> None:
-    stopping = Stopping(limit_s=10)
-    stopping.tell()
-    assert patiently(Server(2), "record", stopping) == "done"
+    shutdown = Shutdown(limit_s=10)
+    shutdown.request()
+    assert retry_on_outage(Server(2), "record", shutdown) == "done"
 
 
 def test_what_cannot_be_brought_in_time_is_handed_back() -> None:
-    stopping = Stopping(limit_s=0.2)
-    stopping.tell()
+    shutdown = Shutdown(limit_s=0.2)
+    shutdown.request()
     started = time.monotonic()
-    with pytest.raises(HandedBackError, match="record: the store is away"):
-        patiently(Server(1000), "record", stopping)
+    with pytest.raises(ReleasedError, match="record: the store is away"):
+        retry_on_outage(Server(1000), "record", shutdown)
     assert time.monotonic() - started < 5
 
 
@@ -48,13 +48,13 @@ def test_another_error_is_not_waited_for() -> None:
         raise ValueError("a defect")
 
     with pytest.raises(ValueError, match="a defect"):
-        patiently(broken, "record", Stopping(10))
+        retry_on_outage(broken, "record", Shutdown(10))
 
 
 def test_under_a_lease_that_cannot_be_known_one_waits_and_under_one_that_ended_one_hands_back() -> None:
     answers = iter(["wait", "wait", "go", "stop"])
     with lease.held(lambda: next(answers)):  # type: ignore[arg-type, return-value]
         lease.require()
-        with pytest.raises(HandedBackError):
+        with pytest.raises(ReleasedError):
             lease.require()
     lease.require()  # outside of any batch everything may be begun

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from karma.config.pool import Pool
+from karma.config.settings import Price
 from karma.errors import SettingsError
-from karma.pool import Pool
-from karma.pool_tables import Price
 from tests.support.memory import ENDPOINT
 
 PRICE = {"input": 0.15, "output": 0.6}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from karma.config.environment import Environment
+from karma.config.pool import Pool
 from karma.errors import SettingsError
-from karma.pool import Pool
-from karma.settings import Environment
 
 GOOD = """
 [models.a]

@@ -1,4 +1,4 @@
-"""The snapshot: look-ups, newcomers, and the trip through bytes."""
+"""The snapshot: look-ups, unseen models, and the trip through bytes."""
 
 import io
 import json
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from karma.errors import KarmaError
-from karma.snapshot import Snapshot
+from karma.ranking.snapshot import Snapshot
 
 
 def snapshot() -> Snapshot:
-    """Two models and one skill; the third column is the newcomer."""
+    """Two models and one skill; the third column is the unseen."""
     gap_deviation = np.array([[0.0, 0.3, 2.0], [0.3, 0.0, 2.0], [2.0, 2.0, 2.1]])
     return replace(
         Snapshot.empty(["good", "bad"], ["math"]),

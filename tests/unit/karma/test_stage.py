@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from karma.claims import HANDED_BACK
-from karma.company import Company
-from karma.errors import BrokerOutageError, HandedBackError
+from karma.errors import BrokerOutageError, ReleasedError
 from karma.messages import Batch, Header, MatchBatch, MatchItem, encode
-from karma.metrics import BATCHES
-from karma.patience import Stopping
-from karma.stage import Stage
+from karma.queue.claims import RELEASED
+from karma.telemetry.metrics import BATCHES
+from karma.worker.exclusive import ExclusiveExecution
+from karma.worker.retry import Shutdown
+from karma.worker.stage import Stage
 
 MESSAGE = encode(
     MatchBatch(header=Header(stream="s", batch="b", token="t", part=2, epoch="e"), items=(MatchItem(1, 1),))
@@ -34,13 +34,13 @@ class FakeClaims:
         self.epoch, self.kept = epoch, kept
         return self.taken
 
-    def standing(self, _name: str) -> str:
+    def state(self, _name: str) -> str:
         return "go"
 
-    def release(self, name: str) -> None:
+    def complete(self, name: str) -> None:
         self.said.append(("release", name))
 
-    def let_go(self, name: str, why: str) -> None:
+    def release(self, name: str, why: str) -> None:
         self.said.append((why, name))
 
 
@@ -52,8 +52,10 @@ def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None,
         if error:
             raise error
 
-    link = SimpleNamespace(claims=claims, stopping=Stopping(10), clock=lambda: 1.0, company=Company())
-    Stage(name, link, work).run(text)  # type: ignore[arg-type]
+    connections = SimpleNamespace(
+        claims=claims, shutdown=Shutdown(10), clock=lambda: 1.0, exclusive=ExclusiveExecution()
+    )
+    Stage(name, connections, work).run(text)  # type: ignore[arg-type]
     return worked
 
 
@@ -84,8 +86,8 @@ def test_a_batch_that_fails_is_let_go_with_its_error_and_not_released() -> None:
 
 def test_a_batch_that_is_handed_back_is_no_failure() -> None:
     claims, before = FakeClaims(), count("handed_back")
-    run(claims, error=HandedBackError("stopping"))
-    assert claims.said == [("take", "match:b:2"), (HANDED_BACK, "match:b:2")]
+    run(claims, error=ReleasedError("stopping"))
+    assert claims.said == [("take", "match:b:2"), (RELEASED, "match:b:2")]
     assert count("handed_back") == before + 1
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karma.config.streams import BUILT_IN_POLICIES, Derivation, check_enqueued, derivation, teaches
 from karma.errors import SettingsError
-from karma.streams import BUILT_IN_POLICIES, Derivation, check_enqueued, derivation, teaches
-from karma_matching.policies import POLICIES
+from karma.policies.matching import POLICIES
 from tests.support.memory import make_pool
 
 NAMES = st.text(st.characters(exclude_characters="@", exclude_categories=["Cs"]), min_size=1)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from karma.checkers import answer
-from karma.tiny.skills import HABITATS, PHRASINGS, SKILLS, SPLITS, Skill, Split, exercise, split_of, tasks
+from karma_demo.tasks import HABITATS, PHRASINGS, SKILLS, SPLITS, Skill, Split, exercise, split_of, tasks
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -105,6 +105,6 @@ def test_a_negative_count_is_refused() -> None:
 
 
 def test_skills_and_family_do_not_import_torch() -> None:
-    program = "import sys, karma.tiny.skills, karma.tiny.family; sys.exit('torch' in sys.modules)"
+    program = "import sys, karma_demo.tasks, karma_demo.family; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

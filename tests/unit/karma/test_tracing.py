@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from karma.errors import SettingsError
-from karma.tracing import is_asked_for
+from karma.telemetry.tracing import is_asked_for
 
 ROOT = Path(__file__).parents[3]
 URL = "http://127.0.0.1:4318"
@@ -53,7 +53,7 @@ def test_another_way_than_otlp_over_http_is_refused_by_name(variable: str, value
 def test_without_an_endpoint_a_worker_imports_nothing_and_its_messages_carry_nothing() -> None:
     done = run(
         "import sys\n"
-        "from karma import tracing, worker, conveyor\n"
+        "from karma.queue import outbox\nfrom karma.telemetry import tracing\nfrom karma.worker import process\n"
         "from karma.messages import Header, MatchBatch, MatchItem\n"
         "batch = MatchBatch(header=Header(stream='s', batch='b', token='t'), items=(MatchItem(1, 1),))\n"
         "tracing.start('matching', 'matching-1')\n"
@@ -70,7 +70,7 @@ def test_an_endpoint_without_the_extra_is_an_error_that_says_how_to_install_it()
     done = run(
         "import sys\n"
         "sys.modules['opentelemetry'] = None\n"
-        "from karma import tracing\n"
+        "from karma.telemetry import tracing\n"
         "from karma.errors import MissingExtraError\n"
         "try: tracing.start('matching', 'matching-1')\n"
         "except MissingExtraError as error: print(error)\n",
@@ -83,7 +83,7 @@ def test_an_endpoint_without_the_extra_is_an_error_that_says_how_to_install_it()
 def test_two_workers_that_a_plug_in_seeded_alike_give_different_ids() -> None:
     code = (
         "import random\n"
-        "from karma import tracing\n"
+        "from karma.telemetry import tracing\n"
         "random.seed(1)\n"
         "tracing.start('matching', 'matching-1')\n"
         "with tracing.sending('dispatch', 1) as trace: print(trace['traceparent'])\n"
@@ -99,7 +99,7 @@ def test_a_collector_that_is_away_holds_a_stopping_worker_up_for_seconds_only() 
     """The port takes connections and answers none."""
     done = run(
         "import socket, time\n"
-        "from karma import tracing\n"
+        "from karma.telemetry import tracing\n"
         "deaf = socket.socket(); deaf.bind(('127.0.0.1', 0)); deaf.listen()\n"
         "import os\n"
         "os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = f'http://127.0.0.1:{deaf.getsockname()[1]}'\n"

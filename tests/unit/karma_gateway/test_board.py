@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from karma.audit import LabelError
+from karma.config.pool import Pool
+from karma.config.settings import Price
 from karma.messages import GenerateBatch, JudgeBatch
-from karma.pool import Pool
-from karma.pool_tables import Price
-from karma.snapshot import Snapshot
+from karma.ranking.label_error import LabelError
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
-from karma.store.pauses import pause
 from karma.store.records import NewResponse, NewVerdict
 from karma.store.schema import pairs, responses
-from karma.store.totals import carry_on, count
-from karma_gateway.board import Board
-from karma_gateway.costs import Costs
-from karma_gateway.recent_quality import agreement, worst_error
-from karma_gateway.window import Window
+from karma.store.streams import pause
+from karma_monitor.figures.cost import Costs
+from karma_monitor.figures.recent_quality import agreement, worst_error
+from karma_monitor.figures.window import Window
+from karma_monitor.live_status import LiveStatus
+from karma_monitor.queries.totals import carry_on, count
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
 
@@ -52,7 +52,7 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
     made.close()
 
 
-def settled(board: Board, wanted: Any) -> dict[str, Any]:
+def settled(board: LiveStatus, wanted: Any) -> dict[str, Any]:
     """The first picture that is as wanted."""
     found: dict[str, Any] = {}
 
@@ -66,7 +66,7 @@ def settled(board: Board, wanted: Any) -> dict[str, Any]:
 
 
 def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store: Store, tmp_path: Path) -> None:
-    picture = Board(store, None, make_pool()).look()
+    picture = LiveStatus(store, None, make_pool()).look()
     assert picture["version"] == 1
     assert picture["home"] == str(tmp_path)
     assert picture["outcome"].pop("cost_is_whole") is True
@@ -87,7 +87,7 @@ def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store
 def test_after_a_drain_the_picture_is_what_the_store_holds(store: Store) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(30)))
-    board = Board(store, None, flow.pool)
+    board = LiveStatus(store, None, flow.pool)
     board.look()
     flow.finish()
     picture = settled(board, lambda found: found["resolutions"]["decisive"] == 30)
@@ -103,7 +103,7 @@ def test_after_a_drain_the_picture_is_what_the_store_holds(store: Store) -> None
 
 def test_rates_are_unknown_at_the_first_look_and_then_those_between_two_looks(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
-    board = Board(store, None, flow.pool)
+    board = LiveStatus(store, None, flow.pool)
     assert board.look()["rates"]["prompts_per_s"] is None
     flow.accept(*({"prompt": f"p{n}"} for n in range(20)))
     flow.finish()
@@ -120,7 +120,7 @@ def test_rates_are_unknown_at_the_first_look_and_then_those_between_two_looks(st
 
 def test_looks_that_are_far_apart_tell_no_rate(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
-    board = Board(store, None, flow.pool)
+    board = LiveStatus(store, None, flow.pool)
     board.look()
     flow.accept({"prompt": "p"})
     clock.now += 3_600.0
@@ -130,7 +130,7 @@ def test_looks_that_are_far_apart_tell_no_rate(store: Store, clock: Clock) -> No
 def test_the_time_left_is_told_by_how_many_prompts_ended(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
-    board = Board(store, None, flow.pool)
+    board = LiveStatus(store, None, flow.pool)
     assert board.look()["outcome"]["time_left_s"] is None
     flow.finish()
     flow.accept(*({"prompt": f"q{n}"} for n in range(5)))
@@ -142,7 +142,7 @@ def test_the_time_left_is_told_by_how_many_prompts_ended(store: Store, clock: Cl
 def test_the_time_left_is_not_told_by_a_time_in_which_nobody_looked(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
-    board = Board(store, None, flow.pool)
+    board = LiveStatus(store, None, flow.pool)
     board.look()
     clock.now += 36_000.0
     flow.accept(*({"prompt": f"q{n}"} for n in range(5)))
@@ -192,14 +192,14 @@ def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store)
     flow.accept(*({"prompt": f"p{n}"} for n in range(4)))
     flow.dispatcher.admit()
     with store.transaction() as transaction:
-        transaction.ledger.bury(1, "boom")
+        transaction.ledger.dead_letter(1, "boom")
     for batch in flow.messages():
         assert isinstance(batch, GenerateBatch)
         flow.handle(
             flow.answer(batch, failure="timed out after 60 s") if batch.model.name == "a" else flow.answer(batch)
         )
     flow.finish()
-    picture = Board(store, None, flow.pool).look()
+    picture = LiveStatus(store, None, flow.pool).look()
     losses = {stage["stage"]: stage["losses"] for stage in picture["funnel"]}
     assert losses["prompts"] == [{"reason": "dead", "count": 1, "link": "/dead"}]
     assert [one["count"] for one in losses["responses"]] == [3]
@@ -227,7 +227,7 @@ def test_ties_and_flips_are_shares_of_the_recent_pairs(store: Store) -> None:
                 flow.handle(flow.judge(batch, probability=0.9))  # whatever is shown first is preferred
             else:
                 flow.handle(flow.answer(batch) if isinstance(batch, GenerateBatch) else batch)
-    quality = Board(store, None, flow.pool).look()["quality"]
+    quality = LiveStatus(store, None, flow.pool).look()["quality"]
     assert judged
     assert (quality["window"], quality["flip_share"], quality["judged_share"]) == (4, 1.0, 1.0)
     (first,) = quality["first_position"]
@@ -277,8 +277,8 @@ def test_costs_are_those_of_every_call_by_the_pools_prices_and_none_without(stor
                 for sample in range(3)
             ]
         )  # fmt: skip
-    assert Board(store, None, make_pool("ab")).look()["outcome"]["cost"] is None
-    picture = Board(store, None, pool).look()
+    assert LiveStatus(store, None, make_pool("ab")).look()["outcome"]["cost"] is None
+    picture = LiveStatus(store, None, pool).look()
     assert picture["outcome"]["cost"] == pytest.approx(0.9)
     assert picture["outcome"]["cost_per_preference"] is None
     assert picture["outcome"]["cost_unknown_calls"] == 0
@@ -333,13 +333,13 @@ def test_costs_miss_no_call_that_was_committed_after_one_with_a_higher_number(st
 def test_the_budget_left_is_that_of_this_hours_judge_calls(store: Store, clock: Clock) -> None:
     clock.now = 10_000.0
     pool = make_pool("ab", streams={"limited": {"judge_calls_per_hour": 100.0}})
-    assert Board(store, None, make_pool("ab")).look()["outcome"]["budget_left"] is None
+    assert LiveStatus(store, None, make_pool("ab")).look()["outcome"]["budget_left"] is None
     Flow(store, pool).accept({"prompt": "p"}, stream="limited")
     for began, left in ((9_000.0, 0.5), (1_000.0, 1.0)):  # 25 pairs in both orders; an hour that is over counts no more
         with store.transaction() as transaction:
-            transaction.gates.lock("limited")
-            transaction.gates.keep("limited", 60, 25, json.dumps({"hour_began": began, "hour_judged": 25.0}))
-        assert Board(store, None, pool).look()["outcome"]["budget_left"] == left
+            transaction.judge_budgets.lock("limited")
+            transaction.judge_budgets.keep("limited", 60, 25, json.dumps({"hour_began": began, "hour_judged": 25.0}))
+        assert LiveStatus(store, None, pool).look()["outcome"]["budget_left"] == left
 
 
 def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> None:
@@ -366,7 +366,7 @@ def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> N
 
 
 def test_what_is_paused_is_in_the_picture(store: Store) -> None:
-    board = Board(store, None, make_pool())
+    board = LiveStatus(store, None, make_pool())
     assert board.look()["paused"] == []
     with store.transaction() as transaction:
         pause(transaction.ledger.connection, "s", 1.0)
@@ -387,7 +387,7 @@ def test_a_look_at_a_quiet_store_reads_no_texts(store: Store) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
     flow.finish()
-    board = Board(store, None, flow.pool)
+    board = LiveStatus(store, None, flow.pool)
     board.look()
     asked: list[str] = []
 

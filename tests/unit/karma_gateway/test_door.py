@@ -7,7 +7,7 @@ import json
 import pytest
 
 from karma.store import Store
-from karma_gateway.door import Line, RefusedError, read, take
+from karma_gateway.ingest import Line, RefusedError, read, take
 
 LIMIT = 1000
 

@@ -10,8 +10,8 @@ from sqlalchemy import update
 from karma.errors import KarmaError
 from karma.store import Store
 from karma.store.schema import pairs, resolutions, responses
-from karma_gateway.explain import explain
-from karma_gateway.sentences import sentences
+from karma_monitor.explain import explain
+from karma_monitor.explanation import sentences
 from tests.support.memory import Flow, make_pool
 
 

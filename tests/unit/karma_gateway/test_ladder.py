@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from karma.snapshot import Snapshot
-from karma_gateway.ladder import TREND_S, ladder
+from karma.ranking.snapshot import Snapshot
+from karma_monitor.figures.leaderboard import TREND_S, leaderboard
 
 
 def snapshot(means: dict[str, float], version: int = 1) -> Snapshot:
@@ -20,20 +20,20 @@ def snapshot(means: dict[str, float], version: int = 1) -> Snapshot:
 
 
 def test_the_best_come_first_with_their_90_per_cent_interval() -> None:
-    best, worst = ladder(snapshot({"low": -1.0, "high": 1.0}), "overall")
+    best, worst = leaderboard(snapshot({"low": -1.0, "high": 1.0}), "overall")
     assert (best.model, worst.model) == ("high", "low")
     assert (best.low, best.high) == pytest.approx((1.0 - 0.8224, 1.0 + 0.8224), abs=1e-4)
 
 
 def test_unknown_kinship_is_no_kin_and_never_a_number() -> None:
-    assert all((one.kin, one.kinship) == (None, None) for one in ladder(snapshot({"a": 0.0, "b": 0.1}), "overall"))
+    assert all((one.kin, one.kinship) == (None, None) for one in leaderboard(snapshot({"a": 0.0, "b": 0.1}), "overall"))
 
 
 def test_the_nearest_kin_is_the_one_of_greatest_known_kinship_and_not_the_model_itself() -> None:
     known = snapshot({"a": 0.0, "b": 0.1, "c": 1.0})
     kinship = known.kinship.copy()
     kinship[0, :3, :3] = [[1.0, 0.7, np.nan], [0.7, 1.0, 0.2], [np.nan, 0.2, 1.0]]
-    found = {one.model: (one.kin, one.kinship) for one in ladder(replace(known, kinship=kinship), "overall")}
+    found = {one.model: (one.kin, one.kinship) for one in leaderboard(replace(known, kinship=kinship), "overall")}
     assert found == {"a": ("b", 0.7), "b": ("a", 0.7), "c": ("b", 0.2)}
 
 
@@ -41,7 +41,7 @@ def test_the_change_is_held_against_the_competency_of_a_day_ago() -> None:
     now = 10 * TREND_S
     moments = [(now - 3 * TREND_S, 0.0), (now - 1.5 * TREND_S, 0.2), (now - 100.0, 0.9), (now, 1.0)]
     course = [(at, number, snapshot({"a": mean}, number)) for number, (at, mean) in enumerate(moments, start=1)]
-    (one,) = ladder(course[-1][2], "overall", course)
+    (one,) = leaderboard(course[-1][2], "overall", course)
     assert (one.change, one.change_s) == pytest.approx((0.8, 1.5 * TREND_S))
     assert one.sparkline == "▁▂██"
 
@@ -49,16 +49,16 @@ def test_the_change_is_held_against_the_competency_of_a_day_ago() -> None:
 def test_a_younger_model_is_held_against_its_own_first_competency() -> None:
     course = [(0.0, 1, snapshot({"a": 0.0})), (60.0, 2, snapshot({"a": 0.0, "b": 1.0})),
               (120.0, 3, snapshot({"a": 0.0, "b": 1.5}))]  # fmt: skip
-    found = {one.model: one for one in ladder(course[-1][2], "overall", course)}
+    found = {one.model: one for one in leaderboard(course[-1][2], "overall", course)}
     assert (found["b"].change, found["b"].change_s) == (0.5, 60.0)
     assert (found["a"].change, found["a"].change_s) == (0.0, 120.0)
 
 
 def test_a_model_seen_once_has_no_trend() -> None:
     only = snapshot({"a": 0.0})
-    (one,) = ladder(only, "overall", [(0.0, 1, only)])
+    (one,) = leaderboard(only, "overall", [(0.0, 1, only)])
     assert (one.change, one.sparkline) == (None, "")
 
 
 def test_without_a_model_there_is_no_ladder() -> None:
-    assert ladder(Snapshot.empty(), "overall") == []
+    assert leaderboard(Snapshot.empty(), "overall") == []

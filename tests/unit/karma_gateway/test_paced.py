@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from karma_gateway.paced import MOST_WAIT_S, Background, Pace, Paced
+from karma_monitor.refresh import MOST_WAIT_S, Background, Pace, Paced
 from tests.support.pipeline import wait_until
 
 
@@ -27,7 +27,7 @@ def test_what_took_no_time_is_due_again_only_after_its_time() -> None:
 
 def test_a_read_that_took_an_hour_puts_the_next_off_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now, read = [0.0], iter(range(10))
-    monkeypatch.setattr("karma_gateway.paced.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("karma_monitor.refresh.time.monotonic", lambda: now[0])
 
     def frozen() -> int:
         now[0] += 3600.0

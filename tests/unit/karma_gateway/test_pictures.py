@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma_gateway.drawing import apart, nice_ticks
-from karma_gateway.html import DARK, LIGHT, Section, page
-from karma_gateway.pictures import (
+from karma_monitor.report_old.drawing import apart, nice_ticks
+from karma_monitor.report_old.html import DARK, LIGHT, Section, page
+from karma_monitor.report_old.pictures import (
     CELL_INK,
     DIVERGING,
     SEQUENTIAL,

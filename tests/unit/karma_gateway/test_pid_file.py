@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from karma.errors import KarmaError
-from karma_gateway.pid_file import PidFile, running_pid
+from karma_cli.local.pid_file import PidFile, running_pid
 
-_HOLD = "import sys; from pathlib import Path; from karma_gateway.pid_file import PidFile; "
+_HOLD = "import sys; from pathlib import Path; from karma_cli.local.pid_file import PidFile; "
 _HOLD += "held = PidFile(Path(sys.argv[1])); held.hold(); print('held', flush=True); sys.stdin.read()"
 
 

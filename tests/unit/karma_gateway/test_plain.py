@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma_gateway.plain import plain, shortened
+from karma.escaping import escape_control, shortened
 
 
 @pytest.mark.parametrize(
@@ -25,17 +25,17 @@ from karma_gateway.plain import plain, shortened
     ],
 )
 def test_control_and_format_characters_are_spelled_out(text: str, shown: str) -> None:
-    assert plain(text) == shown
+    assert escape_control(text) == shown
 
 
 def test_line_breaks_are_kept_where_they_are_wanted() -> None:
-    assert plain("one\r\ntwo\n\x1b", lines=True) == "one\ntwo\n\\x1b"
+    assert escape_control("one\r\ntwo\n\x1b", lines=True) == "one\ntwo\n\\x1b"
 
 
 @given(st.text())
 def test_no_text_holds_a_control_character_afterwards(text: str) -> None:
-    assert not {unicodedata.category(character) for character in plain(text)} & {"Cc", "Cs", "Zl", "Zp"}
-    assert plain(plain(text)) == plain(text)
+    assert not {unicodedata.category(character) for character in escape_control(text)} & {"Cc", "Cs", "Zl", "Zp"}
+    assert escape_control(escape_control(text)) == escape_control(text)
 
 
 def test_a_long_text_says_how_much_is_left_out() -> None:

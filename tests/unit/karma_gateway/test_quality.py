@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from karma_gateway.quality import LENGTH_RATIOS, Quality
+from karma_monitor.figures.quality import LENGTH_RATIOS, Quality
 
 
 def pair(**values: Any) -> SimpleNamespace:

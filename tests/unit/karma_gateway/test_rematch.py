@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
+from karma.config.streams import Derivation
 from karma.errors import KarmaError, SettingsError
 from karma.messages import GenerateBatch
 from karma.store import Store
 from karma.store.schema import competency_counts, pairs, prompts, responses
-from karma.streams import Derivation
-from karma_gateway.rematch import compare, derivations, derive, progress
+from karma_gateway.rematch import derivations, derive
+from karma_monitor.figures.rematch import compare, progress
 from tests.support.memory import Flow, make_pool
 
 RANDOM, KIN = Derivation("mine", "random"), Derivation("mine", "kin")
@@ -117,7 +118,7 @@ def test_prompts_that_a_policy_cannot_pair_count_in_its_yield(flow: Flow) -> Non
 def test_an_unknown_policy_and_an_empty_stream_are_refused_with_what_there_is(flow: Flow) -> None:
     with pytest.raises(SettingsError, match=r"no policie? is called 'kinn'; known are: .*kin"):
         derivations("mine", ["kinn"], None, False)
-    with pytest.raises(KarmaError, match="'yours' holds no prompt; streams with prompts: mine"):
+    with pytest.raises(KarmaError, match="'yours' holds no prompt; known streams: mine"):
         derive(flow.store, Derivation("yours", "kin"))
     with pytest.raises(SettingsError, match="derived itself"):
         derivations("mine@kin", ["random"], None, False)

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import update
 
 from karma.errors import KarmaError
-from karma.snapshot import Snapshot
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.schema import pairs, resolutions, responses
-from karma_gateway.quality import Quality
-from karma_gateway.report import compose, write
+from karma_monitor.figures.quality import Quality
+from karma_monitor.report import compose, write
 from tests.support.memory import Flow, make_pool
 
 EVIL = "<script>alert(1)</script>"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from karma.claims import HANDED_BACK, ClaimsView
+from karma.queue.claims import RELEASED, ClaimsView
 from karma.store.records import BatchRow
 from karma_gateway.sweeper import Loss, Sweeper
 from tests.support.memory import make_pool
@@ -85,7 +85,7 @@ def test_a_batch_whose_worker_fell_silent_is_lost_with_what_ended_it(sweeper: Sw
 
 
 def test_a_batch_that_was_handed_back_counts_no_attempt(sweeper: Sweeper) -> None:
-    handed_back = replace(view(generate=700), fates={"generate:b:0": HANDED_BACK})
+    handed_back = replace(view(generate=700), fates={"generate:b:0": RELEASED})
     assert sweeper.loss_of(row(), handed_back, NOW) == Loss("handed_back")
 
 

@@ -15,15 +15,15 @@ from rich.console import Console, Group
 from rich.table import Table
 from typer.testing import CliRunner
 
+from karma.config.environment import Environment
 from karma.errors import KarmaError, SettingsError
-from karma.settings import Environment
 from karma.store import Store
-from karma_gateway.cli import app
-from karma_gateway.cli.lookout import Look, Lookout
-from karma_gateway.cli.options import Output
-from karma_gateway.cli.panels import History
-from karma_gateway.cli.screen import Screen, line
-from karma_gateway.figures import duration, rate, sparkline
+from karma_cli import app
+from karma_cli.options import Output
+from karma_cli.terminal.panels import History
+from karma_cli.terminal.poller import Look, Lookout
+from karma_cli.terminal.screen import Screen, line
+from karma_monitor.figures.formatting import duration, rate, sparkline
 from tests.support.instant import POOL
 from tests.support.memory import Flow, make_pool
 from tests.support.redis_server import Redis

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from karma_matching.draws import Drawn, draw, greatest
+from karma.policies.sampling import Drawn, draw, greatest
 
 
 def test_places_are_drawn_as_often_as_their_reported_chance_says() -> None:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.outcome import FEATURES, OutcomeModel, Siblings
-from karma_matching.gate import Budget, GateState, decide, judge_all, judged_share
-from karma_matching.worth import expected_information
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
+from karma_matching.budget.allocation import Budget, BudgetState, decide, judge_all, judged_share
+from karma_matching.budget.expected_information import expected_information
 
 MODEL = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 1000, 0.01)
 
 
 def pass_through(budget: Budget, pairs: int, batch: int = 10, error: float | None = None, every_s: float = 0.0):
     """Pairs of random information, one batch after another; returns their information, decisions and the state."""
-    draws, rng, state = np.random.default_rng(3), random.Random(5), GateState()
+    draws, rng, state = np.random.default_rng(3), random.Random(5), BudgetState()
     bits, decisions, now = [], [], 1e9
     for _ in range(pairs // batch):
         information = np.sort(draws.beta(2, 2, batch))[::-1]
@@ -60,19 +60,19 @@ def test_what_is_judged_is_the_most_informative_and_an_audit_of_the_rest() -> No
     judged=st.integers(0, 10**6),
 )
 def test_every_pair_has_a_recorded_chance_above_zero(share, audit, error, information, seen, judged) -> None:
-    state = replace(GateState(), seen=seen, judged=min(seen, judged), histogram=(1.0,) * len(GateState().histogram))
+    state = replace(BudgetState(), seen=seen, judged=min(seen, judged), histogram=(1.0,) * len(BudgetState().histogram))
     budget = Budget(judge_share=share, audit_share=audit, max_label_error=0.02)
     bits = np.sort(np.array(information))[::-1]
     decided, after = decide(np.arange(len(bits)), bits, budget, state, error, random.Random(1), 0.0)
     assert all(0.0 < decision.probability <= 1.0 for decision in decided)
     assert after.seen == seen + len(bits)
-    assert GateState.from_json(after.to_json()).judged == after.judged
+    assert BudgetState.from_json(after.to_json()).judged == after.judged
 
 
 def test_the_same_pairs_under_the_same_state_are_decided_alike() -> None:
     _, _, state = pass_through(Budget(judge_share=0.5), 500)
-    stored = GateState.from_json(state.to_json())
-    again = GateState.from_json(stored.to_json())
+    stored = BudgetState.from_json(state.to_json())
+    again = BudgetState.from_json(stored.to_json())
     bits = np.linspace(0.9, 0.1, 30)
     first = decide(np.arange(30), bits, Budget(judge_share=0.5), stored, None, random.Random("p1"), 0.0)
     second = decide(np.arange(30), bits, Budget(judge_share=0.5), again, None, random.Random("p1"), 0.0)
@@ -90,7 +90,7 @@ def test_calls_an_hour_are_kept() -> None:
 
 
 def test_too_many_wrong_labels_widen_the_gate() -> None:
-    budget, state = Budget(judge_share=0.5, max_label_error=0.04), GateState()
+    budget, state = Budget(judge_share=0.5, max_label_error=0.04), BudgetState()
     assert judged_share(budget, state, 0.03, 0.0) == pytest.approx(0.5)
     assert judged_share(budget, state, 0.08, 0.0) == pytest.approx(0.75)
     _, decisions, _ = pass_through(budget, 4000, error=0.08)
@@ -98,7 +98,7 @@ def test_too_many_wrong_labels_widen_the_gate() -> None:
 
 
 def test_while_nothing_can_be_predicted_everything_is_judged() -> None:
-    decisions, state = judge_all([0.5] * 7, GateState(), 0.0)
+    decisions, state = judge_all([0.5] * 7, BudgetState(), 0.0)
     assert [decision.judged for decision in decisions] == [True] * 7
     assert {decision.probability for decision in decisions} == {1.0}
     assert (state.seen, state.judged) == (7, 7)

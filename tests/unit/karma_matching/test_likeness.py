@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from karma_matching.likeness import likeness, near_duplicates
+from karma.policies.similarity import likeness, near_duplicates
 
 LONG = " ".join(f"word{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst")
 

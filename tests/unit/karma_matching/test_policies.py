@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from karma.errors import SettingsError
-from karma.snapshot import Snapshot
-from karma_matching.policies import POLICIES, Candidate, FormedPair, Kin, form
+from karma.policies.matching import POLICIES, Candidate, FormedPair, Kin, form
+from karma.ranking.snapshot import Snapshot
 
 MODELS = ("a", "b", "c", "d")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from karma_scoring.benchmarks import SLOPE_MEAN, fit_with_standings, standings, z_scores
-from karma_scoring.competency import Counts, Prior, fit
+from karma_scoring.fit.benchmarks import SLOPE_MEAN, fit_with_standings, standings, z_scores
+from karma_scoring.fit.competency import Counts, Prior, fit
 
 MODELS = tuple("abcdefgh")
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma_scoring.buckets import bucket_at, coarse, merges
+from karma_scoring.fit.time_buckets import bucket_at, coarse, merges
 
 DAY = bucket_at(86_400.0)
 

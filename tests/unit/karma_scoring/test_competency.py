@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from karma_gateway.planning import PlannedPrompt, plan
-from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.kinship import snapshot
+from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.kinship import snapshot
 
 Array = NDArray[np.float64]
 
@@ -238,7 +238,7 @@ def test_nothing_to_learn_from_gives_the_prior() -> None:
 
     assert nothing.mean.shape == (1, 1)
     assert itself.comparisons.sum() == 0.0
-    np.testing.assert_allclose(itself.newcomer_deviation, [1.4, np.hypot(1.4, 0.5)])
+    np.testing.assert_allclose(itself.unseen_deviation, [1.4, np.hypot(1.4, 0.5)])
 
 
 def test_an_index_out_of_range_is_refused() -> None:

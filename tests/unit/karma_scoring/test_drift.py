@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from karma.store.records import Count
-from karma_scoring.buckets import bucket_at, coarse
-from karma_scoring.competency import Posterior
-from karma_scoring.drift import former_until, present, without_former
-from karma_scoring.evidence import evidence
-from karma_scoring.learning import learn_from
+from karma_scoring.fit.competency import Posterior
+from karma_scoring.fit.drift import former_until, present, without_former
+from karma_scoring.fit.evidence import evidence
+from karma_scoring.fit.learning import learn_from
+from karma_scoring.fit.time_buckets import bucket_at, coarse
 
 MODELS, SKILLS = tuple("abcdef"), ("x", "y", "z")
 SWAPPED = 0

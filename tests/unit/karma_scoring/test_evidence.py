@@ -7,9 +7,9 @@ import pytest
 from scipy import special
 
 from karma.store.records import Count
-from karma_scoring.buckets import bucket_at
-from karma_scoring.competency import Counts, Prior, fit
-from karma_scoring.evidence import evidence
+from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.evidence import evidence
+from karma_scoring.fit.time_buckets import bucket_at
 
 MODELS, SKILLS = tuple("abcde"), ("x", "y")
 NOW = 1.8e9

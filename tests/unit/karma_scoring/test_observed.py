@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as with_fields
 
+from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
-from karma.pool import Pool
-from karma.snapshot import Snapshot
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
-from karma_scoring.leaning import Habit, habits
+from karma_scoring.judge_bias import Habit, habits
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
 from tests.support.watched import WatchedFlow

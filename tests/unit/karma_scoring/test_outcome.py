@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from karma.outcome import FEATURES, OutcomeModel, davidson_slopes, effects, informed
-from karma_scoring.labels import PromptPair, predict_labels
-from karma_scoring.outcome import LEAST_EXAMPLES, Examples, calibration_error, fit_outcome
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, davidson_slopes, effects, posterior_advantage
+from karma_scoring.fit.outcome_fit import LEAST_EXAMPLES, Examples, calibration_error, fit_outcome
+from karma_scoring.predicted_labels import PromptPair, predict_labels
 
 
 def simulate(prompts: int, pairs: int, responses: int, own: float, seed: int) -> tuple[Examples, np.ndarray]:
@@ -73,7 +73,9 @@ def test_siblings_are_learnt_where_responses_have_effects_of_their_own() -> None
         group = np.flatnonzero(fresh.prompt == prompt)
         first, second = fresh.response_a[group] % 100, fresh.response_b[group] % 100
         known = np.arange(0, len(group), 2)
-        after = informed(model.siblings, model.tie, advantage[group], first, second, known, fresh.outcome[group][known])
+        after = posterior_advantage(
+            model.siblings, model.tie, advantage[group], first, second, known, fresh.outcome[group][known]
+        )
         hidden = np.setdiff1d(np.arange(len(group)), known)
         hidden = hidden[fresh.outcome[group][hidden] != 0]
         truth = fresh.outcome[group][hidden]

@@ -19,10 +19,10 @@ from karma.errors import MissingExtraError, SettingsError
 from karma.store import Store
 from karma.store import skills as rows
 from karma.store.schema import prompts as prompts_table
-from karma_gateway.door import Line, take
-from karma_scoring.clusters import MOST, Clusters
-from karma_scoring.embedding import Embedder, asked
-from karma_scoring.skills import SkillFinder
+from karma_gateway.ingest import Line, take
+from karma_scoring.skill_discovery.clusters import MOST, Clusters
+from karma_scoring.skill_discovery.embedding import Embedder, asked
+from karma_scoring.skill_discovery.skill_finder import SkillFinder
 from tests.support.memory import make_pool
 
 DIMENSIONS = 64
@@ -300,7 +300,7 @@ def test_a_word_that_is_no_source_of_skills_is_refused_with_those_that_are() -> 
 
 
 def test_an_embedder_beside_the_pool_file_is_found_there(tmp_path: Path) -> None:
-    from karma_scoring.embedding import embedder_name
+    from karma_scoring.skill_discovery.embedding import embedder_name
 
     (tmp_path / "mine").mkdir()
     assert embedder_name("mine", tmp_path / "pool.toml") == str(tmp_path / "mine")

@@ -1,0 +1,5 @@
+"""`python -m karma_cli`: the `karma` command."""
+
+from karma_cli import main
+
+main()

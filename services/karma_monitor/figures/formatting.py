@@ -1,0 +1,55 @@
+"""Shares and numbers as pages show them, with the intervals that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def signed(value: float) -> str:
+    """A number with its sign."""
+    return f"{value:+.2f}"
+
+
+def share(value: float | None) -> str:
+    """A share in per cent; – where it is unknown."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def number(value: float | None) -> str:
+    """A number with three decimals; – where it is unknown."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in the two units that matter; – where it is unknown."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    for unit, below, unit_s, smaller, smaller_s in (("min", 3600, 60, "s", 1), ("h", 86_400, 3600, "min", 60)):
+        if whole < below:
+            return f"{whole // unit_s} {unit} {whole % unit_s // smaller_s} {smaller}"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def rate(value: float | None) -> str:
+    """A rate with as many decimals as tell something; – where it is unknown."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 or value == 0 else f"{value:.2f}"
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Values from zero up as a row of bars, the highest whole; a gap where one is unknown."""
+    top = max((value for value in values if value is not None), default=0.0)
+    bars = "▁▂▃▄▅▆▇█"
+
+    def bar(value: float | None) -> str:
+        if value is None:
+            return " "
+        return bars[0] if top <= 0 else bars[min(len(bars) - 1, round(value / top * (len(bars) - 1)))]
+
+    return "".join(bar(value) for value in values)

@@ -1,0 +1,117 @@
+"""The competencies as people read them: intervals, nearest kin, and how a model's competency moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from karma.ranking.snapshot import OVERALL, Snapshot
+
+#: One earlier refit: when, its version, its competencies. As `competency_history` of the store gives them.
+Point = tuple[float, int, Snapshot]
+
+#: Half the width of a normal distribution's central 90 %, in standard deviations.
+Z90 = 1.644854
+#: The trend is held against the competency this long ago, or the first known one where there is no such.
+TREND_S = 86_400.0
+
+_BARS = "▁▂▃▄▅▆▇█"
+#: A course that moves within less than this many logits is drawn flat.
+_FLAT = 0.5
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One model in one skill; logits."""
+
+    model: str
+    skill: str
+    mean: float
+    deviation: float
+    kin: str | None  # the nearest model whose kinship is known
+    kinship: float | None
+    course: tuple[tuple[float, float], ...]  # seconds since 1970, mean; oldest first, now included
+    change: float | None  # of the mean over the time below; None without an earlier point
+    change_s: float | None
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 90 % interval."""
+        return self.mean - Z90 * self.deviation
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 90 % interval."""
+        return self.mean + Z90 * self.deviation
+
+    @property
+    def sparkline(self) -> str:
+        """The course as a row of bars; empty where there are fewer than two points."""
+        means = [mean for _at, mean in self.course]
+        if len(means) < 2:
+            return ""
+        middle = (min(means) + max(means)) / 2
+        span = max(max(means) - min(means), _FLAT)
+        places = [(mean - middle) / span + 0.5 for mean in means]
+        return "".join(_BARS[min(len(_BARS) - 1, int(place * len(_BARS)))] for place in places)
+
+
+def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) -> list[Rating]:
+    """Every model's standing in a skill (or `OVERALL`), best first.
+
+    Args:
+        snapshot: the newest competencies.
+        skill: one that the snapshot knows, or `OVERALL`.
+        course: refits in the order of time, the newest included.
+    """
+    models = snapshot.models
+    if not models:
+        return []
+    means, deviations = snapshot.vector("mean", models, skill), snapshot.vector("deviation", models, skill)
+    kinship = snapshot.matrix("kinship", models, skill).copy()
+    np.fill_diagonal(kinship, np.nan)
+    standings = []
+    for place, model in enumerate(models):
+        row = kinship[place]
+        kin = None if np.isnan(row).all() else int(np.nanargmax(row))
+        moved = _course(model, skill, course)
+        change, change_s = _change(moved)
+        standings.append(
+            Rating(
+                model=model,
+                skill=skill,
+                mean=float(means[place]),
+                deviation=float(deviations[place]),
+                kin=None if kin is None else models[kin],
+                kinship=None if kin is None else float(row[kin]),
+                course=moved,
+                change=change,
+                change_s=change_s,
+            )
+        )
+    return sorted(standings, key=lambda standing: -standing.mean)
+
+
+def skills_of(snapshot: Snapshot) -> tuple[str, ...]:
+    """The overall competency and every skill."""
+    return (OVERALL, *snapshot.skills)
+
+
+def _course(model: str, skill: str, course: Sequence[Point]) -> tuple[tuple[float, float], ...]:
+    """The model's means in those refits that knew model and skill."""
+    return tuple(
+        (created_at, float(past.vector("mean", [model], skill)[0]))
+        for created_at, _version, past in course
+        if past.index(model) is not None and (skill == OVERALL or past.row(skill))
+    )
+
+
+def _change(course: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
+    if len(course) < 2:
+        return None, None
+    now, mean = course[-1]
+    before = [point for point in course[:-1] if point[0] <= now - TREND_S]
+    then, earlier = before[-1] if before else course[0]
+    return mean - earlier, now - then

@@ -1,0 +1,166 @@
+"""The page's routes. Reading is free to whoever reaches the page; changing anything is behind the guard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from karma.errors import KarmaError, OutageError
+from karma_monitor.page.control import Control
+from karma_monitor.page.event_stream import Live
+from karma_monitor.page.security import BODY_BYTES, Guard
+from karma_monitor.page.views import Views
+from karma_monitor.queries.pair_search import PairFilter
+
+STATIC = Path(__file__).parent / "static"
+
+#: Addresses at which the page itself is; what each shows is decided in the browser.
+PAGES = ("/", "/quality", "/models", "/pairs", "/pairs/{pair:int}", "/endpoints", "/dead")
+
+#: Requests that read the store at once; the others wait their turn.
+THREADS = 8
+
+#: PostgreSQL keeps no text with a zero in it, and nothing is found by one.
+NO_ZERO = r"^[^\x00]*$"
+
+Text = Annotated[str | None, Query(max_length=1000, pattern=NO_ZERO)]
+Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+def create_app(views: Views, control: Control, live: Live, token: str, names: set[str]) -> ASGIApp:
+    """The page over what it shows.
+
+    Args:
+        views: the answers to questions.
+        control: what can be changed.
+        live: the live picture.
+        token: who has it may change things.
+        names: names of the page besides addresses.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        yield
+
+    app = FastAPI(
+        lifespan=lifespan, title="KARMA", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=BODY_BYTES
+    )
+    _add_errors(app)
+
+    @app.get("/api/live", response_class=EventSourceResponse)
+    async def stream() -> AsyncIterator[ServerSentEvent]:
+        async for event in live.watch():
+            yield event
+
+    @app.get("/api/board")
+    def board() -> Response:
+        return _json(views.board())
+
+    @app.get("/api/models")
+    def models(skill: Text = None) -> Response:
+        return _json(views.models(skill or None))
+
+    @app.get("/api/quality")
+    def quality(stream: Text = None) -> Response:
+        return _json(views.quality(stream or None))
+
+    @app.get("/api/pairs")
+    def pairs(
+        stream: Text = None,
+        outcome: Text = None,
+        model: Text = None,
+        judge: Text = None,
+        policy: Text = None,
+        source: Text = None,
+        text: Text = None,
+        before: Before = None,
+        limit: Limit = 50,
+    ) -> Response:
+        wanted = (stream, outcome, model, judge, policy, source, text)
+        return _json(views.pairs(PairFilter(*(one or None for one in wanted)), before, limit))
+
+    @app.get("/api/pairs/{pair}")
+    def pair(pair: Annotated[int, PathParameter(ge=1, lt=1 << 63)]) -> Response:
+        return _json(views.pair(pair))
+
+    @app.get("/api/dead")
+    def dead(before: Before = None, limit: Limit = 50) -> Response:
+        return _json(views.dead(before, limit))
+
+    @app.get("/api/failures")
+    def failures() -> Response:
+        return _json(views.failures())
+
+    @app.post("/api/requeue")
+    def requeue(request: Control.Requeue) -> Response:
+        return _json(control.requeue(request))
+
+    @app.post("/api/pause")
+    def pause(request: Control.Pause) -> Response:
+        return _json(control.pause(request))
+
+    @app.post("/api/resume")
+    def resume(request: Control.Pause) -> Response:
+        return _json(control.resume(request))
+
+    @app.get("/healthz")
+    def health() -> Response:
+        away = views.away()
+        return _json({"ok": not away, "away": away}, 503 if away else 200)
+
+    async def index() -> Response:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    for address in PAGES:
+        app.add_api_route(address, index, methods=["GET", "HEAD"])
+    app.mount("/static", _Static(directory=STATIC))
+    return Guard(app, token, names)  # around all of it: FastAPI answers some requests before any middleware of its own
+
+
+class _Static(StaticFiles):
+    """The page's files; a browser asks each time whether its copy is still good, as files have no version."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(data), status, media_type="application/json")
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, cause: HTTPException) -> Response:
+        said = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+        return _json({"error": said.get(cause.status_code, str(cause.detail))}, cause.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    async def misunderstood(_request: Request, cause: RequestValidationError) -> Response:
+        first = cause.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return _json({"error": f"{where or 'the request'}: {first['msg']}"}, 422)
+
+    @app.exception_handler(OutageError)
+    async def away(_request: Request, cause: OutageError) -> Response:
+        return _json({"error": str(cause)}, 503)
+
+    @app.exception_handler(KarmaError)
+    async def unknown(_request: Request, cause: KarmaError) -> Response:
+        return _json({"error": str(cause)}, 404)

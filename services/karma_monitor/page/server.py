@@ -1,0 +1,145 @@
+"""The page's process: wires the page to the store and to Redis, and serves it until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from sqlalchemy import event
+
+from karma.config.environment import Environment
+from karma.config.pool import Pool
+from karma.errors import BrokerError, KarmaError, SettingsError
+from karma.queue.heartbeats import new_info
+from karma.store import Store
+from karma.telemetry import metrics
+from karma.telemetry.logging import configure_logging
+from karma.worker.connections import Connections
+from karma.worker.process import HeartbeatThread
+from karma_monitor.live_status import LiveStatus
+from karma_monitor.page.access import is_loopback, listen, names_of, token_of, url_of, url_path
+from karma_monitor.page.app import create_app
+from karma_monitor.page.control import Control
+from karma_monitor.page.event_stream import Live
+from karma_monitor.page.views import Views
+
+log = logging.getLogger(__name__)
+
+_CACHE_KIB = 8192
+_CONNECTIONS = 256
+_CLOSE_S = 1  # for answers under way when the page is told to stop
+
+
+def main(environment: Environment) -> None:
+    """Serve the page until SIGTERM.
+
+    Raises:
+        SettingsError: the port is taken, or the host is none of this machine's.
+    """
+    configure_logging(environment.log_level, environment.log_format)
+    pool = Pool.read(environment.pool_path)
+    listener = listen(environment.page_host, environment.page_port)
+    connections = _link(environment, pool)
+    redis = None if connections is None else connections.redis
+    store = (
+        Store(environment.database_url)
+        if connections is None
+        else Store(environment.database_url, clock=connections.clock)
+    )
+    _save_memory(store)
+    store.watch()
+    store.migrate()
+    board = LiveStatus(store, redis, pool)
+    live = Live(board.look)
+    views, control = Views(store, redis, board), Control(store, redis, board.hurry)
+    app = create_app(views, control, live, token_of(environment.home), names_of(environment.page_host))
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # what is searched for is nobody's business
+        log_config=None,
+        server_header=False,
+        ws="none",
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=_CLOSE_S,
+    )
+    server = Server(config, live)
+    port = metrics.serve(environment.metrics_port, environment.metrics_host)
+
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
+        if connections is not None:
+            connections.shutdown.request()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    heartbeat = (
+        None
+        if connections is None
+        else HeartbeatThread(connections, new_info("page", port, ()), environment.supervisor_pid)
+    )
+    url = url_of(environment.page_host, listener)
+    written = url_path(environment.home)
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(url)
+    if not is_loopback(environment.page_host):
+        log.warning(
+            "the page listens on %s: whoever reaches it can read every prompt and response", environment.page_host
+        )
+    if heartbeat is not None:
+        heartbeat.start()
+    threading.Thread(target=_warm_up, args=(board,), name="warm-up", daemon=True).start()
+    log.info("the page is at %s, metrics on port %d", url, port)
+    try:
+        server.run([listener])
+    finally:
+        written.unlink(missing_ok=True)
+        if heartbeat is not None:
+            heartbeat.stop()
+        store.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which ends the open streams when it is told to stop: by themselves they never end."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT."""
+        self._live.close()
+        super().handle_exit(sig, frame)
+
+
+def _warm_up(board: LiveStatus) -> None:
+    """Count a long store before somebody asks for it; whoever asks is told what is wrong with it, if anything is."""
+    with suppress(KarmaError):
+        board.look()
+
+
+def _save_memory(store: Store) -> None:
+    """The page has many connections, one for each request under way: each keeps less of the file at hand."""
+    if store.engine.dialect.name == "sqlite":
+
+        @event.listens_for(store.engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def _link(environment: Environment, pool: Pool) -> Connections | None:
+    """The connections to Redis; None where no Redis is named or the last one is gone: the store can still be shown.
+
+    Raises:
+        BrokerError: the Redis that the environment names does not answer.
+    """
+    try:
+        return Connections.open(environment, pool.pipeline.claim_silence_s)
+    except (SettingsError, BrokerError) as cause:
+        if environment.redis_url:
+            raise
+        log.warning("queues and workers are not shown: %s", cause)
+        return None

@@ -1,0 +1,161 @@
+"""The answers to the page's questions, as plain data. Texts are as they are stored: who shows them makes them safe."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from karma.errors import OutageError
+from karma.queue.redis import outages
+from karma.store import Store
+from karma_monitor.explain import explain
+from karma_monitor.explanation import sentences
+from karma_monitor.live_status import LiveStatus
+from karma_monitor.page.models import Ladders
+from karma_monitor.page.quality import Worth
+from karma_monitor.queries.pair_search import PairFilter, count_dead, dead_prompts, newest_pair, pairs_between
+from karma_monitor.queries.recent import failed_responses, failed_verdicts, unscored_pairs
+
+#: A request looks at so many pairs at most, and for about so long.
+SEARCHED_PAIRS = 20_000
+_SEARCH_S = 0.1
+
+#: Pairs in the first step of a search; the others are as many as take about so long.
+_FIRST_STEP = 250
+_STEP_S = 0.03
+
+_CHARACTERS = 300
+_FAILURES = 500
+_SHOWN_REASONS = 50
+
+
+class Views:
+    """Everything that can be asked. Any number of threads may ask at once."""
+
+    def __init__(self, store: Store, redis: Any | None, board: LiveStatus) -> None:
+        self._store = store
+        self._redis = redis
+        self._board = board
+        self._ladders = Ladders(store, board)
+        self._worth = Worth(store, board)
+
+    def board(self) -> dict[str, Any]:
+        """The live picture."""
+        return self._board.look()
+
+    def models(self, skill: str | None) -> dict[str, Any]:
+        """How good each model is."""
+        return self._ladders.look(skill)
+
+    def quality(self, stream: str | None) -> dict[str, Any]:
+        """How good the pairs are."""
+        return self._worth.look(stream)
+
+    def pairs(self, wanted: PairFilter, before: int | None, limit: int) -> dict[str, Any]:
+        """Pairs, newest first; a search for something rare stops after a while and says where to go on."""
+        found: list[Any] = []
+        with self._store.reading() as transaction:
+            connection = transaction.ledger.connection
+            deadline = time.monotonic() + _SEARCH_S  # of the search: a connection may be waited for
+            top = newest_pair(connection)
+            high = top if before is None else min(top, before - 1)
+            start, step = high, max(limit, _FIRST_STEP)
+            while high >= 1 and start - high < SEARCHED_PAIRS and len(found) < limit:
+                began = time.monotonic()
+                if began > deadline:
+                    break
+                low = max(1, high - step + 1, start - SEARCHED_PAIRS + 1)
+                room = limit - len(found)
+                rows = pairs_between(connection, low, high, wanted, room)
+                found += filter(wanted.is_met, rows)
+                high = (rows[-1].pair if len(rows) == room else low) - 1
+                step = int(step * min(4.0, max(0.25, _STEP_S / max(1e-6, time.monotonic() - began)))) + 1
+        return {
+            "pairs": [_pair(row) for row in found],
+            "next": high + 1 if high >= 1 else None,
+            "searched": max(0, start - high),
+        }
+
+    def pair(self, number: int) -> dict[str, Any]:
+        """Everything about a pair, and in words."""
+        facts = explain(self._store, number)
+        return {**facts, "words": [line for line in sentences(facts, _CHARACTERS).splitlines() if line.strip()]}
+
+    def dead(self, before: int | None, limit: int) -> dict[str, Any]:
+        """Prompts that were given up."""
+        with self._store.reading() as transaction:
+            connection = transaction.ledger.connection
+            rows = dead_prompts(connection, before, limit + 1)
+            total = count_dead(connection)
+        shown = [
+            {
+                "prompt": row.id,
+                "stream": row.stream,
+                "prompt_id": row.prompt_id,
+                "error": row.error,
+                "accepted_at": row.accepted_at,
+                "text": _text(row.messages),
+            }
+            for row in rows[:limit]
+        ]
+        return {"dead": shown, "next": rows[limit - 1].id if len(rows) > limit else None, "total": total}
+
+    def failures(self) -> dict[str, Any]:
+        """What failed last and why, by reason and one by one."""
+        with self._store.reading() as transaction:
+            connection = transaction.ledger.connection
+            failed, silent = failed_responses(connection, _FAILURES), failed_verdicts(connection, _FAILURES)
+            unscored = unscored_pairs(connection, _FAILURES)
+        return {
+            "responses": _grouped("model", [(row.name, row.reason, row.at) for row in failed]),
+            "verdicts": _grouped("judge", [(row.name, row.reason, row.at) for row in silent]),
+            "unscored": _grouped("stream", [(row.stream, row.reason or "", row.at) for row in unscored]),
+        }
+
+    def away(self) -> list[str]:
+        """What does not answer: store, redis."""
+        found = []
+        try:
+            with self._store.reading() as transaction:
+                transaction.ledger.connection.exec_driver_sql("SELECT 1")
+        except OutageError:
+            found.append("store")
+        if self._redis is None:
+            found.append("redis")
+        else:
+            try:
+                with outages():
+                    self._redis.ping()
+            except OutageError:
+                found.append("redis")
+        return found
+
+
+def _grouped(by: str, rows: list[tuple[str, str, float]]) -> list[dict[str, Any]]:
+    """The most frequent reasons, the first line of each, and when each came last."""
+    counted: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], float] = {}
+    for name, reason, at in rows:
+        key = (name, reason.partition("\n")[0][:_CHARACTERS])
+        counted[key] += 1
+        last[key] = max(at, last.get(key, at))
+    return [
+        {by: key[0], "reason": key[1], "count": number, "last_at": last[key]}
+        for key, number in counted.most_common(_SHOWN_REASONS)
+    ]
+
+
+def _pair(row: Any) -> dict[str, Any]:
+    found = dict(row._mapping)
+    messages = found.pop("messages")
+    del found["in_response"]
+    flipped = found["flipped"]
+    return {**found, "flipped": None if flipped is None else bool(flipped), "prompt": _text(messages)}
+
+
+def _text(messages: str) -> str:
+    """The beginning of what the prompt asks last."""
+    turns = json.loads(messages)
+    return str(turns[-1]["content"])[:_CHARACTERS] if turns else ""

@@ -1,0 +1,232 @@
+"""What the gateway shows of the store and of Redis: the ledger's totals, queues, workers, and the competencies.
+
+It reads in a thread of its own, so that counting a long table holds up no prompt, and never for more than a share of
+the time. What is counted is exact at that moment: once nothing moves any more, so is what is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection
+
+from karma.config.pool import Pool
+from karma.errors import OutageError
+from karma.queue.backlog import all_queues, queue_state
+from karma.queue.heartbeats import workers
+from karma.queue.redis import outages
+from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
+from karma.store import Store
+from karma.store.database import COUNTING_S
+from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.ledger import STATES
+from karma.store.preferences import OUTCOMES
+from karma.store.streams import paused
+from karma.telemetry import metrics
+from karma.telemetry.bounded_metrics import shown
+from karma_monitor.queries import counts
+from karma_monitor.refresh import Pace
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 5.0
+_LOOK_S = 0.5  # whether anything is due
+#: Share of the time that counting long tables may take, and looking at all else.
+_COUNTING_SHARE, _LOOKING_SHARE = 0.005, 0.02
+
+_STAGES = ("generate", "score", "match", "judge")
+_SERVICES = ("gateway", "generation", "scoring", "matching", "judging")
+
+T = TypeVar("T")
+
+
+class LedgerMetrics:
+    """Keeps the gauges of a gateway up to date.
+
+    Args:
+        store: the ledger's.
+        redis: of the queues.
+        pool: whose names keep series of their own.
+    """
+
+    def __init__(self, store: Store, redis: Any, pool: Pool) -> None:
+        self._store = store
+        self._redis = redis
+        self._pool = pool
+        self._queues = all_queues(pool)
+        self._competencies = LatestSnapshot()
+        self._shown_version = -1
+        self._duties = (
+            ("redis", self.look_at_redis, Pace(_LOOKING_SHARE, _EVERY_S)),
+            ("store", self.look_at_store, Pace(_LOOKING_SHARE, _EVERY_S)),
+            ("store", self.count, Pace(_COUNTING_SHARE, _EVERY_S)),
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger-metrics", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, now and again and again."""
+        pool = self._pool
+        metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
+        show_prices(pool)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for server, duty, pace in self._duties:
+                if pace.is_due:
+                    self._do(server, duty, pace)
+            self._stop.wait(_LOOK_S)
+
+    def _do(self, server: str, duty: Callable[[], None], pace: Pace) -> None:
+        # What SQLite costs is this thread's own time, which does not grow while others are busy.
+        clock = time.thread_time if self._store.engine.dialect.name == "sqlite" else time.monotonic
+        started = clock()
+        try:
+            duty()
+        except OutageError as cause:
+            metrics.SERVER_UP.labels(server).set(0)
+            log.info("metrics wait: %s", cause)
+        except Exception:
+            log.exception("metrics of the ledger could not be read; they are read again in a moment")
+        else:
+            metrics.SERVER_UP.labels(server).set(1)
+        pace.took(clock() - started)
+
+    def look_at_redis(self) -> None:
+        """Queues, workers and memory."""
+        for queue, (length, age) in queue_state(self._redis, self._queues, self._store.clock()).items():
+            metrics.QUEUE_LENGTH.labels(queue).set(length)
+            metrics.QUEUE_AGE.labels(queue).set(max(0.0, age))
+        alive = {(service, state): 0 for service in _SERVICES for state in ("ready", "silent")}
+        metrics.WORKERS.show(alive | Counter((info.service, info.state) for info in workers(self._redis)))
+        with outages():
+            memory = self._redis.info("memory")
+        metrics.REDIS_MEMORY.set(memory["used_memory"])
+        metrics.REDIS_MEMORY_LIMIT.set(memory.get("maxmemory", 0))
+
+    def look_at_store(self) -> None:
+        """Open work, gates, size and competencies: what is quickly read however long the ledger is."""
+        generate = {("generate", model): 0 for model in self._pool.models}
+        judge = {("judge", name): 0 for name in self._pool.judges}
+        with self._store.reading() as transaction:
+            connection = transaction.ledger.connection
+            open_items, oldest = counts.open_items(connection), counts.oldest_batches(connection)
+            gated, size = counts.gated_pairs(connection), counts.size_bytes(connection)
+            stopped = paused(connection)
+            newest, now = self._competencies.newest(transaction), transaction.ledger.now
+        metrics.PAUSED.show({(stream,): 1.0 for stream in stopped})
+        metrics.OPEN_ITEMS.show(generate | judge | open_items)
+        for stage in _STAGES:
+            metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
+        self._show_gates(gated)
+        metrics.STORE_SIZE.set(size)
+        if newest.version != self._shown_version:
+            show_competencies(newest)
+            self._shown_version = newest.version
+
+    def _show_gates(self, gated: Mapping[str, tuple[int, int]]) -> None:
+        pairs: dict[tuple[str, ...], float] = {}
+        for stream, (judged, predicted) in gated.items():
+            pairs |= {(stream, "judged"): judged, (stream, "predicted"): predicted}
+            settings = self._pool.stream(stream)
+            if settings.judge_share is not None and _has_own_series("stream", stream):
+                metrics.JUDGE_BUDGET.labels(stream).set(settings.judge_share)
+            if settings.max_label_error is not None and _has_own_series("stream", stream):
+                metrics.LABEL_ERROR_LIMIT.labels(stream).set(settings.max_label_error)
+        metrics.GATE_PAIRS.show(pairs)
+
+    def count(self) -> None:
+        """The totals. Each table is counted in a transaction of its own."""
+        began = self._store.clock()
+        prompts = self._read(counts.prompts_by_state)
+        none = {(stream, state): 0 for stream, _state in prompts for state in STATES}
+        metrics.PROMPTS.show(none | prompts)
+        metrics.LEDGER_RESPONSES.show(_keyed(self._read(counts.responses_by_result)))
+        metrics.LEDGER_PAIRS.set(self._read(counts.count_pairs))
+        metrics.LEDGER_VERDICTS.show(_keyed(self._read(counts.verdicts_by_result)))
+        resolved = self._read(counts.resolutions_by_outcome)
+        outcomes = dict.fromkeys(OUTCOMES, 0)
+        for (outcome, _source), number in resolved.items():
+            outcomes[outcome] += number
+        metrics.RESOLUTIONS.show(_keyed(outcomes | {"no_pair": self._read(counts.prompts_without_pair)}))
+        sources = {source: resolved.get(("decisive", source), 0) for source in ("judge", "predicted")}
+        metrics.LEDGER_PREFERENCES.show(_keyed(sources))
+        metrics.LEDGER_READ_AT.set(began)
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with self._store.reading(COUNTING_S) as transaction:
+            return query(transaction.ledger.connection)
+
+
+def show_prices(pool: Pool) -> None:
+    """Show the prices that the pool file gives."""
+    for kind, names in (("generate", pool.models), ("judge", pool.judges)):
+        for name in names:
+            if name in pool.prices:
+                metrics.PRICE.labels(kind, name, "in").set(pool.prices[name].input / 1e6)
+                metrics.PRICE.labels(kind, name, "out").set(pool.prices[name].output / 1e6)
+
+
+def show_competencies(snapshot: Snapshot) -> None:
+    """Show what a snapshot knows. A mean of several models is none of theirs: beyond the limits nothing is shown."""
+    metrics.SNAPSHOT_VERSION.set(snapshot.version)
+    if snapshot.outcome is not None and snapshot.outcome.calibration_error is not None:
+        metrics.OUTCOME_CALIBRATION.set(snapshot.outcome.calibration_error)
+    audits = {stream: one for stream, one in snapshot.audits.items() if _has_own_series("stream", stream)}
+    metrics.LABELS_AUDITED.replace({(stream,): one.audited for stream, one in audits.items()})
+    metrics.LABEL_ERROR.replace(
+        {
+            (stream, bound): value
+            for stream, one in audits.items()
+            for bound, value in (("estimate", one.estimate), ("low", one.low), ("high", one.high))
+        }
+    )
+    models = [model for model in snapshot.models if _has_own_series("model", model)]
+    skills = [skill for skill in (OVERALL, *snapshot.skills) if _has_own_series("skill", skill)]
+    for gauge, values in (
+        (metrics.COMPETENCY_MEAN, lambda skill: snapshot.vector("mean", models, skill)),
+        (metrics.COMPETENCY_DEVIATION, lambda skill: snapshot.vector("deviation", models, skill)),
+        (metrics.COMPETENCY_COMPARISONS, lambda skill: snapshot.matrix("comparisons", models, skill).sum(axis=1)),
+    ):
+        columns = {skill: values(skill).tolist() for skill in skills}
+        gauge.replace({(model, skill): columns[skill][place] for skill in skills for place, model in enumerate(models)})
+    _show_pairs(snapshot, models)
+
+
+def _show_pairs(snapshot: Snapshot, models: Sequence[str]) -> None:
+    kinship = snapshot.matrix("kinship", models, None)
+    above = np.triu_indices(len(models), k=1)
+    known = zip(*(places.tolist() for places in above), strict=True)
+    metrics.KINSHIP.replace(
+        {(models[x], models[y]): float(kinship[x, y]) for x, y in known if not np.isnan(kinship[x, y])}
+    )
+    if len(models) > 1:
+        compared = snapshot.matrix("comparisons", models, None)[above] >= KIN_COMPARISONS
+        metrics.PAIR_COVERAGE.set(float(compared.mean()))
+
+
+def _has_own_series(label: str, value: str) -> bool:
+    return shown(label, value) == value
+
+
+def _keyed(amounts: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(name,): amount for name, amount in amounts.items()}

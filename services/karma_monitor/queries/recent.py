@@ -1,0 +1,124 @@
+"""The newest of what happened: pairs that were resolved, calls, failures. Windows, never whole tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from karma.store.chunks import chunks
+from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma_monitor.queries.pairs import measured_columns, measured_joins
+
+#: A prompt's priority is 0 to 9.
+_PRIORITIES = range(10)
+
+
+def newest_resolved(connection: Connection, limit: int) -> list[tuple[int, float]]:
+    """The pairs that were resolved last, and when, newest first."""
+    query = select(resolutions.c.pair, resolutions.c.resolved_at).order_by(resolutions.c.resolved_at.desc())
+    return [(row.pair, row.resolved_at) for row in connection.execute(query.limit(limit))]
+
+
+def newest_resolved_in(connection: Connection, stream: str, limit: int) -> list[tuple[int, float]]:
+    """The same of one stream: the pairs of its newest ended prompts. Each priority is looked up in the index."""
+    ended: list[int] = []
+    for priority in _PRIORITIES:
+        mine = (prompts.c.state == "done") & (prompts.c.stream == stream) & (prompts.c.priority == priority)
+        query = select(prompts.c.id).where(mine).order_by(prompts.c.id.desc()).limit(limit)
+        ended += connection.execute(query).scalars()
+    found: list[tuple[int, float]] = []
+    for chunk in chunks(sorted(ended, reverse=True)[:limit]):
+        query = select(resolutions.c.pair, resolutions.c.resolved_at).where(resolutions.c.prompt.in_(chunk))
+        found += [(row.pair, row.resolved_at) for row in connection.execute(query)]
+        if len(found) >= limit:
+            break
+    return sorted(found, key=lambda row: (row[1], row[0]), reverse=True)[:limit]
+
+
+def resolved_pairs(connection: Connection, ids: Sequence[int]) -> list[Any]:
+    """These pairs as `measured_pairs` gives them, and how they were formed and resolved; no texts."""
+    more = [pairs.c[name] for name in ("kinship", "gap", "likeness", "novelty")]
+    query = measured_joins(
+        select(*measured_columns(), *more, resolutions.c.probability, resolutions.c.resolved_at)
+    ).where(pairs.c.id.in_(list(ids)))
+    return list(connection.execute(query))
+
+
+def newest_responses(connection: Connection, after: int, limit: int) -> list[Any]:
+    """The newest responses with ids above `after` as calls, newest first: name, when, how long, tokens, failure."""
+    return _calls(connection, responses, responses.c.model, after, limit)
+
+
+def newest_verdicts(connection: Connection, after: int, limit: int) -> list[Any]:
+    """The newest verdicts with ids above `after` as calls, newest first."""
+    return _calls(connection, verdicts, verdicts.c.judge, after, limit)
+
+
+def _calls(connection: Connection, table: Any, name: Any, after: int, limit: int) -> list[Any]:
+    query = (
+        select(
+            table.c.id, name.label("name"), table.c.created_at, table.c.latency_s, table.c.tokens_out, table.c.failure
+        )
+        .where(table.c.id > after)
+        .order_by(table.c.id.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(query))
+
+
+def failed_responses(connection: Connection, limit: int) -> list[Any]:
+    """Failed responses of the newest prompts: id, model, reason, when, and whose they are."""
+    query = (
+        select(
+            responses.c.id,
+            responses.c.model.label("name"),
+            responses.c.failure.label("reason"),
+            responses.c.created_at.label("at"),
+            prompts.c.stream,
+            prompts.c.prompt_id,
+        )
+        .join(prompts, prompts.c.id == responses.c.prompt)
+        .where(responses.c.failure.is_not(None))
+        .order_by(responses.c.prompt.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(query))
+
+
+def failed_verdicts(connection: Connection, limit: int) -> list[Any]:
+    """Failed verdicts on the newest pairs: judge, reason, when."""
+    query = (
+        select(verdicts.c.judge.label("name"), verdicts.c.failure.label("reason"), verdicts.c.created_at.label("at"))
+        .where(verdicts.c.failure.is_not(None))
+        .order_by(verdicts.c.pair.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(query))
+
+
+def unscored_pairs(connection: Connection, limit: int) -> list[Any]:
+    """The pairs that came to no valid verdict last: pair, reason, when, and whose they are."""
+    query = (
+        select(
+            resolutions.c.pair,
+            resolutions.c.reason,
+            resolutions.c.resolved_at.label("at"),
+            prompts.c.stream,
+            prompts.c.prompt_id,
+        )
+        .join(prompts, prompts.c.id == resolutions.c.prompt)
+        .where(resolutions.c.outcome == "unscored")
+        .order_by(resolutions.c.resolved_at.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(query))
+
+
+def ended_without_pair(connection: Connection, stream: str, since: float, after: int) -> int:
+    """Prompts of a stream with ids above `after` that ended without a pair since then."""
+    query = select(func.count()).where(
+        prompts.c.stream == stream, prompts.c.no_pair.is_not(None), prompts.c.id > after, prompts.c.ended_at >= since
+    )
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,46 @@
+"""What `karma status --json` says; its schema is `status.schema.json` beside this file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from karma.config.pool import Pool
+from karma.queue.backlog import all_queues, queue_state
+from karma.queue.heartbeats import workers
+from karma.queue.redis import RedisClock
+from karma.store import Store
+from karma.store.streams import paused
+
+
+def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
+    """The state of the pipeline as plain data. `redis` is None where none runs: queues and workers are then empty."""
+    with store.reading() as transaction:
+        prompts = transaction.ledger.count_states()
+        outcomes = transaction.preferences.count_outcomes()
+        no_pair = transaction.ledger.count_no_pair()
+        preferences = transaction.preferences.count_preferences()
+        failed = transaction.preferences.count_failures()
+        generating = transaction.work.open_by_target("generate")
+        judging = transaction.work.open_by_target("judge")
+        stopped = paused(transaction.ledger.connection)
+    queues = queue_state(redis, all_queues(pool), RedisClock(redis)()) if redis is not None else {}
+    return {
+        "version": 1,
+        "prompts": prompts,
+        "paused": list(stopped),
+        "resolutions": {**outcomes, "no_pair": no_pair},
+        "preferences": preferences,
+        "failed": failed,
+        "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
+        "workers": [
+            {"service": info.service, "id": info.id, "state": info.state}
+            for info in (workers(redis) if redis is not None else [])
+        ],
+        "models": {name: _endpoint(generating.get(name, 0)) for name in pool.models},
+        "judges": {name: _endpoint(judging.get(name, 0)) for name in pool.judges},
+    }
+
+
+def _endpoint(open_items: int) -> dict[str, Any]:
+    """What is open at a model or judge. Limits and breakers live in each worker yet: their state is unknown here."""
+    return {"open": open_items, "rate_limit": None, "breaker": None}

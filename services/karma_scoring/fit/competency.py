@@ -1,0 +1,262 @@
+"""Competency: a posterior over how good each model is at each skill, learnt from counts of verdicts.
+
+θ[m, s] = α[m] + δ[m, s] under the likelihood of `davidson`. α and δ have Gaussian priors and δ is shrunk to zero, so
+that a skill with few verdicts reads like the model's other skills. The log posterior is concave: Newton finds its one
+maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from karma_scoring.fit.davidson import Array, Counts, Tables, derivatives, log_likelihood, tables_of
+
+__all__ = ["Counts", "Posterior", "Prior", "fit"]
+
+_MAX_STEPS = 60
+_DECREMENT = 1e-10  # of the log posterior: far below one verdict's worth
+_ARMIJO = 1e-4  # sufficient increase, Nocedal & Wright (2006), section 3.1
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed before any verdict. Deviations are standard deviations in logits."""
+
+    alpha_deviation: float = 1.4  # of α, between models; with δ a competency has a deviation of 1.5
+    delta_deviation: float = 0.5  # of δ, between the skills of one model
+    mean: Mapping[str, float] = field(default_factory=dict)  # of α by model (from benchmarks); 0 where absent
+    parents: Mapping[str, str] = field(default_factory=dict)  # child → parent; a parent outside the pool is ignored
+    child_alpha_deviation: float = 0.5  # of α_child − α_parent: like father, like son
+    child_delta_deviation: float = 0.25  # of δ_child − δ_parent
+    log_tie_mean: float = float(np.log(0.5))  # of log ν: a fifth of the verdicts are ties at equal competency
+    log_tie_deviation: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """The competencies of M models in S skills: a Gaussian around the most probable values (Laplace).
+
+    Rows: 0 is the overall competency, 1+s is `skills[s]`. Columns: the M models, then the unseen, a model of which
+    nothing is known. Values are centred: in each row the M models' means add up to 0.
+    """
+
+    models: tuple[str, ...]
+    skills: tuple[str, ...]
+    alpha: Array  # [M+1] most probable values, not centred
+    delta: Array  # [S, M+1]
+    log_tie: float
+    mean: Array  # [1+S, M+1]
+    covariance: Array  # [1+S, M+1, M+1]
+    unseen_deviation: Array  # [1+S] prior standard deviation of a competency, before centring
+    comparisons: Array  # [1+S, M+1, M+1] effective counts; row 0 counts all of them, labelled or not
+    steps: int  # Newton steps taken
+
+
+def fit(
+    counts: Counts, models: Sequence[str], skills: Sequence[str], prior: Prior, start: Posterior | None = None
+) -> Posterior:
+    """The posterior of the competencies given the counts.
+
+    The maximum is found by Newton steps with a backtracking line search. A step eliminates each skill's block (Boyd &
+    Vandenberghe 2004, appendix C.4: Schur complements), so it costs one M × M factorisation per skill. Covariances
+    come from the inverse Hessian at the maximum (Laplace's method; MacKay 2003, chapter 27).
+
+    The overall competency is α + Σ_s w_s δ_s, where w_s is the share of all comparisons that skill s has: the
+    competency of a model averaged over the skills seen. Prompts without a skill inform α alone.
+
+    Args:
+        counts: verdicts; comparisons of a model with itself are left out.
+        models: M names, the columns.
+        skills: S names.
+        prior: see `Prior`.
+        start: an earlier posterior, perhaps of other models and skills, from which the search begins.
+
+    Raises:
+        ValueError: the parents form a circle, or an index is out of range.
+    """
+    problem = _problem(counts, models, skills, prior)
+    point = _start(models, skills, prior, start)
+    value = problem.log_posterior(point)
+    steps = 0
+    while steps < _MAX_STEPS:
+        curvature = problem.curvature(point)
+        direction = _newton_direction(curvature)
+        decrement = float(
+            curvature.head_gradient @ np.append(direction.alpha, direction.log_tie)
+            + np.sum(curvature.block_gradient * direction.delta)
+        )
+        if decrement < _DECREMENT:
+            break
+        size = 1.0
+        while size > 1e-8 and problem.log_posterior(point.moved(direction, size)) < value + _ARMIJO * size * decrement:
+            size /= 2.0
+        if size <= 1e-8:
+            break  # no measurable increase is left: the maximum to within rounding
+        point = point.moved(direction, size)
+        value = problem.log_posterior(point)
+        steps += 1
+    return _posterior(models, skills, point, problem, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Values of all parameters, or a direction to move them in."""
+
+    alpha: Array  # [M+1]
+    delta: Array  # [S, M+1]
+    log_tie: float
+
+    def theta(self) -> Array:
+        """Row 0 is the competency for prompts without a skill."""
+        theta: Array = np.concatenate([self.alpha[None, :], self.alpha + self.delta])
+        return theta
+
+    def moved(self, direction: _Point, size: float) -> _Point:
+        return _Point(
+            self.alpha + size * direction.alpha,
+            self.delta + size * direction.delta,
+            self.log_tie + size * direction.log_tie,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Curvature:
+    """Gradient and negated Hessian of the log posterior, in blocks: the head (α, log ν), then each skill's δ."""
+
+    head: Array  # [M+2, M+2]
+    border: Array  # [S, M+1, M+2]
+    block: Array  # [S, M+1, M+1]
+    head_gradient: Array  # [M+2]
+    block_gradient: Array  # [S, M+1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Counts and Gaussian priors; a prior is a precision matrix and, for α, precision × mean."""
+
+    tables: Tables
+    alpha_precision: Array
+    alpha_shift: Array
+    delta_precision: Array
+    prior: Prior
+
+    def log_posterior(self, at: _Point) -> float:
+        tie = (at.log_tie - self.prior.log_tie_mean) / self.prior.log_tie_deviation
+        density = at.alpha @ self.alpha_shift - 0.5 * (at.alpha @ self.alpha_precision @ at.alpha) - 0.5 * tie * tie
+        density -= 0.5 * np.sum((at.delta @ self.delta_precision) * at.delta)
+        return log_likelihood(at.theta(), at.log_tie, self.tables) + float(density)
+
+    def curvature(self, at: _Point) -> _Curvature:
+        slopes = derivatives(at.theta(), at.log_tie, self.tables)
+        tie_precision = self.prior.log_tie_deviation**-2.0
+        cross = slopes.cross.sum(axis=0)
+        head = np.block(
+            [
+                [slopes.laplacian.sum(axis=0) + self.alpha_precision, cross[:, None]],
+                [cross[None, :], np.array([[slopes.log_tie_curvature + tie_precision]])],
+            ]
+        )
+        d_alpha = slopes.theta.sum(axis=0) + self.alpha_shift - self.alpha_precision @ at.alpha
+        d_tie = slopes.log_tie - (at.log_tie - self.prior.log_tie_mean) * tie_precision
+        return _Curvature(
+            head=head,
+            border=np.concatenate([slopes.laplacian[1:], slopes.cross[1:, :, None]], axis=2),
+            block=slopes.laplacian[1:] + self.delta_precision,
+            head_gradient=np.append(d_alpha, d_tie),
+            block_gradient=slopes.theta[1:] - at.delta @ self.delta_precision,
+        )
+
+
+def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior: Prior) -> _Problem:
+    columns = {model: column for column, model in enumerate(models)}
+    size = len(models) + 1  # the unseen: a root without counts
+    contrast = np.eye(size)  # α and δ as differences that are independent a priori
+    child = np.zeros(size, dtype=bool)
+    mean = np.zeros(size)
+    for model, column in columns.items():
+        parent = prior.parents.get(model)
+        if parent in columns:
+            _refuse_circle(model, prior.parents)
+            contrast[column, columns[parent]] = -1.0
+            child[column] = True
+        else:
+            mean[column] = prior.mean.get(model, 0.0)
+    alpha_weight = np.where(child, prior.child_alpha_deviation, prior.alpha_deviation) ** -2.0
+    delta_weight = np.where(child, prior.child_delta_deviation, prior.delta_deviation) ** -2.0
+    return _Problem(
+        tables=tables_of(counts, len(models), len(skills)),
+        alpha_precision=contrast.T @ (alpha_weight[:, None] * contrast),
+        alpha_shift=contrast.T @ (alpha_weight * mean),
+        delta_precision=contrast.T @ (delta_weight[:, None] * contrast),
+        prior=prior,
+    )
+
+
+def _refuse_circle(model: str, parents: Mapping[str, str]) -> None:
+    line = [model]
+    while (parent := parents.get(line[-1])) is not None:
+        if parent in line:
+            raise ValueError(f"parents form a circle: {' → '.join([*line, parent])}. Remove one `parent` of them")
+        line.append(parent)
+
+
+def _start(models: Sequence[str], skills: Sequence[str], prior: Prior, start: Posterior | None) -> _Point:
+    alpha, delta = np.zeros(len(models) + 1), np.zeros((len(skills), len(models) + 1))
+    if start is None:
+        return _Point(alpha, delta, prior.log_tie_mean)
+    known = {model: column for column, model in enumerate(start.models)}
+    new = [column for column, model in enumerate(models) if model in known]
+    old = [known[models[column]] for column in new]
+    alpha[new] = start.alpha[old]
+    rows = {skill: row for row, skill in enumerate(start.skills)}
+    for row, skill in enumerate(skills):
+        if skill in rows:
+            delta[row, new] = start.delta[rows[skill], old]
+    return _Point(alpha, delta, start.log_tie)
+
+
+def _newton_direction(curvature: _Curvature) -> _Point:
+    sides = np.concatenate([curvature.border, curvature.block_gradient[:, :, None]], axis=2)
+    solved = np.linalg.solve(curvature.block, sides)
+    eliminated = (curvature.border.transpose(0, 2, 1) @ solved).sum(axis=0)
+    schur = curvature.head - eliminated[:, :-1]
+    head = np.linalg.solve(schur, curvature.head_gradient - eliminated[:, -1])
+    return _Point(head[:-1], solved[:, :, -1] - solved[:, :, :-1] @ head, float(head[-1]))
+
+
+def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, problem: _Problem, steps: int) -> Posterior:
+    """Means and covariances of every row, from the arrow-shaped Hessian, centred over the M models.
+
+    Given the head h, δ_s is Gaussian around −F_s h with covariance C_s⁻¹, where C_s is its block and F_s = C_s⁻¹ B_s.
+    So a row α + Σ_s w_s δ_s has the covariance G V Gᵀ + Σ_s w_s² C_s⁻¹, with G = [I 0] − Σ_s w_s F_s and V the
+    covariance of the head.
+    """
+    size = len(point.alpha)
+    curvature = problem.curvature(point)
+    inverse = np.linalg.inv(curvature.block)
+    shift = inverse @ curvature.border
+    schur = curvature.head - (curvature.border.transpose(0, 2, 1) @ shift).sum(axis=0)
+    number = problem.tables.number
+    seen = number.sum(axis=(1, 2))
+    share = seen[1:] / max(float(seen.sum()), 1e-12)
+    weights = np.concatenate([share[None, :], np.eye(len(skills))])  # [1+S, S]
+
+    gain = np.eye(size, size + 1) - np.tensordot(weights, shift, axes=1)
+    covariance = gain @ np.linalg.inv(schur) @ gain.transpose(0, 2, 1) + np.tensordot(weights**2, inverse, axes=1)
+    average = np.append(np.full(size - 1, 1.0 / max(size - 1, 1)), 0.0)
+    centre = np.eye(size) - average[None, :]
+    return Posterior(
+        models=tuple(models),
+        skills=tuple(skills),
+        alpha=point.alpha,
+        delta=point.delta,
+        log_tie=point.log_tie,
+        mean=(point.alpha + weights @ point.delta) @ centre.T,
+        covariance=centre @ covariance @ centre.T,
+        unseen_deviation=np.sqrt(covariance[:, -1, -1]),
+        comparisons=np.concatenate([number.sum(axis=0, keepdims=True), number[1:]]),
+        steps=steps,
+    )

@@ -1,0 +1,69 @@
+"""Evidence: competency counts as the fit reads them, names put into indices and weights into what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from karma.store.records import Count
+from karma_scoring.fit.davidson import Array, Counts, Indices
+from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at
+
+#: Weight that a cell's effective sample size borrows from all cells together.
+_BORROWED = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Counts as arrays, worth what they tell now, with the names that their indices stand for."""
+
+    counts: Counts
+    bucket: Indices  # [n], of each row of the counts
+    models: tuple[str, ...]
+    skills: tuple[str, ...]
+
+
+def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half_life_h: float) -> Evidence:
+    """Weigh counts by what they tell, and fade them by 2^(−age / half-life).
+
+    Args:
+        rows: counts of all buckets and sources.
+        pool_models: have a column, counted or not.
+        now: seconds since 1970.
+        half_life_h: hours.
+    """
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(Count._fields)
+    _source, skill_of, model_a, model_b, buckets, *numbers = columns
+    models = tuple(sorted({*pool_models, *model_a, *model_b}))
+    skills = tuple(sorted({*skill_of} - {""}))
+    model_index = {model: index for index, model in enumerate(models)}
+    skill_index = {"": -1, **{skill: index for index, skill in enumerate(skills)}}
+    skill = np.array([skill_index[name] for name in skill_of], dtype=np.int64)
+    first = np.array([model_index[name] for name in model_a], dtype=np.int64)
+    second = np.array([model_index[name] for name in model_b], dtype=np.int64)
+    bucket = np.array(buckets, dtype=np.int64)
+    wins_first, wins_second, ties, squares = (np.array(column, dtype=np.float64) for column in numbers)
+    cell = ((skill + 1) * len(models) + first) * len(models) + second
+    age_h = np.maximum(0.0, bucket_at(now) - bucket - 1.0) * BUCKET_S / 3600.0
+    worth = _worth(cell, wins_first + wins_second + ties, squares) * 0.5 ** (age_h / half_life_h)
+    counts = Counts(skill, first, second, wins_first * worth, wins_second * worth, ties * worth)
+    return Evidence(counts, bucket, models, skills)
+
+
+def _worth(cell: Indices, weights: Array, squares: Array) -> Array:
+    """What a unit of weight is worth in each row: Σw / Σw² of its cell (a skill and two models), near to that of all.
+
+    The weights are inverse probabilities of being judged. They make the shares those of all pairs (Horvitz & Thompson
+    1952), but not the numbers: what verdicts of unequal weight tell is worth (Σw)² / Σw² of equal ones, their effective
+    sample size (Kish 1965, Survey Sampling, section 11.7). A small cell may by chance hold none of the rare pairs that
+    weigh much, and would seem sure of what the others alone say; so it borrows `_BORROWED` of weight from all cells.
+    """
+    if not len(cell):
+        return np.ones(0)
+    _, place = np.unique(cell, return_inverse=True)
+    weight, square = np.bincount(place, weights=weights), np.bincount(place, weights=squares)
+    overall = square.sum() / weight.sum() if square.sum() > 0.0 else 1.0
+    worth: Array = ((weight + _BORROWED) / (square + _BORROWED * overall))[place]
+    return worth

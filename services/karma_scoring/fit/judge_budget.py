@@ -1,0 +1,90 @@
+"""What gates need of a refit: the outcome model, learnt from the pairs they had judged, and their audits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from karma.ranking.label_error import Audited, LabelError, label_error
+from karma.ranking.outcome_model import FEATURES, OutcomeModel
+from karma.ranking.snapshot import Snapshot
+from karma.store import Transaction
+from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.records import Example
+from karma_scoring.fit.outcome_fit import Examples, fit_outcome
+
+#: The newest judged pairs that the outcome model is learnt from, and the newest audited ones that are counted.
+EXAMPLES = 20_000
+AUDITED = 20_000
+
+#: The outcome model is fitted again once this share of new verdicts has come.
+_GROWTH = 0.05
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What a refit read about gates."""
+
+    known: OutcomeModel | None  # of the last snapshot
+    examples: list[Example] | None  # None where the known model is to be kept
+    audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
+
+    def outcome(self, competencies: Snapshot) -> OutcomeModel | None:
+        """The outcome model under new competencies; None while too few pairs of gates were judged."""
+        if self.examples is None:
+            return self.known
+        return fit_outcome(examples_of(self.examples, competencies)) or self.known
+
+
+class GatedReader:
+    """Reads what a refit needs, and no examples while the outcome model would hardly change."""
+
+    def __init__(self) -> None:
+        self._competencies = LatestSnapshot()
+        self._fitted_at = 0.0
+
+    def read(self, transaction: Transaction, weight: float) -> Gated:
+        """What there is now; `weight` is that of all verdicts that were counted."""
+        known = self._competencies.newest(transaction).outcome
+        unjudged = transaction.judge_budgets.unjudged()
+        if not unjudged:
+            return Gated(known, None, {})
+        examples = None
+        if weight >= self._fitted_at * (1 + _GROWTH):
+            self._fitted_at = weight
+            examples = transaction.judge_budgets.examples(EXAMPLES)
+        return Gated(known, examples, _audits(transaction, unjudged))
+
+
+def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
+    """Stored pairs as the fit reads them, oldest first; those without features of this version are left out."""
+    kept = []
+    for row in reversed(rows):
+        contrast = json.loads(row.reasons).get("contrast", ())
+        if len(contrast) == len(FEATURES):
+            kept.append((row, contrast))
+    gaps = [competencies.between(row.model_a, row.model_b, row.skill).gap for row, _ in kept]
+    won = [0.0 if row.outcome == "tie" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
+    return Examples(
+        gap=np.array(gaps, dtype=np.float64),
+        contrast=np.array([contrast for _, contrast in kept], dtype=np.float64).reshape(-1, len(FEATURES)),
+        models_a=tuple(row.model_a for row, _ in kept),
+        models_b=tuple(row.model_b for row, _ in kept),
+        outcome=np.array(won, dtype=np.float64),
+        prompt=np.array([row.prompt for row, _ in kept], dtype=np.intp),
+        response_a=np.array([row.response_a for row, _ in kept], dtype=np.intp),
+        response_b=np.array([row.response_b for row, _ in kept], dtype=np.intp),
+    )
+
+
+def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:
+    found = {}
+    for stream, labels in unjudged.items():
+        rows = [Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)]
+        error = label_error(rows, labels)
+        if error is not None:
+            found[stream] = error
+    return found

@@ -1,0 +1,105 @@
+"""What the environment says: `KARMA_…` variables, validated at start. The pool file is `karma.config.pool`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from karma.errors import SettingsError, did_you_mean
+
+_ENVIRONMENT = {
+    "KARMA_HOME",
+    "KARMA_POOL",
+    "KARMA_REDIS_URL",
+    "KARMA_DATABASE_URL",
+    "KARMA_DURABILITY",
+    "KARMA_SUPERVISOR_PID",
+    "KARMA_METRICS_PORT",
+    "KARMA_METRICS_HOST",
+    "KARMA_PAGE_HOST",
+    "KARMA_PAGE_PORT",
+    "KARMA_LOG_LEVEL",
+    "KARMA_LOG_FORMAT",
+    "KARMA_PLUGINS",
+    "KARMA_TORCH_THREADS",
+    "KARMA_BENCH_DATA",
+}
+
+
+Durability = Literal["normal", "full"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the process's surroundings say. `KARMA_HOME` holds every file that KARMA writes by itself."""
+
+    home: Path
+    pool_path: Path
+    redis_url: str | None  # None: the embedded Redis that `karma up` started
+    database_url: str
+    durability: Durability  # of what workers commit to SQLite; what is accepted at the door is always `full`
+    metrics_port: int  # 0: any free port
+    metrics_host: str
+    log_level: str
+    log_format: str = "auto"  # `karma.telemetry.logging` knows the levels and the formats
+    supervisor_pid: int | None = None  # set by `karma up` for its workers, which stop when it is gone
+    page_host: str = "127.0.0.1"
+    page_port: int = 8080  # 0: any free port
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
+        """Read `KARMA_…`.
+
+        Raises:
+            SettingsError: an unknown or malformed variable.
+        """
+        given = os.environ if variables is None else variables
+        for name in given:
+            if name.startswith("KARMA_") and not name.startswith("KARMA_TEST_") and name not in _ENVIRONMENT:
+                hint = did_you_mean(name, _ENVIRONMENT)
+                raise SettingsError(f"environment: {name} is no setting of KARMA{hint}")
+        home = Path(given.get("KARMA_HOME", ".karma")).resolve()
+        supervisor = given.get("KARMA_SUPERVISOR_PID", "")
+        durability = given.get("KARMA_DURABILITY", "normal")
+        if durability not in ("normal", "full"):
+            raise SettingsError(f"environment: KARMA_DURABILITY is {durability!r}, expected 'normal' or 'full'")
+        return cls(
+            home=home,
+            pool_path=Path(given.get("KARMA_POOL", "pool.toml")).resolve(),
+            redis_url=given.get("KARMA_REDIS_URL"),
+            database_url=given.get("KARMA_DATABASE_URL", f"sqlite:///{home / 'karma.db'}"),
+            durability="full" if durability == "full" else "normal",
+            metrics_port=_port(given, "KARMA_METRICS_PORT", 0),
+            metrics_host=given.get("KARMA_METRICS_HOST", "127.0.0.1"),
+            log_level=given.get("KARMA_LOG_LEVEL", "INFO").upper(),
+            log_format=given.get("KARMA_LOG_FORMAT", "auto").lower(),
+            supervisor_pid=int(supervisor) if supervisor.isdigit() else None,
+            page_host=given.get("KARMA_PAGE_HOST", "127.0.0.1"),
+            page_port=_port(given, "KARMA_PAGE_PORT", 8080),
+        )
+
+    def broker_url(self) -> str:
+        """The Redis to talk to: `KARMA_REDIS_URL`, or the embedded one of this `KARMA_HOME`.
+
+        Raises:
+            SettingsError: neither exists.
+        """
+        if self.redis_url:
+            return self.redis_url
+        written = self.home / "run" / "redis.url"
+        if not written.exists():
+            raise SettingsError(
+                f"no Redis: KARMA_REDIS_URL is not set and no `karma up` runs in {self.home}. "
+                "Start one with `karma up`, or set KARMA_REDIS_URL."
+            )
+        return written.read_text().strip()
+
+
+def _port(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise SettingsError(f"environment: {name} is {text!r}, expected a port from 0 to 65535")
+    return int(text)

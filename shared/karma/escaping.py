@@ -1,0 +1,35 @@
+"""Text of models and users, made safe to show: what would move a cursor or turn the reading direction is spelled."""
+
+from __future__ import annotations
+
+import unicodedata
+
+#: Joiners that belong to words and emoji; all other invisible format characters are spelled out.
+_KEPT = frozenset("\u200c\u200d\u00ad")
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def escape_control(text: str, lines: bool = False) -> str:
+    r"""The text with control and format characters spelled out (`\x1b`, `\u202e`).
+
+    Tabs become spaces, and so do line breaks unless `lines` keeps them.
+    """
+    return "".join(_spelled(character, lines) for character in text.replace("\r\n", "\n"))
+
+
+def shortened(text: str, characters: int, lines: bool = False) -> str:
+    """The text made plain; of a long one the beginning and how much is left out. 0 leaves nothing out."""
+    if not characters or len(text) <= characters:
+        return escape_control(text, lines)
+    return f"{escape_control(text[:characters], lines)}… ({len(text) - characters:,} more characters)"
+
+
+def _spelled(character: str, lines: bool) -> str:
+    if character == "\n":
+        return "\n" if lines else " "
+    if character == "\t":
+        return " "
+    if character.isprintable() or character in _KEPT or unicodedata.category(character) not in _UNSAFE:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,79 @@
+"""What waits in the queues: Celery's lists in Redis, one a priority step, as kombu names them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from karma.config.pool import Pool
+from karma.errors import MessageError
+from karma.messages import decode
+from karma.queue.redis import outages
+
+#: kombu serves 0 first. KARMA's priorities are 0 to 9, higher first, kept apart in these four steps.
+PRIORITY_STEPS = (0, 3, 6, 9)
+
+
+_SEPARATOR = "\x06\x16"
+
+
+def queue_lists(queue: str) -> list[str]:
+    """The Redis lists of a queue, one a priority step, most urgent first."""
+    return [queue if step == 0 else f"{queue}{_SEPARATOR}{step}" for step in PRIORITY_STEPS]
+
+
+def priority_list(queue: str, priority: int) -> str:
+    """The Redis list in which a message of this priority waits."""
+    step = max(step for step in PRIORITY_STEPS if step <= 9 - priority)
+    return queue if step == 0 else f"{queue}{_SEPARATOR}{step}"
+
+
+def any_waits(redis: Any, queues: Sequence[str]) -> bool:
+    """Whether a batch waits in any of the queues."""
+    with outages():
+        pipe = redis.pipeline(transaction=False)
+        for queue in queues:
+            for name in queue_lists(queue):
+                pipe.llen(name)
+        return any(pipe.execute())
+
+
+def head_published_at(redis: Any, queue: str, priority: int) -> float | None:
+    """When the batch that comes next from a queue was published; None where none waits."""
+    with outages():
+        raw = redis.lindex(priority_list(queue, priority), -1)
+    return None if raw is None else published_at(raw)
+
+
+def published_at(raw: bytes) -> float | None:
+    """When a message was published, read from what lies in a Redis list; None where it is not KARMA's."""
+    try:
+        body = json.loads(base64.b64decode(json.loads(raw)["body"]))
+        return decode(body[0][0]).header.published_at
+    except (ValueError, KeyError, IndexError, TypeError, MessageError):
+        return None
+
+
+def queue_state(redis: Any, queues: Sequence[str], now: float) -> dict[str, tuple[int, float]]:
+    """Length and age of the oldest batch in seconds, per queue."""
+    lists = [(queue, name) for queue in queues for name in queue_lists(queue)]
+    states = dict.fromkeys(queues, (0, 0.0))
+    with outages():
+        pipe = redis.pipeline(transaction=False)
+        for _queue, name in lists:
+            pipe.llen(name)
+            pipe.lindex(name, -1)
+        answers = pipe.execute()
+    for (queue, _name), count, raw in zip(lists, answers[::2], answers[1::2], strict=True):
+        length, age = states[queue]
+        head = published_at(raw) if raw is not None else None
+        states[queue] = length + count, age if head is None else max(age, now - head)
+    return states
+
+
+def all_queues(pool: Pool) -> list[str]:
+    """Every queue of the pipeline."""
+    generate = [f"generate.{model}" for model in pool.models]
+    return [*generate, "score", "match", *(f"judge.{judge}" for judge in pool.judges), "learn"]

@@ -1,0 +1,251 @@
+"""The competencies as every other part reads them: a frozen set of tables, look-ups only.
+
+The mathematics is done once per refit (`karma_scoring`); planning and matching only look up here. A model that the
+snapshot does not know is a *unseen*: every table has one further row and column for it, filled by the refit with
+what the prior says about a model without verdicts. So a cold start needs no special case.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from math import isnan
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from karma.errors import KarmaError
+from karma.ranking.label_error import LabelError
+from karma.ranking.outcome_model import OutcomeModel
+
+Array = NDArray[np.float64]
+PairTable = Literal["gap", "gap_deviation", "kinship", "information", "win", "comparisons"]
+ModelTable = Literal["mean", "deviation"]
+
+#: The name of row 0 of every table: the competency of a model averaged over the skills seen.
+OVERALL = "overall"
+#: Two models are kin where the probability of |θ_i − θ_j| < epsilon is at least this: more likely kin than not.
+KIN_THRESHOLD = 0.5
+#: Shared verdicts from which on two models are held to the threshold; before, they are paired by rank (exploring).
+KIN_COMPARISONS = 8.0
+#: Information, in bits, of a comparison under the default prior; equal for all pairs while nothing is known.
+COLD_INFORMATION = 0.535
+
+_PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
+_MODEL_ARRAYS = ("mean", "deviation")
+_FORMAT = 2  # 1 had no cosine kinship, no outcome model and no audits
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known about two models before they are compared (again). Gaps are θ_a − θ_b in logits."""
+
+    kinship: float | None  # P(|gap| < epsilon); None while unknown
+    gap: float
+    gap_deviation: float  # posterior standard deviation of the gap
+    information: float  # P(decisive) × H(win | decisive), bits
+    win_probability: float  # P(a beats b | decisive), posterior predictive
+    comparisons: float  # effective number of verdicts the two share
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Competencies, kinship and information of M models in S skills.
+
+    Shapes: `mean` and `deviation` are [1+S, M+1] in logits, all others [1+S, M+1, M+1]. Row 0 is `OVERALL`, row 1+s is
+    `skills[s]`. Column M is the unseen; the entry [M, M] of a pair table is about two *different* unseen models, while
+    [m, m] for m < M is about two samples of one model.
+    """
+
+    version: int
+    models: tuple[str, ...]
+    skills: tuple[str, ...]
+    mean: Array
+    deviation: Array
+    gap_deviation: Array
+    kinship: Array  # nan where unknown
+    information: Array
+    win: Array  # P(row model beats column model | decisive)
+    comparisons: Array
+    tie: float  # Davidson's ν: at equal competency, P(tie) = ν / (2 + ν)
+    epsilon: float  # logits; the half-width of kinship
+    outcome: OutcomeModel | None = None  # None while too few judged pairs went through a gate
+    audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of labels no judge saw
+    cosine: Array | None = None  # [M+1, M+1] kinship of all skills together, the paper's; nan where unknown
+
+    def __post_init__(self) -> None:
+        """Refuse tables that do not fit the names."""
+        rows, columns = 1 + len(self.skills), len(self.models) + 1
+        for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS):
+            expected = (rows, columns) if name in _MODEL_ARRAYS else (rows, columns, columns)
+            found = getattr(self, name).shape
+            if found != expected:
+                raise KarmaError(f"snapshot table {name!r} has shape {found}, expected {expected} (unseen included)")
+        if self.cosine is not None and self.cosine.shape != (columns, columns):
+            raise KarmaError(f"snapshot table 'cosine' has shape {self.cosine.shape}, expected {(columns, columns)}")
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        return {model: column for column, model in enumerate(self.models)}
+
+    @cached_property
+    def _rows(self) -> dict[str | None, int]:
+        return {skill: row for row, skill in enumerate(self.skills, start=1)}
+
+    @cached_property
+    def _same(self) -> Comparison:
+        """Two samples of one model: the gap is 0 for certain, so P(decisive) = 2/(2+ν) and H = 1 bit."""
+        return Comparison(1.0, 0.0, 0.0, 2.0 / (2.0 + self.tie), 0.5, 0.0)
+
+    @cached_property
+    def _by_cosine(self) -> Snapshot:
+        cosine = np.full(self.kinship.shape[1:], np.nan) if self.cosine is None else self.cosine
+        return replace(self, kinship=np.broadcast_to(cosine, self.kinship.shape))
+
+    def with_kinship(self, kind: str) -> Snapshot:
+        """The snapshot whose kinship is `posterior`, per skill, or `cosine`, alike in every skill."""
+        return self._by_cosine if kind == "cosine" else self
+
+    def index(self, model: str) -> int | None:
+        """The column of a model, or None where the snapshot does not know it."""
+        return self._columns.get(model)
+
+    def row(self, skill: str | None) -> int:
+        """The row of a skill; the overall row for None and for a skill that the snapshot does not know."""
+        return self._rows.get(skill, 0)
+
+    def prior_gap_variance(self, skill: str | None) -> float:
+        """Variance of the gap between two models of which nothing is known, squared logits."""
+        return float(self.gap_deviation[self.row(skill), -1, -1]) ** 2
+
+    def between(self, a: str, b: str, skill: str | None) -> Comparison:
+        """What is known about models `a` and `b` in a skill; works for unknown models too."""
+        if a == b:
+            return self._same
+        unseen = len(self.models)
+        row, i, j = self.row(skill), self._columns.get(a, unseen), self._columns.get(b, unseen)
+        kinship = float(self.kinship[row, i, j])
+        return Comparison(
+            kinship=None if isnan(kinship) else kinship,
+            gap=float(self.mean[row, i] - self.mean[row, j]),
+            gap_deviation=float(self.gap_deviation[row, i, j]),
+            information=float(self.information[row, i, j]),
+            win_probability=float(self.win[row, i, j]),
+            comparisons=float(self.comparisons[row, i, j]),
+        )
+
+    def vector(self, name: ModelTable, models: Sequence[str], skill: str | None) -> Array:
+        """`mean` or `deviation` of the named models in a skill, shape [m]; unknown models as unseen models."""
+        table: Array = getattr(self, name)
+        unseen = len(self.models)
+        return table[self.row(skill), [self._columns.get(model, unseen) for model in models]]
+
+    def matrix(self, name: PairTable, models: Sequence[str], skill: str | None) -> Array:
+        """A pair table restricted to the named models (repeats allowed), shape [m, m]; unknown ones as unseen."""
+        if name == "gap":
+            means = self.vector("mean", models, skill)
+            return means[:, None] - means[None, :]
+        unseen = len(self.models)
+        columns = np.array([self._columns.get(model, unseen) for model in models], dtype=np.intp)
+        table: Array = getattr(self, name)
+        block: Array = table[self.row(skill)][columns[:, None], columns]
+        unknown = [place for place, column in enumerate(columns.tolist()) if column == unseen]
+        for x in unknown:
+            for y in unknown:
+                if models[x] == models[y]:
+                    block[x, y] = getattr(self._same, "win_probability" if name == "win" else name)
+        return block
+
+    def to_bytes(self) -> bytes:
+        """The snapshot as a NumPy archive: tables in single precision, the rest as JSON; never pickled."""
+        head = {
+            "format": _FORMAT,
+            "version": self.version,
+            "models": self.models,
+            "skills": self.skills,
+            "tie": self.tie,
+            "epsilon": self.epsilon,
+            "outcome": self.outcome and self.outcome.to_dict(),
+            "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
+        }
+        arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
+        buffer = io.BytesIO()
+        if self.cosine is not None:
+            arrays["cosine"] = self.cosine.astype(np.float32)
+        np.savez(buffer, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Snapshot:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            KarmaError: the bytes are no snapshot, or one of another format.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                head = json.loads(archive["head"].tobytes())
+                names = [*_MODEL_ARRAYS, *_PAIR_ARRAYS, *({"cosine"} & set(archive))]
+                arrays = {name: archive[name].astype(np.float64) for name in names}
+        except Exception as cause:  # np.load answers broken bytes with one of half a dozen error classes
+            raise KarmaError(
+                f"not a competency snapshot: {cause}. Refit the competencies to write a new one"
+            ) from cause
+        if head.get("format") not in range(1, _FORMAT + 1):
+            raise KarmaError(
+                f"snapshot format {head.get('format')!r}, expected 1 to {_FORMAT}. "
+                "Refit the competencies to write a new one"
+            )
+        return cls(
+            version=int(head["version"]),
+            models=tuple(head["models"]),
+            skills=tuple(head["skills"]),
+            tie=float(head["tie"]),
+            epsilon=float(head["epsilon"]),
+            outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
+            audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
+            **arrays,
+        )
+
+    @classmethod
+    def empty(
+        cls,
+        models: Sequence[str] = (),
+        skills: Sequence[str] = (),
+        *,
+        deviation: float = 1.5,
+        tie: float = 0.5,
+        epsilon: float = 0.4,
+        information: float = COLD_INFORMATION,
+    ) -> Snapshot:
+        """The cold start: all means 0, kinship unknown, information equal for every two different models.
+
+        Args:
+            models: the pool; any model is treated alike, named here or not.
+            skills: the skills known beforehand.
+            deviation: prior standard deviation of a competency, logits.
+            tie: Davidson's ν by the prior.
+            epsilon: half-width of kinship, logits.
+            information: bits of any comparison under that prior.
+        """
+        rows, columns = 1 + len(skills), len(models) + 1
+        pairs = (rows, columns, columns)
+        same = np.broadcast_to(np.diag([True] * len(models) + [False]), pairs)
+        return cls(
+            version=0,
+            models=tuple(models),
+            skills=tuple(skills),
+            mean=np.zeros((rows, columns)),
+            deviation=np.full((rows, columns), deviation),
+            gap_deviation=np.where(same, 0.0, np.sqrt(2.0) * deviation),
+            kinship=np.where(same, 1.0, np.nan),
+            information=np.where(same, 2.0 / (2.0 + tie), information),
+            win=np.full(pairs, 0.5),
+            comparisons=np.zeros(pairs),
+            tie=tie,
+            epsilon=epsilon,
+        )

@@ -1,0 +1,275 @@
+"""Traces by OpenTelemetry: a span a batch and stage, and one for each call of a model. All their names stand here.
+
+A dispatched batch begins a trace; the trace context travels in the headers of messages, so what follows from it is in
+the same trace: `dispatch` → `process generate.…` → `process score` → `process match` → `process judge.…` → `process
+learn`. Calls are `chat {model}` after the conventions for generative AI, which still move, and a verdict is an event
+`gen_ai.evaluation.result`. No span holds a text of a prompt, a response, an endpoint or an error.
+
+Nothing is imported and nothing is kept unless the environment names an endpoint: OpenTelemetry's own variables say
+where spans go and which (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, …). It needs the extra `traces`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from karma.errors import MissingExtraError, ReleasedError, SettingsError
+from karma.failure_kinds import kind_of
+from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, ModelSpec, Verdict
+from karma.telemetry.logging import pairs_of, prompts_of
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, Tracer
+
+#: Spans that wait at the end are sent for so long; a collector that is away must not hold up who stops a worker.
+_LAST_S = 3.0
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+#: Reasons to end that are known; others are an endpoint's own words.
+_FINISHED = ("stop", "length", "content_filter", "tool_calls")
+
+_tracer: Tracer | None = None
+_provider: Any = None
+
+
+def is_asked_for(variables: Mapping[str, str]) -> bool:
+    """Whether the environment names where traces go.
+
+    Raises:
+        SettingsError: it asks for another way than OTLP over HTTP.
+    """
+    exporter = variables.get("OTEL_TRACES_EXPORTER", "").strip()
+    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
+        return False
+    if exporter not in ("", "otlp"):
+        raise SettingsError(f"environment: OTEL_TRACES_EXPORTER is {exporter!r}, expected 'otlp' or 'none'")
+    if not exporter and not any(variables.get(name, "").strip() for name in _ENDPOINTS):
+        return False
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if (protocol := variables.get(name, "").strip()) not in ("", "http/protobuf"):
+            raise SettingsError(f"environment: {name} is {protocol!r}; KARMA sends traces by 'http/protobuf' only")
+    return True
+
+
+def start(service: str, worker: str) -> None:
+    """Trace what this process does, if the environment asks for it.
+
+    Raises:
+        SettingsError: the environment asks for another way than OTLP over HTTP.
+        MissingExtraError: the extra `traces` is not installed.
+    """
+    global _tracer, _provider  # noqa: PLW0603 - a process has one tracer, as it has one root logger
+    if not is_asked_for(os.environ):
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.id_generator import IdGenerator
+    except ImportError as cause:
+        asked = "the endpoint for traces that the environment names (OTEL_EXPORTER_OTLP_ENDPOINT)"
+        raise MissingExtraError(str(cause.name), "traces", asked) from cause
+
+    class RandomIds(IdGenerator):
+        """Ids that no seed repeats: the library's own come from `random`, which a plug-in may seed."""
+
+        def generate_span_id(self) -> int:
+            return secrets.randbits(64) or 1
+
+        def generate_trace_id(self) -> int:
+            return secrets.randbits(128) or 1
+
+        def is_trace_id_random(self) -> bool:
+            return True
+
+    named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": f"karma-{service}"}
+    resource = Resource.create({**named, "service.namespace": "karma", "service.instance.id": worker})
+    _provider = TracerProvider(resource=resource, id_generator=RandomIds(), shutdown_on_exit=False)
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _tracer = _provider.get_tracer("karma")
+
+
+def stop() -> None:
+    """Send what waits, for a few seconds at most, and trace no more."""
+    global _tracer, _provider
+    if _provider is None:
+        return
+    last = threading.Thread(target=_provider.shutdown, name="last spans", daemon=True)
+    last.start()
+    last.join(_LAST_S)
+    _tracer, _provider = None, None
+
+
+@contextmanager
+def sending(sender: str, batches: int) -> Iterator[dict[str, str]]:
+    """The trace context of the batches that are sent within the block: what is under way, or else a new trace."""
+    if _tracer is None or (context := carried()):
+        yield {} if _tracer is None else context
+        return
+    from opentelemetry.trace import SpanKind
+
+    attributes: dict[str, Any] = {"messaging.operation.type": "send", "messaging.batch.message_count": batches}
+    with (
+        _tracer.start_as_current_span(
+            sender, kind=SpanKind.PRODUCER, attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span,
+        _judged(span),
+    ):
+        yield carried()
+
+
+@contextmanager
+def processing(stage: str, queue: str, batch: Batch, waited_s: float | None) -> Iterator[None]:
+    """A stage's work on a batch, in the trace that its message names."""
+    if _tracer is None:
+        yield
+        return
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    attributes: dict[str, Any] = {
+        "messaging.system": "redis",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": queue,
+        "messaging.batch.message_count": len(batch.items),
+        "karma.stage": stage,
+        "karma.stream": batch.header.stream,
+        "karma.batch": batch.header.batch,
+        "karma.part": batch.header.part,
+        "karma.prompts": prompts_of(batch),
+        "karma.pairs": pairs_of(batch),
+    }
+    if waited_s is not None:
+        attributes["karma.waited_s"] = waited_s
+    with (
+        _tracer.start_as_current_span(
+            f"process {queue}",
+            context=TraceContextTextMapPropagator().extract(batch.header.trace, Context()),
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            record_exception=False,  # its text may hold anything
+            set_status_on_exception=False,
+        ) as span,
+        _judged(span),
+    ):
+        yield
+
+
+def carried() -> dict[str, str]:
+    """The W3C trace context of what is under way, for a message's header; empty where nothing is traced."""
+    context: dict[str, str] = {}
+    if _tracer is not None:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        TraceContextTextMapPropagator().inject(context)
+    return context
+
+
+def calls(asked: Batch, came: Batch) -> None:
+    """The calls of a model behind the results that just came, and the verdicts among them."""
+    if _tracer is None:
+        return
+    from opentelemetry.trace import get_current_span
+
+    under_way = get_current_span()
+    if not under_way.is_recording():
+        return
+    match asked:
+        case GenerateBatch():
+            for answer in came.items:
+                _call(_tracer, under_way, asked.model, answer)
+        case JudgeBatch():
+            for verdict in came.items:
+                _call(_tracer, under_way, asked.judge.model, verdict)
+
+
+def _call(tracer: Tracer, under_way: Any, spec: ModelSpec | None, result: Any) -> None:
+    """One call as a span of its own, measured by who made it. A judge that asks no model makes none."""
+    if spec is None:
+        _verdict(under_way, result)
+        return
+    from opentelemetry.trace import SpanKind, StatusCode
+
+    now_ns = time.time_ns()
+    latency_s: float | None = result.latency_s
+    span = tracer.start_span(
+        f"chat {spec.model}",
+        kind=SpanKind.CLIENT,
+        attributes=_attributes(spec, result),
+        start_time=under_way.start_time if latency_s is None else now_ns - round(latency_s * 1e9),
+    )
+    if result.failure is not None:
+        span.set_attribute("error.type", kind_of(result.failure))
+        span.set_status(StatusCode.ERROR)
+    if isinstance(result, Verdict):
+        _verdict(span, result)
+    span.end(now_ns)
+
+
+def _attributes(spec: ModelSpec, result: Answer | Verdict) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": spec.backend,
+        "gen_ai.request.model": spec.model,
+        "gen_ai.request.temperature": spec.temperature,
+        "gen_ai.request.top_p": spec.top_p,
+        "gen_ai.request.max_tokens": spec.max_tokens,
+        "karma.prompt": result.prompt,
+    }
+    with suppress(ValueError):  # what is no URL has no server
+        url = urlsplit(spec.base_url or "")
+        if url.hostname:
+            attributes["server.address"] = url.hostname
+        if url.port:
+            attributes["server.port"] = url.port
+    if result.tokens_in is not None:
+        attributes["gen_ai.usage.input_tokens"] = result.tokens_in
+    if result.tokens_out is not None:
+        attributes["gen_ai.usage.output_tokens"] = result.tokens_out
+    if isinstance(result, Answer):
+        attributes["karma.model"] = result.model
+        if result.finish_reason in _FINISHED:
+            attributes["gen_ai.response.finish_reasons"] = [result.finish_reason]
+    return attributes
+
+
+def _verdict(span: Span, verdict: Verdict) -> None:
+    attributes: dict[str, Any] = {
+        "gen_ai.evaluation.name": verdict.judge,
+        "karma.prompt": verdict.prompt,
+        "karma.pair": verdict.pair,
+        "karma.order": verdict.order,
+    }
+    if verdict.probability is not None:
+        p = verdict.probability
+        attributes["gen_ai.evaluation.score.value"] = p
+        attributes["gen_ai.evaluation.score.label"] = "first" if p > 0.5 else "second" if p < 0.5 else "tie"
+    if verdict.failure is not None:
+        attributes["error.type"] = kind_of(verdict.failure)
+    span.add_event("gen_ai.evaluation.result", attributes)
+
+
+@contextmanager
+def _judged(span: Span) -> Iterator[None]:
+    """The span says what became of the block."""
+    from opentelemetry.trace import StatusCode
+
+    try:
+        yield
+    except ReleasedError:
+        span.set_attribute("karma.result", "handed_back")  # nobody's fault
+        raise
+    except Exception as cause:
+        span.set_attribute("error.type", f"{type(cause).__module__}.{type(cause).__qualname__}")
+        span.set_status(StatusCode.ERROR)
+        raise

@@ -1,0 +1,41 @@
+"""A worker process's connections to the others: everything that it needs of Redis, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from karma.config.environment import Environment
+from karma.queue.celery_app import Publisher, create_app
+from karma.queue.claims import SILENCE_S, Claims
+from karma.queue.redis import RedisClock, connect
+from karma.worker.exclusive import ExclusiveExecution
+from karma.worker.retry import Shutdown
+
+#: Seconds that a process which is told to stop may still work on what is in hand; then it hands it back.
+STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Celery's application, Redis, what is claimed there, the clock that all share, and whether to stop."""
+
+    app: Any
+    redis: Any
+    publisher: Publisher
+    claims: Claims
+    clock: Callable[[], float]
+    shutdown: Shutdown
+    exclusive: ExclusiveExecution = field(default_factory=ExclusiveExecution)
+
+    @classmethod
+    def open(cls, environment: Environment, silence_s: float = SILENCE_S) -> Connections:
+        """The connections of this process.
+
+        Raises:
+            BrokerError: nothing answers at Redis' address.
+        """
+        url = environment.broker_url()
+        redis, app = connect(url), create_app(url)
+        return cls(app, redis, Publisher(app), Claims(redis, silence_s), RedisClock(redis), Shutdown(STOP_S))

@@ -1,0 +1,79 @@
+"""`python -m karma SERVICE [NAMES]`: one worker, or the page, without the command line's packages.
+
+`karma worker` does the same where the gateway's extra is installed. NAMES are models (generation) or judges (judging),
+separated by commas; without them the worker serves all that the pool file names.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+from karma.config.environment import Environment
+from karma.config.pool import Pool
+from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.queue.claims import SILENCE_S
+
+SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")
+
+#: Backends and kinds of judges that hold a model in the worker's own process.
+LOCAL = frozenset({"transformers", "likelihood", "reward"})
+
+
+def run_worker(service: str, names: list[str], environment: Environment) -> None:
+    """Run one worker until SIGTERM.
+
+    Raises:
+        SettingsError: no such service, model or judge.
+        MissingExtraError: the service's extra is not installed.
+    """
+    if service not in SERVICES:
+        raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")
+    # The page is no service of the pipeline: it is the monitor's, in a process of its own.
+    is_page = service == "page"
+    module, extra = ("karma_monitor.page.server", "gateway") if is_page else (f"karma_{service}.worker", service)
+    try:
+        main = import_module(module).main
+    except ModuleNotFoundError as cause:
+        raise MissingExtraError(str(cause.name), extra, f"the service {service}") from cause
+    if service in ("generation", "judging"):
+        main(environment, *_served(service, names, environment))
+    elif service == "gateway" and find_spec("karma_monitor"):
+        main(environment, import_module("karma_monitor.prometheus").LedgerMetrics)
+    else:
+        main(environment)
+
+
+def _served(service: str, names: list[str], environment: Environment) -> tuple[list[str], bool, float]:
+    """The names that a worker serves, whether a model of theirs runs in this process, and how long a claim is kept.
+
+    Without a pool file they must be given, and are taken for remote: the messages carry all else.
+    """
+    if names and not environment.pool_path.exists():
+        return names, False, SILENCE_S
+    pool = Pool.read(environment.pool_path)
+    what = "models" if service == "generation" else "judges"
+    kinds = {name: model.backend for name, model in pool.models.items()}
+    if service == "judging":
+        kinds = {name: judge.kind for name, judge in pool.judges.items()}
+    for name in names:
+        if name not in kinds:
+            raise SettingsError(f"{pool.path}: {what} has no {name!r}; known are: {', '.join(kinds) or 'none'}")
+    served = names or list(kinds)
+    if not served:
+        raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker would have nothing to do")
+    return served, any(kinds[name] in LOCAL for name in served), pool.pipeline.claim_silence_s
+
+
+def main() -> None:
+    """The command line."""
+    if len(sys.argv) not in (2, 3):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
+    names = sys.argv[2].split(",") if len(sys.argv) == 3 else []
+    try:
+        run_worker(sys.argv[1], names, Environment.read())
+    except KarmaError as error:
+        print(f"karma: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
