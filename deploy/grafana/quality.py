@@ -37,14 +37,21 @@ def _now() -> list[Panel]:
     def of_hour(metric: str, part: str) -> Query:
         return Query(ratio(hour(metric, f"{S}, {part}"), hour(metric, S)))
 
-    flips = ratio(hour("karma_pairs_flipped_total", S), hour("karma_pairs_judged_both_orders_total", S))
     longer = hour(_LENGTH, f'{S}, chosen="longer"')
     beyond = f"({longer} - {hour('karma_preferences_longer_expected_total', S)}) / {hour(_LENGTH, _UNEQUAL)}"
-    agree, prior = "karma_pairs_by_agreement_total", "karma_preferences_by_prior_total"
+    flips, agree, prior = (
+        "karma_orders_compared_total",
+        "karma_judges_compared_total",
+        "karma_preferences_by_prior_total",
+    )
     wrong = f'max(karma_label_error_ratio{{{S}, bound="estimate"}})'
     return [
         figure(
-            "Order flips", "percentunit", Query(flips), "Pairs that took another side in the other order, in 1 h.", 1
+            "Order flips",
+            "percentunit",
+            of_hour(flips, 'flipped="yes"'),
+            "Judge by judge: pairs that took another side in the other order, in 1 h.",
+            1,
         ),
         figure(
             "Ties",
@@ -57,7 +64,11 @@ def _now() -> list[Panel]:
             "Longer beyond expected", "percentunit", Query(beyond), "Wins beyond what competency expects, in 1 h.", 1
         ),
         figure(
-            "Judges agree", "percentunit", of_hour(agree, 'agrees="yes"'), "Of pairs on which several took a side.", 1
+            "Judges agree",
+            "percentunit",
+            of_hour(agree, 'agrees="yes"'),
+            "Of all two judges that took a side of one pair.",
+            1,
         ),
         figure("As foreseen", "percentunit", of_hour(prior, 'agrees="yes"'), "Preferences that competency foresaw.", 1),
         figure("Wrong predicted labels", "percentunit", Query(wrong), "By the audit; the worst of the streams.", 1),
@@ -69,15 +80,9 @@ def _biases() -> list[Panel]:
         graph(
             "Order flips, by stream and judge",
             "percentunit",
-            Query(
-                ratio(
-                    per_s("karma_pairs_flipped_total", S, "stream"),
-                    per_s("karma_pairs_judged_both_orders_total", S, "stream"),
-                ),
-                "{{stream}}",
-            ),
+            Query(share("karma_orders_compared_total", S, 'flipped="yes"', "stream"), "{{stream}}"),
             Query(share("karma_judge_orders_total", J, 'flipped="yes"', "judge"), "judge {{judge}}"),
-            description="Share of the pairs judged in both orders whose two verdicts took different sides.",
+            description="Share of a judge's pairs whose verdicts in the two orders took different sides.",
             most=1,
         ),
         graph(
@@ -142,13 +147,15 @@ def _judges() -> list[Panel]:
         graph(
             "Agreement",
             "percentunit",
-            Query(share("karma_pairs_by_agreement_total", S, 'agrees="yes"', "stream"), "{{stream}}: among judges"),
+            Query(share("karma_judges_compared_total", S, 'agrees="yes"', "stream"), "{{stream}}: among judges"),
             Query(
                 share("karma_preferences_by_prior_total", S, 'agrees="yes"', "stream"), "{{stream}}: with competency"
             ),
-            Query(share("karma_judge_agreements_total", J, 'agrees="yes"', "judge"), "{{judge}}: with the label"),
-            description="Share of the pairs on which several judges took the same side, of the preferences that "
-            "competency foresaw, and of a judge's sides that became the label.",
+            Query(
+                share("karma_judge_agreements_total", J, 'agrees="yes"', "judge"), "{{judge}}: with the other judges"
+            ),
+            description="Share of all two judges that took the same side of a pair, of the preferences that competency "
+            "foresaw, and of the other judges that took this judge's side.",
             most=1,
         ),
         graph(

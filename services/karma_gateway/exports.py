@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -17,10 +16,12 @@ from karma import plugins
 from karma.atomic_file import whole_file
 from karma.config.settings import Price
 from karma.errors import MissingExtraError, SettingsError
-from karma.provenance import worth
+from karma.provenance import provenance_of
 from karma.store import Store
-from karma.store.export_rows import opinions_on
-from karma.store.records import ExportFilter
+from karma.store.counting import preferences, resolutions_by_outcome
+from karma.store.pair_rows import verdict_rows
+from karma.store.records import ExportFilter, VerdictRow
+from karma.verdicts import TIE_MARGIN
 
 Row = dict[str, Any]
 
@@ -78,7 +79,7 @@ def provenance(row: Any) -> Row:
         "novelty": row.novelty,
         "judged_probability": row.judged_probability,
         "snapshot": row.snapshot,
-        **worth(row),
+        **provenance_of(row),
     }
 
 
@@ -91,19 +92,20 @@ def rows(
     kept: ExportFilter = EVERYTHING,
     bare: bool = False,
     prices: Mapping[str, Price] = MappingProxyType({}),
+    tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN,
 ) -> Iterator[Row]:
     """The preferences that the filter keeps, in the order of their pairs' ids, read in short transactions."""
     make: Exporter = plugins.find("exporters", exporter, EXPORTERS)
     after = 0
     while True:
-        opinions: dict[int, list[Any]] = defaultdict(list)
+        verdicts: dict[int, list[VerdictRow]] = {}
         with store.reading() as transaction:
             chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, kept)
             if not bare:
-                for one in opinions_on(transaction.ledger.connection, [row.id for row in chunk]):
-                    opinions[one.pair].append(one)
+                verdicts = verdict_rows(transaction.ledger.connection, [row.id for row in chunk])
         for row in chunk:
-            yield make(SimpleNamespace(**row._mapping, opinions=opinions[row.id], prices=prices), bare)
+            more = {"verdicts": verdicts.get(row.id, []), "prices": prices, "tie_margin": tie_margin(row.stream)}
+            yield make(SimpleNamespace(**row._mapping, **more), bare)
         if len(chunk) < ROWS_AT_ONCE:
             return
         after = chunk[-1].id
@@ -114,7 +116,7 @@ def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
     if kept.stream is not None or kept.least_probability > EVERYTHING.least_probability:
         return None
     with store.reading() as transaction:
-        counts = transaction.preferences.count_preferences()
+        counts = preferences(resolutions_by_outcome(transaction.ledger.connection))
     return sum(counts.values()) if kept.label_source is None else counts[kept.label_source]
 
 
@@ -174,7 +176,10 @@ def _parquet_schema(first: Row) -> Any:
         **dict.fromkeys(
             ("stream", "prompt_id", "skill", "chosen_model", "rejected_model", "label_source", "policy"), text
         ),
-        **dict.fromkeys(("pair", "chosen_response", "rejected_response", "snapshot", "tokens"), whole),
+        **dict.fromkeys(
+            ("pair", "chosen_response", "rejected_response", "snapshot", "tokens", "judges_valid", "judges_asked"),
+            whole,
+        ),
         **dict.fromkeys(("flipped", "agrees_with_competency"), pa.bool_()),
     }
     provenance_type = pa.struct([(name, own.get(name, number)) for name in first.get("karma", {})])

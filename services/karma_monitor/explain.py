@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from karma.errors import KarmaError
-from karma.provenance import agrees_with_competency
+from karma.pair_quality import agrees_with_competency
 from karma.store import Store
+from karma.verdicts import a_is_better
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
 Facts = dict[str, Any]
@@ -72,7 +73,7 @@ def explain(store: Store, pair: int) -> Facts:
                 "judge": one.judge,
                 "order": one.shown,
                 "probability": one.probability,
-                "better_a": _better_a(one),
+                "better_a": None if one.probability is None else a_is_better(one.probability, one.shown),
                 "failure": one.failure,
                 "rationale": one.rationale,
             }
@@ -93,12 +94,6 @@ def explain(store: Store, pair: int) -> Facts:
         if row.outcome != "decisive"
         else agrees_with_competency(reasons.get("win_probability"), row.chosen == row.response_a),
     }
-
-
-def _better_a(verdict: Any) -> float | None:
-    if verdict.probability is None:
-        return None
-    return float(verdict.probability if verdict.shown == 0 else 1.0 - verdict.probability)
 
 
 def _side(row: Any) -> str | None:

@@ -23,7 +23,7 @@ from karma_monitor.figures.budget import budget_left
 from karma_monitor.figures.cost import Cost, Costs
 from karma_monitor.figures.endpoints import Endpoints
 from karma_monitor.figures.funnel import funnel
-from karma_monitor.figures.recent_quality import quality
+from karma_monitor.figures.quality import quality_of, summary
 from karma_monitor.figures.redelivered import redelivered
 from karma_monitor.figures.throughput import CARRY_S, Throughput
 from karma_monitor.figures.window import Window
@@ -45,6 +45,7 @@ class LiveStatus:
         self._store = store
         self._redis = redis
         self._pool = pool
+        self._tie_margin = pool.tie_margin
         self._clock = store.clock if redis is None else RedisClock(redis)
         self._home = _home(store)
         self._lock = threading.Lock()
@@ -109,7 +110,7 @@ class LiveStatus:
             **named,
             "outcome": self._outcome(totals, totals if totals.states_at == totals.at else whole),
             "states": dict(totals.states),
-            "resolutions": {**totals.outcomes, "no_pair": sum(totals.no_pair.values())},
+            "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
             "preferences": totals.preferences,
             "funnel": funnel(totals),
             "rates": {f"{name}_per_s": rate for name, rate in self._pulse.rates.items()},
@@ -145,10 +146,12 @@ class LiveStatus:
         """What came of it. `together`: totals in which the ended prompts are as new as the preferences."""
         decisive = totals.outcomes["decisive"]
         rate = self._pulse.rates["preferences"]
+        per_prompt = together.outcomes["decisive"] / together.ended if together.ended else None
         return {
             "preferences": decisive,
             "preferences_per_min": None if rate is None else 60.0 * rate,
-            "yield": together.outcomes["decisive"] / together.ended if together.ended else None,
+            "preferences_per_prompt": per_prompt,
+            "yield": per_prompt,  # the former name
             **_cost(self._costs.value(), decisive),
             "time_left_s": self._pulse.time_left_s,
             "budget_left": self._left,
@@ -204,7 +207,8 @@ class LiveStatus:
         self.window.renew(_NEW_PAIRS_S if len(self.window) else _FIRST_PAIRS_S)
         with self._store.reading() as transaction:
             snapshot = self._learnt.newest(transaction)
-        return quality(list(self.window), snapshot)
+        records = list(self.window)
+        return summary(quality_of(records, self._tie_margin), records, snapshot)
 
 
 def _home(store: Store) -> str:
@@ -222,4 +226,5 @@ def _cost(spent: Cost, preferences: int) -> dict[str, Any]:
         "currency": "USD",
         "cost_is_whole": spent.whole,
         "cost_unknown_calls": spent.unknown_calls,
+        "cost_excludes": spent.excluded,
     }

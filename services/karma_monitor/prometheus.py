@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection
 
 from karma.config.pool import Pool
 from karma.errors import OutageError
@@ -22,11 +21,10 @@ from karma.queue.backlog import all_queues, queue_state
 from karma.queue.heartbeats import workers
 from karma.queue.redis import outages
 from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
-from karma.store import Store
+from karma.store import Store, counting
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.ledger import STATES
-from karma.store.preferences import OUTCOMES
 from karma.store.streams import paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
@@ -157,24 +155,25 @@ class LedgerMetrics:
     def count(self) -> None:
         """The totals. Each table is counted in a transaction of its own."""
         began = self._store.clock()
-        prompts = self._read(counts.prompts_by_state)
+        prompts = self._read(counting.prompts_by_state)
         none = {(stream, state): 0 for stream, _state in prompts for state in STATES}
         metrics.PROMPTS.show(none | prompts)
-        metrics.LEDGER_RESPONSES.show(_keyed(self._read(counts.responses_by_result)))
-        metrics.LEDGER_PAIRS.set(self._read(counts.count_pairs))
-        metrics.LEDGER_VERDICTS.show(_keyed(self._read(counts.verdicts_by_result)))
-        resolved = self._read(counts.resolutions_by_outcome)
-        outcomes = dict.fromkeys(OUTCOMES, 0)
-        for (outcome, _source), number in resolved.items():
-            outcomes[outcome] += number
-        metrics.RESOLUTIONS.show(_keyed(outcomes | {"no_pair": self._read(counts.prompts_without_pair)}))
-        sources = {source: resolved.get(("decisive", source), 0) for source in ("judge", "predicted")}
-        metrics.LEDGER_PREFERENCES.show(_keyed(sources))
+        for gauge, table, valid in (
+            (metrics.LEDGER_RESPONSES, "responses", "answered"),
+            (metrics.LEDGER_VERDICTS, "verdicts", "valid"),
+        ):
+            failed = self._read(counting.failed, table)
+            gauge.show({(valid,): self._read(counting.rows, table) - failed, ("failed",): failed})
+        metrics.LEDGER_PAIRS.set(self._read(counting.rows, "pairs"))
+        resolved = self._read(counting.resolutions_by_outcome)
+        without_pair = self._read(counting.prompts_without_pair).total()
+        metrics.RESOLUTIONS.show(_keyed(counting.outcomes(resolved) | {"no_pair": without_pair}))
+        metrics.LEDGER_PREFERENCES.show(_keyed(counting.preferences(resolved)))
         metrics.LEDGER_READ_AT.set(began)
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
+    def _read(self, query: Callable[..., T], *arguments: str) -> T:
         with self._store.reading(COUNTING_S) as transaction:
-            return query(transaction.ledger.connection)
+            return query(transaction.ledger.connection, *arguments)
 
 
 def show_prices(pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""What `karma status --json` says; its schema is `status.schema.json` beside this file."""
+"""`karma status`: the state of the pipeline as plain data; its schema is `status.schema.json` beside this file."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from karma.queue.backlog import all_queues, queue_state
 from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock
 from karma.store import Store
+from karma.store.database import COUNTING_S
 from karma.store.streams import paused
+from karma_monitor.queries.totals import count
 
 
 def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
     """The state of the pipeline as plain data. `redis` is None where none runs: queues and workers are then empty."""
-    with store.reading() as transaction:
-        prompts = transaction.ledger.count_states()
-        outcomes = transaction.preferences.count_outcomes()
-        no_pair = transaction.ledger.count_no_pair()
-        preferences = transaction.preferences.count_preferences()
-        failed = transaction.preferences.count_failures()
+    with store.reading(COUNTING_S) as transaction:
+        totals = count(transaction.ledger.connection, transaction.ledger.now)
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
         stopped = paused(transaction.ledger.connection)
     queues = queue_state(redis, all_queues(pool), RedisClock(redis)()) if redis is not None else {}
     return {
         "version": 1,
-        "prompts": prompts,
+        "prompts": totals.states,
         "paused": list(stopped),
-        "resolutions": {**outcomes, "no_pair": no_pair},
-        "preferences": preferences,
-        "failed": failed,
+        "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
+        "preferences": totals.preferences,
+        "failed": totals.failed,
         "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
         "workers": [
             {"service": info.service, "id": info.id, "state": info.state}
@@ -42,5 +40,5 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
 
 
 def _endpoint(open_items: int) -> dict[str, Any]:
-    """What is open at a model or judge. Limits and breakers live in each worker yet: their state is unknown here."""
+    """The open work of a model or judge. Limits and breakers are not shared between workers yet: unknown here."""
     return {"open": open_items, "rate_limit": None, "breaker": None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from karma.config.streams import teaches
@@ -19,14 +19,16 @@ from karma.store.records import (
     NewResponse,
     NewVerdict,
     OpenItem,
+    PairRecord,
     PairRow,
     PromptRow,
+    VerdictRow,
     Work,
 )
+from karma.verdicts import TIE_MARGIN, Resolution, resolve
 from karma_scoring.features import features
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.predicted_labels import Label, PromptPair, predict_labels
-from karma_scoring.resolution import TIE_MARGIN, Opinion, Resolution, resolve
 
 #: (text, reference) → quality in [0, 1].
 Check = Callable[[str, str], float]
@@ -34,16 +36,26 @@ Check = Callable[[str, str], float]
 
 @dataclass(frozen=True)
 class Resolved:
-    """A resolved pair, for those who watch."""
+    """A pair with its resolution and all its verdicts."""
 
-    stream: str
     pair: PairRow
     resolution: Resolution
-    source: str = "judge"  # or probe: what the verdicts are held against is a reference
+    verdicts: Sequence[VerdictRow]
+    source: str  # `judge`, or `probe` where only verifiers gave a valid verdict
 
 
-def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> None:
-    """Record responses; prompts whose answers are all in go on to matching.
+@dataclass(frozen=True)
+class Learned:
+    """The rows that one batch of verdicts added."""
+
+    verdicts: Sequence[NewVerdict] = ()
+    pairs: Sequence[PairRecord] = ()  # resolved by verdicts
+    predicted: int = 0  # pairs labeled by the prediction
+    ended: int = 0  # prompts
+
+
+def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> list[NewResponse]:
+    """Record responses; prompts whose answers are all in go on to matching. Returns the recorded responses.
 
     An answer counts only while its item is open, whoever brings it; what was answered already stays as it is.
     """
@@ -52,14 +64,16 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
     items = transaction.work.items(answer.item for answer in batch.items)
     fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item), prompts)}
     if not fresh:
-        return
-    preferences.add_responses([_response(answer, prompts[answer.prompt], check) for answer in fresh.values()])
+        return []
+    new = [_response(answer, prompts[answer.prompt], check) for answer in fresh.values()]
+    preferences.add_responses(new)
     transaction.work.close(fresh)
     recorded = Counter(answer.prompt for answer in fresh.values())
     answered = ledger.lower_awaited(prompts, recorded, then="answered")
     for priority in sorted({prompts[id_].priority for id_ in answered}, reverse=True):
         work = [Work(id_) for id_ in answered if prompts[id_].priority == priority]
         transaction.work.open("match", "", batch.header.stream, priority, work, limits)
+    return new
 
 
 def _answers(answer: Answer, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
@@ -101,56 +115,71 @@ def learn(
     tie_margin: float = TIE_MARGIN,
     outcome_model: Callable[[], OutcomeModel | None] = lambda: None,
     verifiers: Collection[str] = (),
-) -> list[Resolved]:
-    """Record verdicts; pairs that now wait for none are resolved, counted, and their prompts end.
+) -> Learned:
+    """Record verdicts; pairs that now wait for none are resolved and counted, and their prompts end.
 
-    With a prompt's last verdict its pairs that no judge saw get their labels. What only judges among `verifiers` gave
-    an opinion on counts as a probe.
+    With a prompt's last verdict its pairs that no judge saw get their labels. A pair whose valid verdicts come from
+    judges among `verifiers` only counts as a probe.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
+    stream = batch.header.stream
     prompts = ledger.lock_prompts(verdict.prompt for verdict in batch.items)
     items = transaction.work.items(verdict.item for verdict in batch.items)
     fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item), prompts)}
     if not fresh:
-        return []
-    preferences.add_verdicts([_verdict(verdict, items[verdict.item]) for verdict in fresh.values()])
+        return Learned()
+    new = [_verdict(verdict, items[verdict.item]) for verdict in fresh.values()]
+    preferences.add_verdicts(new)
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
-    resolved = []
-    for pair in complete:
-        opinions = [Opinion(one.judge, one.shown, one.probability, one.failure) for one in verdicts[pair.id]]
-        valid = {one.judge for one in opinions if one.probability is not None}
-        source = "probe" if valid and valid.issubset(verifiers) else "judge"
-        resolved.append(Resolved(batch.header.stream, pair, resolve(opinions, tie_margin), source))
+    resolved = [_resolved(pair, verdicts[pair.id], tie_margin, verifiers) for pair in complete]
     preferences.add_resolutions([_resolution(one) for one in resolved])
     preferences.add_counts(
         _count(one, prompts[one.pair.prompt].skill, ledger.now)
         for one in resolved
-        if teaches(batch.header.stream)
-        and one.resolution.outcome in ("decisive", "tie")
-        and one.pair.model_a != one.pair.model_b
+        if teaches(stream) and one.resolution.outcome in ("decisive", "tie") and one.pair.model_a != one.pair.model_b
     )
     ended = ledger.lower_awaited(prompts, Counter(one.pair.prompt for one in resolved), then="done")
-    gated = {one.pair.prompt for one in resolved if one.pair.predicted is not None}.intersection(ended)
-    if gated:
-        _label(gated, transaction, outcome_model())
+    under_budget = {one.pair.prompt for one in resolved if one.pair.predicted is not None}.intersection(ended)
+    predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)
-    return resolved
+    return Learned(new, [_record(one, stream, ledger.now) for one in resolved], predicted, len(ended))
 
 
-def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> None:
-    """Label the pairs of prompts that no judge saw, and note what was to be expected of those judged as an audit."""
+def _resolved(pair: PairRow, verdicts: Sequence[VerdictRow], tie_margin: float, verifiers: Collection[str]) -> Resolved:
+    valid = {verdict.judge for verdict in verdicts if verdict.probability is not None}
+    source = "probe" if valid and valid.issubset(verifiers) else "judge"
+    return Resolved(pair, resolve(verdicts, tie_margin), verdicts, source)
+
+
+def _record(one: Resolved, stream: str, now: float) -> PairRecord:
+    resolution = one.resolution
+    return PairRecord(
+        pair=one.pair,
+        stream=stream,
+        outcome=resolution.outcome,
+        a_is_chosen=resolution.a_is_chosen,
+        probability=resolution.probability,
+        label_source="judge" if resolution.outcome == "decisive" else None,
+        resolved_at=now,
+        verdicts=one.verdicts,
+    )
+
+
+def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> int:
+    """Label the pairs of prompts that no judge saw, and note the predictions for audited ones; returns the labels."""
+    number = 0
     for pairs in transaction.judge_budgets.pairs_of(prompts).values():
         by_id = {pair.id: pair for pair in pairs}
         labels = predict_labels([_prompt_pair(pair) for pair in pairs], model)
-        transaction.preferences.add_resolutions(
-            [_predicted(by_id[label.pair], label) for label in labels if not by_id[label.pair].judged]
-        )
-        transaction.judge_budgets.note_expected(
-            [(label.pair, label.probability) for label in labels if by_id[label.pair].judged]
-        )
+        new = [_predicted(by_id[label.pair], label) for label in labels if not by_id[label.pair].judged]
+        transaction.preferences.add_resolutions(new)
+        audited = [(label.pair, label.probability) for label in labels if by_id[label.pair].judged]
+        transaction.judge_budgets.note_expected(audited)
+        number += len(new)
+    return number
 
 
 def _prompt_pair(pair: BudgetedPair) -> PromptPair:

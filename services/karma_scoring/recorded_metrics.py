@@ -1,37 +1,27 @@
-"""What scoring shows of what it recorded: calls and their cost, and what pairs came to."""
+"""Scoring's metrics: recorded calls with their cost, and the quality of the pairs that were resolved."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from karma.config.pool import Pool
 from karma.failure_kinds import kind_of
-from karma.ranking.snapshot import Snapshot
-from karma.store import Transaction
-from karma.store.latest_snapshot import LatestSnapshot
-from karma.store.recorded import Recorded
+from karma.pair_quality import JudgeQuality, PairQuality, PolicyQuality
 from karma.store.records import NewResponse, NewVerdict
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import MetricBatch
-from karma_scoring.handlers import Resolved
-from karma_scoring.judge_bias import Leaning, habits
-
-#: The competencies that say what was to be expected may be older than the newest by so much.
-_SNAPSHOT_S = 5.0
+from karma_scoring.handlers import Learned
 
 
-class Observer:
+class ScoringMetrics:
     """Counts what was committed. One for the process."""
 
-    def __init__(self, pool: Pool, competencies: LatestSnapshot) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._competencies = competencies
-        self._snapshot = Snapshot.empty()
-        self._looked_at = float("-inf")
-        self._judges = habits(pool)
-        # From the start, so that the first of each is seen to be one more.
+        self._own = own_models(pool)
+        # Series that begin at 0, so that the first event is seen as a rise.
         for kind, counter, names, results in (
             ("generate", metrics.RESPONSES, pool.models, ("answered", "failed")),
             ("judge", metrics.VERDICTS, pool.judges, ("valid", "failed")),
@@ -42,81 +32,116 @@ class Observer:
                 if name in pool.prices:
                     metrics.COST.labels(kind, name)
 
-    def snapshot(self, transaction: Transaction) -> Snapshot:
-        """The competencies that say what was to be expected."""
-        if time.monotonic() - self._looked_at > _SNAPSHOT_S:
-            self._looked_at = time.monotonic()
-            self._snapshot = self._competencies.newest(transaction)
-        return self._snapshot
-
-    def answers(self, recorded: Recorded) -> None:
+    def scored(self, responses: Sequence[NewResponse]) -> None:
         """Responses that were recorded."""
-        batch_metrics = MetricBatch()
-        results = Counter((one.model, one.failure is None) for one in recorded.responses)
-        for (model, answered), count in results.items():
-            batch_metrics.add(metrics.RESPONSES, model, "answered" if answered else "failed", count=count)
-        for response in recorded.responses:
-            if is_call(response):
-                self._call(batch_metrics, "generate", response.model, response)
-        batch_metrics.show()
+        batch = MetricBatch()
+        for (model, answered), count in Counter((one.model, one.failure is None) for one in responses).items():
+            batch.add(metrics.RESPONSES, model, "answered" if answered else "failed", count=count)
+        for response in responses:
+            self._call(batch, "generate", response.model, response)
+        batch.show()
 
-    def verdicts(self, stream: str, recorded: Recorded, resolved: Sequence[Resolved], snapshot: Snapshot) -> None:
-        """Verdicts that were recorded and what pairs came to; `snapshot` says what was to be expected."""
-        batch_metrics = MetricBatch()
-        leaning = Leaning(stream, recorded, snapshot, self._judges, self._pool.stream(stream).tie_margin)
-        results = Counter((one.judge, one.failure is None) for one in recorded.verdicts)
-        for (judge, valid), count in results.items():
-            batch_metrics.add(metrics.VERDICTS, judge, "valid" if valid else "failed", count=count)
-        for verdict in recorded.verdicts:
-            leaning.add_verdict(verdict)
-            if is_call(verdict):
-                self._call(batch_metrics, "judge", verdict.judge, verdict)
-        for one in resolved:
-            leaning.add_agreement(one, batch_metrics)
-            if one.resolution.outcome == "decisive" and one.resolution.probability is not None:
-                leaning.add_preference(one, one.resolution.probability)
-        leaning.show(batch_metrics)
-        for (outcome, flipped), count in Counter(
-            (one.resolution.outcome, one.resolution.flipped) for one in resolved
-        ).items():
-            batch_metrics.add(metrics.PAIRS_RESOLVED, stream, outcome, count=count)
-            if flipped is not None:
-                batch_metrics.add(metrics.PAIRS_BOTH_ORDERS, stream, count=count)
-                batch_metrics.add(metrics.PAIRS_FLIPPED, stream, count=count * flipped)
-        for source, count in Counter(one.label_source for one in recorded.resolutions).items():
-            if source is not None:
-                batch_metrics.add(metrics.PREFERENCES, stream, source, count=count)
-        if recorded.ended:
-            batch_metrics.add(metrics.PROMPTS_ENDED, stream, "paired", count=len(recorded.ended))
-        batch_metrics.show()
+    def learned(self, stream: str, learned: Learned) -> None:
+        """Verdicts that were recorded, and the pairs that they resolved."""
+        batch = MetricBatch()
+        for (judge, valid), count in Counter((one.judge, one.failure is None) for one in learned.verdicts).items():
+            batch.add(metrics.VERDICTS, judge, "valid" if valid else "failed", count=count)
+        for verdict in learned.verdicts:
+            self._call(batch, "judge", verdict.judge, verdict)
+        quality = PairQuality(self._pool.tie_margin, self._own)
+        for pair in learned.pairs:
+            quality.add(pair)
+        show_quality(quality, batch)
+        if learned.predicted:
+            batch.add(metrics.PREFERENCES, stream, "predicted", count=learned.predicted)
+        if learned.ended:
+            batch.add(metrics.PROMPTS_ENDED, stream, "paired", count=learned.ended)
+        batch.show()
 
-    def _call(self, batch_metrics: MetricBatch, kind: str, name: str, call: NewResponse | NewVerdict) -> None:
-        """A call's failure, time, tokens and cost."""
+    def _call(self, batch: MetricBatch, kind: str, name: str, call: NewResponse | NewVerdict) -> None:
+        """A call's failure, time, tokens and cost. A given response and a rule's verdict are no calls."""
         tokens_in, tokens_out = call.tokens_in, call.tokens_out
         if call.failure:
-            batch_metrics.add(metrics.FAILURES, kind, name, kind_of(call.failure))
+            batch.add(metrics.FAILURES, kind, name, kind_of(call.failure))
         if call.latency_s is not None:
-            batch_metrics.observe(metrics.CALL_SECONDS, (call.latency_s,), kind, name)
+            batch.observe(metrics.CALL_SECONDS, (call.latency_s,), kind, name)
         if tokens_in:
-            batch_metrics.add(metrics.TOKENS, kind, name, "in", count=tokens_in)
+            batch.add(metrics.TOKENS, kind, name, "in", count=tokens_in)
         if tokens_out:
-            batch_metrics.add(metrics.TOKENS, kind, name, "out", count=tokens_out)
-        if call.failure and tokens_in is None and tokens_out is None:
+            batch.add(metrics.TOKENS, kind, name, "out", count=tokens_out)
+        if tokens_in is None and tokens_out is None and (call.failure or call.latency_s is None):
             return
         price = self._pool.prices.get(name)
         if price is None:
-            batch_metrics.add(metrics.UNPRICED, kind, name, "price")
+            batch.add(metrics.UNPRICED, kind, name, "price")
         elif (tokens_in is None and price.input) or (tokens_out is None and price.output):
-            batch_metrics.add(metrics.UNPRICED, kind, name, "tokens")
+            batch.add(metrics.UNPRICED, kind, name, "tokens")
         else:
-            batch_metrics.add(metrics.COST, kind, name, count=price.of(tokens_in or 0, tokens_out or 0))
+            batch.add(metrics.COST, kind, name, count=price.of(tokens_in or 0, tokens_out or 0))
 
 
-def is_call(result: NewResponse | NewVerdict) -> bool:
-    """Whether a result failed or came of a call: a given response and a rule's verdict have neither time nor tokens."""
-    return (
-        result.failure is not None
-        or result.latency_s is not None
-        or result.tokens_in is not None
-        or result.tokens_out is not None
-    )
+def own_models(pool: Pool) -> dict[str, frozenset[str]]:
+    """Judge → the pool's models that are its own: both ask the same of the same endpoint or checkpoint."""
+    found = {}
+    for name, judge in pool.judges.items():
+        if judge.model is not None:
+            asked = (judge.model.backend, judge.model.base_url, judge.model.model)
+            found[name] = frozenset(
+                model for model, spec in pool.models.items() if (spec.backend, spec.base_url, spec.model) == asked
+            )
+    return found
+
+
+def show_quality(quality: PairQuality, batch: MetricBatch) -> None:
+    """Add the sums of pair quality to their metrics."""
+    for judge, sums in quality.judges.items():
+        _show_judge(judge, sums, batch)
+    for (stream, _policy), pairs in quality.policies.items():
+        _show_stream(stream, pairs, batch)
+    for (winner, loser), count in quality.wins.items():
+        if winner != loser:
+            batch.add(metrics.WINS, winner, loser, count=count)
+
+
+def _show_judge(judge: str, sums: JudgeQuality, batch: MetricBatch) -> None:
+    for counter, values in (
+        (metrics.FIRST_POSITION, {"first": sums.first, "second": sums.second}),
+        (metrics.JUDGE_ORDERS, {"yes": sums.flipped, "no": sums.both_orders - sums.flipped}),
+        (metrics.JUDGE_LENGTH, {"longer": sums.longer, "shorter": sums.shorter}),
+        (metrics.SELF_PREFERENCE, {"own": sums.own, "other": sums.other}),
+        (metrics.JUDGE_AGREEMENT, {"yes": sums.agreed, "no": sums.compared - sums.agreed}),
+    ):
+        _add(batch, counter, judge, values)
+    if sums.longer + sums.shorter:
+        batch.add(metrics.JUDGE_LONGER_EXPECTED, judge, count=sums.longer_expected)
+    if sums.own + sums.other:
+        batch.add(metrics.SELF_EXPECTED, judge, count=sums.own_expected)
+
+
+def _show_stream(stream: str, sums: PolicyQuality, batch: MetricBatch) -> None:
+    unanimous = {"yes": sums.pairs_unanimous, "no": sums.pairs_compared - sums.pairs_unanimous}
+    for counter, values in (
+        (metrics.PAIRS_RESOLVED, sums.outcomes),
+        (metrics.PREFERENCES, sums.sources),
+        (metrics.JUDGES_COMPARED, {"yes": sums.agreed, "no": sums.compared - sums.agreed}),
+        (metrics.ORDERS_COMPARED, {"yes": sums.flipped, "no": sums.both_orders - sums.flipped}),
+        (metrics.PAIRS_BY_AGREEMENT, unanimous),
+        (metrics.LONGER_CHOSEN, sums.lengths),
+        (metrics.PRIOR_AGREEMENT, {"yes": sums.foreseen[True], "no": sums.foreseen[False]}),
+    ):
+        _add(batch, counter, stream, values)
+    for counter, amount in (
+        (metrics.PAIRS_BOTH_ORDERS, sums.pairs_both_orders),
+        (metrics.PAIRS_FLIPPED, sums.pairs_flipped),
+        (metrics.LONGER_EXPECTED, sums.longer_expected),
+        (metrics.LONGER_VARIANCE, sums.longer_variance),
+    ):
+        batch.add(counter, stream, count=amount)
+    batch.observe(metrics.PREFERENCE_PROBABILITY, sums.probabilities, stream)
+    batch.observe(metrics.LENGTH_RATIO, sums.ratios, stream)
+
+
+def _add(batch: MetricBatch, counter: Any, name: str, values: Mapping[str, int]) -> None:
+    for label, count in values.items():
+        if count:
+            batch.add(counter, name, label, count=count)

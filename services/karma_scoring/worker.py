@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from karma.checkers import checker
 from karma.config.environment import Environment
@@ -12,8 +12,7 @@ from karma.queue.outbox import Outbox
 from karma.store import Store, Transaction
 from karma.store.instrumentation import measure
 from karma.store.latest_snapshot import LatestSnapshot
-from karma.store.recorded import Recorded, remembered
-from karma.store.records import BatchLimits
+from karma.store.records import BatchLimits, NewResponse
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
@@ -22,7 +21,7 @@ from karma.worker.retry import retry_on_outage
 from karma.worker.stage import recording
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.handlers import learn, score
-from karma_scoring.recorded_metrics import Observer
+from karma_scoring.recorded_metrics import ScoringMetrics
 from karma_scoring.skill_discovery.embedding import Embedder, embedder_name
 from karma_scoring.skill_discovery.skill_finder import SkillFinder
 
@@ -38,19 +37,18 @@ def main(environment: Environment) -> None:
     metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
     outbox = Outbox("score", store, pool, connections.publisher, connections.redis, connections.clock)
     competencies = LatestSnapshot()
-    observer = Observer(pool, competencies)
+    shown = ScoringMetrics(pool)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
     finders = _finders(store, pool)
     verifiers = {name for name, judge in pool.judges.items() if judge.kind == "verifier"}
 
     def handle_score(batch: ScoreBatch, transaction: Transaction) -> Callable[[], None]:
         is_right = checker(pool.stream(batch.header.stream).checker)
-        watched, recorded = remembered(transaction)
-        score(batch, watched, lambda text, reference: float(is_right(text, reference)), limits)
-        return lambda: scored(batch, recorded)
+        responses = score(batch, transaction, lambda text, reference: float(is_right(text, reference)), limits)
+        return lambda: scored(batch, responses)
 
-    def scored(batch: ScoreBatch, recorded: Recorded) -> None:
-        observer.answers(recorded)
+    def scored(batch: ScoreBatch, responses: Sequence[NewResponse]) -> None:
+        shown.scored(responses)
         stream = batch.header.stream
         if pool.stream(stream).skills == "embeddings":
             finder = finders[pool.stream(stream).embedder]
@@ -59,11 +57,9 @@ def main(environment: Environment) -> None:
 
     def handle_learn(batch: LearnBatch, transaction: Transaction) -> Callable[[], None]:
         stream = batch.header.stream
-        watched, recorded = remembered(transaction)
         margin = pool.stream(stream).tie_margin
-        resolved = learn(batch, watched, margin, lambda: competencies.newest(transaction).outcome, verifiers)
-        snapshot = observer.snapshot(transaction)
-        return lambda: observer.verdicts(stream, recorded, resolved, snapshot)
+        learned = learn(batch, transaction, margin, lambda: competencies.newest(transaction).outcome, verifiers)
+        return lambda: shown.learned(stream, learned)
 
     stages = [
         recording("score", handle_score, store, outbox, connections),

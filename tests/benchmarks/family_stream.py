@@ -19,6 +19,8 @@ from karma.policies.candidates import Candidate
 from karma.policies.matching import FormedPair, form
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
+from karma.store.records import VerdictRow
+from karma.verdicts import Outcome, Resolution, resolve
 from karma_demo.family import MEMBERS, checkpoint_path
 from karma_demo.tasks import SKILLS, Task
 from karma_gateway.planning import PlannedPrompt, plan
@@ -27,7 +29,6 @@ from karma_judging.judges.verifier import VerifierJudge
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
 from karma_scoring.fit.kinship import snapshot
-from karma_scoring.resolution import Opinion, Outcome, Resolution, resolve
 
 FAMILY: Mapping[str, Path] = {member.name: checkpoint_path(member.name) for member in MEMBERS}
 _PARENTS = {member.name: member.parent for member in MEMBERS if member.parent is not None}
@@ -191,7 +192,7 @@ def _judged(formed: Sequence[_Formed], asked: Sequence[Task], judge: JudgeSpec) 
     ]
     verdicts = {one.pair: one for group in _JUDGES[judge.kind]().judge(judge, items) for one in group}
     return [
-        resolve([Opinion(judge.name, 0, verdicts[number].probability, verdicts[number].failure)])
+        resolve([VerdictRow(number, judge.name, 0, verdicts[number].probability, verdicts[number].failure)])
         for number in range(len(formed))
     ]
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from karma.config.settings import Price
 from karma.errors import SettingsError
-from karma.provenance import worth
-from karma.store import Store
+from karma.provenance import provenance_of
+from karma.store import Store, counting
+from karma.store.records import VerdictRow
 from karma_gateway import exports
 from tests.support.memory import Flow, make_pool
 
@@ -65,8 +66,8 @@ def test_no_row_is_corrupt_and_every_row_joins_to_the_store(
     flow = flow_with(texts, probabilities)
     with flow.store.reading() as transaction:
         states = transaction.ledger.count_states()
-        outcomes = transaction.preferences.count_outcomes()
-        no_pair = transaction.ledger.count_no_pair()
+        outcomes = counting.outcomes(counting.resolutions_by_outcome(transaction.ledger.connection))
+        no_pair = counting.prompts_without_pair(transaction.ledger.connection).total()
     assert states["done"] == len(texts)
     assert sum(outcomes.values()) + no_pair == len(texts)
     rows = list(exports.rows(flow.store, "jsonl"))
@@ -122,28 +123,28 @@ def test_every_preference_carries_what_it_is_worth(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "share"),
+    ("verdicts", "agreement", "judges"),
     [
-        ([("j", 0, 0.9), ("j", 1, 0.2)], None),
-        ([("j", 0, 0.9), ("j", 1, 0.2), ("k", 0, 0.4), ("k", 1, 0.7)], 0.5),
-        ([("j", 0, 0.9), ("k", 0, 0.6), ("l", 0, None)], 1.0),
-        ([("j", 0, 0.5), ("k", 0, 0.6)], 0.5),
+        ([("j", 0, 0.9), ("j", 1, 0.2)], None, (1, 1)),
+        ([("j", 0, 0.9), ("j", 1, 0.2), ("k", 0, 0.4), ("k", 1, 0.7)], 0.0, (2, 2)),
+        ([("j", 0, 0.9), ("k", 0, 0.6), ("l", 0, None)], 1.0, (2, 3)),
+        ([("i", 0, 0.9), ("j", 0, 0.8), ("k", 0, 0.1)], pytest.approx(1 / 3), (3, 3)),
+        ([("j", 0, 0.5), ("k", 0, 0.6)], None, (2, 2)),
     ],
 )
-def test_judges_agree_as_far_as_they_prefer_the_chosen_one(
-    verdicts: list[tuple[str, int, float | None]], share: float | None
+def test_judges_agree_where_they_take_the_same_side_and_those_that_failed_are_named(
+    verdicts: list[tuple[str, int, float | None]], agreement: float | None, judges: tuple[int, int]
 ) -> None:
-    opinions = [
-        SimpleNamespace(judge=judge, shown=shown, probability=probability, tokens_in=None, tokens_out=None)
-        for judge, shown, probability in verdicts
-    ]
+    given = [VerdictRow(1, judge, shown, probability, None) for judge, shown, probability in verdicts]
     row = SimpleNamespace(
         **{"chosen": 1, "response_a": 1, "chosen_text": "yes", "rejected_text": "", "chosen_model": "a"},
-        **{"rejected_model": "b", "opinions": opinions, "prices": {}, "reasons": '{"win_probability": 0.3}'},
+        **{"rejected_model": "b", "verdicts": given, "prices": {}, "reasons": '{"win_probability": 0.3}'},
         **{f"{side}_tokens_{way}": 5 for side in ("chosen", "rejected") for way in ("in", "out")},
+        tie_margin=0.05,
     )
-    found = worth(row)
-    assert found["judge_agreement"] == share
+    found = provenance_of(row)
+    assert found["judge_agreement"] == agreement
+    assert (found["judges_valid"], found["judges_asked"]) == judges
     assert (found["tokens"], found["cost"], found["length_ratio"]) == (None, None, 3.0)
     assert found["agrees_with_competency"] is False
 

@@ -9,7 +9,7 @@ from karma.store import Store
 from karma_gateway.rematch import derive
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
-from karma_monitor.figures.quality import measure
+from karma_monitor.figures.quality import default_margin, measure
 from karma_monitor.figures.rematch import compare, progress
 from karma_monitor.report import write
 from tests.support.memory import Flow, make_pool
@@ -24,11 +24,12 @@ def test_rematch_explain_and_report_work_on_either_database(store: Store, tmp_pa
     assert derive(store, derived).present == 12
     flow.finish()
     assert progress(store, [derived.name]).ended == 12
-    figures = compare(store, [derived])[derived.name]
+    figures = compare(store, [derived], default_margin)[derived.name]
     assert (figures["pairs"], figures["judge_calls"], figures["decisive_per_prompt"]) == (36, 72, 3.0)
-    quality = measure(store)
+    quality = measure(store, default_margin)
     assert sum(quality.wins.values()) == 48
-    assert quality.positions == {"j": (48, 48)}  # the judge looks at the texts alone: each order wins as often
+    judge = quality.judges["j"]
+    assert (judge.first, judge.second) == (48, 48)  # the judge looks at the texts alone: each order wins as often
     assert "A preference: " in sentences(explain(store, 1), 600)
     write(store, tmp_path / "report.html")
     assert "mine@all-pairs+0pairs" in (tmp_path / "report.html").read_text()

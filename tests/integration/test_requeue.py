@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from karma.messages import GenerateBatch, JudgeBatch
 from karma.store import Store
+from karma.store.counting import failed, prompts_without_pair, resolutions_by_outcome
 from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
 from tests.support.memory import Flow, make_pool
 
@@ -20,15 +21,15 @@ def test_failed_answers_are_asked_for_again_and_good_ones_are_kept(store: Store)
     for batch in flow.messages():
         assert isinstance(batch, GenerateBatch)
         answers = flow.answer(batch).items
-        failed = flow.answer(batch, failure="the endpoint is away").items
+        failures = flow.answer(batch, failure="the endpoint is away").items
         mixed = [bad if batch.model.name == "a" and one.messages[0].content == "y" else good
-                 for one, good, bad in zip(batch.items, answers, failed, strict=True)]  # fmt: skip
+                 for one, good, bad in zip(batch.items, answers, failures, strict=True)]  # fmt: skip
         flow.handle(type(flow.answer(batch))(header=batch.header, items=tuple(mixed)))
     flow.finish()
     assert states(store) == {"done": 2}
     with store.reading() as transaction:
-        assert transaction.ledger.count_no_pair() == 1
-        assert transaction.preferences.count_failures() == {"responses": 1, "verdicts": 0}
+        assert prompts_without_pair(transaction.ledger.connection).total() == 1
+        assert failed(transaction.ledger.connection, "responses") == 1
     with store.transaction() as transaction:
         assert len(requeue_unanswered(transaction.ledger.connection, "another stream")) == 0
         assert len(requeue_unanswered(transaction.ledger.connection)) == 1
@@ -42,8 +43,8 @@ def test_failed_answers_are_asked_for_again_and_good_ones_are_kept(store: Store)
     flow.finish()
     assert states(store) == {"done": 2}
     with store.reading() as transaction:
-        assert transaction.ledger.count_no_pair() == 0
-        assert transaction.preferences.count_failures() == {"responses": 0, "verdicts": 0}
+        assert prompts_without_pair(transaction.ledger.connection).total() == 0
+        assert failed(transaction.ledger.connection, "responses") == 0
 
 
 def test_pairs_without_a_valid_verdict_are_judged_again_in_the_orders_that_failed(store: Store) -> None:
@@ -59,7 +60,7 @@ def test_pairs_without_a_valid_verdict_are_judged_again_in_the_orders_that_faile
             else:
                 flow.handle(flow.answer(batch) if isinstance(batch, GenerateBatch) else batch)
     with store.reading() as transaction:
-        assert transaction.preferences.count_outcomes()["unscored"] == 1
+        assert resolutions_by_outcome(transaction.ledger.connection)["unscored", None] == 1
     with store.transaction() as transaction:
         assert len(requeue_unscored(transaction.ledger.connection)) == 1
         assert len(requeue_unscored(transaction.ledger.connection)) == 0
@@ -72,7 +73,7 @@ def test_pairs_without_a_valid_verdict_are_judged_again_in_the_orders_that_faile
     flow.handle(flow.judge(again))
     assert states(store) == {"done": 1}
     with store.reading() as transaction:
-        assert transaction.preferences.count_outcomes()["decisive"] == 1
+        assert resolutions_by_outcome(transaction.ledger.connection)["decisive", "judge"] == 1
         (count,) = transaction.preferences.counts()
     assert count.wins_a + count.wins_b == 1
 

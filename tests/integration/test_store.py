@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from karma.errors import SettingsError, StoreError, StoreOutageError
 from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
 from karma.store import Store, database
+from karma.store.counting import prompts_without_pair, resolutions_by_outcome
 from karma.store.records import ExportFilter
 from karma.store.schema import REVISION, metadata
 from tests.support.memory import Flow, make_pool
@@ -110,7 +111,7 @@ def test_every_prompt_ends_once_however_often_messages_come(store: Store, delive
     flow.finish(deliveries)
     with store.reading() as transaction:
         assert transaction.ledger.count_states()["done"] == 50
-        assert transaction.preferences.count_outcomes()["decisive"] == 50
+        assert resolutions_by_outcome(transaction.ledger.connection)["decisive", "judge"] == 50
         assert transaction.preferences.counted_verdicts() == 50
         assert transaction.work.open_by_target("generate") == {}
         assert transaction.work.open_by_target("judge") == {}
@@ -144,7 +145,7 @@ def test_a_failed_answer_ends_the_prompt_without_a_pair_and_with_the_reason(stor
     assert isinstance(matching, MatchBatch)
     flow.handle(matching)
     with store.reading() as transaction:
-        assert transaction.ledger.count_no_pair() == 1
+        assert prompts_without_pair(transaction.ledger.connection).total() == 1
         assert transaction.ledger.count_states()["done"] == 1
 
 

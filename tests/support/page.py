@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from karma.store import Store
+from karma_monitor.figures.quality import default_margin
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.access import listen, names_of, url_of
 from karma_monitor.page.app import create_app
@@ -97,7 +98,9 @@ class Stream:
 def serving(store: Store, pool: Any = None) -> Iterator[tuple[Page, Live]]:
     board = LiveStatus(store, None, pool or make_pool("ab"))
     live = Live(board.look, every_s=0.1)
-    app = create_app(Views(store, None, board), Control(store, None, board.hurry), live, TOKEN, names_of("127.0.0.1"))
+    app = create_app(
+        Views(store, None, board, default_margin), Control(store, None, board.hurry), live, TOKEN, names_of("127.0.0.1")
+    )
     listener = listen("127.0.0.1", 0)
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5), live)
     thread = threading.Thread(target=lambda: server.run([listener]))

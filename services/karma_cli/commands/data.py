@@ -175,8 +175,9 @@ def export(
 ) -> None:
     """Write the preferences of the store as a dataset for training."""
     found = environment(home)
-    # The pool file only gives the prices: a store that was copied somewhere exports without it.
-    prices = Pool.read(found.pool_path).prices if found.pool_path.exists() and not bare else {}
+    # The pool file only gives prices and tie margins: a store that was copied somewhere exports without it.
+    read = Pool.read(found.pool_path) if found.pool_path.exists() and not bare else None
+    more = (read.prices, read.tie_margin) if read else ()
     store = open_store(found)
     kept = ExportFilter(stream, label_source, least_probability)
     to_stdout = str(out) == "-"
@@ -184,7 +185,7 @@ def export(
         # Rows that fill the terminal themselves leave no place for a bar.
         with progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
             total = None if bar.disable else exports.expected(store, kept)
-            rows = follow_rows(exports.rows(store, exporter, kept, bare, prices), bar, total)
+            rows = follow_rows(exports.rows(store, exporter, kept, bare, *more), bar, total)
             count = _print(rows) if to_stdout else exports.write(rows, out)
     finally:
         store.close()

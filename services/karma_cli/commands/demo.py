@@ -25,6 +25,8 @@ from karma_demo import demonstration
 from karma_demo.tasks import Task
 from karma_gateway import exports
 from karma_gateway.ingest import take
+from karma_monitor.figures.quality import measure
+from karma_monitor.queries.totals import count
 
 _LOOK_EVERY_S = 0.2
 #: After the last verdict the refit needs two looks to see that no more is coming.
@@ -109,9 +111,11 @@ def _settle(store: Store) -> None:
 def _summary(store: Store, pool: Pool, asked: list[Task]) -> tuple[dict[str, Any], RenderableType]:
     """What came out, as data and for people."""
     with store.reading() as transaction:
-        outcomes = {**transaction.preferences.count_outcomes(), "no_pair": transaction.ledger.count_no_pair()}
-        flipped, both = transaction.preferences.count_flips()
+        totals = count(transaction.ledger.connection, transaction.ledger.now)
         snapshot = LatestSnapshot().newest(transaction)
+    outcomes = {**totals.outcomes, "no_pair": totals.without_pair}
+    policies = measure(store, pool.tie_margin).policies.values()
+    flipped, both = sum(sums.flipped for sums in policies), sum(sums.both_orders for sums in policies)
     table = Table(*outcomes, title="what the prompts came to", title_justify="left")
     table.add_row(*(f"{count:,}" for count in outcomes.values()))
     blind = [judge.name for judge in pool.judges.values() if not judge.both_orders]

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.config.environment import Environment
+from karma.config.pool import Pool
 from karma.errors import KarmaError, SettingsError
 from karma.escaping import escape_control
 from karma.queue.heartbeats import workers
@@ -24,6 +25,7 @@ from karma_gateway import rematch as rematching
 from karma_monitor.explain import explain as explain_pair
 from karma_monitor.explanation import sentences
 from karma_monitor.figures import rematch as comparing
+from karma_monitor.figures.quality import TieMargin, default_margin
 from karma_monitor.report import write as write_report
 
 
@@ -104,7 +106,7 @@ def rematch(
             with progress(output) as bar:
                 wait_for_end(bar, partial(_ended, store, list(counts)))
         state = comparing.progress(store, list(counts))
-        figures = comparing.compare(store, derived)
+        figures = comparing.compare(store, derived, tie_margin_of(found))
     finally:
         store.close()
     streams = {name: {**asdict(counts[name]), **one} for name, one in figures.items()}
@@ -152,6 +154,11 @@ def comparison(figures: dict[str, dict[str, float | int | None]]) -> RenderableT
 
 def _cell(value: Any, digits: int, percent: bool) -> str:
     return "–" if value is None else f"{100 * value if percent else value:,.{digits}f}"
+
+
+def tie_margin_of(found: Environment) -> TieMargin:
+    """The tie margins of the pool file; the default where there is none, as for a copied store."""
+    return Pool.read(found.pool_path).tie_margin if found.pool_path.exists() else default_margin
 
 
 def _ended(store: Store, streams: list[str]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import json
 from sqlalchemy import Connection
 
 from karma.config.pool import Pool
-from karma_monitor.queries.pairs import gate_states
+from karma_monitor.queries.pairs import judge_budget_states
 
 _HOUR_S = 3600.0
 
@@ -20,7 +20,7 @@ def budget_left(connection: Connection, pool: Pool, now: float) -> float | None:
     if all(stream.judge_calls_per_hour is None for stream in (pool.default_stream, *pool.streams.values())):
         return None
     allowed = spent = 0.0
-    for stream, body in gate_states(connection):
+    for stream, body in judge_budget_states(connection):
         limit = pool.stream(stream).judge_calls_per_hour
         if limit is None:
             continue

@@ -43,6 +43,17 @@ class Cost:
             tokens.calls - (tokens.metered if name in self.prices else 0) for (_, name), tokens in self.tokens.items()
         )
 
+    @property
+    def excluded(self) -> list[str]:
+        """The models and judges whose calls, or some of them, are not in the total."""
+        return sorted(
+            {
+                name
+                for (_, name), tokens in self.tokens.items()
+                if name not in self.prices or tokens.metered < tokens.calls
+            }
+        )
+
     def of(self, kind: Kind, name: str) -> float | None:
         """USD, of one model or judge; None where it has no price or never told its tokens."""
         tokens, price = self.tokens[kind, name], self.prices.get(name)

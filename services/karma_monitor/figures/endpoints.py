@@ -84,6 +84,7 @@ def _figures(calls: list[Any], since: float | None, now: float) -> dict[str, Any
     reasons = Counter(kind_of(call.failure) for call in calls if call.failure is not None)
     return {
         "calls": len(calls),
+        "window_s": None if since is None else max(0.0, now - since),
         "failed": reasons.total(),
         "p50_s": _quantile(times, 0.5),
         "p95_s": _quantile(times, 0.95),

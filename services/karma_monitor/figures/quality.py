@@ -1,198 +1,184 @@
-"""The quality of the pairs of one or more streams, from what is stored: yields, biases, and what the gate was worth."""
+"""Pair-quality figures: shares and means of the sums of `karma.pair_quality`; None where nothing was counted."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from karma.config.streams import derivation
-from karma.ranking.label_error import Audited, LabelError, label_error
+from karma.pair_quality import LENGTH_RATIOS, OUTCOMES, JudgeQuality, PairQuality, PolicyQuality
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
-from karma.store.preferences import OUTCOMES
-from karma_monitor.queries.pairs import ROWS_AT_ONCE, judge_calls, measured_pairs, prompt_states
+from karma.store.counting import prompts_without_pair
+from karma.store.pair_rows import pair_records_after
+from karma.store.records import PairRecord
+from karma.verdicts import TIE_MARGIN
+from karma_monitor.figures.intervals import wilson
 
-#: Upper ends of the buckets of longer ÷ shorter length; the last has none.
-LENGTH_RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, math.inf)
+TieMargin = Callable[[str], float]
 
-
-@dataclass
-class PolicyTotals:
-    """What the pairs came to that one policy formed in one stream."""
-
-    prompts: set[int] = field(default_factory=set)  # with a pair
-    without_pair: int = 0
-    pairs: int = 0
-    judged: int = 0  # sent to a judge; the others are labelled by the prediction
-    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*OUTCOMES, "open"), 0))
-    predicted: int = 0  # decisive pairs whose label no judge gave
-    both_orders: int = 0
-    flipped: int = 0
-    bits: list[float] = field(default_factory=lambda: [0.0, 0.0])  # sum and number
-    log_ratios: float = 0.0  # sum over decisive pairs of ln(length of chosen ÷ of rejected)
-    referenced: int = 0  # decisive pairs of which a reference says that exactly one response is right
-    wrong: int = 0  # of these, those that chose the wrong one
-    calls: int = 0
-    tokens: int = 0
-    metered: int = 0  # calls whose tokens are known
-
-    def figures(self) -> dict[str, float | int | None]:
-        """The tally as figures with their denominators; None where there is nothing to divide by."""
-        prompts = len(self.prompts) + self.without_pair
-        resolved = self.pairs - self.outcomes["open"]
-        decisive = self.outcomes["decisive"]
-        return {
-            "prompts": prompts,
-            "without_pair": self.without_pair,
-            "pairs": self.pairs,
-            "judged_pairs": self.judged,
-            "judge_calls": self.calls,
-            "judge_tokens": self.tokens if self.metered else None,
-            **self.outcomes,
-            "predicted": self.predicted,
-            "decisive_per_prompt": _ratio(decisive, prompts),
-            "decisive_per_call": _ratio(decisive, self.calls),
-            "bits_per_pair": _ratio(*self.bits),
-            "bits_per_call": _ratio(self.bits[0], self.calls),
-            "tie_share": _ratio(self.outcomes["tie"], resolved),
-            "inconsistent_share": _ratio(self.outcomes["inconsistent"], resolved),
-            "flip_share": _ratio(self.flipped, self.both_orders),
-            "length_ratio": math.exp(self.log_ratios / decisive) if decisive else None,
-            "referenced": self.referenced,
-            "label_error": _ratio(self.wrong, self.referenced),
-        }
+#: Pairs read in one transaction.
+PAIRS_AT_ONCE = 2_000
 
 
-@dataclass
-class LengthBucket:
-    """Decisive pairs whose lengths differ by about the same ratio."""
-
-    pairs: int = 0
-    longer: int = 0  # chose the longer response
-    expected: float = 0.0  # sum of the chances that competency alone gave the longer one
+def default_margin(_stream: str) -> float:
+    """The tie margin where no pool file says another."""
+    return TIE_MARGIN
 
 
-@dataclass
-class Spending:
-    """What a stream's gate spent and what its audit says."""
-
-    pairs: int = 0
-    judged: int = 0
-    audited: list[Audited] = field(default_factory=list)
-    limited: bool = False  # whether any pair might have been left unjudged
-
-    @property
-    def judged_share(self) -> float:
-        """Share of the pairs that went to a judge."""
-        return self.judged / self.pairs
-
-    @property
-    def error(self) -> LabelError | None:
-        """The audited error of the labels that no judge saw."""
-        return label_error(self.audited, self.pairs - self.judged)
-
-
-@dataclass
-class Quality:
-    """Everything measured in one pass over the pairs."""
-
-    tallies: dict[tuple[str, str], PolicyTotals] = field(
-        default_factory=lambda: defaultdict(PolicyTotals)
-    )  # (stream, policy)
-    wins: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # (winner, loser), judged
-    lengths: dict[str, list[LengthBucket]] = field(
-        default_factory=lambda: {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
-    )
-    spending: dict[str, Spending] = field(default_factory=lambda: defaultdict(Spending))  # stream
-    positions: dict[str, tuple[int, int]] = field(default_factory=dict)  # judge → wins of first and of second shown
-
-    def add(self, row: Any) -> None:
-        """Take in one pair (`measured_pairs`)."""
-        tally = self.tallies[row.stream, row.policy]
-        tally.prompts.add(row.prompt)
-        tally.pairs += 1
-        tally.judged += row.judged
-        tally.outcomes[row.outcome or "open"] += 1
-        if row.information is not None:
-            tally.bits[0] += row.information
-            tally.bits[1] += 1
-        if row.flipped is not None:
-            tally.both_orders += 1
-            tally.flipped += row.flipped
-        spending = self.spending[row.stream]
-        spending.pairs += 1
-        spending.judged += row.judged
-        spending.limited |= row.judged_probability < 1.0
-        if row.outcome == "decisive":
-            self._add_preference(row, tally)
-
-    def _add_preference(self, row: Any, tally: PolicyTotals) -> None:
-        a_is_chosen = row.chosen == row.response_a
-        tally.predicted += row.label_source == "predicted"
-        chosen, rejected = (row.length_a, row.length_b) if a_is_chosen else (row.length_b, row.length_a)
-        tally.log_ratios += math.log(max(1, chosen) / max(1, rejected))
-        if row.quality_a is not None and row.quality_b is not None and (row.quality_a > 0.5) != (row.quality_b > 0.5):
-            tally.referenced += 1
-            tally.wrong += (row.quality_a > 0.5) != a_is_chosen
-        if chosen != rejected:
-            self._add_length(row, chosen, rejected)
-        if row.label_source == "judge":
-            winner, loser = (row.model_a, row.model_b) if a_is_chosen else (row.model_b, row.model_a)
-            self.wins[winner, loser] += 1
-            if row.judged_probability < 1.0 and row.predicted is not None:
-                wrong = (row.predicted > 0.5) != a_is_chosen
-                self.spending[row.stream].audited.append(Audited(row.judged_probability, wrong, row.prompt))
-
-    def _add_length(self, row: Any, chosen: int, rejected: int) -> None:
-        ratio = max(chosen, rejected) / max(1, min(chosen, rejected))
-        place = next(place for place, end in enumerate(LENGTH_RATIOS) if ratio <= end)
-        bucket = self.lengths[row.label_source][place]
-        bucket.pairs += 1
-        bucket.longer += chosen > rejected
-        a_wins = json.loads(row.reasons).get("win_probability")
-        a_wins = 0.5 if a_wins is None else a_wins
-        bucket.expected += a_wins if row.length_a > row.length_b else 1.0 - a_wins
-
-
-def measure(store: Store, streams: Sequence[str] | None = None) -> Quality:
-    """Measure the pairs of the named streams, or of all."""
-    quality = Quality()
-    after = 0
-    while True:
-        with store.reading() as transaction:
-            rows = measured_pairs(transaction.ledger.connection, after, streams)
-        for row in rows:
-            quality.add(row)
-        if len(rows) < ROWS_AT_ONCE:
-            break
-        after = rows[-1].id
-    with store.reading() as transaction:
-        calls = judge_calls(transaction.ledger.connection, streams)
-        states = prompt_states(transaction.ledger.connection, streams)
-    for one in calls:
-        tally = quality.tallies[one.stream, one.policy]
-        tally.calls += one.calls
-        tally.tokens += one.tokens_in + one.tokens_out
-        tally.metered += one.metered
-        first, second = quality.positions.get(one.judge, (0, 0))
-        quality.positions[one.judge] = (first + one.first, second + one.second)
-    for one in states:
-        if one.without_pair:
-            quality.tallies[one.stream, _policy(quality, one.stream)].without_pair += one.without_pair
+def quality_of(records: Iterable[PairRecord], tie_margin: TieMargin) -> PairQuality:
+    """The sums over some pairs."""
+    quality = PairQuality(tie_margin)
+    for record in records:
+        quality.add(record)
     return quality
 
 
-def _policy(quality: Quality, stream: str) -> str:
-    """The policy to which a stream's prompts without a pair are put down: its own, or that of most of its pairs."""
+def measure(store: Store, tie_margin: TieMargin, streams: Sequence[str] | None = None) -> PairQuality:
+    """The sums over all pairs of the named streams, or of all, and over their prompts without a pair."""
+    quality = PairQuality(tie_margin)
+    after = 0
+    while True:
+        with store.reading() as transaction:
+            records = pair_records_after(transaction.ledger.connection, after, PAIRS_AT_ONCE, streams)
+        for record in records:
+            quality.add(record)
+        if len(records) < PAIRS_AT_ONCE:
+            break
+        after = records[-1].pair.id
+    with store.reading() as transaction:
+        for stream, number in prompts_without_pair(transaction.ledger.connection).items():
+            if streams is None or stream in streams:
+                quality.policies[stream, main_policy(quality, stream)].without_pair += number
+    return quality
+
+
+def main_policy(quality: PairQuality, stream: str) -> str:
+    """The policy that a stream's prompts without a pair count for: its own, or that of most of its pairs."""
     derived = derivation(stream)
     if derived is not None:
         return derived.policy
-    found = {policy: tally.pairs for (name, policy), tally in quality.tallies.items() if name == stream}
+    found = {policy: sums.pairs for (name, policy), sums in quality.policies.items() if name == stream}
     return max(found, key=lambda policy: found[policy]) if found else "none"
 
 
-def _ratio(part: float, whole: float) -> float | None:
+def summary(quality: PairQuality, records: Sequence[PairRecord], snapshot: Snapshot) -> dict[str, Any]:
+    """The figures of the newest pairs, for the live status."""
+    policies = list(quality.policies.values())
+
+    def total(figure: Callable[[PolicyQuality], float]) -> float:
+        return sum(figure(sums) for sums in policies)
+
+    longer = total(lambda sums: sums.lengths["longer"])
+    unequal = longer + total(lambda sums: sums.lengths["shorter"])
+    error = worst_error(snapshot)
+    return {
+        "window": len(records),
+        "window_from": min((record.resolved_at for record in records), default=None),
+        "flip_share": ratio(total(lambda sums: sums.flipped), total(lambda sums: sums.both_orders)),
+        "first_position": first_position(quality),
+        "tie_share": ratio(total(lambda sums: sums.outcomes["tie"]), len(records)),
+        "longer_wins": ratio(longer, unequal),
+        "longer_expected": ratio(total(lambda sums: sums.longer_expected), unequal),
+        "label_error": error,  # the former name of the next
+        "predicted_label_error": error,
+        "judged_share": ratio(total(lambda sums: sums.judged), len(records)),
+        "agreement": ratio(total(lambda sums: sums.agreed), total(lambda sums: sums.compared)),
+        "judges": judges(quality),
+    }
+
+
+def judges(quality: PairQuality) -> list[dict[str, Any]]:
+    """The figures of each judge."""
+    return [{"judge": name, **_judge(sums)} for name, sums in sorted(quality.judges.items())]
+
+
+def _judge(sums: JudgeQuality) -> dict[str, Any]:
+    sided = sums.first + sums.second
+    low, high = wilson(sums.first, sided) if sided else (None, None)
+    return {
+        "verdicts": sums.verdicts,
+        "failed": sums.failed,
+        "both_orders": sums.both_orders,
+        "flipped": sums.flipped,
+        "flip_share": ratio(sums.flipped, sums.both_orders),
+        "first_share": ratio(sums.first, sided),
+        "first_low": low,
+        "first_high": high,
+        "sided": sided,
+        "tie_share": ratio(sums.ties, sums.verdicts - sums.failed),
+        "agreement": ratio(sums.agreed, sums.compared),
+        "agreements_compared": sums.compared,
+        "longer_wins": ratio(sums.longer, sums.longer + sums.shorter),
+        "longer_expected": ratio(sums.longer_expected, sums.longer + sums.shorter),
+        "tokens": sums.tokens if sums.metered else None,
+    }
+
+
+def first_position(quality: PairQuality) -> list[dict[str, Any]]:
+    """How often each judge prefers the response shown first, over pairs judged in both orders; 95 % interval."""
+    return [
+        {"judge": one["judge"], "share": one["first_share"], "low": one["first_low"], "high": one["first_high"], "n": n}
+        for one in judges(quality)
+        if (n := one["sided"])
+    ]
+
+
+def policy_figures(sums: PolicyQuality) -> dict[str, float | int | None]:
+    """The figures of the pairs that one policy formed in one stream, with their denominators."""
+    prompts = len(sums.prompts) + sums.without_pair
+    resolved = sums.pairs - sums.outcomes["open"]
+    decisive = sums.outcomes["decisive"]
+    return {
+        "prompts": prompts,
+        "without_pair": sums.without_pair,
+        "pairs": sums.pairs,
+        "judged_pairs": sums.judged,
+        "judge_calls": sums.calls,
+        "judge_tokens": sums.tokens if sums.metered else None,
+        **{outcome: sums.outcomes[outcome] for outcome in (*OUTCOMES, "open")},
+        "predicted": sums.sources["predicted"],
+        "decisive_per_prompt": ratio(decisive, prompts),
+        "decisive_per_call": ratio(decisive, sums.calls),
+        "bits_per_pair": ratio(sums.bits, sums.informed),
+        "bits_per_call": ratio(sums.bits, sums.calls),
+        "tie_share": ratio(sums.outcomes["tie"], resolved),
+        "inconsistent_share": ratio(sums.outcomes["inconsistent"], resolved),
+        "flip_share": ratio(sums.flipped, sums.both_orders),
+        "length_ratio": math.exp(sums.log_ratios / decisive) if decisive else None,
+        "referenced": sums.referenced,
+        "label_error": ratio(sums.wrong, sums.referenced),
+    }
+
+
+def length_buckets(quality: PairQuality, source: str = "judge") -> list[dict[str, Any]]:
+    """How often the longer response wins, by how much longer it is, beside the share expected by competency."""
+    start, rows = 1.0, []
+    for end, bucket in zip(LENGTH_RATIOS, quality.buckets[source], strict=True):
+        low, high = wilson(bucket.longer, bucket.pairs) if bucket.pairs else (None, None)
+        rows.append(
+            {
+                "from": start,
+                "to": None if math.isinf(end) else end,
+                "pairs": bucket.pairs,
+                "longer": ratio(bucket.longer, bucket.pairs),
+                "low": low,
+                "high": high,
+                "expected": ratio(bucket.expected, bucket.pairs),
+            }
+        )
+        start = end
+    return rows
+
+
+def worst_error(snapshot: Snapshot) -> dict[str, Any] | None:
+    """The audited error of the predicted labels, of the stream where it is highest."""
+    stream = max(snapshot.audits, key=lambda name: snapshot.audits[name].estimate, default=None)
+    return None if stream is None else {"stream": stream, **asdict(snapshot.audits[stream])}
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """A share or mean; None where there is nothing to divide by."""
     return part / whole if whole else None

@@ -1,4 +1,4 @@
-"""How derived streams compare: what each policy gave on the same responses."""
+"""Comparing derived streams: what each policy gave on the same responses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from karma.config.streams import Derivation
 from karma.store import Store
-from karma_monitor.figures.quality import PolicyTotals, measure
-from karma_monitor.queries.pairs import prompt_states
+from karma.store.counting import prompts_by_state
+from karma_monitor.figures.quality import TieMargin, measure, policy_figures
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the prompts of some streams are."""
+    """How many prompts of some streams have ended."""
 
     ended: int
     total: int
@@ -21,17 +21,17 @@ class Progress:
 
 
 def progress(store: Store, streams: Sequence[str]) -> Progress:
-    """How far the prompts of the named streams are."""
+    """The progress of the named streams."""
     with store.reading() as transaction:
-        rows = prompt_states(transaction.ledger.connection, streams)
-    count = {
-        state: sum(row.count for row in rows if row.state == state) for state in sorted({row.state for row in rows})
-    }
-    dead = count.get("dead", 0)
-    return Progress(count.get("done", 0) + dead, sum(count.values()), dead)
+        counts = prompts_by_state(transaction.ledger.connection, streams)
+    dead = sum(count for (_stream, state), count in counts.items() if state == "dead")
+    done = sum(count for (_stream, state), count in counts.items() if state == "done")
+    return Progress(done + dead, counts.total(), dead)
 
 
-def compare(store: Store, derived: Sequence[Derivation]) -> dict[str, dict[str, float | int | None]]:
-    """The figures of each derived stream (`PolicyTotals.figures`), by its name."""
-    tallies = measure(store, [one.name for one in derived]).tallies
-    return {one.name: tallies.get((one.name, one.policy), PolicyTotals()).figures() for one in derived}
+def compare(
+    store: Store, derived: Sequence[Derivation], tie_margin: TieMargin
+) -> dict[str, dict[str, float | int | None]]:
+    """The figures of each derived stream (`policy_figures`), by its name."""
+    policies = measure(store, tie_margin, [one.name for one in derived]).policies
+    return {one.name: policy_figures(policies[one.name, one.policy]) for one in derived}

@@ -13,9 +13,9 @@ from karma.errors import KarmaError, did_you_mean
 from karma.ranking.snapshot import OVERALL, Snapshot
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import evenly
 from karma_monitor.figures.leaderboard import Point, Rating, leaderboard, skills_of
-from karma_monitor.figures.window import RecentPair
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.pairs import counted_wins, snapshot_body
 from karma_monitor.refresh import Pace
@@ -125,14 +125,14 @@ class Wins:
         }
 
 
-def calibration(pairs: list[RecentPair]) -> list[dict[str, Any]]:
+def calibration(records: list[PairRecord]) -> list[dict[str, Any]]:
     """How often a won among judged decisive pairs, by what the competencies gave it when the pair was formed."""
     bins: dict[int, list[float]] = {}
-    for pair in pairs:
-        chance = pair.win_probability
-        if pair.outcome == "decisive" and pair.label_source == "judge" and chance is not None and chance != 0.5:
+    for record in records:
+        chance = record.pair.win_probability
+        if record.outcome == "decisive" and record.label_source == "judge" and chance is not None and chance != 0.5:
             found = bins.setdefault(min(_BINS - 1, int(chance * _BINS)), [0.0, 0.0, 0.0])
-            for place, value in enumerate((chance, float(pair.chose_a), 1.0)):
+            for place, value in enumerate((chance, float(record.a_is_chosen), 1.0)):
                 found[place] += value
     return [
         {"predicted": chance / number, "actual": won / number, "n": int(number)}

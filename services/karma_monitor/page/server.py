@@ -56,7 +56,7 @@ def main(environment: Environment) -> None:
     store.migrate()
     board = LiveStatus(store, redis, pool)
     live = Live(board.look)
-    views, control = Views(store, redis, board), Control(store, redis, board.hurry)
+    views, control = Views(store, redis, board, pool.tie_margin), Control(store, redis, board.hurry)
     app = create_app(views, control, live, token_of(environment.home), names_of(environment.page_host))
     config = uvicorn.Config(
         app,

@@ -12,9 +12,10 @@ from karma.queue.redis import outages
 from karma.store import Store
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
+from karma_monitor.figures.quality import TieMargin
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.models import Ladders
-from karma_monitor.page.quality import Worth
+from karma_monitor.page.quality import QualityView
 from karma_monitor.queries.pair_search import PairFilter, count_dead, dead_prompts, newest_pair, pairs_between
 from karma_monitor.queries.recent import failed_responses, failed_verdicts, unscored_pairs
 
@@ -34,12 +35,12 @@ _SHOWN_REASONS = 50
 class Views:
     """Everything that can be asked. Any number of threads may ask at once."""
 
-    def __init__(self, store: Store, redis: Any | None, board: LiveStatus) -> None:
+    def __init__(self, store: Store, redis: Any | None, board: LiveStatus, tie_margin: TieMargin) -> None:
         self._store = store
         self._redis = redis
         self._board = board
         self._ladders = Ladders(store, board)
-        self._worth = Worth(store, board)
+        self._quality = QualityView(store, board, tie_margin)
 
     def board(self) -> dict[str, Any]:
         """The live picture."""
@@ -51,7 +52,7 @@ class Views:
 
     def quality(self, stream: str | None) -> dict[str, Any]:
         """How good the pairs are."""
-        return self._worth.look(stream)
+        return self._quality.look(stream)
 
     def pairs(self, wanted: PairFilter, before: int | None, limit: int) -> dict[str, Any]:
         """Pairs, newest first; a search for something rare stops after a while and says where to go on."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, true
 
+from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, resolved
 from karma.store.schema import pairs, prompts, resolutions, verdicts
-from karma_monitor.queries.pairs import measured_joins, responses_of_pairs
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class PairFilter:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What the wanted pairs fulfil."""
-        a, b = responses_of_pairs()
         found: list[ColumnElement[bool]] = []
         if self.stream is not None:
             found.append(prompts.c.stream == self.stream)
@@ -34,7 +33,7 @@ class PairFilter:
             is_open = resolutions.c.outcome.is_(None)
             found.append(is_open if self.outcome == "open" else resolutions.c.outcome == self.outcome)
         if self.model is not None:
-            found.append(or_(a.c.model == self.model, b.c.model == self.model))
+            found.append(or_(*(one.c.model == self.model for one in (RESPONSE_A, RESPONSE_B))))
         if self.judge is not None:
             judged = select(verdicts.c.id).where(verdicts.c.pair == pairs.c.id, verdicts.c.judge == self.judge)
             found.append(judged.exists())
@@ -51,7 +50,7 @@ class PairFilter:
         """Whether the text, if one is wanted, is found in a response."""
         if self.text is None:
             return true()
-        return or_(*(one.c.text.icontains(self.text, autoescape=True) for one in responses_of_pairs()))
+        return or_(*(one.c.text.icontains(self.text, autoescape=True) for one in (RESPONSE_A, RESPONSE_B)))
 
     def is_met(self, row: Any) -> bool:
         """Whether a row of `pairs_between` is wanted: in the prompt, the names of JSON's fields are no text."""
@@ -74,13 +73,12 @@ def pairs_between(connection: Connection, low: int, high: int, wanted: PairFilte
 
     Where a text is wanted, `PairFilter.is_met` has the last word on each.
     """
-    a, b = responses_of_pairs()
     columns = (
         pairs.c.id.label("pair"),
         prompts.c.stream,
         prompts.c.prompt_id,
-        a.c.model.label("model_a"),
-        b.c.model.label("model_b"),
+        RESPONSE_A.c.model.label("model_a"),
+        RESPONSE_B.c.model.label("model_b"),
         resolutions.c.outcome,
         case((resolutions.c.chosen == pairs.c.response_a, "a"), (resolutions.c.chosen.is_not(None), "b")).label(
             "chosen"
@@ -95,10 +93,13 @@ def pairs_between(connection: Connection, low: int, high: int, wanted: PairFilte
         resolutions.c.resolved_at,
         prompts.c.messages,
         wanted.in_response().label("in_response"),
-        *(func.substr(one.c.text, 1, _SHOWN_CHARACTERS).label(f"text_{side}") for side, one in (("a", a), ("b", b))),
+        *(
+            func.substr(one.c.text, 1, _SHOWN_CHARACTERS).label(f"text_{side}")
+            for side, one in (("a", RESPONSE_A), ("b", RESPONSE_B))
+        ),
     )
     query = (
-        measured_joins(select(*columns))
+        resolved(select(*columns))
         .where(pairs.c.id.between(low, high), *wanted.conditions())
         .order_by(pairs.c.id.desc())
         .limit(limit)

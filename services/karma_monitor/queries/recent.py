@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from karma.store.chunks import chunks
-from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
-from karma_monitor.queries.pairs import measured_columns, measured_joins
+from karma.store.schema import prompts, resolutions, responses, verdicts
 
 #: A prompt's priority is 0 to 9.
 _PRIORITIES = range(10)
@@ -35,15 +33,6 @@ def newest_resolved_in(connection: Connection, stream: str, limit: int) -> list[
         if len(found) >= limit:
             break
     return sorted(found, key=lambda row: (row[1], row[0]), reverse=True)[:limit]
-
-
-def resolved_pairs(connection: Connection, ids: Sequence[int]) -> list[Any]:
-    """These pairs as `measured_pairs` gives them, and how they were formed and resolved; no texts."""
-    more = [pairs.c[name] for name in ("kinship", "gap", "likeness", "novelty")]
-    query = measured_joins(
-        select(*measured_columns(), *more, resolutions.c.probability, resolutions.c.resolved_at)
-    ).where(pairs.c.id.in_(list(ids)))
-    return list(connection.execute(query))
 
 
 def newest_responses(connection: Connection, after: int, limit: int) -> list[Any]:

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
-from karma.store.ledger import IN_FLIGHT, STATES
-from karma.store.preferences import OUTCOMES
-from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
-
-_NUMBERED: Mapping[str, Table] = {"prompts": prompts, "responses": responses, "pairs": pairs, "verdicts": verdicts}
+from karma.store import counting
+from karma.store.ledger import IN_FLIGHT, Ledger
+from karma.store.schema import prompts
 
 #: Resolutions carry no growing number: those of the last second may not all be committed yet.
 _SETTLE_S = 1.0
@@ -38,7 +35,8 @@ class Totals:
     marks: Mapping[str, int]  # the newest id of each
     failed: Mapping[str, int]  # of responses and verdicts
     states: Mapping[str, int]  # prompts
-    no_pair: Mapping[str, int]  # prompts that ended without a pair, by reason
+    without_pair: int  # prompts that ended without a pair
+    no_pair: Mapping[str, int]  # of these: by the most frequent reasons
     resolved: Mapping[tuple[str, str | None], int]  # pairs by outcome and label source
     settled: Mapping[tuple[str, str | None], int]  # those of them that were resolved until
     settled_until: float  # then: others of that time are all committed
@@ -47,15 +45,12 @@ class Totals:
     @property
     def outcomes(self) -> dict[str, int]:
         """Resolved pairs by outcome."""
-        found = dict.fromkeys(OUTCOMES, 0)
-        for (outcome, _source), count in self.resolved.items():
-            found[outcome] = found.get(outcome, 0) + count
-        return found
+        return counting.outcomes(self.resolved)
 
     @property
     def preferences(self) -> dict[str, int]:
-        """Decisive pairs by who labelled them."""
-        return {source: self.resolved.get(("decisive", source), 0) for source in ("judge", "predicted")}
+        """Decisive pairs by the source of their label."""
+        return counting.preferences(self.resolved)
 
     @property
     def ended(self) -> int:
@@ -65,16 +60,17 @@ class Totals:
 
 def count(connection: Connection, now: float) -> Totals:
     """Count everything whole."""
-    until, resolved = now - _SETTLE_S, Counter(_resolved(connection))
+    until, resolved = now - _SETTLE_S, counting.resolutions_by_outcome(connection)
     return Totals(
         at=now,
-        rows={name: _one(connection, _count(table)) for name, table in _NUMBERED.items()},
-        marks={name: _newest(connection, table) for name, table in _NUMBERED.items()},
-        failed=_failed(connection),
-        states=_states(connection),
+        rows={name: counting.rows(connection, name) for name in counting.TABLES},
+        marks={name: _newest(connection, name) for name in counting.TABLES},
+        failed={name: counting.failed(connection, name) for name in ("responses", "verdicts")},
+        states=Ledger(connection, now).count_states(),
+        without_pair=counting.prompts_without_pair(connection).total(),
         no_pair=_no_pair(connection),
         resolved=resolved,
-        settled=resolved - Counter(_resolved(connection, until)),
+        settled=resolved - counting.resolutions_by_outcome(connection, until),
         settled_until=until,
         states_at=now,
     )
@@ -85,14 +81,13 @@ def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
 
     So do the prompts that are done, where very many are waiting or dead; those count as accepted until the next count.
     """
-    marks = {name: max(totals.marks[name], _newest(connection, table)) for name, table in _NUMBERED.items()}
-    rows = {}
-    for name, table in _NUMBERED.items():
-        new = table.c.id.between(totals.marks[name] + 1, marks[name])
-        more = 0 if marks[name] == totals.marks[name] else _one(connection, _count(table).where(new))
-        rows[name] = totals.rows[name] + more
+    marks = {name: max(mark, _newest(connection, name)) for name, mark in totals.marks.items()}
+    rows = dict(totals.rows)
+    for name, mark in totals.marks.items():
+        if marks[name] > mark:
+            rows[name] += counting.rows(connection, name, mark + 1, marks[name])
     until = max(totals.settled_until, now - _SETTLE_S)
-    settled = Counter(totals.settled) + Counter(_resolved(connection, totals.settled_until, until))
+    settled = Counter(totals.settled) + counting.resolutions_by_outcome(connection, totals.settled_until, until)
     states, all_right = _moved_on(connection, totals.states, rows["prompts"])
     return replace(
         totals,
@@ -100,7 +95,7 @@ def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
         rows=rows,
         marks=marks,
         states=states,
-        resolved=settled + Counter(_resolved(connection, until)),
+        resolved=settled + counting.resolutions_by_outcome(connection, until),
         settled=settled,
         settled_until=until,
         states_at=now if all_right else totals.states_at,
@@ -121,31 +116,12 @@ def _moved_on(connection: Connection, before: Mapping[str, int], prompts_: int) 
 def _some(connection: Connection, state: str) -> int | None:
     """The prompts in a state; None where there are too many to be counted in passing."""
     few = select(prompts.c.id).where(prompts.c.state == state).limit(_FEW + 1).subquery()
-    number = _one(connection, select(func.count()).select_from(few))
+    number = counting.one(connection, select(func.count()).select_from(few))
     return number if number <= _FEW else None
 
 
-def _count(table: Table) -> Any:
-    return select(func.count()).select_from(table)
-
-
-def _one(connection: Connection, query: Any) -> int:
-    return int(connection.execute(query).scalar_one() or 0)
-
-
-def _newest(connection: Connection, table: Table) -> int:
-    return _one(connection, select(func.max(table.c.id)))
-
-
-def _failed(connection: Connection) -> dict[str, int]:
-    tables = {"responses": responses, "verdicts": verdicts}
-    return {name: _one(connection, _count(table).where(table.c.failure.is_not(None))) for name, table in tables.items()}
-
-
-def _states(connection: Connection) -> dict[str, int]:
-    query = select(prompts.c.state, func.count()).group_by(prompts.c.state)
-    found = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return {state: found.get(state, 0) for state in STATES}
+def _newest(connection: Connection, table: str) -> int:
+    return counting.one(connection, select(func.max(counting.TABLES[table].c.id)))
 
 
 def _no_pair(connection: Connection) -> dict[str, int]:
@@ -157,15 +133,3 @@ def _no_pair(connection: Connection) -> dict[str, int]:
         .limit(_REASONS)
     )
     return {row[0]: int(row[1]) for row in connection.execute(query)}
-
-
-def _resolved(
-    connection: Connection, after: float | None = None, until: float | None = None
-) -> dict[tuple[str, str | None], int]:
-    columns = resolutions.c.outcome, resolutions.c.label_source
-    query = select(*columns, func.count()).group_by(*columns)
-    if after is not None:
-        query = query.where(resolutions.c.resolved_at > after)
-    if until is not None:
-        query = query.where(resolutions.c.resolved_at <= until)
-    return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}

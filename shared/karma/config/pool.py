@@ -48,6 +48,10 @@ class Pool:
         pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
         return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
 
+    def tie_margin(self, name: str) -> float:
+        """The tie margin of a stream."""
+        return self.stream(name).tie_margin
+
     def stream_models(self, name: str) -> tuple[str, ...]:
         """The models that may answer prompts of a stream."""
         return self.stream(name).models or tuple(self.models)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import chunks
+from karma.store.counting import prompts_by_state
 from karma.store.records import Acceptance, NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
 from karma.store.sql import insert_new
@@ -187,12 +188,8 @@ class Ledger:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def count_states(self) -> dict[str, int]:
-        """Prompts per state; states without a prompt are 0."""
-        query = select(prompts.c.state, func.count()).group_by(prompts.c.state)
-        found = {row[0]: row[1] for row in self.connection.execute(query)}
-        return {state: found.get(state, 0) for state in STATES}
-
-    def count_no_pair(self) -> int:
-        """Prompts that ended without a pair."""
-        query = select(func.count()).select_from(prompts).where(prompts.c.no_pair.is_not(None))
-        return int(self.connection.execute(query).scalar_one())
+        """Prompts by state; states without a prompt are 0."""
+        found = dict.fromkeys(STATES, 0)
+        for (_stream, state), number in prompts_by_state(self.connection).items():
+            found[state] += number
+        return found

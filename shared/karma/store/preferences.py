@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from karma.store.chunks import chunks
+from karma.store.pair_rows import pair_rows, verdict_rows
 from karma.store.records import (
     Count,
     ExportFilter,
@@ -27,11 +28,8 @@ from karma.store.sql import insert_adding, insert_new
 if TYPE_CHECKING:
     from karma.ranking.snapshot import Snapshot
 
-OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
-
 
 _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow.__dataclass_fields__]
-_VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow.__dataclass_fields__]
 
 
 class Preferences:
@@ -65,30 +63,7 @@ class Preferences:
 
     def pairs_of(self, pair_ids: Iterable[int]) -> dict[int, PairRow]:
         """Pairs by id; the caller holds their prompts' rows."""
-        a, b = responses.alias("a"), responses.alias("b")
-        found: dict[int, PairRow] = {}
-        for chunk in chunks(sorted(set(pair_ids))):
-            query = (
-                select(
-                    pairs.c.id,
-                    pairs.c.prompt,
-                    pairs.c.response_a,
-                    pairs.c.response_b,
-                    a.c.model,
-                    b.c.model,
-                    pairs.c.awaited,
-                    pairs.c.judged_probability,
-                    pairs.c.gap,
-                    func.length(a.c.text),
-                    func.length(b.c.text),
-                    pairs.c.predicted,
-                )
-                .join(a, a.c.id == pairs.c.response_a)
-                .join(b, b.c.id == pairs.c.response_b)
-                .where(pairs.c.id.in_(chunk))
-            )
-            found.update((row[0], PairRow(*row)) for row in self.connection.execute(query))
-        return found
+        return pair_rows(self.connection, pair_ids)
 
     def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
         """Record verdicts; one that is there already stays as it is."""
@@ -106,12 +81,7 @@ class Preferences:
 
     def verdicts_of(self, pair_ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
         """The verdicts on pairs."""
-        found: dict[int, list[VerdictRow]] = defaultdict(list)
-        for chunk in chunks(sorted(set(pair_ids))):
-            query = select(*_VERDICT_COLUMNS).where(verdicts.c.pair.in_(chunk)).order_by(verdicts.c.id)
-            for row in self.connection.execute(query):
-                found[row.pair].append(VerdictRow(*row))
-        return found
+        return verdict_rows(self.connection, pair_ids)
 
     def add_resolutions(self, new: Sequence[NewResolution]) -> None:
         """Record what pairs came to."""
@@ -214,38 +184,6 @@ class Preferences:
         )
         row = self.connection.execute(query).first()
         return None if row is None else (row.version, row.verdicts, row.body)
-
-    def count_outcomes(self) -> dict[str, int]:
-        """Resolved pairs per outcome; outcomes without a pair are 0."""
-        query = select(resolutions.c.outcome, func.count()).group_by(resolutions.c.outcome)
-        found = {row[0]: row[1] for row in self.connection.execute(query)}
-        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
-
-    def count_preferences(self) -> dict[str, int]:
-        """Decisive pairs per label source."""
-        query = (
-            select(resolutions.c.label_source, func.count())
-            .where(resolutions.c.outcome == "decisive")
-            .group_by(resolutions.c.label_source)
-        )
-        found = {row[0]: row[1] for row in self.connection.execute(query)}
-        return {source: found.get(source, 0) for source in ("judge", "predicted")}
-
-    def count_failures(self) -> dict[str, int]:
-        """Responses and verdicts that are failures."""
-        tables = {"responses": responses, "verdicts": verdicts}
-        return {
-            name: self.connection.execute(
-                select(func.count()).select_from(table).where(table.c.failure.is_not(None))
-            ).scalar_one()
-            for name, table in tables.items()
-        }
-
-    def count_flips(self) -> tuple[int, int]:
-        """Resolved pairs whose orders took different sides, and those judged in both orders."""
-        query = select(func.sum(resolutions.c.flipped), func.count(resolutions.c.flipped))
-        flipped, both = self.connection.execute(query).one()
-        return int(flipped or 0), int(both)
 
     def export_rows(self, after: int, limit: int, kept: ExportFilter) -> list[Any]:
         """Decisive pairs with pair ids above `after`, in order of their ids, with all that an export shows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -143,9 +144,9 @@ class NewPair:
     predicted_tie: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PairRow:
-    """A recorded pair with the models behind it and how many verdicts it still waits for."""
+    """A recorded pair with the models behind it, without its texts."""
 
     id: int
     prompt: int
@@ -153,12 +154,21 @@ class PairRow:
     response_b: int
     model_a: str
     model_b: str
-    awaited: int
+    policy: str
+    awaited: int  # verdicts still open
+    judged: int  # 0: labeled by the prediction
     judged_probability: float
     gap: float | None  # competency of a minus b when the pair was formed, logits
+    kinship: float | None
+    information: float | None  # bits
+    likeness: float | None
+    novelty: float | None  # of the prompt
+    win_probability: float | None  # P(a wins | decisive) by competency alone when the pair was formed
+    predicted: float | None  # P(a better | decisive) by the outcome model; None without a judge budget
     length_a: int  # characters
     length_b: int
-    predicted: float | None = None  # P(a better | decisive) by the outcome model; None where no gate was at work
+    quality_a: float | None
+    quality_b: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,15 +187,31 @@ class NewVerdict:
     latency_s: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """A recorded verdict as resolution sees it."""
+    """A recorded verdict, without its rationale."""
 
     pair: int
     judge: str
     shown: int
     probability: float | None
     failure: str | None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRecord:
+    """A pair with its outcome and all its verdicts: what every figure of pair quality is computed from."""
+
+    pair: PairRow
+    stream: str
+    outcome: str | None  # None while the pair is open
+    a_is_chosen: bool  # of a decisive pair
+    probability: float | None  # that a is better
+    label_source: str | None
+    resolved_at: float  # seconds since 1970; 0 while the pair is open
+    verdicts: Sequence[VerdictRow]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,10 +123,20 @@ PAIRS_BY_AGREEMENT = Counter(
     "Pairs on which two or more judges took a side, by whether all took the same.",
     ["stream", "agrees"],
 )
+JUDGES_COMPARED = Counter(
+    "karma_judges_compared_total",
+    "Two judges that both took a side of a pair, by whether it was the same side.",
+    ["stream", "agrees"],
+)
 JUDGE_AGREEMENT = Counter(
     "karma_judge_agreements_total",
-    "Preferences on which several judges took a side, by whether this judge took the label's.",
+    "Other judges that took a side of a pair on which this judge took one, by whether it was the same side.",
     ["judge", "agrees"],
+)
+ORDERS_COMPARED = Counter(
+    "karma_orders_compared_total",
+    "Pairs and judges with valid verdicts in both orders, by whether the orders took different sides.",
+    ["stream", "flipped"],
 )
 JUDGE_ORDERS = Counter(
     "karma_judge_orders_total",

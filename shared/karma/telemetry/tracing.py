@@ -24,6 +24,7 @@ from karma.errors import MissingExtraError, ReleasedError, SettingsError
 from karma.failure_kinds import kind_of
 from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, ModelSpec, Verdict
 from karma.telemetry.logging import pairs_of, prompts_of
+from karma.verdicts import position
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _LAST_S = 3.0
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+#: What a verdict event says of the position that the verdict prefers.
+_LABELS = {"first": "first", "second": "second", "none": "tie"}
 
 #: Reasons to end that are known; others are an endpoint's own words.
 _FINISHED = ("stop", "length", "content_filter", "tool_calls")
@@ -253,7 +257,7 @@ def _verdict(span: Span, verdict: Verdict) -> None:
     if verdict.probability is not None:
         p = verdict.probability
         attributes["gen_ai.evaluation.score.value"] = p
-        attributes["gen_ai.evaluation.score.label"] = "first" if p > 0.5 else "second" if p < 0.5 else "tie"
+        attributes["gen_ai.evaluation.score.label"] = _LABELS[position(p)]
     if verdict.failure is not None:
         attributes["error.type"] = kind_of(verdict.failure)
     span.add_event("gen_ai.evaluation.result", attributes)

@@ -11,6 +11,7 @@ from karma.messages import GenerateBatch
 from karma.store import Store
 from karma.store.schema import competency_counts, pairs, prompts, responses
 from karma_gateway.rematch import derivations, derive
+from karma_monitor.figures.quality import default_margin
 from karma_monitor.figures.rematch import compare, progress
 from tests.support.memory import Flow, make_pool
 
@@ -52,7 +53,7 @@ def test_a_derived_stream_ends_with_its_bases_responses_and_pairs_of_its_own(flo
     flow.finish()
     assert rows(flow, "mine@random") == before
     assert rows(flow, "mine") == before
-    figures = compare(flow.store, [RANDOM])["mine@random"]
+    figures = compare(flow.store, [RANDOM], default_margin)["mine@random"]
     assert (figures["prompts"], figures["pairs"], figures["judge_calls"]) == (10, 10, 20)
     assert count(flow, pairs) == 20
 
@@ -103,14 +104,14 @@ def test_pairs_a_prompt_can_be_other_than_the_bases(flow: Flow) -> None:
     (derived,) = derivations("mine", ["all-pairs"], 0, False)
     derive(flow.store, derived)
     flow.finish()
-    assert compare(flow.store, [derived])[derived.name]["pairs"] == 30
+    assert compare(flow.store, [derived], default_margin)[derived.name]["pairs"] == 30
 
 
 def test_prompts_that_a_policy_cannot_pair_count_in_its_yield(flow: Flow) -> None:
     own = Derivation("mine", "self")
     derive(flow.store, own)
     flow.finish()
-    figures = compare(flow.store, [own])["mine@self"]
+    figures = compare(flow.store, [own], default_margin)["mine@self"]
     assert (figures["prompts"], figures["without_pair"], figures["decisive_per_prompt"]) == (10, 10, 0.0)
     assert figures["decisive_per_call"] is None
 

@@ -16,12 +16,12 @@ from karma.config.settings import Price
 from karma.messages import GenerateBatch, JudgeBatch
 from karma.ranking.label_error import LabelError
 from karma.ranking.snapshot import Snapshot
-from karma.store import Store
+from karma.store import Store, counting
 from karma.store.records import NewResponse, NewVerdict
 from karma.store.schema import pairs, responses
 from karma.store.streams import pause
 from karma_monitor.figures.cost import Costs
-from karma_monitor.figures.recent_quality import agreement, worst_error
+from karma_monitor.figures.quality import default_margin, judges, quality_of, worst_error
 from karma_monitor.figures.window import Window
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.totals import carry_on, count
@@ -70,6 +70,7 @@ def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store
     assert picture["version"] == 1
     assert picture["home"] == str(tmp_path)
     assert picture["outcome"].pop("cost_is_whole") is True
+    assert picture["outcome"].pop("cost_excludes") == []
     assert set(picture["outcome"].values()) == {0, None, "USD"}
     assert picture["outcome"]["preferences"] == 0
     assert set(picture["states"].values()) == {0}
@@ -80,7 +81,7 @@ def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store
     assert (picture["queues"], picture["workers"], picture["redelivered"]) == ([], [], None)
     assert [one["name"] for one in picture["endpoints"]] == ["a", "b", "c", "j"]
     quality = dict(picture["quality"])
-    assert (quality.pop("window"), quality.pop("first_position")) == (0, [])
+    assert (quality.pop("window"), quality.pop("first_position"), quality.pop("judges")) == (0, [], [])
     assert set(quality.values()) == {None}
 
 
@@ -93,9 +94,9 @@ def test_after_a_drain_the_picture_is_what_the_store_holds(store: Store) -> None
     picture = settled(board, lambda found: found["resolutions"]["decisive"] == 30)
     with store.reading() as transaction:
         assert picture["states"] == transaction.ledger.count_states()
-        outcomes = transaction.preferences.count_outcomes()
-        assert picture["resolutions"] == {**outcomes, "no_pair": transaction.ledger.count_no_pair()}
-        assert picture["preferences"] == transaction.preferences.count_preferences()
+        resolved = counting.resolutions_by_outcome(transaction.ledger.connection)
+    assert picture["resolutions"] == {**counting.outcomes(resolved), "no_pair": 0}
+    assert picture["preferences"] == counting.preferences(resolved)
     assert [stage["count"] for stage in picture["funnel"]] == [30, 60, 30, 60, 30]
     assert picture["outcome"]["yield"] == 1.0
     assert picture["outcome"]["time_left_s"] == 0.0
@@ -307,6 +308,7 @@ def test_costs_name_what_they_leave_out(store: Store) -> None:
     answers(flow, "given", range(2), None)  # was asked by nobody here
     found = Costs(store, pool).look()
     assert (found.whole, found.total, found.unknown_calls) == (True, pytest.approx(0.006), 3)
+    assert found.excluded == ["a", "b"]
     assert (found.of("model", "a"), found.of("model", "b")) == (pytest.approx(0.006), None)
 
 
@@ -361,8 +363,11 @@ def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> N
         )  # fmt: skip
     window = Window(store)
     window.renew(10.0)
-    by_judge, share = agreement(window)
-    assert (by_judge, share) == ({"j": (1, 2), "k": (1, 2)}, 0.5)
+    found = judges(quality_of(window, default_margin))
+    assert [(one["judge"], one["agreement"], one["agreements_compared"]) for one in found] == [
+        ("j", 0.5, 2),
+        ("k", 0.5, 2),
+    ]
 
 
 def test_what_is_paused_is_in_the_picture(store: Store) -> None:

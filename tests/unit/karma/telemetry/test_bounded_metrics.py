@@ -14,7 +14,6 @@ from prometheus_client import REGISTRY, generate_latest
 from sqlalchemy import insert
 
 from karma.store import Store
-from karma.store.recorded import Recorded
 from karma.store.schema import prompts, streams
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import LIMITS, OTHER, Gauge
@@ -24,7 +23,7 @@ from tests.support.memory import make_pool
 from tests.support.shown import all_metrics, count_series, forget_all, full_name, value
 from tests.support.watched import WatchedFlow
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "metrics.md"
 NAMES = 10_000
 
 
@@ -138,16 +137,15 @@ def test_ten_thousand_streams_and_prompts_leave_the_number_of_series_bounded() -
     flow = WatchedFlow(memory())
     flow.accept({"id": "p", "prompt": "Say red."})
     flow.finish()
-    (formed, ended), (recorded, resolved) = flow.formed[0], flow.resolved[-1]
+    (formed, ended), learned = flow.formed[0], flow.learned[-1]
 
     def show(number: int) -> None:
         name = f"stream-{number}"
         observe(name, formed, ended)
-        flow.observer.verdicts(name, recorded, [replace(one, stream=name) for one in resolved], flow.snapshot)
-        answers = [
-            replace(one, model=f"model-{number}", failure=f"{number}: a text") for one in flow.answered[0].responses
-        ]
-        flow.observer.answers(Recorded(responses=answers))
+        flow.metrics.learned(name, replace(learned, pairs=[replace(one, stream=name) for one in learned.pairs]))
+        flow.metrics.scored(
+            [replace(one, model=f"model-{number}", failure=f"{number}: a text") for one in flow.scored[0]]
+        )
         metrics.COMPETENCY_MEAN.labels(f"model-{number % 999}", f"skill-{number % 1001}").set(1)
 
     for number in range(1_000):

@@ -19,7 +19,7 @@ from karma.messages import decode
 from karma.telemetry.redaction import OWN_PACKAGES, _spelled
 from karma.worker.run import SERVICES
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 #: What no line may hold.
 SECRET = "quagga-94c1"

@@ -12,7 +12,7 @@ import pytest
 from karma.errors import SettingsError
 from karma.telemetry.tracing import is_asked_for
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 URL = "http://127.0.0.1:4318"
 
 

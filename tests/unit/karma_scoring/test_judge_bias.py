@@ -14,7 +14,7 @@ from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
-from karma_scoring.judge_bias import Habit, habits
+from karma_scoring.recorded_metrics import own_models
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
 from tests.support.watched import WatchedFlow
@@ -29,11 +29,17 @@ def fresh() -> Iterator[None]:
     forget_all()
 
 
-def flow_of(pool: Pool | None = None, prompts: int = 1, texts: Mapping[str, str] | None = None) -> WatchedFlow:
+def flow_of(
+    pool: Pool | None = None,
+    prompts: int = 1,
+    texts: Mapping[str, str] | None = None,
+    snapshot: Snapshot | None = None,
+) -> WatchedFlow:
     """Prompts that models have answered and matching has paired; the judges are to be asked."""
     store = Store("sqlite://")
     store.create()
     flow = WatchedFlow(store, pool or make_pool("ab"))
+    flow.snapshot = snapshot or flow.snapshot
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(prompts)))
     flow.dispatcher.admit()
     for batch in flow.messages():
@@ -106,9 +112,8 @@ def expecting(chance_of_a: float) -> Snapshot:
 
 
 def test_wins_of_the_longer_response_stand_beside_what_competency_says() -> None:
-    flow = flow_of(prompts=4, texts={"a": "a says a great deal more than is asked of it", "b": "b says little"})
-    flow.snapshot = expecting(0.8)
-    judge(flow, j="longer")
+    texts = {"a": "a says a great deal more than is asked of it", "b": "b says little"}
+    judge(flow_of(prompts=4, texts=texts, snapshot=expecting(0.8)), j="longer")
     assert value("karma_preferences_by_length_total", stream="default", chosen="longer") == 4
     assert value("karma_preferences_longer_expected_total", stream="default") == pytest.approx(3.2)
     assert value("karma_preferences_longer_variance_total", stream="default") == pytest.approx(4 * 0.8 * 0.2)
@@ -118,9 +123,8 @@ def test_wins_of_the_longer_response_stand_beside_what_competency_says() -> None
 
 
 def test_what_is_expected_of_the_longer_response_is_not_its_chance_where_it_is_the_weaker_one() -> None:
-    flow = flow_of(prompts=4, texts={"a": "a says little", "b": "b says a great deal more than is asked of it"})
-    flow.snapshot = expecting(0.8)
-    judge(flow, j="a")
+    texts = {"a": "a says little", "b": "b says a great deal more than is asked of it"}
+    judge(flow_of(prompts=4, texts=texts, snapshot=expecting(0.8)), j="a")
     assert value("karma_preferences_by_length_total", stream="default", chosen="shorter") == 4
     assert value("karma_preferences_longer_expected_total", stream="default") == pytest.approx(0.8)
 
@@ -134,13 +138,12 @@ def test_responses_of_equal_length_are_expected_to_do_nothing() -> None:
 def test_a_judge_of_a_models_own_kind_is_known_by_its_endpoint() -> None:
     judges = {"j": {"kind": "openai", "model": {**ENDPOINT, "model": "a"}}, "rule": {"kind": "prior"}}
     pool = make_pool("abc", judges=judges)
-    assert habits(pool) == {"j": Habit(True, frozenset("a")), "rule": Habit(False)}
+    assert own_models(pool) == {"j": frozenset("a")}
 
 
 def test_a_judge_that_prefers_its_own_model_is_seen() -> None:
-    flow = flow_of(make_pool("ab", judges={"j": {"kind": "openai", "model": {**ENDPOINT, "model": "a"}}}), prompts=5)
-    flow.snapshot = expecting(0.3)
-    judge(flow, j="a")
+    pool = make_pool("ab", judges={"j": {"kind": "openai", "model": {**ENDPOINT, "model": "a"}}})
+    judge(flow_of(pool, prompts=5, snapshot=expecting(0.3)), j="a")
     assert value("karma_verdicts_by_ownership_total", judge="j", chosen="own") == 10
     assert value("karma_verdicts_by_ownership_total", judge="j", chosen="other") == 0
     assert value("karma_verdicts_own_expected_total", judge="j") == pytest.approx(3.0)
@@ -150,6 +153,8 @@ def test_a_judge_that_prefers_its_own_model_is_seen() -> None:
 def test_judges_are_held_against_each_other(second: str, agrees: str) -> None:
     judge(flow_of(two_judges(), prompts=5), j="a", k=second)
     assert value("karma_pairs_by_agreement_total", stream="default", agrees=agrees) == 5
+    assert value("karma_judges_compared_total", stream="default", agrees=agrees) == 5
+    assert value("karma_judge_agreements_total", judge="j", agrees=agrees) == 5
 
 
 def test_a_judge_that_takes_no_side_agrees_and_disagrees_with_nobody() -> None:

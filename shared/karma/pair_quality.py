@@ -1,0 +1,235 @@
+"""Pair quality: sums over pairs and their verdicts, from which every face computes the same figures.
+
+Metrics show the sums of what was just resolved, the page those of a window, the report those of all pairs. Beside each
+number of wins stands the number expected by competency: longer responses may win because better models write more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from karma.verdicts import TIE_MARGIN, a_is_better, agreements, opinions, position
+
+if TYPE_CHECKING:
+    from karma.store.records import PairRecord, PairRow, VerdictRow
+
+OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
+
+#: Upper ends of the buckets of longer ÷ shorter length; the last has none.
+LENGTH_RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, math.inf)
+
+
+@dataclass
+class JudgeQuality:
+    """Sums over one judge's verdicts. Those on positions are of pairs that it judged in both orders."""
+
+    verdicts: int = 0
+    failed: int = 0
+    tokens: int = 0
+    metered: int = 0  # verdicts whose tokens are known
+    ties: int = 0  # valid verdicts within the tie margin
+    both_orders: int = 0  # pairs
+    flipped: int = 0  # of these pairs: the two orders take different sides
+    first: int = 0  # verdicts for the response shown first
+    second: int = 0
+    longer: int = 0  # verdicts for the longer response
+    shorter: int = 0
+    longer_expected: float = 0.0
+    own: int = 0  # verdicts for the judge's own model against another
+    other: int = 0
+    own_expected: float = 0.0
+    compared: int = 0  # other judges that took a side of the same pair
+    agreed: int = 0  # of these: the same side
+
+
+@dataclass
+class LengthBucket:
+    """Decisive pairs whose lengths differ by about the same ratio."""
+
+    pairs: int = 0
+    longer: int = 0  # chose the longer response
+    expected: float = 0.0
+
+
+@dataclass
+class PolicyQuality:
+    """Sums over the pairs that one policy formed in one stream."""
+
+    prompts: set[int] = field(default_factory=set)  # with a pair
+    without_pair: int = 0
+    pairs: int = 0
+    judged: int = 0  # sent to a judge; the others are labeled by the prediction
+    outcomes: Counter[str] = field(default_factory=Counter)  # `open` while there is none
+    sources: Counter[str] = field(default_factory=Counter)  # of the labels of decisive pairs
+    both_orders: int = 0  # judge by judge
+    flipped: int = 0
+    pairs_both_orders: int = 0  # pairs of which any judge saw both orders
+    pairs_flipped: int = 0
+    compared: int = 0  # two judges that took a side of one pair
+    agreed: int = 0
+    pairs_compared: int = 0
+    pairs_unanimous: int = 0
+    bits: float = 0.0
+    informed: int = 0  # pairs with a known information
+    calls: int = 0
+    tokens: int = 0
+    metered: int = 0
+    lengths: Counter[str] = field(default_factory=Counter)  # judged preferences: longer, shorter, equal was chosen
+    longer_expected: float = 0.0
+    longer_variance: float = 0.0
+    foreseen: Counter[bool] = field(default_factory=Counter)  # whether the model that was ahead won
+    ratios: list[float] = field(default_factory=list)  # length of chosen ÷ rejected, judged preferences
+    probabilities: list[float] = field(default_factory=list)  # that the chosen response is better, the same
+    log_ratios: float = 0.0  # sum of ln(chosen ÷ rejected length) over all preferences
+    referenced: int = 0  # preferences with exactly one right response by the reference
+    wrong: int = 0  # of these: the wrong one was chosen
+
+
+class PairQuality:
+    """Adds up pairs.
+
+    Args:
+        tie_margin: of a stream.
+        own: judge → the models of the pool that are its own.
+    """
+
+    def __init__(
+        self,
+        tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN,
+        own: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
+        self._tie_margin = tie_margin
+        self._own = own or {}
+        self.judges: defaultdict[str, JudgeQuality] = defaultdict(JudgeQuality)
+        self.policies: defaultdict[tuple[str, str], PolicyQuality] = defaultdict(PolicyQuality)  # by stream, policy
+        self.wins: Counter[tuple[str, str]] = Counter()  # (winner, loser), judged preferences
+        self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
+
+    def add(self, record: PairRecord) -> None:
+        """Take in one pair."""
+        pair = record.pair
+        sums = self.policies[record.stream, pair.policy]
+        sums.prompts.add(pair.prompt)
+        sums.pairs += 1
+        sums.judged += pair.judged
+        sums.outcomes[record.outcome or "open"] += 1
+        if pair.information is not None:
+            sums.bits += pair.information
+            sums.informed += 1
+        if record.verdicts:
+            self._add_verdicts(record, sums)
+        if record.outcome == "decisive":
+            self._add_preference(record, sums)
+
+    def _add_verdicts(self, record: PairRecord, sums: PolicyQuality) -> None:
+        margin = self._tie_margin(record.stream)
+        given = opinions(record.verdicts, margin)
+        both = {one.judge for one in given if one.both_orders}
+        for verdict in record.verdicts:
+            judge = self.judges[verdict.judge]
+            judge.verdicts += 1
+            sums.calls += 1
+            if verdict.tokens_in is not None or verdict.tokens_out is not None:
+                tokens = (verdict.tokens_in or 0) + (verdict.tokens_out or 0)
+                judge.tokens, judge.metered = judge.tokens + tokens, judge.metered + 1
+                sums.tokens, sums.metered = sums.tokens + tokens, sums.metered + 1
+            if verdict.probability is None:
+                judge.failed += 1
+            else:
+                self._add_side(judge, record.pair, verdict, verdict.judge in both, margin)
+        for one in given:
+            if one.both_orders:
+                judge = self.judges[one.judge]
+                judge.both_orders, judge.flipped = judge.both_orders + 1, judge.flipped + one.flipped
+                sums.both_orders, sums.flipped = sums.both_orders + 1, sums.flipped + one.flipped
+        sums.pairs_both_orders += bool(both)
+        sums.pairs_flipped += any(one.flipped for one in given)
+        twos = agreements(given)
+        for first, second, alike in twos:
+            for name in (first, second):
+                self.judges[name].compared += 1
+                self.judges[name].agreed += alike
+            sums.compared, sums.agreed = sums.compared + 1, sums.agreed + alike
+        if twos:
+            sums.pairs_compared += 1
+            sums.pairs_unanimous += all(alike for _first, _second, alike in twos)
+
+    def _add_side(
+        self, judge: JudgeQuality, pair: PairRow, verdict: VerdictRow, both_orders: bool, margin: float
+    ) -> None:
+        assert verdict.probability is not None  # noqa: S101 - checked by the caller
+        preferred = position(verdict.probability, margin)
+        if preferred == "none":
+            judge.ties += 1
+            return
+        if both_orders:
+            judge.first += preferred == "first"
+            judge.second += preferred == "second"
+        for_a = a_is_better(verdict.probability, verdict.shown) > 0.5
+        if pair.length_a != pair.length_b:
+            a_is_longer = pair.length_a > pair.length_b
+            judge.longer += for_a == a_is_longer
+            judge.shorter += for_a != a_is_longer
+            judge.longer_expected += _chance(pair, a_is_longer)
+        own = self._own.get(verdict.judge)
+        if own and (pair.model_a in own) != (pair.model_b in own):
+            a_is_own = pair.model_a in own
+            judge.own += for_a == a_is_own
+            judge.other += for_a != a_is_own
+            judge.own_expected += _chance(pair, a_is_own)
+
+    def _add_preference(self, record: PairRecord, sums: PolicyQuality) -> None:
+        pair, source = record.pair, record.label_source or "judge"
+        sums.sources[source] += 1
+        chosen, rejected, winner, loser = pair.length_a, pair.length_b, pair.model_a, pair.model_b
+        if not record.a_is_chosen:
+            chosen, rejected, winner, loser = rejected, chosen, loser, winner
+        ratio = max(1, chosen) / max(1, rejected)
+        sums.log_ratios += math.log(ratio)
+        if (
+            pair.quality_a is not None
+            and pair.quality_b is not None
+            and (pair.quality_a > 0.5) != (pair.quality_b > 0.5)
+        ):
+            sums.referenced += 1
+            sums.wrong += (pair.quality_a > 0.5) != record.a_is_chosen
+        if chosen != rejected:
+            expected = _chance(pair, pair.length_a > pair.length_b)
+            bucket = self.buckets[source][_bucket(max(ratio, 1.0 / ratio))]
+            bucket.pairs += 1
+            bucket.longer += chosen > rejected
+            bucket.expected += expected
+        if source != "judge":
+            return
+        self.wins[winner, loser] += 1
+        sums.lengths["longer" if chosen > rejected else "shorter" if chosen < rejected else "equal"] += 1
+        if chosen != rejected:
+            sums.longer_expected += expected
+            sums.longer_variance += expected * (1.0 - expected)
+        sums.ratios.append(chosen / max(1, rejected))
+        if record.probability is not None:
+            sums.probabilities.append(max(record.probability, 1.0 - record.probability))
+        foreseen = agrees_with_competency(pair.win_probability, record.a_is_chosen)
+        if foreseen is not None:
+            sums.foreseen[foreseen] += 1
+
+
+def agrees_with_competency(win_probability: float | None, a_is_chosen: bool) -> bool | None:
+    """Whether the model won that competency favored when the pair was formed; None where it favored neither."""
+    if win_probability is None or win_probability == 0.5:
+        return None
+    return (win_probability > 0.5) == a_is_chosen
+
+
+def _chance(pair: PairRow, of_a: bool) -> float:
+    """P(a wins), or P(b wins), by competency alone when the pair was formed; even where nothing was known."""
+    chance = 0.5 if pair.win_probability is None else pair.win_probability
+    return chance if of_a else 1.0 - chance
+
+
+def _bucket(ratio: float) -> int:
+    return next(index for index, end in enumerate(LENGTH_RATIOS) if ratio <= end)

@@ -1,0 +1,77 @@
+"""Counting: the one SQL statement behind each number of prompts, responses, pairs, verdicts and resolutions.
+
+Each reads an index from end to end where there is one: about a tenth of a second for a million rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+
+from karma.pair_quality import OUTCOMES
+from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+
+Resolutions = Mapping[tuple[str, str | None], int]
+
+#: The tables whose rows are counted, by name.
+TABLES: Mapping[str, Table] = {"prompts": prompts, "responses": responses, "pairs": pairs, "verdicts": verdicts}
+
+
+def prompts_by_state(connection: Connection, streams: Sequence[str] | None = None) -> Counter[tuple[str, str]]:
+    """Prompts by stream and state; of the named streams, or of all."""
+    columns = prompts.c.state, prompts.c.stream
+    query = select(*columns, func.count()).group_by(*columns)
+    if streams is not None:
+        query = query.where(prompts.c.stream.in_(list(streams)))
+    return Counter({(stream, state): count for state, stream, count in connection.execute(query)})
+
+
+def prompts_without_pair(connection: Connection) -> Counter[str]:
+    """Prompts that ended without a pair, by stream."""
+    query = select(prompts.c.stream, func.count()).where(prompts.c.no_pair.is_not(None)).group_by(prompts.c.stream)
+    return Counter({row[0]: row[1] for row in connection.execute(query)})
+
+
+def rows(connection: Connection, table: str, low: int = 0, high: int | None = None) -> int:
+    """Rows of a table; only those with ids from `low` to `high` where `high` is given."""
+    query = select(func.count()).select_from(TABLES[table])
+    return one(connection, query if high is None else query.where(TABLES[table].c.id.between(low, high)))
+
+
+def failed(connection: Connection, table: str) -> int:
+    """Failed responses or verdicts."""
+    return one(connection, select(func.count()).select_from(TABLES[table]).where(TABLES[table].c.failure.is_not(None)))
+
+
+def resolutions_by_outcome(
+    connection: Connection, after: float | None = None, until: float | None = None
+) -> Counter[tuple[str, str | None]]:
+    """Resolved pairs by outcome and label source (None where not decisive), resolved after one time, until another."""
+    columns = resolutions.c.outcome, resolutions.c.label_source
+    query = select(*columns, func.count()).group_by(*columns)
+    if after is not None:
+        query = query.where(resolutions.c.resolved_at > after)
+    if until is not None:
+        query = query.where(resolutions.c.resolved_at <= until)
+    return Counter({(outcome, source): count for outcome, source, count in connection.execute(query)})
+
+
+def outcomes(resolved: Resolutions) -> dict[str, int]:
+    """Resolved pairs by outcome; outcomes without a pair are 0."""
+    found = dict.fromkeys(OUTCOMES, 0)
+    for (outcome, _source), count in resolved.items():
+        found[outcome] += count
+    return found
+
+
+def preferences(resolved: Resolutions) -> dict[str, int]:
+    """Decisive pairs by the source of their label."""
+    return {source: resolved.get(("decisive", source), 0) for source in ("judge", "predicted")}
+
+
+def one(connection: Connection, query: Any) -> int:
+    """The number that a query gives."""
+    return int(connection.execute(query).scalar_one() or 0)

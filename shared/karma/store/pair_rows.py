@@ -1,0 +1,113 @@
+"""Reading pairs with the models, lengths and qualities of their responses; texts stay in the database."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from karma.store.chunks import chunks
+from karma.store.records import PairRecord, PairRow, VerdictRow
+from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+
+#: The two responses of a pair in `joined`.
+RESPONSE_A, RESPONSE_B = responses.alias("a"), responses.alias("b")
+
+
+def _column(name: str) -> ColumnElement[Any]:
+    """The column behind a field of `PairRow`."""
+    if name == "win_probability":
+        return pairs.c.reasons
+    field, _, side = name.rpartition("_")
+    if field in ("model", "length", "quality"):
+        response = RESPONSE_A if side == "a" else RESPONSE_B
+        length = func.coalesce(func.length(response.c.text), 0)
+        return (length if field == "length" else response.c[field]).label(name)
+    return pairs.c[name]
+
+
+_FIELDS = tuple(PairRow.__dataclass_fields__)
+_PAIR_COLUMNS = [_column(name) for name in _FIELDS]
+_REASONS = _FIELDS.index("win_probability")
+_VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow.__dataclass_fields__]
+_RESOLUTION_COLUMNS = [
+    resolutions.c[name] for name in ("outcome", "chosen", "probability", "label_source", "resolved_at")
+]
+
+
+def joined(query: Select[Any]) -> Select[Any]:
+    """The query over pairs with both responses."""
+    return (
+        query.select_from(pairs)
+        .join(RESPONSE_A, RESPONSE_A.c.id == pairs.c.response_a)
+        .join(RESPONSE_B, RESPONSE_B.c.id == pairs.c.response_b)
+    )
+
+
+def resolved(query: Select[Any]) -> Select[Any]:
+    """The query over pairs with both responses, their prompt, and their resolution (null while they are open)."""
+    return (
+        joined(query)
+        .join(prompts, prompts.c.id == pairs.c.prompt)
+        .join(resolutions, resolutions.c.pair == pairs.c.id, isouter=True)
+    )
+
+
+def pair_rows(connection: Connection, ids: Iterable[int]) -> dict[int, PairRow]:
+    """Pairs by their ids."""
+    found: dict[int, PairRow] = {}
+    for chunk in chunks(sorted(set(ids))):
+        query = joined(select(*_PAIR_COLUMNS)).where(pairs.c.id.in_(chunk))
+        found.update((row.id, _pair_row(row)) for row in connection.execute(query))
+    return found
+
+
+def verdict_rows(connection: Connection, ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
+    """The verdicts on pairs, by pair, in the order of their recording."""
+    found: dict[int, list[VerdictRow]] = defaultdict(list)
+    for chunk in chunks(sorted(set(ids))):
+        query = select(*_VERDICT_COLUMNS).where(verdicts.c.pair.in_(chunk)).order_by(verdicts.c.id)
+        for row in connection.execute(query):
+            found[row.pair].append(VerdictRow(*row))
+    return found
+
+
+def pair_records(connection: Connection, ids: Sequence[int]) -> list[PairRecord]:
+    """Pairs with their outcomes and verdicts, by their ids."""
+    return [record for chunk in chunks(list(ids)) for record in _records(connection, pairs.c.id.in_(chunk))]
+
+
+def pair_records_after(
+    connection: Connection, after: int, limit: int, streams: Sequence[str] | None = None
+) -> list[PairRecord]:
+    """Up to `limit` pairs with ids above `after`, in the order of their ids; of the named streams, or of all."""
+    ids = resolved(select(pairs.c.id)).where(pairs.c.id > after).order_by(pairs.c.id).limit(limit)
+    if streams is not None:
+        ids = ids.where(prompts.c.stream.in_(list(streams)))
+    return pair_records(connection, list(connection.execute(ids).scalars()))
+
+
+def _records(connection: Connection, condition: ColumnElement[bool]) -> Iterator[PairRecord]:
+    query = resolved(select(*_PAIR_COLUMNS, *_RESOLUTION_COLUMNS, prompts.c.stream)).where(condition)
+    rows = connection.execute(query.order_by(pairs.c.id)).all()
+    given = verdict_rows(connection, [row.id for row in rows])
+    for row in rows:
+        yield PairRecord(
+            pair=_pair_row(row),
+            stream=row.stream,
+            outcome=row.outcome,
+            a_is_chosen=row.chosen is not None and row.chosen == row.response_a,
+            probability=row.probability,
+            label_source=row.label_source,
+            resolved_at=row.resolved_at or 0.0,
+            verdicts=given.get(row.id, ()),
+        )
+
+
+def _pair_row(row: Any) -> PairRow:
+    values = list(row[: len(_FIELDS)])
+    values[_REASONS] = json.loads(values[_REASONS]).get("win_probability")
+    return PairRow(*values)
