@@ -23,9 +23,9 @@ from rich.table import Table
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import KarmaError, SettingsError
-from karma.escaping import escape_control
 from karma.queue.redis import connect, wake
 from karma.store import Store
+from karma_monitor.escaping import escape_control
 
 PoolOption = Annotated[
     Path | None, typer.Option("--pool", help="The pool file. [env: KARMA_POOL; default: pool.toml]", show_default=False)

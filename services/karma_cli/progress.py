@@ -11,11 +11,11 @@ from rich.progress import Progress
 from rich.text import Text
 
 from karma.errors import StoreOutageError
-from karma.escaping import escape_control
 from karma.telemetry.progress_bars import bars
 from karma_cli.options import Output, console
 from karma_gateway.exports import ROWS_AT_ONCE, Row
 from karma_gateway.ingest import Line
+from karma_monitor.escaping import escape_control
 
 _LOOK_EVERY_S = 0.2
 _READ_BYTES = 1 << 20

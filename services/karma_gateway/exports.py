@@ -16,10 +16,10 @@ from karma import plugins
 from karma.atomic_file import whole_file
 from karma.config.settings import Price
 from karma.errors import MissingExtraError, SettingsError
-from karma.provenance import provenance_of
 from karma.store import Store
 from karma.store.counting import preferences, resolutions_by_outcome
 from karma.store.pair_rows import verdict_rows
+from karma.store.provenance import provenance_of
 from karma.store.records import ExportFilter, VerdictRow
 from karma.verdicts import TIE_MARGIN
 

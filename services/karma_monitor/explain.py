@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from karma.errors import KarmaError
-from karma.pair_quality import agrees_with_competency
 from karma.store import Store
-from karma.verdicts import a_is_better
+from karma.verdicts import a_is_better, agrees_with_competency
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
 Facts = dict[str, Any]

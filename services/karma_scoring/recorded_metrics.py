@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karma.config.pool import Pool
-from karma.failure_kinds import kind_of
-from karma.pair_quality import JudgeQuality, PairQuality, PolicyQuality
+from karma.store.pair_quality import JudgeQuality, PairQuality, PolicyQuality
 from karma.store.records import NewResponse, NewVerdict
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import MetricBatch
+from karma.telemetry.failure_kinds import kind_of
 from karma_scoring.handlers import Learned
 
 

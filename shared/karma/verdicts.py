@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 Outcome = Literal["decisive", "tie", "inconsistent", "unscored"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Side = Literal["a", "b", "none"]
 Position = Literal["first", "second", "none"]
 
@@ -139,3 +140,10 @@ def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> Reso
     if side(probability, tie_margin) != "none":
         return Resolution("decisive", probability, flipped)
     return Resolution("inconsistent" if flipped else "tie", probability, flipped)
+
+
+def agrees_with_competency(win_probability: float | None, a_is_chosen: bool) -> bool | None:
+    """Whether the model won that competency favored when the pair was formed; None where it favored neither."""
+    if win_probability is None or win_probability == 0.5:
+        return None
+    return (win_probability > 0.5) == a_is_chosen

@@ -200,7 +200,7 @@ def workers_in(home: Path) -> list[int]:
         with suppress(OSError):
             if folder.name.isdigit() and f"KARMA_HOME={home}\0".encode() in (folder / "environ").read_bytes():
                 command = (folder / "cmdline").read_bytes().split(b"\0")
-                if b"karma" in command:
+                if b"karma.run" in command:
                     found.append(int(folder.name))
     return found
 

@@ -453,7 +453,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, subpr
     pipeline.environment["KARMA_PAGE_PORT"] = "0"
     with (home / "page.log").open("wb") as log:
         page = subprocess.Popen(
-            [sys.executable, "-m", "karma", "page"], stdout=log, stderr=log, env=pipeline.environment
+            [sys.executable, "-m", "karma.run", "page"], stdout=log, stderr=log, env=pipeline.environment
         )
     try:
         wait_until(lambda: (home / "run" / "page.url").exists(), 30, "the page is up")

@@ -55,7 +55,7 @@ def running(karma: Pipeline, redis: Redis, *services: str) -> Iterator[list[int]
     names = {"generation": ["m0,m1"], "judging": ["j"]}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "karma", service, *names.get(service, [])],
+            [sys.executable, "-m", "karma.run", service, *names.get(service, [])],
             env=karma.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

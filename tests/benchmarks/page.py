@@ -168,7 +168,7 @@ def page(home: Path, redis_url: str) -> Iterator[tuple[str, int]]:
         "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "shared", "services")),
     }
     written = home / "run" / "page.url"
-    process = subprocess.Popen([sys.executable, "-m", "karma", "page"], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(written.exists, 60, "the page is up")
         yield written.read_text().rstrip("/"), process.pid

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from karma.config.settings import Price
 from karma.errors import SettingsError
-from karma.provenance import provenance_of
 from karma.store import Store, counting
+from karma.store.provenance import provenance_of
 from karma.store.records import VerdictRow
 from karma_gateway import exports
 from tests.support.memory import Flow, make_pool

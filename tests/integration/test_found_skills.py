@@ -6,7 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from karma.store import Store
 from karma.store import skills as rows
-from tests.unit.karma_scoring.skill_discovery.test_skill_finder import TOPICS, Topics, accept, by_topic, finder_of, skills_of, texts_of
+from tests.unit.karma_scoring.skill_discovery.test_skill_finder import (
+    TOPICS,
+    Topics,
+    accept,
+    by_topic,
+    finder_of,
+    skills_of,
+    texts_of,
+)
 
 STREAMS = ("one", "two")
 

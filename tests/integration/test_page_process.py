@@ -20,7 +20,7 @@ def test_a_page_that_is_told_to_stop_ends_its_streams_and_itself(tmp_path: Path)
     written = karma.home / "run" / "page.url"
     environment = {**karma.environment, "KARMA_PAGE_PORT": "0"}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "karma", "page"], env=environment, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=log)
     try:
         wait_until(written.exists, 60, "the page is up")
         page = Page(written.read_text())
@@ -43,7 +43,7 @@ def test_without_the_redis_that_was_here_the_store_is_shown_all_the_same(tmp_pat
     run.mkdir(parents=True)
     (run / "redis.url").write_text("redis://127.0.0.1:1/0")  # of a pipeline that was killed
     environment = {**karma.environment, "KARMA_PAGE_PORT": "0"}
-    process = subprocess.Popen([sys.executable, "-m", "karma", "page"], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: (run / "page.url").exists() or process.poll() is not None, 60, "the page is up")
         assert Page((run / "page.url").read_text()).get("/api/board")["queues"] == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from sqlalchemy import select
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.store import Store
-from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma.store.schema import pairs, resolutions, responses, verdicts
 from karma_cli.terminal import panels
 from karma_gateway import exports
 from karma_monitor.live_status import LiveStatus
@@ -175,7 +174,12 @@ def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]],
     _metrics_say(truth)
     for quality in (picture["quality"], page, report["quality"]):
         _judges_say(truth, quality["judges"])
-    for resolved in (picture["resolutions"], status(store, None, pool)["resolutions"], _sum_of(page), _sum_of(report["quality"])):
+    for resolved in (
+        picture["resolutions"],
+        status(store, None, pool)["resolutions"],
+        _sum_of(page),
+        _sum_of(report["quality"]),
+    ):
         assert {name: resolved[name] for name in truth.outcomes} == truth.outcomes
     assert picture["quality"]["agreement"] == truth.agreement()
     assert picture["quality"]["longer_wins"] == (truth.longer / truth.unequal if truth.unequal else None)

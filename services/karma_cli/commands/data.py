@@ -15,7 +15,6 @@ import typer
 from karma.config.pool import Pool
 from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
-from karma.escaping import escape_control
 from karma.store import Store
 from karma.store.records import ExportFilter
 from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
@@ -34,6 +33,7 @@ from karma_cli.progress import follow_lines, follow_rows, progress, wait_for_end
 from karma_gateway import exports
 from karma_gateway.ingest import Receipt, take
 from karma_gateway.sources import read_lines
+from karma_monitor.escaping import escape_control
 
 _SHOWN_REFUSALS = 20
 

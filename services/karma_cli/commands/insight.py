@@ -15,13 +15,13 @@ from rich.text import Text
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import KarmaError, SettingsError
-from karma.escaping import escape_control
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
 from karma.store import Store
 from karma_cli.options import HomeOption, Output, environment, formatted, open_store, wake_gateway, warn
 from karma_cli.progress import progress, wait_for_end, working
 from karma_gateway import rematch as rematching
+from karma_monitor.escaping import escape_control
 from karma_monitor.explain import explain as explain_pair
 from karma_monitor.explanation import sentences
 from karma_monitor.figures import rematch as comparing

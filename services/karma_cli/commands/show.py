@@ -13,7 +13,6 @@ from rich.text import Text
 
 from karma.config.environment import Environment
 from karma.errors import BrokerError, SettingsError, did_you_mean
-from karma.escaping import escape_control
 from karma.queue.redis import connect
 from karma.ranking.snapshot import Snapshot
 from karma.store.latest_snapshot import LatestSnapshot
@@ -29,6 +28,7 @@ from karma_cli.options import (
     read_pool,
     warn,
 )
+from karma_monitor.escaping import escape_control
 from karma_monitor.figures.leaderboard import Z90, Point, Rating, leaderboard, skills_of
 from karma_monitor.status import status as read_status
 

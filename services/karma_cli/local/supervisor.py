@@ -207,7 +207,7 @@ class Supervisor:
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve the other processes of a small machine
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "karma", *command.arguments],
+            [sys.executable, "-m", "karma.run", *command.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,

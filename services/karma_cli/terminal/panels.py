@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from karma.escaping import escape_control, shortened
 from karma_cli.terminal.poller import Look
+from karma_monitor.escaping import escape_control, shortened
 from karma_monitor.figures.formatting import duration, rate, share, sparkline
 
 Picture = Mapping[str, Any]

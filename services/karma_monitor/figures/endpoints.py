@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from karma.config.pool import Pool
-from karma.failure_kinds import kind_of
 from karma.store import Transaction
+from karma.telemetry.failure_kinds import kind_of
 from karma_monitor.queries.recent import newest_responses, newest_verdicts
 
 #: Calls of each kind that are kept at hand, and how many are read in one look.

@@ -1,4 +1,4 @@
-"""Pair-quality figures: shares and means of the sums of `karma.pair_quality`; None where nothing was counted."""
+"""Pair-quality figures: shares and means of the sums of `karma.store.pair_quality`; None where nothing was counted."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from karma.config.streams import derivation
-from karma.pair_quality import LENGTH_RATIOS, OUTCOMES, JudgeQuality, PairQuality, PolicyQuality
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.counting import prompts_without_pair
+from karma.store.pair_quality import LENGTH_RATIOS, JudgeQuality, PairQuality, PolicyQuality
 from karma.store.pair_rows import pair_records_after
 from karma.store.records import PairRecord
-from karma.verdicts import TIE_MARGIN
+from karma.verdicts import OUTCOMES, TIE_MARGIN
 from karma_monitor.figures.intervals import wilson
 
 TieMargin = Callable[[str], float]

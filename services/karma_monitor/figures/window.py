@@ -12,7 +12,7 @@ from karma.store.records import PairRecord
 from karma_monitor.queries.recent import newest_resolved, newest_resolved_in
 
 #: Pairs that are kept.
-WINDOW = 5_000
+WINDOW = 2_000
 
 _AT_ONCE = 250  # pairs read in one query
 

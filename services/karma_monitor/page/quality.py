@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from karma.pair_quality import PairQuality
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.pair_quality import PairQuality
 from karma.store.records import PairRecord
 from karma_monitor.figures.quality import (
     TieMargin,

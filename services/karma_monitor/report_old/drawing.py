@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from karma.escaping import escape_control
+from karma_monitor.escaping import escape_control
 
 LABEL_PX = 190
 PLOT_PX = 560

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
-from karma.pair_quality import OUTCOMES
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma.verdicts import OUTCOMES
 
 Resolutions = Mapping[tuple[str, str | None], int]
 
@@ -61,7 +61,7 @@ def resolutions_by_outcome(
 
 def outcomes(resolved: Resolutions) -> dict[str, int]:
     """Resolved pairs by outcome; outcomes without a pair are 0."""
-    found = dict.fromkeys(OUTCOMES, 0)
+    found: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
     for (outcome, _source), count in resolved.items():
         found[outcome] += count
     return found

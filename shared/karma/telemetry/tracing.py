@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from karma.errors import MissingExtraError, ReleasedError, SettingsError
-from karma.failure_kinds import kind_of
 from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, ModelSpec, Verdict
+from karma.telemetry.failure_kinds import kind_of
 from karma.telemetry.logging import pairs_of, prompts_of
 from karma.verdicts import position
 

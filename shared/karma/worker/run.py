@@ -1,4 +1,4 @@
-"""`python -m karma SERVICE [NAMES]`: one worker, or the page, without the command line's packages.
+"""`python -m karma.run SERVICE [NAMES]`: one worker, or the page, without the command line's packages.
 
 `karma worker` does the same where the gateway's extra is installed. NAMES are models (generation) or judges (judging),
 separated by commas; without them the worker serves all that the pool file names.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.escaping import escape_control, shortened
+from karma_monitor.escaping import escape_control, shortened
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from karma.failure_kinds import KINDS, kind_of
 from karma.llm.completions import FailedAttempt, refusal_of, result_of
+from karma.telemetry.failure_kinds import KINDS, kind_of
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from karma.pair_quality import LENGTH_RATIOS, PairQuality
+from karma.store.pair_quality import LENGTH_RATIOS, PairQuality
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma_monitor.figures.quality import judges, policy_figures
 

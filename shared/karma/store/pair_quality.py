@@ -10,14 +10,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from karma.verdicts import TIE_MARGIN, a_is_better, agreements, opinions, position
-
-if TYPE_CHECKING:
-    from karma.store.records import PairRecord, PairRow, VerdictRow
-
-OUTCOMES = ("decisive", "tie", "inconsistent", "unscored")
+from karma.store.records import PairRecord, PairRow, VerdictRow
+from karma.verdicts import TIE_MARGIN, a_is_better, agreements, agrees_with_competency, opinions, position
 
 #: Upper ends of the buckets of longer ÷ shorter length; the last has none.
 LENGTH_RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, math.inf)
@@ -216,13 +211,6 @@ class PairQuality:
         foreseen = agrees_with_competency(pair.win_probability, record.a_is_chosen)
         if foreseen is not None:
             sums.foreseen[foreseen] += 1
-
-
-def agrees_with_competency(win_probability: float | None, a_is_chosen: bool) -> bool | None:
-    """Whether the model won that competency favored when the pair was formed; None where it favored neither."""
-    if win_probability is None or win_probability == 0.5:
-        return None
-    return (win_probability > 0.5) == a_is_chosen
 
 
 def _chance(pair: PairRow, of_a: bool) -> float:

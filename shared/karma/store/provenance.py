@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from karma.pair_quality import agrees_with_competency
-from karma.verdicts import agreement, opinions
+from karma.verdicts import agreement, agrees_with_competency, opinions
 
 
 def provenance_of(row: Any) -> dict[str, Any]:
