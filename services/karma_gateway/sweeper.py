@@ -16,9 +16,9 @@ from typing import Any
 from karma.config.pool import Pool
 from karma.errors import OutageError
 from karma.fault_injection import reach
-from karma.queue.backlog import head_published_at
+from karma.queue.backlog import head_published_at, queue_state
 from karma.queue.celery_app import Publisher, queue_name
-from karma.queue.claims import HEARTBEAT_S, RELEASED, ClaimsView, claim_name, ended_at, forget_old, revoke
+from karma.queue.claims import HEARTBEAT_S, RELEASED, TOMBSTONE_S, ClaimsView, claim_name, ended_at, forget_old, revoke
 from karma.queue.outbox import Outbox
 from karma.queue.redis import renew_incarnation
 from karma.store import Store, Transaction
@@ -95,10 +95,15 @@ class Sweeper:
         for rows in chunks(carried, _BATCHES_AT_ONCE):
             resent += self._safely(self._send_due, rows, now)
             resent += self._safely(self._resend_lost, rows, view, now)
-        forget_old(self._redis, view.now)
+        forget_old(self._redis, min(view.now - TOMBSTONE_S, self._oldest_result(view.now)))
         with self._store.transaction() as transaction:
             transaction.work.forget_empty(older_than=now - _EMPTY_BATCH_S)
         return resent
+
+    def _oldest_result(self, now: float) -> float:
+        """When the oldest result that waits to be recorded was published; its batch must be known as done until then."""
+        states = queue_state(self._redis, list(_RESULTS.values()), now)
+        return min(now - age for _length, age in states.values())
 
     def _redeliver(self, names: Sequence[str], view: ClaimsView) -> int:
         return sum(self._redelivery.look(name, view) for name in names)

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, ScoreBatch, decode, encode
 from karma.queue.backlog import priority_list
 from karma.queue.celery_app import Publisher, create_app
-from karma.queue.claims import Claims, revoke
+from karma.queue.claims import Claims, claim_name, revoke
 from karma.queue.outbox import Outbox
-from karma.queue.redis import INCARNATION_KEY, KEPT_KEY, RedisClock, current_incarnation
+from karma.queue.redis import INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, RedisClock, current_incarnation
 from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead
@@ -43,7 +44,7 @@ class Setup:
         store.clock = self.clock
         self.redis = redis
         self.pool: Pool = make_pool("ab")
-        publisher = Publisher(create_app(url))
+        self.publisher = publisher = Publisher(create_app(url))
         outbox = Outbox("test", store, self.pool, publisher, redis, self.clock)
         self.flow = Flow(store, self.pool)
         self.flow.dispatcher._outbox = outbox
@@ -86,6 +87,24 @@ def test_a_message_that_was_taken_and_never_claimed_is_sent_again(setup: Setup) 
     assert isinstance(again, GenerateBatch)
     assert again.items == lost.items
     assert again.header.batch != lost.header.batch
+
+
+def test_a_result_that_waits_for_hours_to_be_recorded_is_not_asked_for_again(setup: Setup) -> None:
+    """Its tombstone outlives it, or the batch would be taken for one that vanished, and be paid for twice."""
+    batch = setup.pop("generate.a")
+    assert isinstance(batch, GenerateBatch)
+    name = claim_name("generate", batch.header.batch, 0)
+    assert setup.claims.take(name, batch.header.epoch) == "claimed"
+    answered = setup.flow.answer(batch)
+    hours_ago = setup.clock() - 7200
+    setup.publisher.publish([replace(answered, header=replace(answered.header, published_at=hours_ago))])
+    setup.claims.complete(name)
+    setup.redis.zadd(TOMBSTONES_KEY, {name: hours_ago + 1}, xx=True)
+    setup.redis.zadd(TOMBSTONES_KEY, {"generate:another:0": hours_ago - 1})
+    setup.sweep_later(60)
+    setup.sweep_later(60)
+    assert setup.pop("generate.a") is None
+    assert setup.redis.zrange(TOMBSTONES_KEY, 0, -1) == [name.encode()]
 
 
 def test_an_emptied_redis_gets_everything_again(setup: Setup) -> None:

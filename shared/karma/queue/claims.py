@@ -275,7 +275,7 @@ def kept_result(redis: Any, name: str) -> str | None:
     return None if raw is None else raw.decode()
 
 
-def forget_old(redis: Any, now: float) -> None:
-    """Remove old tombstones."""
+def forget_old(redis: Any, until: float) -> None:
+    """Remove tombstones older than a moment of Redis' clock."""
     with outages():
-        redis.zremrangebyscore(TOMBSTONES_KEY, "-inf", now - TOMBSTONE_S)
+        redis.zremrangebyscore(TOMBSTONES_KEY, "-inf", until)
