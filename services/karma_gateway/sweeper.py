@@ -101,7 +101,7 @@ class Sweeper:
         return resent
 
     def _oldest_result(self, now: float) -> float:
-        """When the oldest result that waits to be recorded was published; its batch must be known as done until then."""
+        """When the oldest result that waits for recording was published; its batch must be known as done until then."""
         states = queue_state(self._redis, list(_RESULTS.values()), now)
         return min(now - age for _length, age in states.values())
 

@@ -1,4 +1,4 @@
-"""Why a pair exists and what it came to, as plain data; `karma_monitor.explanation` says it in words."""
+"""Why a pair was formed, its verdicts and its outcome, as plain data; `karma_monitor.explanation` words it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Facts = dict[str, Any]
 
 
 def explain(store: Store, pair: int) -> Facts:
-    """Everything that is known of a pair. Texts are whole and as they are stored: not safe to show.
+    """Everything about a pair. Texts are whole and as they are stored: not safe to show.
 
     Raises:
         KarmaError: no pair has the id.
@@ -66,6 +66,8 @@ def explain(store: Store, pair: int) -> Facts:
             "predicted": row.predicted,
             "predicted_tie": row.predicted_tie,
             "awaited": row.awaited,
+            "judges_asked": len({one.judge for one in opinions}),
+            "judges_valid": len({one.judge for one in opinions if one.probability is not None}),
         },
         "verdicts": [
             {

@@ -6,6 +6,7 @@ and everything else is read from windows of what is new (`Pace` says how often).
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from karma_monitor.figures.quality import quality_of, summary
 from karma_monitor.figures.redelivered import redelivered
 from karma_monitor.figures.throughput import CARRY_S, Throughput
 from karma_monitor.figures.window import Window
+from karma_monitor.problems import problems
 from karma_monitor.queries.totals import Totals, carry_on, count
 from karma_monitor.refresh import Background, Paced
 
@@ -62,7 +64,8 @@ class LiveStatus:
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
         self._learnt = LatestSnapshot()
-        self._costs: Background[Cost] = Background(Costs(store, pool).look, most_share=0.1, every_s=1.0)
+        self._spent = Costs(store, pool)
+        self._costs: Background[Cost] = Background(self._spent.look, most_share=0.1, every_s=1.0)
 
     def look(self) -> dict[str, Any]:
         """The picture now.
@@ -78,6 +81,13 @@ class LiveStatus:
         """Something was changed on purpose: the next look shows it."""
         self._whole.hurry()
         self._named.hurry()
+
+    def settle(self) -> None:
+        """Read the window of pairs and all calls, however long it takes: a report looks only once."""
+        with self._lock:
+            self.window.renew(math.inf)
+            while not self._spent.look().whole:
+                pass
 
     def pairs(self) -> Window:
         """The pairs that were resolved last."""
@@ -102,7 +112,7 @@ class LiveStatus:
         whole, totals = self._carried_on()
         self._pulse.look(totals)
         named = self._named.value()
-        return {
+        status = {
             "version": 1,
             "at": self._clock(),
             "counted_at": totals.at,
@@ -119,6 +129,7 @@ class LiveStatus:
             "endpoints": self._called.value(),
             "quality": self._judged.value(),
         }
+        return {**status, "problems": problems(status, self._pool)}
 
     # --- totals and rates -----------------------------------------------------------------------------------------
 

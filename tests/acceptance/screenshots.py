@@ -24,13 +24,13 @@ from tests.support.pipeline import Pipeline, wait_until
 
 #: View → its address, its title, and what is waited for before its picture is taken.
 VIEWS = {
-    "stream": ("/", "Stream", "section[aria-labelledby=panel-models] .intervals"),
-    "quality": ("/quality", "Pair quality", "#panel-cost"),
-    "models": ("/models", "Models", "#panel-wins"),
-    "endpoints": ("/endpoints", "Endpoints", "#panel-unscored-pairs"),
+    "stream": ("/", "Stream", "section[aria-label='Models'] .intervals"),
+    "quality": ("/quality", "Pair quality", "section[aria-label='Cost']"),
+    "models": ("/models", "Models", "section[aria-label='Wins']"),
+    "endpoints": ("/endpoints", "Endpoints", "section[aria-label='Unscored pairs']"),
     "pairs": ("/pairs?source=judge", "Pairs", "tbody tr"),
     "pair": ("/pairs?outcome=decisive&source=judge", "Pairs", "tbody tr"),
-    "dead": ("/dead", "Dead prompts", "#panel-unscored-pairs"),
+    "dead": ("/dead", "Dead prompts", "section[aria-label='Unscored pairs']"),
 }
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
@@ -83,7 +83,7 @@ def take(watched: Watched, url: str, out: Path, preferences: int) -> None:
         page.locator(ready).first.wait_for()
         if name == "pair":
             page.locator("tbody tr a").first.click()
-            page.locator("#panel-reasons").wait_for()
+            page.locator("section[aria-label='Reasons']").wait_for()
             for key in "rd":
                 page.keyboard.press(key)
         shoot(page, out, name)

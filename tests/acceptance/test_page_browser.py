@@ -36,12 +36,12 @@ VIEWS = {
 }
 #: What a view shows once it has what it asked for.
 READY = {
-    "/": "#panel-models",
-    "/quality": "#panel-distributions, p.empty",
-    "/models": "#panel-competency",
-    "/endpoints": "#panel-unscored-pairs",
+    "/": "section[aria-label='Models']",
+    "/quality": "section[aria-label='Distributions'], p.empty",
+    "/models": "section[aria-label='Leaderboard']",
+    "/endpoints": "section[aria-label='Unscored pairs']",
     "/pairs": "table, p.empty",
-    "/dead": "#panel-unscored-pairs",
+    "/dead": "section[aria-label='Unscored pairs']",
 }
 #: What is lost and found by its text alone.
 NEEDLE = "Tell me about the needle <script>alert(1)</script><img src=x onerror=alert(1)> \x1b[31mred\x1b[0m."
@@ -209,7 +209,7 @@ def test_live_figures_change_as_prompts_end(site: Site, watched: Watched) -> Non
     expect(prompts).to_have_text(str(before + MORE))
     wait_until(lambda: ended(site) == done + MORE, 60, "the others have ended too")
     page.click("text=Rates as a table")
-    rates = page.locator("section[aria-labelledby=panel-rates] tbody tr")
+    rates = page.locator("section[aria-label='Rates'] tbody tr")
     expect(rates.nth(2)).to_be_visible()
     assert watched.wrong == []
 
@@ -282,7 +282,7 @@ def test_keys_move_between_pairs_and_change_how_one_is_shown(site: Site, watched
     page.keyboard.press("d")
     expect(page.locator("mark.own").first).to_be_visible()
     page.keyboard.press("?")
-    expect(page.locator("dialog")).to_contain_text("swap the sides")
+    expect(page.locator("dialog")).to_contain_text("swap sides")
     assert watched.wrong == []
 
 
@@ -303,13 +303,13 @@ def test_no_payload_runs_in_any_view(site: Site, watched: Watched) -> None:
         turn_to(page, path)
         assert page.evaluate(FOREIGN) == []
     open_view(page, site.url, f"/pairs{filtered}")
-    page.get_by_label("Reveal the models").check()
+    page.get_by_label("Reveal model names").check()
     page.locator("tbody tr a").first.click()
     expect(page.locator("h1")).to_have_text(re.compile(r"^Pair \d+$"))
     seen = ""
     for _ in range(len(PAYLOADS) + 9):
         heading = page.locator("h1").inner_text()
-        page.locator("#panel-reasons").wait_for()
+        page.locator("section[aria-label='Reasons']").wait_for()
         page.keyboard.press("d")
         page.locator(".toolbar [aria-pressed=true]", has_text="Differences").wait_for()
         assert page.evaluate(FOREIGN) == []
@@ -343,7 +343,7 @@ def test_no_view_has_a_serious_accessibility_violation(site: Site, watched: Watc
     for path in ["pair", *VIEWS]:
         if path == "pair":
             page.click("tbody tr a")
-            page.locator("#panel-reasons").wait_for()
+            page.locator("section[aria-label='Reasons']").wait_for()
             page.keyboard.press("d")
         else:
             turn_to(page, path)
@@ -373,8 +373,63 @@ def test_no_view_is_wider_than_a_phone(site: Site, browser: Browser) -> None:
             turn_to(page, path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
         page.goto(site.url + newest_decisive(site))
-        page.locator("#panel-reasons").wait_for()
+        page.locator("section[aria-label='Reasons']").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (390, 844)])
+def test_the_pairs_fit_their_window_without_scrolling_sideways(
+    site: Site, browser: Browser, width: int, height: int
+) -> None:
+    with opened(browser, width=width, height=height) as watched:
+        page = watched.page
+        open_view(page, site.url, "/pairs")
+        for stream in ("default", HOSTILE_STREAM):
+            page.get_by_label("Stream").fill(stream)
+            page.get_by_role("button", name="Filter").click()
+            page.wait_for_url("**/pairs?stream=*")
+            expect(page.locator("table.pairs tbody tr").first).to_be_visible()
+            widths = page.locator(".wide").evaluate("one => [one.scrollWidth, one.clientWidth]")
+            assert widths[0] <= widths[1], stream
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert watched.wrong == []
+
+
+def test_a_problem_stands_on_every_view_and_leads_to_its_details(site: Site, watched: Watched) -> None:
+    page = watched.page
+    summary = "568 of the last 568 calls of the judge <img src=x onerror=alert(1)> failed"
+    problem = {"severity": "critical", "summary": summary, "where": "/endpoints", "runbook": "deploy/runbooks/X.md"}
+    status = {**site.ask("/api/board"), "problems": [problem]}
+    body = f"event: live\nid: 1\ndata: {json.dumps(status)}\n\n"
+    page.route("**/api/live", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.goto(f"{site.url}/models")
+    strip = page.get_by_role("status").and_(page.locator("#problems"))
+    expect(strip).to_contain_text("✖ Critical")
+    expect(strip).to_contain_text(summary)
+    expect(strip).to_contain_text("Runbook: deploy/runbooks/X.md")
+    strip.get_by_role("link", name=summary).click()
+    expect(page.locator("h1")).to_have_text("Endpoints")
+    expect(strip).to_contain_text(summary)
+    assert page.evaluate(FOREIGN) == []
+
+
+def test_a_stream_without_a_problem_has_no_strip(site: Site, watched: Watched) -> None:
+    page = watched.page
+    open_view(page, site.url, "/")
+    fine = {**site.ask("/api/board"), "problems": []}
+    body = f"event: live\nid: 1\ndata: {json.dumps(fine)}\n\n"
+    page.route("**/api/live", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.reload()
+    expect(page.locator("#badge")).to_have_text("live")
+    expect(page.locator("#problems")).to_be_empty()
+    assert page.locator("#problems").evaluate("one => one.offsetHeight") == 0
+
+
+def test_a_pair_says_how_many_of_its_judges_were_valid(site: Site, watched: Watched) -> None:
+    watched.page.goto(site.url + newest_decisive(site))
+    fact = watched.page.locator(".facts div", has_text="Valid verdicts")
+    expect(fact).to_contain_text(re.compile(r"\d of \d judges?$"))
+    assert watched.wrong == []
 
 
 def newest_decisive(site: Site) -> str:
@@ -386,14 +441,14 @@ def test_dead_prompts_are_tried_again_with_the_token_and_not_without(site: Site,
     page = watched.page
     open_view(page, site.url, "/dead")
     expect(page.locator("section", has_text="given up after 3 attempts").last).to_be_visible()
-    page.get_by_role("button", name="Requeue the dead").click()
+    page.get_by_role("button", name="Requeue dead prompts").click()
     page.locator("#token").fill("wrong")
-    page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_role("alert")).to_have_text("That was not the token.")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("alert")).to_have_text("Wrong token.")
     page.locator("#token").fill(site.token)
-    page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_role("status").last).to_have_text("1 prompt will be tried again.")
-    expect(page.get_by_text("No prompt is dead.")).to_be_visible()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("status").last).to_have_text("1 prompt requeued.")
+    expect(page.get_by_text("No dead prompts.")).to_be_visible()
     refused = [said for said in watched.wrong if "401" in said]
     assert watched.wrong == refused
     assert refused
@@ -478,11 +533,11 @@ def test_figures_that_are_old_say_so(bare: tuple[Site, subprocess.Popen[bytes]],
     os.kill(process.pid, signal.SIGSTOP)
     try:
         expect(watched.page.locator("#badge")).to_have_text(re.compile(r"^stale \d+ s$"))
-        expect(watched.page.locator("#announcement")).to_contain_text("stale")
+        expect(watched.page.locator("#problems")).to_contain_text("The figures are out of date")
     finally:
         os.kill(process.pid, signal.SIGCONT)
     expect(watched.page.locator("#badge")).to_have_text("live")
-    expect(watched.page.locator("#announcement")).to_be_empty()
+    expect(watched.page.locator("#problems")).to_be_empty()
 
 
 def test_a_pair_that_is_not_there_is_said_in_a_sentence(bare: tuple[Site, Any], watched: Watched) -> None:
@@ -522,6 +577,10 @@ def test_numbers_are_shown_with_their_units(bare: tuple[Site, Any], watched: Wat
         "money(0.001474, 'USD')": "$0.0015",
         "money(1234.5, 'USD')": "$1,234.50",
         "signed(-0.5)": "−0.50",
+        "number(-0.5)": "−0.50",
+        "rate(-0.5)": "−0.50\u202f/s",
+        "lastPairs(5000)": "last 5,000 resolved pairs",
+        "counted(66, 'tie')": "66 ties",
         "interval(0.62, 0.581, 0.657)": "62.0\u202f% (58.1 to 65.7)",
     }
     watched.page.goto(bare[0].url)

@@ -31,5 +31,5 @@ def test_rematch_explain_and_report_work_on_either_database(store: Store, tmp_pa
     judge = quality.judges["j"]
     assert (judge.first, judge.second) == (48, 48)  # the judge looks at the texts alone: each order wins as often
     assert "A preference: " in sentences(explain(store, 1), 600)
-    write(store, tmp_path / "report.html")
+    write(store, flow.pool, tmp_path / "report.html")
     assert "mine@all-pairs+0pairs" in (tmp_path / "report.html").read_text()

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as with_fields
 from sqlalchemy import select
@@ -24,7 +24,7 @@ from karma_cli.terminal import panels
 from karma_gateway import exports
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.quality import QualityView
-from karma_monitor.report import contents
+from karma_monitor.report import collect
 from karma_monitor.status import status
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
@@ -78,7 +78,7 @@ def run(store: Store, pool: Pool, lengths: list[tuple[int, int]], said: list[flo
 
 @dataclass
 class Truth:
-    """The numbers by brute force."""
+    """The numbers, by brute force."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -155,7 +155,7 @@ def truth_of(store: Store, margin: float) -> Truth:
     return truth
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     margin=MARGINS,
     lengths=st.lists(st.tuples(LENGTHS, LENGTHS), min_size=1, max_size=6),
@@ -170,20 +170,20 @@ def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]],
     live = LiveStatus(store, None, pool)
     picture = live.look()
     page = QualityView(store, live, pool.tie_margin).look(None)
-    report = contents(store, pool.tie_margin)
+    report = collect(store, pool)["answers"]["/api/quality"][""]["all"]
     _metrics_say(truth)
-    for quality in (picture["quality"], page, report["quality"]):
+    for quality in (picture["quality"], page, report):
         _judges_say(truth, quality["judges"])
     for resolved in (
         picture["resolutions"],
         status(store, None, pool)["resolutions"],
         _sum_of(page),
-        _sum_of(report["quality"]),
+        _sum_of(report),
     ):
         assert {name: resolved[name] for name in truth.outcomes} == truth.outcomes
     assert picture["quality"]["agreement"] == truth.agreement()
     assert picture["quality"]["longer_wins"] == (truth.longer / truth.unequal if truth.unequal else None)
-    for quality in (page, report["quality"]):
+    for quality in (page, report):
         assert sum(bucket["pairs"] for bucket in quality["length"]) == truth.unequal
     _watch_says(truth, picture)
     rows = [row["karma"] for row in exports.rows(store, "jsonl", tie_margin=pool.tie_margin)]

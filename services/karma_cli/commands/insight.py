@@ -59,11 +59,13 @@ def report(
     stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Write one page with pictures: competencies, kinship, wins, the gate, biases, yields. It needs nothing else."""
-    store = open_store(environment(home))
+    """Write the page with its data in one file: outcome, pair quality, models, endpoints. It needs no network."""
+    found = environment(home)
+    pool = Pool.read(found.pool_path) if found.pool_path.exists() else None
+    store = open_store(found)
     try:
         with working(output, f"writing {path}"):
-            write_report(store, path, stream)
+            write_report(store, pool, path, stream)
     finally:
         store.close()
     output.give({"path": str(path)}, str(path), [path])

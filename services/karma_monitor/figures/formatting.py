@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def signed(value: float) -> str:
-    """A number with its sign."""
-    return f"{value:+.2f}"
-
-
 def share(value: float | None) -> str:
     """A share in per cent; – where it is unknown."""
     return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def number(value: float | None) -> str:
-    """A number with three decimals; – where it is unknown."""
-    return "–" if value is None else f"{value:.3f}"
 
 
 def duration(seconds: float | None) -> str:

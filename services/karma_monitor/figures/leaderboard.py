@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from karma.ranking.snapshot import OVERALL, Snapshot
+from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 
 #: One earlier refit: when, its version, its competencies. As `competency_history` of the store gives them.
 Point = tuple[float, int, Snapshot]
@@ -70,7 +71,7 @@ def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) ->
     if not models:
         return []
     means, deviations = snapshot.vector("mean", models, skill), snapshot.vector("deviation", models, skill)
-    kinship = snapshot.matrix("kinship", models, skill).copy()
+    kinship = known_kinship(snapshot, models, skill)
     np.fill_diagonal(kinship, np.nan)
     standings = []
     for place, model in enumerate(models):
@@ -92,6 +93,12 @@ def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) ->
             )
         )
     return sorted(standings, key=lambda standing: -standing.mean)
+
+
+def known_kinship(snapshot: Snapshot, models: Sequence[str], skill: str | None) -> NDArray[np.float64]:
+    """The kinship of every two models; nan below `KIN_COMPARISONS` shared verdicts, as where matching explores."""
+    kinship, shared = (snapshot.matrix(table, models, skill) for table in ("kinship", "comparisons"))
+    return np.where(shared >= KIN_COMPARISONS, kinship, np.nan)
 
 
 def skills_of(snapshot: Snapshot) -> tuple[str, ...]:

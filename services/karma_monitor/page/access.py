@@ -1,4 +1,4 @@
-"""Where the page is and what opens it: its address, the names that it answers to, and the token."""
+"""The page's address, its host names, and its token."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from karma.errors import SettingsError
 
 
 def names_of(page_host: str) -> set[str]:
-    """The names that the page answers to, besides addresses."""
+    """The host names of the page, besides IP addresses."""
     return {"localhost", socket.gethostname(), page_host} - {""}
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Whether only this machine can reach a host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -25,12 +25,12 @@ def is_loopback(host: str) -> bool:
 
 
 def token_path(home: Path) -> Path:
-    """Where the token of a `KARMA_HOME` lies."""
+    """The file of the token in a `KARMA_HOME`."""
     return home / "run" / "page.token"
 
 
 def new_token(home: Path) -> str:
-    """A token that nobody knew before, kept where only this user can read it."""
+    """A new token, stored where only this user can read it."""
     path, token = token_path(home), secrets.token_urlsafe(24)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -40,7 +40,7 @@ def new_token(home: Path) -> str:
 
 
 def token_of(home: Path) -> str:
-    """The token of a `KARMA_HOME`; a new one where there is none."""
+    """The token of a `KARMA_HOME`, new where there is none."""
     try:
         return token_path(home).read_text().strip() or new_token(home)
     except FileNotFoundError:
@@ -48,12 +48,12 @@ def token_of(home: Path) -> str:
 
 
 def url_path(home: Path) -> Path:
-    """Where the address of a running page is written."""
+    """The file with the address of a running page."""
     return home / "run" / "page.url"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 is any free one.
+    """A listening socket; port 0 is any free one.
 
     Raises:
         SettingsError: the port is taken, or the host is none of this machine's.

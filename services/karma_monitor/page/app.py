@@ -1,4 +1,4 @@
-"""The page's routes. Reading is free to whoever reaches the page; changing anything is behind the guard."""
+"""The page's routes. Reading needs no token; `Guard` checks the token of every change."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from karma_monitor.queries.pair_search import PairFilter
 
 STATIC = Path(__file__).parent / "static"
 
-#: Addresses at which the page itself is; what each shows is decided in the browser.
+#: Addresses of the page itself; the browser chooses the view.
 PAGES = ("/", "/quality", "/models", "/pairs", "/pairs/{pair:int}", "/endpoints", "/dead")
 
-#: Requests that read the store at once; the others wait their turn.
+#: Requests that read the store at once; others wait.
 THREADS = 8
 
-#: PostgreSQL keeps no text with a zero in it, and nothing is found by one.
-NO_ZERO = r"^[^\x00]*$"
+#: PostgreSQL stores no text with a NUL in it.
+NO_NUL = r"^[^\x00]*$"
 
-Text = Annotated[str | None, Query(max_length=1000, pattern=NO_ZERO)]
+Text = Annotated[str | None, Query(max_length=1000, pattern=NO_NUL)]
 Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 def create_app(views: Views, control: Control, live: Live, token: str, names: set[str]) -> ASGIApp:
-    """The page over what it shows.
+    """The application.
 
     Args:
-        views: the answers to questions.
-        control: what can be changed.
-        live: the live picture.
-        token: who has it may change things.
-        names: names of the page besides addresses.
+        views: answers to requests.
+        control: changes.
+        live: the live status.
+        token: needed for changes.
+        names: host names of the page, besides IP addresses.
     """
 
     @asynccontextmanager
@@ -120,8 +120,8 @@ def create_app(views: Views, control: Control, live: Live, token: str, names: se
 
     @app.get("/healthz")
     def health() -> Response:
-        away = views.away()
-        return _json({"ok": not away, "away": away}, 503 if away else 200)
+        unavailable = views.unavailable()
+        return _json({"ok": not unavailable, "away": unavailable}, 503 if unavailable else 200)
 
     async def index() -> Response:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
@@ -129,11 +129,11 @@ def create_app(views: Views, control: Control, live: Live, token: str, names: se
     for address in PAGES:
         app.add_api_route(address, index, methods=["GET", "HEAD"])
     app.mount("/static", _Static(directory=STATIC))
-    return Guard(app, token, names)  # around all of it: FastAPI answers some requests before any middleware of its own
+    return Guard(app, token, names)  # outermost: FastAPI answers some requests before its own middleware
 
 
 class _Static(StaticFiles):
-    """The page's files; a browser asks each time whether its copy is still good, as files have no version."""
+    """The page's files; a browser revalidates its copy each time, as files have no version."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
@@ -148,19 +148,19 @@ def _json(data: Any, status: int = 200) -> Response:
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, cause: HTTPException) -> Response:
-        said = {404: "There is nothing at this address.", 405: "This address does not take that method."}
-        return _json({"error": said.get(cause.status_code, str(cause.detail))}, cause.status_code)
+        sentences = {404: "No page at this address.", 405: "This address does not allow this method."}
+        return _json({"error": sentences.get(cause.status_code, str(cause.detail))}, cause.status_code)
 
     @app.exception_handler(RequestValidationError)
-    async def misunderstood(_request: Request, cause: RequestValidationError) -> Response:
+    async def invalid(_request: Request, cause: RequestValidationError) -> Response:
         first = cause.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
         return _json({"error": f"{where or 'the request'}: {first['msg']}"}, 422)
 
     @app.exception_handler(OutageError)
-    async def away(_request: Request, cause: OutageError) -> Response:
+    async def unavailable(_request: Request, cause: OutageError) -> Response:
         return _json({"error": str(cause)}, 503)
 
     @app.exception_handler(KarmaError)
-    async def unknown(_request: Request, cause: KarmaError) -> Response:
+    async def not_found(_request: Request, cause: KarmaError) -> Response:
         return _json({"error": str(cause)}, 404)

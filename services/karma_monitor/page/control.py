@@ -1,4 +1,4 @@
-"""What can be changed from the page: bringing back what ended badly, pausing and going on."""
+"""Changes from the page: requeue, pause, resume."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Stream = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*
 
 
 class Control:
-    """Changes the store, and says so to whoever waits for it."""
+    """Changes the store, and wakes the gateway."""
 
     class Requeue(BaseModel):
-        """What to bring back, and of which stream (None: of all)."""
+        """What to requeue, and of which stream (None: of all)."""
 
         model_config = ConfigDict(extra="forbid")
 
@@ -41,26 +41,26 @@ class Control:
         self._changed = changed
 
     def requeue(self, request: Requeue) -> dict[str, Any]:
-        """Bring back everything of a kind."""
+        """Requeue everything of a kind."""
         number = sum(bring_back(self._store, _REQUEUES[request.what], request.stream))
-        self._tell()
+        self._notify()
         return {"requeued": number}
 
     def pause(self, request: Pause) -> dict[str, Any]:
-        """Admit nothing more."""
+        """Admit no more prompts."""
         with self._store.transaction() as transaction:
             changed = pause(transaction.ledger.connection, request.stream, transaction.ledger.now)
-        self._tell()
+        self._notify()
         return {"paused": True, "changed": changed}
 
     def resume(self, request: Pause) -> dict[str, Any]:
-        """Admit again."""
+        """Admit prompts again."""
         with self._store.transaction() as transaction:
             changed = resume(transaction.ledger.connection, request.stream)
-        self._tell()
+        self._notify()
         return {"paused": False, "changed": changed}
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed()
         if self._redis is not None:
             wake(self._redis)

@@ -1,4 +1,4 @@
-"""The live picture for everybody who watches: one look a second, however many watch, and none where nobody does."""
+"""The live status for all viewers: read once a second for any number of them, and not at all without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERY_S = 1.0
 
 
 class Live:
-    """Looks while somebody watches, and hands every picture to all of them."""
+    """Reads the status while there are viewers, and sends it to all of them."""
 
     def __init__(self, look: Callable[[], dict[str, Any]], every_s: float = EVERY_S) -> None:
         self._look = look
@@ -28,17 +28,17 @@ class Live:
         self._task: asyncio.Task[None] | None = None
         self._next: asyncio.Future[ServerSentEvent | None] | None = None
         self._newest: ServerSentEvent | None = None
-        self.looks = 0  # that gave a picture
+        self.looks = 0  # that returned a status
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
     @property
     def is_looking(self) -> bool:
-        """Whether somebody watches, or did a moment ago."""
+        """Whether there is a viewer, or was a moment ago."""
         return self._task is not None and not self._task.done()
 
     async def watch(self) -> AsyncIterator[ServerSentEvent]:
-        """The newest picture, if somebody watches already, and all from now on, until the page closes."""
+        """The newest status, if there are viewers already, and every later one, until the page closes."""
         self._loop = asyncio.get_running_loop()
         self._watching += 1
         newest = self._newest if self.is_looking else None
@@ -48,7 +48,7 @@ class Live:
             if newest is not None:
                 yield newest
             while not self.closed:
-                event = await asyncio.shield(self._coming())
+                event = await asyncio.shield(self._upcoming())
                 if event is None:
                     return
                 yield event
@@ -59,33 +59,33 @@ class Live:
         """End every stream. May be called from a signal handler or another thread."""
         self.closed = True
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._hand_out, None)
+            self._loop.call_soon_threadsafe(self._send, None)
 
-    def _coming(self) -> asyncio.Future[ServerSentEvent | None]:
+    def _upcoming(self) -> asyncio.Future[ServerSentEvent | None]:
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         return self._next
 
-    def _hand_out(self, event: ServerSentEvent | None) -> None:
+    def _send(self, event: ServerSentEvent | None) -> None:
         if self._next is not None and not self._next.done():
             self._next.set_result(event)
 
     async def _run(self) -> None:
-        was_away = False
+        was_unavailable = False
         while self._watching and not self.closed:
             started = time.monotonic()
             try:
-                picture = await asyncio.to_thread(self._look)
+                status = await asyncio.to_thread(self._look)
             except OutageError as cause:
-                if not was_away:
-                    log.warning("no picture until it is back: %s", cause)
-                was_away = True
+                if not was_unavailable:
+                    log.warning("the live status waits for the store: %s", cause)
+                was_unavailable = True
             except Exception:
-                log.exception("the live picture could not be made; it is tried again")
+                log.exception("the live status could not be read; retrying")
             else:
-                was_away = False
+                was_unavailable = False
                 self.looks += 1
-                text = msgspec.json.encode(picture).decode()
+                text = msgspec.json.encode(status).decode()
                 self._newest = ServerSentEvent(raw_data=text, event="live", id=str(self.looks))
-                self._hand_out(self._newest)
+                self._send(self._newest)
             await asyncio.sleep(max(0.05, self._every_s - (time.monotonic() - started)))

@@ -1,43 +1,45 @@
-"""What each model is worth, for the page: the ladder, who is comparable to whom, who beats whom, and the course."""
+"""The models for the page: leaderboard, ratings over time, kinship, wins, calibration."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from karma.errors import KarmaError, did_you_mean
-from karma.ranking.snapshot import OVERALL, Snapshot
+from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import evenly
-from karma_monitor.figures.leaderboard import Point, Rating, leaderboard, skills_of
+from karma_monitor.figures.leaderboard import Point, Rating, known_kinship, leaderboard, skills_of
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.pairs import counted_wins, snapshot_body
 from karma_monitor.refresh import Pace
 
-#: Below so many comparisons a competency is called preliminary.
+#: A rating with fewer comparisons is preliminary.
 PRELIMINARY = 30.0
 
-_COURSE_POINTS = 30
-_COURSE_S = 0.05  # a request spends so long at most on reading refits that it does not know
+_HISTORY_POINTS = 30
+_HISTORY_S = 0.05  # a request spends at most so long on reading refits
 _MOST_IN_MATRIX = 40
 _BINS = 10
 
 
-class Ladders:
+class Leaderboards:
     """The models by skill. Refits never change, so each is read once."""
 
-    def __init__(self, store: Store, board: LiveStatus) -> None:
+    def __init__(self, store: Store, board: LiveStatus, history_s: float = _HISTORY_S) -> None:
         self._store = store
         self._board = board
+        self._history_s = history_s
         self._lock = threading.Lock()
-        self._learnt = LatestSnapshot()
-        self._course: dict[int, Point] = {}
+        self._snapshot = LatestSnapshot()
+        self._history: dict[int, Point] = {}
         self._wins: dict[str, tuple[Pace, Wins]] = {}
 
     def look(self, skill: str | None) -> dict[str, Any]:
@@ -48,121 +50,132 @@ class Ladders:
         """
         with self._lock:
             with self._store.reading() as transaction:
-                snapshot = self._learnt.newest(transaction)
+                snapshot = self._snapshot.newest(transaction)
             skills = skills_of(snapshot)
             name = OVERALL if skill is None else skill
             if name not in skills:
                 raise KarmaError(f"no skill is called {name!r}{did_you_mean(name, skills)}")
-            course = self._refits()
-            wins = self._beaten(name)
-        standings = leaderboard(snapshot, name, course)
-        shown = [standings[place].model for place in evenly(len(standings), _MOST_IN_MATRIX)]
+            history = self._refits()
+            wins = self._wins_of(name)
+        ratings = leaderboard(snapshot, name, history)
+        shown = [ratings[index].model for index in evenly(len(ratings), _MOST_IN_MATRIX)]
         compared = np.nansum(snapshot.comparisons[snapshot.row(name)], axis=1)
+        recent = list(self._board.pairs())
         return {
             "skill": name,
             "skills": list(skills),
             "version": snapshot.version or None,
-            "models": [_standing(one, float(compared[snapshot.models.index(one.model)])) for one in standings],
-            "kinship": {"names": shown, "cells": _known(snapshot, shown, name)},
-            "wins": wins.matrix([one.model for one in standings]),
-            "calibration": calibration(list(self._board.pairs())),
-            "course": [{"model": one.model, "points": one.course} for one in standings],
+            "models": [_rating(one, float(compared[snapshot.models.index(one.model)])) for one in ratings],
+            "kinship": {
+                "names": shown,
+                "cells": _rows(known_kinship(snapshot, shown, name)),
+                "shared": _rows(snapshot.matrix("comparisons", shown, name)),
+                "needed": KIN_COMPARISONS,
+            },
+            "wins": wins.matrix([one.model for one in ratings]),
+            "calibration": calibration(recent),
+            "calibration_window": len(recent),
+            "course": [{"model": one.model, "points": one.course} for one in ratings],
         }
 
     def _refits(self) -> list[Point]:
-        """Refits evenly spread over those that are kept, oldest first; those not known yet come with the next look."""
-        deadline = time.monotonic() + _COURSE_S
+        """Refits evenly spread over those in the store, oldest first; the others come with the next call."""
+        deadline = time.monotonic() + self._history_s
         with self._store.reading() as transaction:
             kept = transaction.preferences.snapshot_times()
-            wanted = dict(kept[place] for place in evenly(len(kept), _COURSE_POINTS))
-            for version in sorted(wanted.keys() - self._course.keys(), reverse=True):
+            wanted = dict(kept[index] for index in evenly(len(kept), _HISTORY_POINTS))
+            for version in sorted(wanted.keys() - self._history.keys(), reverse=True):
                 if time.monotonic() > deadline:
                     break
                 body = snapshot_body(transaction.ledger.connection, version)
                 if body is not None:
-                    self._course[version] = (wanted[version], version, _means_only(Snapshot.from_bytes(body)))
-        self._course = {version: point for version, point in self._course.items() if version in wanted}
-        return [self._course[version] for version in sorted(self._course)]
+                    self._history[version] = (wanted[version], version, _means_only(Snapshot.from_bytes(body)))
+        self._history = {version: point for version, point in self._history.items() if version in wanted}
+        return [self._history[version] for version in sorted(self._history)]
 
-    def _beaten(self, skill: str) -> Wins:
+    def _wins_of(self, skill: str) -> Wins:
         pace, known = self._wins.get(skill, (Pace(0.02, 5.0), None))
         if known is None or pace.is_due:
             started = time.monotonic()
             with self._store.reading() as transaction:
                 rows = counted_wins(transaction.ledger.connection, None if skill == OVERALL else skill)
-            known = Wins(rows)
+            known = Wins.weighted(rows)
             pace.took(time.monotonic() - started)
             self._wins[skill] = (pace, known)
         return known
 
 
 class Wins:
-    """Who beat whom, by the competency counts: their weights make the shares those of all pairs."""
+    """Who beat whom, among decisive judged pairs of two models."""
 
-    def __init__(self, rows: list[Any]) -> None:
-        self._won: dict[tuple[str, str], float] = {}
-        self._pairs: dict[tuple[str, str], int] = {}
+    def __init__(self, shares: Mapping[tuple[str, str], float], pairs: Mapping[tuple[str, str], int]) -> None:
+        self._shares = shares
+        self._pairs = pairs
+        self.models = {model for pair in shares for model in pair}
+
+    @classmethod
+    def counted(cls, wins: Mapping[tuple[str, str], int]) -> Wins:
+        """From pairs by (winner, loser)."""
+        met = {(one, other) for one, other in wins if one != other}
+        met |= {(other, one) for one, other in met}
+        pairs = {(one, other): wins.get((one, other), 0) + wins.get((other, one), 0) for one, other in met}
+        return cls({pair: wins.get(pair, 0) / pairs[pair] for pair in met}, pairs)
+
+    @classmethod
+    def weighted(cls, rows: list[Any]) -> Wins:
+        """From the competency counts: their weights make the shares those of all pairs."""
+        shares: dict[tuple[str, str], float] = {}
+        pairs: dict[tuple[str, str], int] = {}
         for row in rows:
             if row.model_a == row.model_b or row.wins_a + row.wins_b <= 0.0:
                 continue
-            self._won[row.model_a, row.model_b] = row.wins_a / (row.wins_a + row.wins_b)
-            self._won[row.model_b, row.model_a] = row.wins_b / (row.wins_a + row.wins_b)
+            shares[row.model_a, row.model_b] = row.wins_a / (row.wins_a + row.wins_b)
+            shares[row.model_b, row.model_a] = row.wins_b / (row.wins_a + row.wins_b)
             weight = row.wins_a + row.wins_b + row.ties
-            # Pairs of unequal weight tell as much as so many of equal weight (Kish 1965); of these, the decisive ones.
+            # The effective number of pairs of unequal weights (Kish 1965), and the decisive ones among them.
             effective = weight * weight / row.squares if row.squares > 0.0 else weight
             decisive = round(effective * (row.wins_a + row.wins_b) / weight)
-            self._pairs[row.model_a, row.model_b] = self._pairs[row.model_b, row.model_a] = max(1, decisive)
+            pairs[row.model_a, row.model_b] = pairs[row.model_b, row.model_a] = max(1, decisive)
+        return cls(shares, pairs)
 
     def matrix(self, ranked: list[str]) -> dict[str, Any]:
-        """The shares that the row's model won against the column's, and of how many decisive pairs."""
-        met = {model for pair in self._won for model in pair}
-        names = [model for model in ranked if model in met]
-        names = [names[place] for place in evenly(len(names), _MOST_IN_MATRIX)]
+        """The shares that the row's model won against the column's, and the numbers of decisive pairs."""
+        names = [model for model in ranked if model in self.models]
+        names = [names[index] for index in evenly(len(names), _MOST_IN_MATRIX)]
         return {
             "names": names,
-            "cells": [[self._won.get((row, column)) for column in names] for row in names],
+            "cells": [[self._shares.get((row, column)) for column in names] for row in names],
             "counts": [[self._pairs.get((row, column), 0) for column in names] for row in names],
         }
 
 
 def calibration(records: list[PairRecord]) -> list[dict[str, Any]]:
-    """How often a won among judged decisive pairs, by what the competencies gave it when the pair was formed."""
+    """How often a won among judged preferences, by its win probability when the pair was formed."""
     bins: dict[int, list[float]] = {}
     for record in records:
         chance = record.pair.win_probability
         if record.outcome == "decisive" and record.label_source == "judge" and chance is not None and chance != 0.5:
             found = bins.setdefault(min(_BINS - 1, int(chance * _BINS)), [0.0, 0.0, 0.0])
-            for place, value in enumerate((chance, float(record.a_is_chosen), 1.0)):
-                found[place] += value
+            for index, value in enumerate((chance, float(record.a_is_chosen), 1.0)):
+                found[index] += value
     return [
         {"predicted": chance / number, "actual": won / number, "n": int(number)}
         for _bin, (chance, won, number) in sorted(bins.items())
     ]
 
 
-def _standing(one: Rating, comparisons: float) -> dict[str, Any]:
-    return {
-        "model": one.model,
-        "mean": one.mean,
-        "deviation": one.deviation,
-        "low": one.low,
-        "high": one.high,
-        "comparisons": comparisons,
-        "preliminary": comparisons < PRELIMINARY,
-        "kin": one.kin,
-        "kinship": one.kinship,
-        "change": one.change,
-        "change_s": one.change_s,
-    }
+def _rating(one: Rating, comparisons: float) -> dict[str, Any]:
+    names = ("model", "mean", "deviation", "low", "high", "kin", "kinship", "change", "change_s")
+    rating = {name: getattr(one, name) for name in names}
+    return {**rating, "comparisons": comparisons, "preliminary": comparisons < PRELIMINARY}
 
 
-def _known(snapshot: Snapshot, names: list[str], skill: str) -> list[list[float | None]]:
-    cells = snapshot.matrix("kinship", names, skill)
+def _rows(cells: Any) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(value) for value in row] for row in cells]
 
 
 def _means_only(snapshot: Snapshot) -> Snapshot:
-    """A refit without its pair tables, which take most of the room and which no course shows."""
+    """A refit without its pair tables, which take most of the memory and which no history shows."""
     nothing = np.broadcast_to(np.float64(0.0), snapshot.kinship.shape)
     return replace(
         snapshot,

@@ -67,10 +67,11 @@ class _Kept:
 class QualityView:
     """The quality of the newest pairs of a stream, or of all."""
 
-    def __init__(self, store: Store, live: LiveStatus, tie_margin: TieMargin) -> None:
+    def __init__(self, store: Store, live: LiveStatus, tie_margin: TieMargin, window_s: float = _WINDOW_S) -> None:
         self._store = store
         self._live = live
         self._tie_margin = tie_margin
+        self._window_s = window_s
         self._lock = threading.Lock()
         self._kept: OrderedDict[str | None, _Kept] = OrderedDict()
         self._snapshot = LatestSnapshot()
@@ -84,7 +85,7 @@ class QualityView:
                 if stream is None:
                     self._live.pairs()
                 else:
-                    kept.window.renew(_WINDOW_S)
+                    kept.window.renew(self._window_s)
                 kept.found = self._measure(stream, list(kept.window))
                 kept.pace.took(time.monotonic() - started)
             # Calls are not told apart by stream.
@@ -107,14 +108,9 @@ class QualityView:
             "window": len(records),
             "window_from": min((record.resolved_at for record in records), default=None),
             "histograms": histograms(records),
-            "first_position": first_position(quality),
-            "length": length_buckets(quality),
-            "policies": [
-                {"name": policy if stream is not None else f"{of}: {policy}", **policy_figures(sums)}
-                for (of, policy), sums in sorted(quality.policies.items())
-            ],
+            **statistics(quality),
+            "policies": policies(quality, stream),
             "gate": self._budgets(stream),
-            "judges": judges(quality),
         }
 
     def _add_without_pair(self, quality: PairQuality, records: Sequence[PairRecord]) -> None:
@@ -142,6 +138,25 @@ class QualityView:
             }
             for row in rows
         ]
+
+
+def statistics(quality: PairQuality) -> dict[str, Any]:
+    """Biases and judges, from the sums over the pairs of a window or over all."""
+    return {
+        "first_position": first_position(quality),
+        "length": length_buckets(quality),
+        "length_predicted": length_buckets(quality, "predicted"),
+        "judges": judges(quality),
+    }
+
+
+def policies(quality: PairQuality, stream: str | None) -> list[dict[str, Any]]:
+    """The figures of each policy, of a stream or of all."""
+    return [
+        {"name": policy if stream is not None else f"{of}: {policy}", **policy_figures(sums)}
+        for (of, policy), sums in sorted(quality.policies.items())
+        if stream in (None, of)
+    ]
 
 
 def histograms(records: Sequence[PairRecord]) -> dict[str, Any]:

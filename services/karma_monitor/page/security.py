@@ -1,4 +1,4 @@
-"""What keeps others out: whose name the page answers to, who may change anything, and what a browser may load."""
+"""Access control: the host names of the page, the token for changes, and what a browser may load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: What a browser may load and do: the page's own files, and nothing that is written into the page itself.
+#: A browser may load the page's own files, and run nothing inline.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -36,7 +36,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-#: Nothing that is sent to the page is longer.
+#: The longest body of a request.
 BODY_BYTES = 16 * 1024
 
 _SAFE = frozenset({"GET", "HEAD"})
@@ -44,7 +44,7 @@ _FORGIVEN_SITES = frozenset({"same-origin", "none"})
 
 
 class Guard:
-    """Refuses what comes from elsewhere, and adds the headers to every answer."""
+    """Refuses requests of other origins and changes without the token; adds the headers to every answer."""
 
     def __init__(self, app: ASGIApp, token: str, names: Iterable[str]) -> None:
         self._app = app
@@ -75,8 +75,8 @@ class Guard:
         host = headers.get("host", "")
         if not self.is_ours(host):
             return 403, (
-                "This page is called by another name here. It answers to IP addresses, to localhost, to this machine's "
-                "name and to KARMA_PAGE_HOST."
+                "The page has no such name. It answers to IP addresses, localhost, this machine's name and "
+                "KARMA_PAGE_HOST."
             )
         if method in _SAFE:
             return None
@@ -84,7 +84,7 @@ class Guard:
         if (origin is not None and origin.lower() != f"{scheme}://{host}".lower()) or (
             site is not None and site not in _FORGIVEN_SITES
         ):
-            return 403, "Another page asked for this. Only the page itself may change anything."
+            return 403, "Request of another origin. Only the page itself may send changes."
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return 415, "The content type must be application/json."
         given = headers.get("authorization", "").encode()
@@ -96,8 +96,8 @@ class Guard:
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this page.
 
-        A name that somebody else's DNS points here is not ours, whoever it belongs to (DNS rebinding). An address is:
-        a browser that was led here under a name sends the name.
+        A name that another DNS points here is not ours (DNS rebinding). An IP address is: a browser that came by a
+        name sends the name.
         """
         try:
             name = urlsplit(f"//{host}").hostname

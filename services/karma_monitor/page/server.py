@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 
 _CACHE_KIB = 8192
 _CONNECTIONS = 256
-_CLOSE_S = 1  # for answers under way when the page is told to stop
+_CLOSE_S = 1  # for answers in progress at shutdown
 
 
 def main(environment: Environment) -> None:
     """Serve the page until SIGTERM.
 
     Raises:
-        SettingsError: the port is taken, or the host is none of this machine's.
+        SettingsError: the port is taken, or the host is not one of this machine's.
     """
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     listener = listen(environment.page_host, environment.page_port)
-    connections = _link(environment, pool)
+    connections = _connections(environment, pool)
     redis = None if connections is None else connections.redis
     store = (
         Store(environment.database_url)
@@ -60,7 +60,7 @@ def main(environment: Environment) -> None:
     app = create_app(views, control, live, token_of(environment.home), names_of(environment.page_host))
     config = uvicorn.Config(
         app,
-        access_log=False,  # what is searched for is nobody's business
+        access_log=False,  # searches are private
         log_config=None,
         server_header=False,
         ws="none",
@@ -87,7 +87,7 @@ def main(environment: Environment) -> None:
     written.write_text(url)
     if not is_loopback(environment.page_host):
         log.warning(
-            "the page listens on %s: whoever reaches it can read every prompt and response", environment.page_host
+            "the page listens on %s: everyone who reaches it can read every prompt and response", environment.page_host
         )
     if heartbeat is not None:
         heartbeat.start()
@@ -103,7 +103,7 @@ def main(environment: Environment) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which ends the open streams when it is told to stop: by themselves they never end."""
+    """uvicorn that ends the open event streams at shutdown: by themselves they never end."""
 
     def __init__(self, config: uvicorn.Config, live: Live) -> None:
         super().__init__(config)
@@ -116,13 +116,13 @@ class Server(uvicorn.Server):
 
 
 def _warm_up(board: LiveStatus) -> None:
-    """Count a long store before somebody asks for it; whoever asks is told what is wrong with it, if anything is."""
+    """Count a large store before the first request; a later request reports its errors."""
     with suppress(KarmaError):
         board.look()
 
 
 def _save_memory(store: Store) -> None:
-    """The page has many connections, one for each request under way: each keeps less of the file at hand."""
+    """The page has a connection for each request in progress: each has a small cache."""
     if store.engine.dialect.name == "sqlite":
 
         @event.listens_for(store.engine, "connect")
@@ -130,8 +130,8 @@ def _save_memory(store: Store) -> None:
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
-def _link(environment: Environment, pool: Pool) -> Connections | None:
-    """The connections to Redis; None where no Redis is named or the last one is gone: the store can still be shown.
+def _connections(environment: Environment, pool: Pool) -> Connections | None:
+    """The connections to Redis; None where no Redis is named or the last one is gone: the store is still shown.
 
     Raises:
         BrokerError: the Redis that the environment names does not answer.

@@ -1,4 +1,4 @@
-"""The answers to the page's questions, as plain data. Texts are as they are stored: who shows them makes them safe."""
+"""The answers to the page's requests, as plain data. Texts are as stored: the front end makes them safe."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from karma_monitor.figures.quality import TieMargin
 from karma_monitor.live_status import LiveStatus
-from karma_monitor.page.models import Ladders
+from karma_monitor.page.models import Leaderboards
 from karma_monitor.page.quality import QualityView
 from karma_monitor.queries.pair_search import PairFilter, count_dead, dead_prompts, newest_pair, pairs_between
 from karma_monitor.queries.recent import failed_responses, failed_verdicts, unscored_pairs
 
-#: A request looks at so many pairs at most, and for about so long.
+#: A request searches at most so many pairs, for about so long.
 SEARCHED_PAIRS = 20_000
 _SEARCH_S = 0.1
 
-#: Pairs in the first step of a search; the others are as many as take about so long.
+#: Pairs in the first step of a search; a later step has as many as take about so long.
 _FIRST_STEP = 250
 _STEP_S = 0.03
 
@@ -33,33 +33,33 @@ _SHOWN_REASONS = 50
 
 
 class Views:
-    """Everything that can be asked. Any number of threads may ask at once."""
+    """Every answer. Any number of threads may call at once."""
 
     def __init__(self, store: Store, redis: Any | None, board: LiveStatus, tie_margin: TieMargin) -> None:
         self._store = store
         self._redis = redis
         self._board = board
-        self._ladders = Ladders(store, board)
+        self._leaderboards = Leaderboards(store, board)
         self._quality = QualityView(store, board, tie_margin)
 
     def board(self) -> dict[str, Any]:
-        """The live picture."""
+        """The live status."""
         return self._board.look()
 
     def models(self, skill: str | None) -> dict[str, Any]:
-        """How good each model is."""
-        return self._ladders.look(skill)
+        """The models in a skill; None is overall."""
+        return self._leaderboards.look(skill)
 
     def quality(self, stream: str | None) -> dict[str, Any]:
-        """How good the pairs are."""
+        """Pair-quality statistics of a stream, or of all."""
         return self._quality.look(stream)
 
     def pairs(self, wanted: PairFilter, before: int | None, limit: int) -> dict[str, Any]:
-        """Pairs, newest first; a search for something rare stops after a while and says where to go on."""
+        """Pairs, newest first. A long search stops after a while; `next` is where to continue."""
         found: list[Any] = []
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
-            deadline = time.monotonic() + _SEARCH_S  # of the search: a connection may be waited for
+            deadline = time.monotonic() + _SEARCH_S  # without the wait for a connection
             top = newest_pair(connection)
             high = top if before is None else min(top, before - 1)
             start, step = high, max(limit, _FIRST_STEP)
@@ -80,12 +80,12 @@ class Views:
         }
 
     def pair(self, number: int) -> dict[str, Any]:
-        """Everything about a pair, and in words."""
+        """Everything about a pair, and the same as sentences."""
         facts = explain(self._store, number)
         return {**facts, "words": [line for line in sentences(facts, _CHARACTERS).splitlines() if line.strip()]}
 
     def dead(self, before: int | None, limit: int) -> dict[str, Any]:
-        """Prompts that were given up."""
+        """Dead prompts."""
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
             rows = dead_prompts(connection, before, limit + 1)
@@ -104,7 +104,7 @@ class Views:
         return {"dead": shown, "next": rows[limit - 1].id if len(rows) > limit else None, "total": total}
 
     def failures(self) -> dict[str, Any]:
-        """What failed last and why, by reason and one by one."""
+        """The newest failures by reason."""
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
             failed, silent = failed_responses(connection, _FAILURES), failed_verdicts(connection, _FAILURES)
@@ -115,8 +115,8 @@ class Views:
             "unscored": _grouped("stream", [(row.stream, row.reason or "", row.at) for row in unscored]),
         }
 
-    def away(self) -> list[str]:
-        """What does not answer: store, redis."""
+    def unavailable(self) -> list[str]:
+        """The servers that are unavailable: store, redis."""
         found = []
         try:
             with self._store.reading() as transaction:
@@ -135,7 +135,7 @@ class Views:
 
 
 def _grouped(by: str, rows: list[tuple[str, str, float]]) -> list[dict[str, Any]]:
-    """The most frequent reasons, the first line of each, and when each came last."""
+    """The most frequent reasons, the first line of each, and the time of the newest."""
     counted: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], float] = {}
     for name, reason, at in rows:
@@ -157,6 +157,6 @@ def _pair(row: Any) -> dict[str, Any]:
 
 
 def _text(messages: str) -> str:
-    """The beginning of what the prompt asks last."""
+    """The beginning of the prompt's last message."""
     turns = json.loads(messages)
     return str(turns[-1]["content"])[:_CHARACTERS] if turns else ""

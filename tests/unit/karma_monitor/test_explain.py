@@ -1,15 +1,15 @@
-"""Why a pair exists and what it came to, in words."""
+"""Why a pair was formed, its verdicts and its outcome, in words."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from karma.errors import KarmaError
 from karma.store import Store
-from karma.store.schema import pairs, resolutions, responses
+from karma.store.schema import pairs, resolutions, responses, verdicts
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from tests.support.memory import Flow, make_pool
@@ -48,14 +48,14 @@ def test_a_judged_pair_is_told_from_prompt_to_preference(flow: Flow) -> None:
         "Response a by a",
         "The policy informative chose it: drawn by information.",
         "Its chance of being drawn from the prompt's pairs was 100 %.",
-        "Kinship: unknown",
-        "No competencies had been learnt yet.",
+        "Kinship: unknown, after 0 of at least 8 shared verdicts.",
+        "There were no ratings yet.",
         "Its chance of being judged was 100 %.",
-        "j (a first): a is better with",
-        "j (b first): a is better with",
+        "j (a first): prefers ",
+        "j (b first): prefers ",
         "A preference: ",
-        "The label comes from the judges' verdicts.",
-        "took the same side in both orders",
+        " certain. Judged.",
+        "The judges took the same side in both orders.",
     ):
         assert said in text
 
@@ -91,13 +91,14 @@ def test_a_pair_that_no_judge_saw_says_so_and_by_what_it_was_labelled(flow: Flow
     text = told(flow)
     for said in (
         "Its chance of being drawn from the prompt's pairs was 25 %.",
-        "Kinship 0.62: the chance that they are about equally competent (kin).",
+        "Kinship 0.62: the probability that the models are about equally competent (kin).",
         "a is ahead of b by 1.50 logits ± 0.40 (standard deviation), after 12.0 shared verdicts.",
-        "Why it was not judged\n  Its information is below the threshold of the budget: the prediction will do.",
+        "Why it was not judged\n  Its expected information is below the threshold of the budget: it is predicted.",
         "Its chance of being judged was 3 %.",
-        "expected a to win a decisive comparison with 93 %, and a tie with 5 %.",
-        "A preference: b over a, with 92 %. The label comes from the prediction: no judge saw it.",
-        "It contradicts the competencies: the model that was behind won.",
+        "Prediction of the outcome model: a wins, if decisive, 93 %, and a tie 5 %.",
+        "A preference: b over a, 92 % certain. Predicted, not judged.",
+        "Prediction without its verdicts: a 8 %.",
+        "It contradicts competency: the model that was behind won.",
     ):
         assert said in text
 
@@ -115,6 +116,20 @@ def test_every_outcome_has_its_sentence(flow: Flow, outcome: str, said: str) -> 
            flipped=None, reason="timed out")  # fmt: skip
     assert said in told(flow)
     assert explain(flow.store, 1)["agrees_with_competency"] is None
+
+
+def test_judges_without_a_valid_verdict_are_counted(flow: Flow) -> None:
+    with flow.store.transaction() as transaction:
+        connection = transaction.ledger.connection
+        row = dict(connection.execute(select(verdicts)).mappings().first() or {})
+        connection.execute(insert(verdicts).values(**{**row, "id": 99, "judge": "k"}))
+        failed = update(verdicts).where(verdicts.c.judge == "j").values(probability=None, failure="timed out")
+        connection.execute(failed)
+    judging = explain(flow.store, 1)["judging"]
+    assert (judging["judges_valid"], judging["judges_asked"]) == (1, 2)
+    text = told(flow)
+    assert "Valid verdicts: 1 of 2 judges." in text
+    assert "j (a first) failed: timed out." in text
 
 
 def test_the_facts_are_plain_data(flow: Flow) -> None:
@@ -135,5 +150,5 @@ def test_an_open_pair_says_what_it_waits_for() -> None:
         for message in flow.messages():
             flow.handle(flow.answer(message) if hasattr(message, "model") else message)
     text = told(flow)
-    assert "2 verdicts are still awaited." in text
-    assert "Nothing yet: its prompt is matched." in text
+    assert "2 verdicts pending." in text
+    assert "None yet: its prompt is matched." in text

@@ -1,10 +1,10 @@
-/** Questions to the page's server. Reading needs nothing; changing anything needs the token that `karma up` prints. */
+/** Requests to the page's server. Reading needs no token; changes need the one that `karma up` prints. */
 
 import { askForToken } from "./dialogs.js";
 
 const KEY = "karma-token";
 
-/** A request that the server refused or that did not reach it; the message is a sentence for the reader. */
+/** A request that the server refused or that did not reach it; its message is a sentence for the reader. */
 export class RequestError extends Error {
   constructor(message, status) {
     super(message);
@@ -12,14 +12,22 @@ export class RequestError extends Error {
   }
 }
 
+let frozen = null;
+
+/** Answer from JSON instead of a server: address → value of its parameter ("" without one) → answer. */
+export function answerFrom(answers) {
+  frozen = answers;
+}
+
 /** The JSON of an address; parameters that are empty are left out. */
 export async function get(path, parameters = {}) {
+  if (frozen !== null) return frozen[path][Object.values(parameters)[0] ?? ""];
   return answered(await sent(path + queryOf(parameters), {}));
 }
 
 /**
- * Change something. The token is asked for once and kept in this tab's session; a wrong one is asked for again.
- * @returns {Promise<object|null>} the answer; null where the reader gave no token.
+ * Send a change. The token is asked for once and kept in this tab's session; after a wrong one it is asked for again.
+ * @returns {Promise<object|null>} the answer; null where the reader entered no token.
  */
 export async function post(path, body) {
   let refused = false;
@@ -56,7 +64,7 @@ async function answered(response) {
   try {
     body = await response.json();
   } catch {
-    body = null; // an answer of no server of ours, such as a proxy's
+    body = null; // not from the page's server but, for instance, from a proxy
   }
   if (response.ok && body !== null) return body;
   const said = body?.error ?? body?.detail;

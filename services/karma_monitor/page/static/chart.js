@@ -1,9 +1,10 @@
-/** Lines over time (uPlot), in the page's colours. Lines are told apart by dashes as well as by colour. */
+/** Lines over time (uPlot), in the page's colors. Lines differ by dashes as well as by color. */
 
 import { h, s } from "./dom.js";
+import { withMinus } from "./format.js";
 import uPlot from "./vendor/uPlot/uPlot.esm.js";
 
-/** As many lines as can be told apart. */
+/** More lines cannot be distinguished. */
 export const MOST_LINES = 8;
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [12, 4], [4, 4], [16, 3, 3, 3], [9, 2, 2, 2, 2, 2]];
 const HEIGHT_PX = 220;
@@ -12,10 +13,10 @@ const DAY_S = 86400;
 
 export class TimeChart {
   /**
-   * @param {string} title what it shows, for who cannot see it
+   * @param {string} title what it shows, for screen readers
    * @param {string[]} names of the lines
    * @param {string} unit of the upright axis
-   * @param {{span_s: ?number, fromZero: boolean}} options the newest seconds that are shown (all without it)
+   * @param {{span_s: ?number, fromZero: boolean}} options the newest seconds that are shown (all if null)
    */
   constructor(title, names, unit, { span_s = null, fromZero = false } = {}) {
     Object.assign(this, { names, span_s, fromZero });
@@ -26,10 +27,10 @@ export class TimeChart {
     this.#observe();
   }
 
-  /** Show columns of times (seconds since 1970) and figures, and beside each name its text. */
+  /** Show columns of times (seconds since 1970) and values, and a text beside each name. */
   show(data, texts = []) {
     this.data = data;
-    this.figures.forEach((node, place) => (node.textContent = texts[place] ?? ""));
+    this.figures.forEach((node, index) => (node.textContent = texts[index] ?? ""));
     this.chart?.setData(data);
   }
 
@@ -56,18 +57,18 @@ export class TimeChart {
   #draw() {
     this.chart?.destroy();
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    const color = (name) => style.getPropertyValue(`--${name}`).trim();
     const axis = {
-      stroke: colour("note"),
+      stroke: color("note"),
       font: "12px system-ui, sans-serif",
-      grid: { stroke: colour("grid"), width: 1 },
-      ticks: { stroke: colour("grid"), width: 1 },
+      grid: { stroke: color("grid"), width: 1 },
+      ticks: { stroke: color("grid"), width: 1 },
     };
-    const line = (label, place) => ({
+    const line = (label, index) => ({
       label,
-      stroke: colour(`s${place % MOST_LINES}`),
+      stroke: color(`s${index % MOST_LINES}`),
       width: 2,
-      dash: DASHES[place % MOST_LINES],
+      dash: DASHES[index % MOST_LINES],
       points: { show: this.span_s === null, size: 5 },
     });
     const options = {
@@ -78,7 +79,7 @@ export class TimeChart {
       series: [{}, ...this.names.map(line)],
       axes: [
         { ...axis, space: 72, values: (_, splits) => timesOf(splits) },
-        { ...axis, size: 56 },
+        { ...axis, size: 56, values: (_, splits) => splits.map(withMinus) },
       ],
       scales: {
         x: this.#times(),
@@ -88,7 +89,7 @@ export class TimeChart {
     this.chart = new uPlot(options, this.data, this.canvas);
   }
 
-  /** The newest seconds; fewer while there are no more, so that a young course fills the picture. */
+  /** The newest seconds; fewer while there are no more, so that a short history fills the picture. */
   #times() {
     if (this.span_s === null) return {};
     const range = (_, low, high) => {
@@ -99,28 +100,28 @@ export class TimeChart {
   }
 
   #legend() {
-    const sample = (place) =>
+    const sample = (index) =>
       s(
         "svg",
         { class: "sample", "aria-hidden": "true", viewBox: "0 0 28 8" },
         s("line", {
-          class: `s${place}`,
+          class: `s${index}`,
           x1: "0",
           x2: "28",
           y1: "4",
           y2: "4",
-          "stroke-dasharray": DASHES[place].join(" "),
+          "stroke-dasharray": DASHES[index].join(" "),
         }),
       );
     return h(
       "ul",
       { class: "lines" },
-      this.names.map((name, place) => h("li", {}, sample(place % MOST_LINES), name, " ", this.figures[place])),
+      this.names.map((name, index) => h("li", {}, sample(index % MOST_LINES), name, " ", this.figures[index])),
     );
   }
 }
 
-/** Times of an axis: with seconds where they are close, with the day where they are far apart. */
+/** Times of an axis: with seconds where the ticks are close, with the day where they are far apart. */
 function timesOf(splits) {
   const step_s = splits.length > 1 ? splits[1] - splits[0] : 1;
   const far = splits.length > 1 && splits.at(-1) - splits[0] > DAY_S;

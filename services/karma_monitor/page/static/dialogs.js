@@ -1,4 +1,4 @@
-/** The page's dialog: the keys and what they do, or the question for the token. */
+/** The page's dialog: the keyboard shortcuts, or the question for the token. */
 
 import { h } from "./dom.js";
 
@@ -16,13 +16,13 @@ export function askForToken(refused) {
     const form = h(
       "form",
       { method: "dialog" },
-      refused && h("p", { role: "alert", class: "bad" }, "That was not the token."),
-      h("p", {}, "Whoever changes anything needs the token that ", h("code", {}, "karma up"), " printed."),
+      refused && h("p", { role: "alert", class: "bad" }, "Wrong token."),
+      h("p", {}, "Enter the token from ", h("code", {}, "karma up"), "."),
       h("p", {}, h("label", { for: "token" }, "Token "), field),
       h(
         "p",
         { class: "actions" },
-        h("button", { value: "given", class: "primary" }, "Go on"),
+        h("button", { value: "given", class: "primary" }, "Continue"),
         h("button", { value: "", formnovalidate: true }, "Cancel"),
       ),
     );
@@ -34,14 +34,14 @@ export function askForToken(refused) {
   });
 }
 
-/** Show the keys, and whether they are on. */
+/** Show the keyboard shortcuts, and whether they are enabled. */
 export function showHelp(keys, isOn, turn) {
   const rows = keys.map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, what)));
   const box = h("input", { type: "checkbox", checked: isOn, on: { change: () => turn(box.checked) } });
   shown(
-    "Keys",
+    "Keyboard shortcuts",
     h("table", { class: "keys" }, h("tbody", {}, rows)),
-    h("p", {}, h("label", {}, box, " Single keys do something")),
+    h("p", {}, h("label", {}, box, " Enable keyboard shortcuts")),
     h("form", { method: "dialog", class: "actions" }, h("button", { class: "primary" }, "Close")),
   );
 }

@@ -1,10 +1,10 @@
-/** What two texts have in common, word by word: a longest common subsequence, bounded in its size. */
+/** A word diff of two texts: their longest common subsequence, bounded in its size. */
 
-/** Words compared of each text, after what both begin and end with; the table then has at most 2.25 million cells. */
+/** Words compared of each text, without the common beginning and end: at most 2.25 million cells. */
 export const MOST_WORDS = 1500;
 
 /**
- * @returns {{a: Run[], b: Run[], bounded: boolean}} each text in runs of words that are its own or common;
+ * @returns {{a: Run[], b: Run[], bounded: boolean}} each text in runs of words that are its own or common to both;
  *   `bounded` says that words beyond the bound were not compared. Run: {text: string, own: boolean}
  */
 export function wordDiff(textA, textB) {
@@ -33,7 +33,7 @@ function sharedLength(a, b, from) {
 /** For each word of a and of b whether it is outside the longest common subsequence. */
 function different(a, b) {
   const width = b.length + 1;
-  const longest = new Uint16Array((a.length + 1) * width); // of what follows each pair of places
+  const longest = new Uint16Array((a.length + 1) * width); // common subsequence of the words from i and from j on
   for (let i = a.length - 1; i >= 0; i -= 1) {
     for (let j = b.length - 1; j >= 0; j -= 1) {
       const next = (i + 1) * width + j;
@@ -53,8 +53,8 @@ function different(a, b) {
 
 function runs(all, start, own) {
   const found = [];
-  all.forEach((text, place) => {
-    const isOwn = own[place - start] ?? false;
+  all.forEach((text, index) => {
+    const isOwn = own[index - start] ?? false;
     if (found.at(-1)?.own === isOwn) found.at(-1).text += text;
     else found.push({ text, own: isOwn });
   });

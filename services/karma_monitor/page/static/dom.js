@@ -1,11 +1,11 @@
 /**
  * The page's only way to make elements. Every text becomes a text node and is made visible first; nothing is ever
- * parsed as HTML, so what a model or a user wrote cannot become markup, a script or an address.
+ * parsed as HTML, so a text of a model or a user cannot become markup, a script or an address.
  */
 
 const SVG = "http://www.w3.org/2000/svg";
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
-/** Line ends, tabs, and the joiners that belong to words and emoji. */
+/** Line ends, tabs, and the joiners that are parts of words and emoji. */
 const KEPT = new Set(["\n", "\t", "\u200c", "\u200d", "\u00ad"]);
 
 /** The text with control and format characters spelled out, as `karma explain` does: \x1b for an escape. */
@@ -38,7 +38,7 @@ function filled(element, attributes, children) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
     else if (name === "vars") for (const [key, one] of Object.entries(value)) element.style.setProperty(key, one);
-    else if (name === "href") element.setAttribute("href", inside(value));
+    else if (name === "href") setAddress(element, value);
     else element.setAttribute(name, value === true ? "" : visible(value));
   }
   add(element, children);
@@ -53,6 +53,17 @@ function add(element, children) {
   }
 }
 
+let hasAddress = () => true;
+
+/** From now on only those addresses are links that `isKnown` accepts: a frozen page has few views. */
+export function limitAddresses(isKnown) {
+  hasAddress = isKnown;
+}
+
+function setAddress(element, value) {
+  if (hasAddress(value)) element.setAttribute("href", inside(value));
+}
+
 /** An address inside this page; any other (`javascript:`, `//elsewhere`) is refused. */
 function inside(address) {
   const found = new URL(address, location.href);
@@ -61,8 +72,8 @@ function inside(address) {
 }
 
 /**
- * Make the children of an element equal to `children`, changing only what differs: what a reader has open, selected
- * or focused stays so. Listeners of kept elements stay those that they had.
+ * Make the children of an element equal to `children`, changing only the differences: open, selected and focused
+ * elements stay so. Listeners of kept elements stay those that they had.
  */
 export function render(parent, ...children) {
   const wanted = document.createDocumentFragment();
@@ -73,8 +84,8 @@ export function render(parent, ...children) {
 function alignChildren(parent, wanted) {
   const after = [...wanted.childNodes];
   const before = [...parent.childNodes];
-  after.forEach((node, place) => {
-    const old = before[place];
+  after.forEach((node, index) => {
+    const old = before[index];
     if (old === undefined) parent.append(node);
     else if (old.nodeName !== node.nodeName) old.replaceWith(node);
     else align(old, node);
@@ -94,6 +105,6 @@ function align(old, node) {
   for (const { name, value } of node.attributes) {
     if (name !== "style" && name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  if (old.style.cssText !== node.style.cssText) old.style.cssText = node.style.cssText; // attributes are not allowed to
+  if (old.style.cssText !== node.style.cssText) old.style.cssText = node.style.cssText; // the policy forbids style attributes
   alignChildren(old, node);
 }

@@ -1,4 +1,4 @@
-/** Numbers as people read them: with their unit, thinly; what is unknown is "–". */
+/** Numbers as people read them, with their unit; an unknown one is "–", and a negative one has a minus sign. */
 
 const NONE = "–";
 const THIN = "\u202f"; // a narrow space that does not break
@@ -8,8 +8,16 @@ const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
+/** A number's text with the minus sign of typography. */
+export const withMinus = (text) => String(text).replaceAll("-", "−");
+
 export function count(value) {
-  return known(value) ? WHOLE.format(value) : NONE;
+  return known(value) ? withMinus(WHOLE.format(value)) : NONE;
+}
+
+/** The window of pairs that a figure is about. */
+export function lastPairs(value) {
+  return value === 1 ? "last resolved pair" : `last ${count(value)} resolved pairs`;
 }
 
 /** `12 pairs`, `1 pair`. */
@@ -19,26 +27,26 @@ export function counted(value, noun) {
 
 /** A number with so many digits after the point. */
 export function number(value, digits = 2) {
-  return known(value) ? value.toFixed(digits) : NONE;
+  return known(value) ? withMinus(value.toFixed(digits)) : NONE;
 }
 
 export function signed(value, digits = 2) {
-  return known(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}` : NONE;
+  return known(value) ? `${value < 0 ? "" : "+"}${number(value, digits)}` : NONE;
 }
 
-/** A share of 0..1 in per cent. */
+/** A share of 0..1 in percent. */
 export function share(value, digits = 1) {
-  return known(value) ? `${(100 * value).toFixed(digits)}${THIN}%` : NONE;
+  return known(value) ? `${number(100 * value, digits)}${THIN}%` : NONE;
 }
 
-/** A rate with three digits that count, and its unit. */
+/** A rate with three significant digits, and its unit. */
 export function rate(value, unit = "/s") {
   return known(value) ? `${three(value)}${THIN}${unit}` : NONE;
 }
 
 function three(value) {
   const size = Math.abs(value);
-  return size >= 100 ? WHOLE.format(value) : value.toFixed(size >= 10 || size === 0 ? 1 : 2);
+  return size >= 100 ? count(value) : number(value, size >= 10 || size === 0 ? 1 : 2);
 }
 
 /** A span of time in its largest two units. */
@@ -63,7 +71,7 @@ const UNITS = [
   ["min", 60, "s", 1],
 ];
 
-/** Money; small sums keep two digits that count. */
+/** Money; small sums keep two significant digits. */
 export function money(value, currency) {
   if (!known(value)) return NONE;
   const digits = value === 0 || Math.abs(value) >= 1 ? 2 : Math.min(8, 1 - Math.floor(Math.log10(Math.abs(value))));

@@ -1,6 +1,6 @@
-/** A bounded course of figures: the newest points, as columns for a chart. */
+/** A bounded history of figures: the newest points, as columns for a chart. */
 
-const GAP_S = 5; // a longer silence is drawn as a gap
+const GAP_S = 5; // longer without a point is drawn as a gap
 
 export class History {
   /**
@@ -14,7 +14,7 @@ export class History {
     this.columns = names.map(() => []);
   }
 
-  /** Add one point; the oldest falls out when there are too many. */
+  /** Add one point; the oldest one goes when there are too many. */
   add(at, figures) {
     const last = this.times.at(-1);
     if (last !== undefined && at <= last) return;
@@ -24,7 +24,7 @@ export class History {
 
   #push(at, figure) {
     this.times.push(at);
-    this.columns.forEach((column, place) => column.push(figure(this.names[place])));
+    this.columns.forEach((column, index) => column.push(figure(this.names[index])));
     if (this.times.length <= this.most) return;
     this.times.shift();
     this.columns.forEach((column) => column.shift());
@@ -37,7 +37,7 @@ export class History {
 
   /** The newest points as rows, newest first. */
   newest(most) {
-    const rows = this.times.map((at, place) => [at, ...this.columns.map((column) => column[place])]);
+    const rows = this.times.map((at, index) => [at, ...this.columns.map((column) => column[index])]);
     return rows.slice(-most).reverse();
   }
 }

@@ -1,6 +1,7 @@
-/** Dots on whiskers: one row a value with its interval, on one axis. It is a table, with its figures beside them. */
+/** Dots with whiskers: one row per value with its interval, on one axis. It is a table that has the figures too. */
 
 import { h, s } from "./dom.js";
+import { withMinus } from "./format.js";
 import { wide } from "./panels.js";
 import { placed, ticks } from "./scale.js";
 
@@ -9,9 +10,9 @@ import { placed, ticks } from "./scale.js";
  * @param {{label: Node|string, value: number, low: ?number, high: ?number, mark: ?number, text: string}[]} rows
  *   `mark` is a value to compare with; `text` stands beside the row
  * @param {{unit: string, said: string, rule: ?number, ends: ?number[], show: function(number): string}} axis
- *   `rule` draws a line at a value to compare with; `said` heads the column of texts
+ *   `rule` draws a line at a value to compare with; `said` is the head of the column of texts
  */
-export function intervals(name, rows, { unit, said, rule = null, ends = null, show = String }) {
+export function intervals(name, rows, { unit, said, rule = null, ends = null, show = withMinus }) {
   const values = rows.flatMap((row) => [row.value, row.low, row.high, row.mark]).concat(rule);
   const known = values.filter((value) => value !== null && value !== undefined);
   const marks = ends ?? ticks(Math.min(...known), Math.max(...known));

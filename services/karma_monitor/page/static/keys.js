@@ -1,4 +1,4 @@
-/** Single keys of the view that is open. They can be turned off (WCAG 2.2, 2.1.4), and never act while one writes. */
+/** Keyboard shortcuts of the open view. They can be disabled (WCAG 2.2, 2.1.4), and never act while a reader types. */
 
 import { showHelp } from "./dialogs.js";
 
@@ -11,7 +11,7 @@ export class Keys {
     document.addEventListener("keydown", (event) => this.#press(event));
   }
 
-  /** The open view's keys: key → [what it does, function]. */
+  /** The shortcuts of the open view: key → [description, function]. */
   set view(keys) {
     this.#view = keys ?? {};
   }

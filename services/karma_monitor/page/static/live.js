@@ -1,6 +1,6 @@
 /**
- * The page's one event stream: the live picture, once a second while the tab is shown. Listeners are called at most
- * once a second, in an animation frame, with the newest picture; what came in between is left out.
+ * The page's event stream: the live status, once a second while the tab is shown. Listeners are called at most once a
+ * second, in an animation frame, with the newest status; those in between are skipped.
  */
 
 const PAINT_MS = 950;
@@ -10,7 +10,7 @@ const RETRY_S = 5;
 export class Live {
   picture = null;
   #source = null;
-  #arrived = 0; // when the newest picture came, in milliseconds of the page's own clock
+  #arrived = 0; // of the newest status, in milliseconds of the page's own clock
   #opened = 0;
   #painted = -Infinity;
   #waiting = false;
@@ -30,7 +30,7 @@ export class Live {
     if (!document.hidden) this.#open();
   }
 
-  /** Call with every picture from now on, and at once with the newest; returns what ends it. */
+  /** Call a listener with the newest status now and with every later one; returns a function that ends this. */
   listen(listener) {
     this.#listeners.add(listener);
     if (this.picture !== null) listener(this.picture, false);
@@ -72,7 +72,7 @@ export class Live {
   #tick() {
     if (document.hidden) return;
     const now = performance.now();
-    // A browser gives up on a stream that was refused; a server that comes back is found all the same.
+    // A browser gives up on a refused stream; the server may recover.
     if (this.#source?.readyState === EventSource.CLOSED && now - this.#opened > RETRY_S * 1000) {
       this.#close();
       this.#open();
@@ -81,7 +81,7 @@ export class Live {
   }
 }
 
-/** What the badge says of a picture so many seconds old; null where none came yet. */
+/** The badge's text for a status so many seconds old; null where none came yet. */
 export function freshness(age_s) {
   if (age_s === null) return { text: "no data yet", fresh: false };
   if (age_s < STALE_AFTER_S) return { text: "live", fresh: true };

@@ -1,12 +1,13 @@
-/** The page: which view an address shows, the one event stream, and the keys. */
+/** The page: the view of an address, the event stream, the strip of problems, and the keyboard shortcuts. */
 
 import { h, render } from "./dom.js";
 import { Keys } from "./keys.js";
 import { freshness, Live } from "./live.js";
 import { failed } from "./panels.js";
+import { showProblems } from "./problems.js";
 import { rates } from "./rates.js";
 
-/** Address → the module of its view. A view is `title` and `open(root, context)`, which gives what closes it. */
+/** Address → the module of its view, which exports `title` and `open(root, context)`. */
 const VIEWS = [
   [/^\/$/, () => import("./views/stream.js")],
   [/^\/quality$/, () => import("./views/quality.js")],
@@ -23,8 +24,9 @@ const keys = new Keys();
 let closing = [];
 let visit = 0;
 let shown = ""; // the address whose view is shown
+let isStale = false;
 
-/** What a view is given. Everything that it starts through here ends when it is left. */
+/** The context of a view. Everything that it starts through its context ends when the reader leaves it. */
 function contextOf(parameters, number) {
   return {
     parameters,
@@ -36,7 +38,7 @@ function contextOf(parameters, number) {
     onClose: (end) => closing.push(end),
     keys: (found) => (keys.view = found),
     go,
-    /** Do something now and every so many seconds while the tab is shown; a failure is shown once. */
+    /** Do some work now and every so many seconds while the tab is shown; a failure is shown once. */
     every(seconds, work) {
       const safely = () => Promise.resolve(work()).catch((error) => number === visit && showFailure(error));
       const timer = setInterval(() => document.hidden || safely(), seconds * 1000);
@@ -54,9 +56,9 @@ async function show() {
   keys.view = {};
   const [found, load] =
     VIEWS.map(([pattern, one]) => [location.pathname.match(pattern), one]).find(([match]) => match) ?? [];
-  markPlace();
+  markView();
   if (!found) {
-    render(root, h("h1", {}, "Nothing here"), h("p", {}, `The page has no view ${location.pathname}.`));
+    render(root, h("h1", {}, "Not found"), h("p", {}, `The page has no view ${location.pathname}.`));
     return;
   }
   try {
@@ -75,13 +77,13 @@ function showFailure(error) {
   root.append(failed(error));
 }
 
-/** Go to an address of this page without loading it anew. */
+/** Go to an address of this page without a reload. */
 async function go(address, { replace = false } = {}) {
   const field = document.activeElement?.name;
   history[replace ? "replaceState" : "pushState"](null, "", address);
   await show();
   if (replace) {
-    // The view was made anew: whoever changed a field is still there.
+    // The view was made anew: the field that was changed keeps the focus.
     if (field) root.querySelector(`[name="${CSS.escape(field)}"]`)?.focus({ preventScroll: true });
     return;
   }
@@ -89,7 +91,7 @@ async function go(address, { replace = false } = {}) {
   root.focus({ preventScroll: true });
 }
 
-function markPlace() {
+function markView() {
   const [, first] = location.pathname.split("/");
   for (const link of document.querySelectorAll("nav a")) {
     if (link.getAttribute("href") === `/${first}`) link.setAttribute("aria-current", "page");
@@ -102,9 +104,13 @@ function showFreshness(age_s) {
   const badge = document.getElementById("badge");
   badge.textContent = text;
   badge.classList.toggle("fresh", fresh);
-  const said = fresh || age_s === null ? "" : "The figures are stale: the server, or the store behind it, does not answer.";
-  const announcement = document.getElementById("announcement");
-  if (announcement.textContent !== said) announcement.textContent = said; // said once, not every second
+  const wasStale = isStale;
+  isStale = !fresh && age_s !== null;
+  if (isStale !== wasStale) showProblemsOf(live.picture);
+}
+
+function showProblemsOf(picture) {
+  showProblems(document.getElementById("problems"), picture?.problems ?? [], isStale);
 }
 
 document.addEventListener("click", (event) => {
@@ -115,8 +121,9 @@ document.addEventListener("click", (event) => {
   go(link.getAttribute("href"));
 });
 document.getElementById("help").addEventListener("click", () => keys.help());
-// A jump within the view, as the skip link's, shows nothing else.
+// A jump within the view, as by the skip link, opens no other view.
 window.addEventListener("popstate", () => location.pathname + location.search !== shown && show());
 live.listen((picture, isNew) => isNew && rates.add(picture.at, picture.rates));
+live.listen(showProblemsOf);
 live.start();
 show();

@@ -4,13 +4,12 @@ import { h } from "./dom.js";
 
 let labels = 0;
 
-/** A titled part of a view. `more` links to where there is more of it. */
-export function panel(title, { note, more, wide } = {}, ...children) {
-  const id = `panel-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+/** A titled part of a view. `more` links to the view with the details. */
+export function panel(title, { note, more } = {}, ...children) {
   return h(
     "section",
-    { class: wide ? "panel wide-panel" : "panel", "aria-labelledby": id },
-    h("div", { class: "panel-head" }, h("h2", { id }, title), more && h("a", { href: more.href }, more.text)),
+    { class: "panel", "aria-label": title },
+    h("div", { class: "panel-head" }, h("h2", {}, title), more && h("a", { href: more.href }, more.text)),
     note && h("p", { class: "note" }, note),
     ...children,
   );
@@ -30,11 +29,11 @@ export function tiles(figures) {
 }
 
 /**
- * A table. The first cell of a row is its header. Columns are numbers, but those named in `texts` by their place.
- * @param {string} name what it shows, for who cannot see it
+ * A table. The first cell of a row is its header. Columns hold numbers, except those whose indices are in `texts`.
+ * @param {string} name what it shows, for screen readers
  */
 export function table(name, head, rows, { texts = [], caption } = {}) {
-  const kind = (place) => (place === 0 || texts.includes(place) ? "text" : null);
+  const kind = (column) => (column === 0 || texts.includes(column) ? "text" : null);
   const line = (row) =>
     h(
       "tr",
@@ -61,7 +60,7 @@ export function table(name, head, rows, { texts = [], caption } = {}) {
   );
 }
 
-/** What may be wider than the page scrolls by itself, with the keyboard too. */
+/** A container that scrolls by itself where its content is wider than the page, with the keyboard too. */
 export function wide(name, ...children) {
   return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": name }, ...children);
 }
@@ -71,12 +70,12 @@ export function behind(name, head, rows, options) {
   return h("details", {}, h("summary", {}, `${name} as a table`), table(name, head, rows, options));
 }
 
-/** What is said where there is nothing, and the command that changes it. */
+/** A sentence where there is nothing to show, and the command that changes that. */
 export function empty(sentence, command) {
   return h("p", { class: "empty" }, sentence, command && [" Next: ", h("code", {}, command)]);
 }
 
-/** What is said where something failed. */
+/** An error. */
 export function failed(error) {
   return h("p", { class: "failed", role: "alert" }, error.message);
 }
@@ -108,7 +107,7 @@ function field(label, made) {
   return h("div", { class: "field" }, h("label", { for: id }, label), made(id));
 }
 
-/** What a pair came to: a sign and a word, never a colour alone. */
+/** The outcome of a pair: a sign and a word, never a color alone. */
 export function outcome(name) {
   const [sign, text] = OUTCOMES[name] ?? ["…", name ?? "open"];
   return h("span", { class: `outcome ${name ?? "open"}` }, h("span", { "aria-hidden": "true" }, sign), ` ${text}`);

@@ -1,8 +1,8 @@
-/** The stream's rates over the last five minutes. It outlives the views, so that coming back shows what went by. */
+/** The stream's rates over the last five minutes. It outlives the views, so that a later visit shows all of them. */
 
 import { History } from "./history.js";
 
-/** Names of the figures in the live picture → what people call them. */
+/** Field of the live status → name. */
 export const RATES = {
   prompts_per_s: "prompts",
   responses_per_s: "responses",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot import KIN_COMPARISONS, Snapshot
 from karma_monitor.figures.leaderboard import TREND_S, leaderboard
 
 
@@ -33,8 +33,12 @@ def test_the_nearest_kin_is_the_one_of_greatest_known_kinship_and_not_the_model_
     known = snapshot({"a": 0.0, "b": 0.1, "c": 1.0})
     kinship = known.kinship.copy()
     kinship[0, :3, :3] = [[1.0, 0.7, np.nan], [0.7, 1.0, 0.2], [np.nan, 0.2, 1.0]]
-    found = {one.model: (one.kin, one.kinship) for one in leaderboard(replace(known, kinship=kinship), "overall")}
+    compared = np.full_like(known.comparisons, KIN_COMPARISONS)
+    known = replace(known, kinship=kinship, comparisons=compared)
+    found = {one.model: (one.kin, one.kinship) for one in leaderboard(known, "overall")}
     assert found == {"a": ("b", 0.7), "b": ("a", 0.7), "c": ("b", 0.2)}
+    compared[0, 0, 1] = compared[0, 1, 0] = KIN_COMPARISONS - 1
+    assert leaderboard(known, "overall")[-1].kin is None
 
 
 def test_the_change_is_held_against_the_competency_of_a_day_ago() -> None:

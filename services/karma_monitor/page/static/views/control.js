@@ -1,12 +1,12 @@
-/** Pausing and going on: what changes the stream, so it needs the token. */
+/** Pause and resume: a change of the stream, so it needs the token. */
 
 import { post } from "../api.js";
 import { h, render } from "../dom.js";
 
-/** The name under which all streams are paused. */
+/** All streams. */
 const EVERYTHING = "*";
 
-/** A button that pauses the stream or lets it go on, and what came of it. */
+/** A button that pauses or resumes the stream, and the result. */
 export function control(context) {
   const said = h("span", { role: "status", class: "note" });
   const button = h("button", { type: "button", on: { click: () => act() } });
@@ -14,9 +14,9 @@ export function control(context) {
 
   context.listen((picture) => {
     paused = picture.paused.length > 0;
-    const [does, says] = [paused ? "Resume" : "Pause", saying(picture.paused)];
+    const [does, says] = [paused ? "Resume" : "Pause", status(picture.paused)];
     if (button.textContent !== does) render(button, does);
-    // A status that is set anew is read out anew.
+    // A screen reader announces a status each time it is set.
     if (said.dataset.kept === undefined && said.textContent !== says) said.textContent = says;
   });
 
@@ -33,7 +33,7 @@ export function control(context) {
   return h("div", { class: "control" }, said, button);
 }
 
-function saying(paused) {
-  if (paused.includes(EVERYTHING)) return "Paused: no further prompt is taken up.";
+function status(paused) {
+  if (paused.includes(EVERYTHING)) return "Paused: no prompts are admitted.";
   return paused.length > 0 ? `Paused: ${paused.join(", ")}` : "";
 }

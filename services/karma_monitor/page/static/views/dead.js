@@ -1,4 +1,4 @@
-/** Dead prompts: those that nothing could be made of, and how to try them again. */
+/** Dead prompts: those whose attempts are spent, and how to requeue them. */
 
 import { get, post, queryOf } from "../api.js";
 import { h, render } from "../dom.js";
@@ -11,23 +11,23 @@ export const title = () => "Dead prompts";
 const PAGE = 50;
 
 const KINDS = [
-  ["dead", "Requeue the dead", "prompts that died"],
-  ["unanswered", "Requeue those without a pair", "prompts of which too few responses came"],
-  ["unscored", "Requeue the unscored", "pairs without a valid verdict"],
+  ["dead", "Requeue dead prompts", "whose attempts are spent"],
+  ["unanswered", "Requeue prompts without a pair", "that got too few responses"],
+  ["unscored", "Requeue unscored pairs", "without a valid verdict"],
 ];
 
 export async function open(root, context) {
   const before = context.query.get("before");
   const [list, failures] = [h("div"), h("div")];
   const said = h("p", { role: "status" });
-  root.append(h("h1", {}, "Dead prompts"), panel("Try again", { note: NOTE }, buttons(again), said), list, failures);
+  root.append(h("h1", {}, "Dead prompts"), panel("Requeue", { note: NOTE }, buttons(again), said), list, failures);
 
   async function again(what) {
     said.className = "";
     try {
       const answer = await post("/api/requeue", { what, stream: null });
       if (answer === null || context.left) return;
-      said.textContent = `${counted(answer.requeued, "prompt")} will be tried again.`;
+      said.textContent = `${counted(answer.requeued, "prompt")} requeued.`;
       await load();
     } catch (error) {
       said.className = "bad";
@@ -44,7 +44,7 @@ export async function open(root, context) {
   await load();
 }
 
-const NOTE = "Everything that failed is kept. Trying again costs calls, so it needs the token.";
+const NOTE = "Failures are kept. To requeue them costs calls, so it needs the token.";
 
 function buttons(again) {
   const one = ([what, text, note]) =>
@@ -58,7 +58,7 @@ function buttons(again) {
 }
 
 function listed({ dead, next, total }) {
-  if (dead.length === 0) return empty(total ? "No more of them." : "No prompt is dead.");
+  if (dead.length === 0) return empty(total ? "No older ones." : "No dead prompts.");
   const rows = dead.map((one) => [
     one.prompt_id,
     one.stream,
@@ -71,7 +71,7 @@ function listed({ dead, next, total }) {
     h(
       "p",
       {},
-      h("span", { class: "note" }, `${count(dead.length)} shown of ${count(total)}. `),
+      h("span", { class: "note" }, `${count(dead.length)} of ${count(total)}. `),
       next !== null && h("a", { class: "more", href: `/dead${queryOf({ before: next })}` }, "Older ones"),
     ),
   ];

@@ -1,8 +1,8 @@
-/** Models and judges as endpoints: how many calls, how they fail, how long they take. */
+/** Models and judges as endpoints: calls, failures, latencies. */
 
 import { get } from "../api.js";
 import { h, render } from "../dom.js";
-import { count, rate, share, span } from "../format.js";
+import { count, counted, rate, share, span } from "../format.js";
 import { empty, panel, table } from "../panels.js";
 import { failurePanels } from "./failures.js";
 
@@ -16,7 +16,11 @@ export function open(root, context) {
   context.listen(({ endpoints }) => {
     const models = endpoints.filter((one) => one.kind === "model");
     const judges = endpoints.filter((one) => one.kind === "judge");
-    render(calls, panel("Models", { note: NOTE }, endpointTable(models)), panel("Judges", {}, endpointTable(judges)));
+    render(
+      calls,
+      panel("Models", { note: `${windowOf(models, "models")} ${NOTE}` }, endpointTable(models)),
+      panel("Judges", { note: windowOf(judges, "judges") }, endpointTable(judges)),
+    );
   });
   return context.every(EVERY_S, async () => {
     const found = await get("/api/failures");
@@ -24,11 +28,17 @@ export function open(root, context) {
   });
 }
 
-const NOTE =
-  "Over the recent calls that the store knows. p50 and p95 are the times that half and 95 % of the calls stay below.";
+const NOTE = "p50 and p95: half and 95 % of the calls took at most so long.";
+
+/** The window of the newest calls: all models share one, and so do all judges. */
+export function windowOf(endpoints, noun) {
+  const calls = endpoints.reduce((sum, one) => sum + one.calls, 0);
+  const window_s = Math.max(...endpoints.map((one) => one.window_s ?? 0), 0);
+  return `Last ${counted(calls, "call")} of all ${noun}${window_s ? `, within ${span(window_s)}` : ""}.`;
+}
 
 export function endpointTable(endpoints) {
-  if (endpoints.length === 0) return empty("The pool names none.", "karma doctor");
+  if (endpoints.length === 0) return empty("The pool file names none.", "karma doctor");
   const rows = endpoints.map((one) => [
     one.name,
     one.kind,
@@ -40,7 +50,7 @@ export function endpointTable(endpoints) {
     count(one.open),
     reasons(one.failures),
   ]);
-  const head = ["name", "kind", "calls", "failed", "p50", "p95", "speed", "open", "failures by reason"];
+  const head = ["name", "kind", "calls", "failed", "p50", "p95", "output", "pending", "failures by reason"];
   return table("Endpoints", head, rows, { texts: [1, 8] });
 }
 

@@ -1,11 +1,11 @@
-/** What failed lately, by its reason. */
+/** The newest failures, by reason. */
 
 import { h } from "../dom.js";
 import { count, date } from "../format.js";
 import { panel, table } from "../panels.js";
 
 export function failurePanels({ responses, verdicts, unscored }) {
-  const pairs = unscored.length > 0 && { href: "/pairs?outcome=unscored", text: "The pairs" };
+  const pairs = unscored.length > 0 && { href: "/pairs?outcome=unscored", text: "Unscored pairs" };
   return [
     panel("Failed responses", {}, byReason("Failed responses", "model", responses)),
     panel("Failed verdicts", {}, byReason("Failed verdicts", "judge", verdicts)),
@@ -21,5 +21,5 @@ function byReason(name, by, found) {
     count(one.count),
     date(one.last_at),
   ]);
-  return table(name, [by, "reason", "times", "last"], rows, { texts: [1, 3] });
+  return table(name, [by, "reason", "count", "last"], rows, { texts: [1, 3] });
 }

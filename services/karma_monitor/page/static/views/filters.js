@@ -1,16 +1,16 @@
-/** Filters of pairs; they live in the address, so that a filtered list can be shared, and a pair keeps its list. */
+/** Filters of pairs. They are part of the address, so that a filtered list can be shared and a pair keeps its list. */
 
 import { h } from "../dom.js";
 import { choice, entry, OUTCOMES } from "../panels.js";
 
 export const FILTERS = ["stream", "outcome", "model", "judge", "policy", "source", "text"];
 
-/** Those filters that an address sets. */
+/** The filters that an address sets. */
 export function filtersOf(query) {
   return Object.fromEntries(FILTERS.filter((name) => query.get(name)).map((name) => [name, query.get(name)]));
 }
 
-/** The form of the filters; `apply` gets those that are set. `known` suggests streams, models, judges. */
+/** The form of the filters; `apply` is called with those that are set. `known` suggests streams, models, judges. */
 export function filterForm(filters, known, apply) {
   const outcomes = [["", "any"], ...Object.entries(OUTCOMES).map(([name, [, text]]) => [name, text])];
   const sources = [
@@ -25,9 +25,9 @@ export function filterForm(filters, known, apply) {
   };
   return h(
     "form",
-    { class: "filters", role: "search", "aria-label": "Filter the pairs", on: { submit: send } },
+    { class: "filters", role: "search", "aria-label": "Filter pairs", on: { submit: send } },
     choice("Outcome", "outcome", filters.outcome, outcomes),
-    choice("Label from", "source", filters.source, sources),
+    choice("Label source", "source", filters.source, sources),
     entry("Stream", "stream", filters.stream, known.streams),
     entry("Model", "model", filters.model, known.models),
     entry("Judge", "judge", filters.judge, known.judges),

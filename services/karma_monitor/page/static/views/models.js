@@ -1,9 +1,9 @@
-/** What each model is worth: the ladder with intervals, who is comparable to whom, who beats whom, and the course. */
+/** The models: leaderboard with intervals, ratings over time, kinship, wins, calibration. */
 
 import { get, queryOf } from "../api.js";
 import { MOST_LINES, TimeChart } from "../chart.js";
 import { h, render } from "../dom.js";
-import { count, date, number, share, signed, span } from "../format.js";
+import { count, date, lastPairs, number, share, signed, span } from "../format.js";
 import { intervals } from "../intervals.js";
 import { DIVERGING, legend, matrix, SEQUENTIAL } from "../matrix.js";
 import { behind, choice, empty, panel } from "../panels.js";
@@ -15,8 +15,8 @@ export const title = () => "Models";
 const EVERY_S = 15;
 
 export function open(root, context) {
-  const [head, body, course, tail] = [h("div"), h("div"), h("div"), h("div")];
-  root.append(h("div", { class: "title" }, h("h1", {}, "Models"), head), body, course, tail);
+  const [head, body, history, tail] = [h("div"), h("div"), h("div"), h("div")];
+  root.append(h("div", { class: "title" }, h("h1", {}, "Models"), head), body, history, tail);
   const skill = context.query.get("skill") ?? "";
   let chart = null;
   context.onClose(() => chart?.close());
@@ -31,8 +31,8 @@ export function open(root, context) {
         h("form", { class: "filters", on: { change: pick } }, choice("Skill", "skill", found.skill, options)),
       );
     }
-    render(body, ladder(found));
-    chart = showCourse(course, found.course, chart);
+    render(body, leaderboard(found));
+    chart = showHistory(history, found.course, chart);
     render(
       tail,
       found.models.length ? [h("div", { class: "flow" }, kinship(found), calibration(found)), wins(found)] : [],
@@ -40,11 +40,11 @@ export function open(root, context) {
   });
 }
 
-/** The ladder, best first; only so many models where there is `more`. */
-export function ladder({ models, skill, version }, most = Infinity, more = null) {
-  const name = more ? "Models" : "Competency";
+/** The leaderboard, best first; only the first `most` models where a link leads to `more`. */
+export function leaderboard({ models, skill, version }, most = Infinity, more = null) {
+  const name = more ? "Models" : "Leaderboard";
   if (models.length === 0) {
-    return panel(name, { more }, empty("Nothing was learnt yet: no pair has been judged.", "karma enqueue FILE"));
+    return panel(name, { more }, empty("No ratings yet: no pair has been judged.", "karma enqueue FILE"));
   }
   const rows = models.slice(0, most).map((model) => ({
     label: [model.model, model.preliminary && h("span", { class: "preliminary" }, " preliminary")],
@@ -55,26 +55,23 @@ export function ladder({ models, skill, version }, most = Infinity, more = null)
     text: `${signed(model.mean)} (${signed(model.low)} to ${signed(model.high)})`,
   }));
   const left = models.length > rows.length ? ` ${rows.length} of ${models.length} models.` : "";
-  const note = `Skill ${skill}, with 90 % intervals; version ${version ?? "–"} of the competencies.${left}`;
+  const note = `Skill ${skill}, 90 % intervals. Ratings version ${version ?? "–"}.${left}`;
   const picture = intervals("Model", rows, {
     unit: "competency, logits",
     said: "logits, 90 % interval",
     rule: 0,
-    show: tick,
   });
-  return panel(name, { note, more }, picture, more ? null : standings(models));
+  return panel(name, { note, more }, picture, more ? null : ratings(models));
 }
 
-const tick = (value) => String(value).replace("-", "−");
-
-function standings(models) {
-  const rows = models.map((model, place) => [
+function ratings(models) {
+  const rows = models.map((model, rank) => [
     model.model,
     ...[model.mean, model.low, model.high].map((value) => signed(value)),
-    share(beatsNext(models, place), 0),
+    share(beatsNext(models, rank), 0),
     count(Math.round(model.comparisons)),
     model.preliminary ? "preliminary" : "",
-    model.kin ?? "–",
+    model.kin ?? "unknown",
     number(model.kinship),
     signed(model.change),
     span(model.change_s),
@@ -83,34 +80,40 @@ function standings(models) {
     ...["model", "logits", "90 % from", "to", "P(beats the next)", "comparisons", "", "nearest kin", "kinship"],
     ...["change", "within"],
   ];
-  return behind("The ladder", head, rows, { texts: [6, 7] });
+  return behind("The leaderboard", head, rows, { texts: [6, 7] });
 }
 
-/** The chance of a decisive win against the model below: Bradley and Terry (1952) on the two means. */
-function beatsNext(models, place) {
-  const next = models[place + 1];
-  return next === undefined ? null : 1 / (1 + Math.exp(next.mean - models[place].mean));
+/** P(decisive win against the next model): Bradley and Terry (1952) on the two means. */
+function beatsNext(models, rank) {
+  const next = models[rank + 1];
+  return next === undefined ? null : 1 / (1 + Math.exp(next.mean - models[rank].mean));
 }
 
-function kinship({ kinship: { names, cells }, skill }) {
-  if (names.length < 2)
-    return panel("Kinship", {}, h("p", { class: "empty" }, "It needs two models that were compared."));
+function kinship({ kinship: { names, cells, shared, needed }, skill, models }) {
+  if (names.length < 2) return panel("Kinship", {}, h("p", { class: "empty" }, "Needs two models."));
+  const shown = (row, column) => number(cells[row][column]);
+  const unknown = (row, column) => `${Math.floor(shared[row][column])}/${needed}`;
   return panel(
     "Kinship",
-    { note: `The chance that two models are about equally competent, in the skill ${skill}.` },
-    matrix("Kinship", names, cells, SEQUENTIAL, (row, column) => number(cells[row][column])),
-    legend(SEQUENTIAL, "0", "Hatched: not known yet.", "1"),
+    { note: `Probability that two models are about equally competent, skill ${skill}.${thinned(names, models)}` },
+    matrix("Kinship", names, cells, SEQUENTIAL, shown, unknown),
+    legend(SEQUENTIAL, "0", `Hatched: unknown, with the shared verdicts so far of at least ${needed} needed.`, "1"),
   );
 }
 
-function wins({ wins: { names, cells, counts } }) {
+function thinned(names, models) {
+  return names.length < models.length ? ` ${names.length} of ${models.length} models, evenly spread.` : "";
+}
+
+function wins({ wins: { names, cells, counts, is_of_report: ofReport } }) {
   if (names.length < 2)
-    return panel("Wins", {}, h("p", { class: "empty" }, "No decisive verdict between two models yet."));
+    return panel("Wins", {}, h("p", { class: "empty" }, "No decisive verdicts between two models yet."));
   const most = Math.max(...counts.flat(), 1);
   const shares = counts.map((line) => line.map((found) => (found ? found / most : null)));
+  const pairs = ofReport ? "all decisive judged pairs of this report" : "decisive judged pairs behind the ratings";
   return panel(
     "Wins",
-    { note: "Share of decisive judged pairs that the row's model won against the column's, and of how many pairs." },
+    { note: `Share of ${pairs} that the row's model won against the column's, and the number of pairs.` },
     h(
       "div",
       { class: "columns" },
@@ -118,7 +121,7 @@ function wins({ wins: { names, cells, counts } }) {
         "div",
         {},
         matrix("Share won", names, cells, DIVERGING, (row, column) => number(cells[row][column])),
-        legend(DIVERGING, "0 loses", "Hatched: they never met.", "1 wins"),
+        legend(DIVERGING, "0 loses", "Hatched: no pairs.", "1 wins"),
       ),
       h(
         "div",
@@ -130,33 +133,29 @@ function wins({ wins: { names, cells, counts } }) {
   );
 }
 
-function calibration({ calibration: found }) {
-  if (found.length === 0)
-    return panel("Predicted against actual", {}, h("p", { class: "empty" }, "No judged pair had a prediction yet."));
+function calibration({ calibration: found, calibration_window: window }) {
+  const name = "Predicted against actual";
+  if (found.length === 0) return panel(name, {}, h("p", { class: "empty" }, "No judged pairs with a prediction yet."));
   const points = found.map(({ predicted, actual, n }) => ({ x: predicted, y: actual, n }));
-  const units = { xUnit: "predicted chance of winning, %", yUnit: "won, %", noun: "pairs" };
-  return panel(
-    "Predicted against actual",
-    { note: "On the line, what was predicted is what happened; larger dots stand for more pairs." },
-    against("Win rate", points, units),
-  );
+  const units = { xUnit: "predicted win probability, %", yUnit: "won, %", noun: "pairs" };
+  const note = `Judged preferences among the ${lastPairs(window)}. On the line, predictions are exact; larger dots are more pairs.`;
+  return panel(name, { note }, against("Win rate", points, units));
 }
 
-/** Draw the course; the chart is made anew only where other models are in it. */
-function showCourse(place, found, chart) {
+/** Draw the ratings over time; the chart is made anew only where it shows other models. */
+function showHistory(root, found, chart) {
   const moved = found.filter((one) => one.points.length > 1);
   const shown = moved.slice(0, MOST_LINES);
   if (shown.length === 0) {
-    render(place, found.length ? panel("Course", {}, empty("It appears once there are two refits.")) : []);
+    render(root, found.length ? panel("Ratings over time", {}, empty("Needs two refits.")) : []);
     return null;
   }
   const names = shown.map((one) => one.model);
   if (chart === null || names.join("\n") !== chart.names.join("\n")) {
     chart?.close();
-    chart = new TimeChart("Competency over time", names, "competency, logits");
-    const most = shown.length < moved.length ? `: the first ${shown.length} of ${moved.length} models` : "";
-    const note = `Competency over time${most}.`;
-    place.replaceChildren(panel("Course", { note }, chart.element, h("div")));
+    chart = new TimeChart("Ratings over time", names, "competency, logits");
+    const note = shown.length < moved.length ? `The first ${shown.length} of ${moved.length} models.` : null;
+    root.replaceChildren(panel("Ratings over time", { note }, chart.element, h("div")));
   }
   const columns = shown.map(({ points }) => [points.map(([at]) => at), points.map(([, mean]) => mean)]);
   chart.show(
@@ -167,8 +166,8 @@ function showCourse(place, found, chart) {
     points.slice(-5).map(([at, mean]) => [model, date(at), signed(mean)]),
   );
   render(
-    place.querySelector("section > div:last-child"),
-    behind("The course", ["model", "time", "logits"], rows, { texts: [1] }),
+    root.querySelector("section > div:last-child"),
+    behind("The last ratings", ["model", "time", "logits"], rows, { texts: [1] }),
   );
   return chart;
 }

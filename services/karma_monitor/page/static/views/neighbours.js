@@ -1,9 +1,9 @@
-/** The pairs before and after one, among those that pass the filters. The server lists them from the newest down. */
+/** The pairs before and after one, among those that match the filters. The server lists the newest first. */
 
 import { get } from "../api.js";
 
 const PAGE = 50;
-/** Newer pairs are looked for in ever wider windows of ids above. */
+/** Newer pairs are searched in ever wider windows of ids above. */
 const WINDOWS = [PAGE, 1000, 20000];
 
 /** The next older pair's id, or null where there is none. */

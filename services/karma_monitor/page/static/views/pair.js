@@ -1,8 +1,8 @@
-/** One pair side by side: what was asked and answered, what the judges said in each order, why, and what it came to. */
+/** One pair side by side: prompt, responses, the verdicts in each order, reasons, outcome. */
 
 import { get, queryOf } from "../api.js";
 import { h, render } from "../dom.js";
-import { share } from "../format.js";
+import { counted, share } from "../format.js";
 import { outcome, panel, table } from "../panels.js";
 import { filtersOf } from "./filters.js";
 import { newerPair, olderPair } from "./neighbours.js";
@@ -21,14 +21,14 @@ export async function open(root, context) {
       "div",
       { class: "title" },
       h("h1", {}, `Pair ${id}`),
-      h("a", { href: `/pairs${queryOf(filters)}` }, "Back to the list"),
+      h("a", { href: `/pairs${queryOf(filters)}` }, "Back to the pairs"),
     ),
     said,
     body,
   );
   const facts = await get(`/api/pairs/${id}`);
   if (context.left) return;
-  if (facts.resolution?.outcome !== "decisive") state.exported = null; // nothing was chosen
+  if (facts.resolution?.outcome !== "decisive") state.exported = null; // no response was chosen
   const draw = () => render(body, controls(state, turn, move), contents(facts, state));
   const turn = (name) => {
     if (name === "revealed") reveal(!revealed());
@@ -43,16 +43,16 @@ export async function open(root, context) {
       said.textContent =
         found instanceof Error
           ? found.message
-          : `There is no ${where} pair${Object.keys(filters).length ? " that passes the filters" : ""}.`;
+          : `No ${where} pair${Object.keys(filters).length ? " matches the filters" : ""}.`;
   };
   draw();
   context.keys({
     j: ["next pair (older)", () => move(olderPair, "older")],
     k: ["previous pair (newer)", () => move(newerPair, "newer")],
-    d: ["mark the words that differ", () => turn("diff")],
-    x: ["swap the sides", () => turn("swapped")],
-    c: ["as judged, or chosen and rejected", () => turn("exported")],
-    r: ["reveal or hide the models", () => turn("revealed")],
+    d: ["mark differences", () => turn("diff")],
+    x: ["swap sides", () => turn("swapped")],
+    c: ["show as judged, or as chosen and rejected", () => turn("exported")],
+    r: ["reveal or hide model names", () => turn("revealed")],
   });
 }
 
@@ -90,7 +90,8 @@ function contents(facts, state) {
     ["Prompt", prompt_id],
     ["Skill", skill ?? "–"],
     ["Policy", formed.policy],
-    ["Label from", resolution?.label_source ?? "–"],
+    ["Label source", resolution?.label_source ?? "–"],
+    ["Valid verdicts", judgesOf(facts)],
     ["Outcome", outcome(resolution?.outcome)],
   ];
   return [
@@ -120,26 +121,32 @@ function verdicts({ verdicts: found, judging }, state) {
     return h(
       "p",
       { class: "empty" },
-      judging.judged ? "No verdict has come yet." : "No judge saw it: its label is predicted.",
+      judging.judged ? "No verdicts yet." : "Not judged: the label is predicted.",
     );
   }
-  const order = (one) => (one.order === 0 ? "a, then b" : "b, then a");
+  const order = (one) => (one.order === 0 ? "a first" : "b first");
   const rows = found.map((one) => [
     one.judge,
     order(one),
     share(one.better_a, 0),
-    one.better_a === null ? "no verdict" : one.better_a === 0.5 ? "neither" : one.better_a > 0.5 ? "a" : "b",
+    one.better_a === null ? "failed" : one.better_a === 0.5 ? "neither" : one.better_a > 0.5 ? "a" : "b",
     h("span", { class: "said" }, one.failure ?? one.rationale ?? "–"),
   ]);
-  const note = state.exported ? null : `Shown above as in the order ${state.swapped ? "b, then a" : "a, then b"}.`;
+  const note = state.exported ? null : `Sides above: ${state.swapped ? "b left, a right" : "a left, b right"}.`;
   return [
     note && h("p", { class: "note" }, note),
-    table("Verdicts", ["judge", "order shown", "P(a is better)", "prefers", "rationale"], rows, { texts: [1, 3, 4] }),
+    table("Verdicts", ["judge", "order", "P(a is better)", "prefers", "rationale"], rows, { texts: [1, 3, 4] }),
   ];
 }
 
+/** "1 of 2 judges": how many of the judges that were asked gave a valid verdict. */
+function judgesOf({ judging: { judges_valid: valid, judges_asked: asked, awaited } }) {
+  if (asked === 0) return "–";
+  return `${valid} of ${counted(asked, "judge")}${awaited > 0 ? `, ${counted(awaited, "verdict")} pending` : ""}`;
+}
+
 function reasons({ words }) {
-  if (!revealed()) return h("p", { class: "empty" }, "The reasons name the models. Reveal the models to read them.");
+  if (!revealed()) return h("p", { class: "empty" }, "The reasons name the models. Press Models to reveal them.");
   return h(
     "div",
     { class: "reasons-grid" },
@@ -158,8 +165,8 @@ function reasons({ words }) {
   );
 }
 
-/** Those sentences of `karma explain` that say no more than the view above: its quotes (`|`) are left out too. */
-const SHOWN_ABOVE = "What the judges said";
+/** The sentences of `karma explain` that repeat the view above; its quotes (`|`) are left out too. */
+const SHOWN_ABOVE = "Verdicts";
 
 /** The sentences of `karma explain` under their headings. */
 function sections(words) {

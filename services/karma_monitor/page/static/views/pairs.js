@@ -1,9 +1,9 @@
-/** Recent pairs, newest first, as far as the filters let them through. */
+/** Recent pairs that match the filters, newest first. */
 
 import { get, queryOf } from "../api.js";
 import { h, render } from "../dom.js";
 import { count, date, number, share } from "../format.js";
-import { empty, outcome, table } from "../panels.js";
+import { empty, outcome, wide } from "../panels.js";
 import { filterForm, filtersOf } from "./filters.js";
 import { reveal, revealed } from "./reveal.js";
 
@@ -18,7 +18,7 @@ export async function open(root, context) {
   let found = null;
   const box = h("input", { type: "checkbox", checked: revealed(), on: { change: () => show(box.checked) } });
   root.append(
-    h("div", { class: "title" }, h("h1", {}, "Pairs"), h("label", {}, box, " Reveal the models")),
+    h("div", { class: "title" }, h("h1", {}, "Pairs"), h("label", {}, box, " Reveal model names")),
     form,
     newer,
     list,
@@ -33,7 +33,7 @@ export async function open(root, context) {
       newer,
       before === null &&
         total > atOpening &&
-        h("a", { href: `/pairs${queryOf(filters)}` }, `${count(total - atOpening)} newer: look again`),
+        h("a", { href: `/pairs${queryOf(filters)}` }, `Show ${count(total - atOpening)} newer`),
     );
     if (form.childElementCount > 0) return;
     const named = (kind) => endpoints.filter((one) => one.kind === kind).map((one) => one.name);
@@ -56,32 +56,49 @@ function listed({ pairs, next, searched }, filters) {
     next !== null && h("a", { class: "more", href: `/pairs${queryOf({ ...filters, before: next })}` }, "Older pairs");
   const filtered = Object.keys(filters).length > 0;
   if (pairs.length === 0) {
-    const said = filtered
-      ? `None of the ${count(searched)} pairs looked at passes the filters.`
-      : "No pair was formed yet.";
-    return [empty(said, filtered ? null : "karma enqueue FILE"), more && h("p", {}, more)];
+    const text = filtered ? `None of the ${count(searched)} pairs searched matches the filters.` : "No pairs yet.";
+    return [empty(text, filtered ? null : "karma enqueue FILE"), more && h("p", {}, more)];
   }
-  const shown = revealed();
-  const rows = pairs.map((pair) => [
-    h("a", { href: `/pairs/${pair.pair}${queryOf(filters)}` }, `${pair.pair}`),
-    outcome(pair.outcome),
-    h("span", { class: "excerpt" }, pair.prompt),
-    h("span", { class: "excerpt" }, side(pair, "a", shown)),
-    h("span", { class: "excerpt" }, side(pair, "b", shown)),
-    share(certainty(pair), 0),
-    pair.source ?? "–",
-    pair.flipped === null ? "–" : pair.flipped ? "flipped" : "same side",
-    number(pair.information),
-    pair.stream,
-    date(pair.resolved_at),
-  ]);
-  const head = [
-    ...["pair", "outcome", "prompt", "response a", "response b", "certainty", "label from", "both orders"],
-    ...["information, bit", "stream", "resolved"],
-  ];
+  const head = COLUMNS.map((name) => h("th", { scope: "col", class: "text" }, name));
+  const rows = pairs.map((pair) => line(pair, filters, revealed()));
   return [
-    table("Pairs", head, rows, { texts: [1, 2, 3, 4, 6, 7, 9, 10] }),
-    h("p", {}, h("span", { class: "note" }, `${count(pairs.length)} shown of ${count(searched)} looked at. `), more),
+    wide("Pairs", h("table", { class: "pairs" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows))),
+    h("p", {}, h("span", { class: "note" }, `${count(pairs.length)} of ${count(searched)} pairs searched. `), more),
+  ];
+}
+
+const COLUMNS = ["pair", "prompt", "response a", "response b", "label", "stream"];
+
+/** One pair. Few columns of several short lines fit a small window; on a phone each pair is a card. */
+function line(pair, filters, shown) {
+  const excerpt = (content) => h("td", { class: "text" }, h("span", { class: "excerpt" }, content));
+  return h(
+    "tr",
+    {},
+    h(
+      "th",
+      { scope: "row" },
+      h("a", { href: `/pairs/${pair.pair}${queryOf(filters)}` }, `${pair.pair}`),
+      h("br"),
+      outcome(pair.outcome),
+    ),
+    excerpt(pair.prompt),
+    excerpt(side(pair, "a", shown)),
+    excerpt(side(pair, "b", shown)),
+    h("td", { class: "text" }, lines(label(pair))),
+    h("td", { class: "text" }, lines([pair.stream, date(pair.resolved_at)])),
+  );
+}
+
+const lines = (texts) => texts.filter(Boolean).map((text) => h("span", { class: "line" }, text));
+
+/** The label in a few words: how certain, from whom, and what the two orders say. */
+function label({ probability, source, flipped, information }) {
+  return [
+    probability !== null && `${share(Math.max(probability, 1 - probability), 0)} certain`,
+    source,
+    flipped !== null && (flipped ? "order flip" : "no order flip"),
+    information !== null && `${number(information)} bits expected`,
   ];
 }
 
@@ -91,9 +108,4 @@ function side(pair, name, shown) {
     shown && h("span", { class: "model" }, pair[`model_${name}`], ": "),
     pair[`text_${name}`] ?? "",
   ];
-}
-
-/** How sure the label is of the side that it takes. */
-function certainty({ probability }) {
-  return probability === null ? null : Math.max(probability, 1 - probability);
 }

@@ -1,11 +1,12 @@
-/** What the pairs are worth: flips, biases, distributions, what each policy and judge gave, the gate, the cost. */
+/** Pair-quality statistics: distributions, biases, policies, the judge budget, judges, cost. */
 
 import { get, queryOf } from "../api.js";
 import { h, render } from "../dom.js";
-import { count, counted, interval, money, number, share } from "../format.js";
+import { count, counted, date, interval, lastPairs, money, number, share } from "../format.js";
 import { intervals } from "../intervals.js";
-import { choice, empty, panel, table, tiles } from "../panels.js";
-import { histogram } from "../plot.js";
+import { behind, choice, empty, panel, table, tiles } from "../panels.js";
+import { histogram, spots } from "../plot.js";
+import { ticks } from "../scale.js";
 
 export const title = () => "Quality";
 
@@ -13,12 +14,12 @@ const EVERY_S = 15;
 
 const HISTOGRAMS = [
   ["gap", "Competency gap", "logits between the two models"],
-  ["information", "Information", "bit that a verdict was expected to tell"],
-  ["kinship", "Kinship", "chance that the two are about equally competent"],
-  ["likeness", "Likeness", "how alike the two responses are, 0 to 1"],
-  ["novelty", "Prompt novelty", "share of the prompt that no prompt before it had"],
+  ["information", "Expected information", "expected information, bits"],
+  ["kinship", "Kinship", "probability that the two models are about equally competent"],
+  ["likeness", "Similarity", "similarity of the two responses, 0 to 1"],
+  ["novelty", "Prompt novelty", "share of new text"],
   ["length_ratio", "Length ratio", "longer ÷ shorter response; bins of unequal widths"],
-  ["probability", "Certainty of the label", "probability of the chosen side"],
+  ["probability", "Label certainty", "probability of the chosen side"],
 ];
 
 export function open(root, context) {
@@ -29,7 +30,7 @@ export function open(root, context) {
   let known = null;
   context.listen(({ quality, streams }) => {
     render(live, stream ? [] : liveQuality(quality, false));
-    if (known === streams.join("\n")) return;
+    if (known === streams.join("\n") || (context.frozen && streams.length < 2)) return;
     known = streams.join("\n");
     const names = [...new Set([...streams, ...(stream ? [stream] : [])])];
     const options = [["", "all streams"], ...names.map((name) => [name, name])];
@@ -43,67 +44,103 @@ export function open(root, context) {
   });
 }
 
+/** A statistic and its pairs: over all where a report measured them, else over the newest. */
+function over(found, name) {
+  const all = found.all?.[name];
+  if (all !== undefined) return [all, `All pairs of ${found.stream === null ? "all streams" : "the stream"}.`];
+  return [found[name], windowOf(found)];
+}
+
+/** The window of the newest pairs as a sentence. */
+function windowOf({ window, window_from }) {
+  const text = lastPairs(window);
+  return `${text[0].toUpperCase()}${text.slice(1)}${window_from ? `, since ${date(window_from)}` : ""}.`;
+}
+
 function panels(found) {
-  if (!found.window) return empty("No pair has been resolved yet.", "karma enqueue FILE");
+  if (!found.window) return empty("No resolved pairs yet.", "karma enqueue FILE");
+  const named = (name) => over(found, name);
+  const [byPolicy, ofPolicies] = named("policies");
+  const [byLength, ofLengths] = named("length");
+  const [predicted] = named("length_predicted");
+  const [positions, ofPositions] = named("first_position");
+  const [byJudge, ofJudges] = named("judges");
   return [
-    h("p", { class: "note" }, `Measured over the newest ${count(found.window)} resolved pairs.`),
     panel(
       "Distributions",
-      {},
+      { note: windowOf(found) },
       h(
         "div",
         { class: "grid" },
         HISTOGRAMS.map(([key, name, unit]) => drawn(found.histograms, key, name, unit)),
       ),
     ),
-    panel("Length and wins", { note: LENGTH_NOTE }, lengths(found.length)),
-    panel("Policies", { note: "What each policy's pairs came to." }, policies(found.policies)),
-    panel("Gate and audit", { note: GATE_NOTE }, gate(found.gate)),
-    panel(
-      "Judges",
-      { note: "A fair judge prefers what it is shown first in half of its one-sided verdicts." },
-      judges(found),
-    ),
-    panel("Cost", {}, cost(found)),
+    panel("Length bias", { note: `${ofLengths} ${LENGTH_NOTE}` }, lengths(byLength, predicted ?? [])),
+    panel("Policies", { note: ofPolicies }, policies(byPolicy)),
+    panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
+    panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
+    panel("Judges", { note: ofJudges }, judges(byJudge)),
+    panel("Cost", { note: "All calls so far." }, cost(found)),
   ];
 }
 
 const LENGTH_NOTE =
-  "How often the longer response wins, by how much longer it is. The upright bar is what competency alone would give; " +
-  "the dashed line is at 50 %.";
-const GATE_NOTE =
-  "How many pairs went to a judge, and how wrong the labels are that no judge saw, estimated from the audit.";
+  "Share of judged preferences won by the longer response, by how much longer it is. The upright bar is the share " +
+  "expected by competency alone; the dashed line is 50 %.";
+const BUDGET_NOTE =
+  "All pairs since the budget was set: the share that was judged, and the wrong labels among the predicted ones " +
+  "(audited, 95 % interval).";
+const POSITION_NOTE = "Verdicts that prefer the response shown first, over pairs judged in both orders; 50 % is fair.";
+
+/** A share this far from a half, interval included, is marked. */
+const POSITION_CONCERN = 0.05;
 
 function drawn(histograms, key, name, xUnit) {
   const found = histograms[key];
   return found ? histogram(name, found, { xUnit }) : null;
 }
 
-/** The figures of quality that are in the live picture. */
+/** The quality figures of the live status. */
 export function liveQuality(quality, withLink) {
-  const more = withLink && { href: "/quality", text: "Quality in full" };
+  const more = withLink && { href: "/quality", text: "All quality statistics" };
   const name = withLink ? "Pair quality" : "At a glance";
-  if (!quality.window) return panel(name, { more }, empty("No pair has been resolved yet.", "karma enqueue FILE"));
-  const error = quality.label_error;
+  if (!quality.window) return panel(name, { more }, empty("No resolved pairs yet.", "karma enqueue FILE"));
+  const error = wrongLabels(quality);
   const figures = [
-    ["Order flips", share(quality.flip_share), "of pairs judged in both orders"],
+    ["Order flips", share(quality.flip_share), flipsByJudge(quality.judges ?? [])],
     ["Ties", share(quality.tie_share), "of resolved pairs"],
-    ["Agreement of judges", share(quality.agreement), "of pairs seen by several"],
-    ["Longer wins", share(quality.longer_wins), `${share(quality.longer_expected)} by competency alone`],
+    ["Judge agreement", share(quality.agreement), "of pairs of judges take the same side"],
+    ["Longer response wins", share(quality.longer_wins), `${share(quality.longer_expected)} expected`],
     ["Judged", share(quality.judged_share), "of pairs; the others are predicted"],
-    [
-      "Wrong labels",
-      error ? share(error.estimate) : "–",
-      error ? `${share(error.low)} to ${share(error.high)}, audited` : "no audit yet",
-    ],
+    ["Wrong predicted labels", error ? share(error.estimate) : "–", error ? audited(error) : "no audit yet"],
   ];
   return panel(
     name,
-    { more, note: `Over the newest ${count(quality.window)} resolved pairs.` },
+    { more, note: windowOf(quality) },
     tiles(figures),
     withLink && firstPosition(quality.first_position),
   );
 }
+
+const wrongLabels = (quality) => quality.predicted_label_error ?? quality.label_error;
+
+function audited({ low, high, stream }) {
+  return `audited, 95 % interval ${number(100 * low, 1)} to ${number(100 * high, 1)}; stream ${stream}`;
+}
+
+/** Each judge's flips where there is room, else those of the judge with the most. */
+function flipsByJudge(found) {
+  const known = found.filter((one) => one.both_orders > 0);
+  if (known.length === 0) return "of pairs judged in both orders";
+  const sorted = known.toSorted((one, other) => other.flip_share - one.flip_share);
+  const shown = sorted.slice(0, SHOWN_JUDGES).map((one) => `${one.judge} ${share(one.flip_share, 0)}`);
+  const rest = sorted.length - shown.length;
+  return `per judge: ${shown.join(", ")}${rest ? `, and ${rest} with fewer` : ""}`;
+}
+
+const SHOWN_JUDGES = 3;
+
+const SHARES = { rule: 0.5, ends: [0, 0.25, 0.5, 0.75, 1], show: (value) => String(100 * value) };
 
 function firstPosition(found) {
   const rows = found
@@ -113,57 +150,85 @@ function firstPosition(found) {
       value: one.share,
       low: one.low,
       high: one.high,
-      text: `${interval(one.share, one.low, one.high)} of ${count(one.n)}`,
+      text: [
+        `${interval(one.share, one.low, one.high)} of ${count(one.n)}`,
+        (one.low > 0.5 + POSITION_CONCERN || one.high < 0.5 - POSITION_CONCERN) &&
+          h("span", { class: "bad" }, ` ⚠ prefers the ${one.share > 0.5 ? "first" : "second"} position`),
+      ],
     }));
-  if (rows.length === 0) return h("p", { class: "empty" }, "No judge that sees both orders has taken a side yet.");
-  return intervals("First position", rows, {
-    unit: "wins of the response shown first, %",
-    said: "share, 95 % interval",
-    rule: 0.5,
-    ends: [0, 0.25, 0.5, 0.75, 1],
-    show: (value) => String(100 * value),
+  if (rows.length === 0) return h("p", { class: "empty" }, "No position-bias data yet.");
+  return intervals("Judge", rows, {
+    ...{ unit: "prefers the response shown first, %", said: "share, 95 % interval" },
+    ...SHARES,
   });
 }
 
-function lengths(found) {
-  const rows = found
+function lengths(judged, predicted) {
+  const rows = judged
     .filter((one) => one.pairs > 0)
     .map((one) => ({
-      label: one.to === null ? `over ${one.from} ×` : `${one.from} to ${one.to} ×`,
+      label: bucket(one),
       value: one.longer,
       low: one.low,
       high: one.high,
       mark: one.expected,
       text: `${interval(one.longer, one.low, one.high)}, ${share(one.expected)} expected, ${counted(one.pairs, "pair")}`,
     }));
-  if (rows.length === 0) return h("p", { class: "empty" }, "No decisive pair yet.");
-  return intervals("Longer by", rows, {
-    unit: "the longer one wins, %",
-    said: "share, 95 % interval",
-    rule: 0.5,
-    ends: [0, 0.25, 0.5, 0.75, 1],
-    show: (value) => String(100 * value),
-  });
+  const line = (source) => (one) => [
+    `${source}, ${bucket(one)}`,
+    count(one.pairs),
+    interval(one.longer, one.low, one.high),
+    share(one.expected),
+    `${number(100 * (one.longer - one.expected), 1)} points`,
+  ];
+  const all = [...judged.map((one) => [line("judged"), one]), ...predicted.map((one) => [line("predicted"), one])]
+    .filter(([, one]) => one.pairs > 0)
+    .map(([shown, one]) => shown(one));
+  if (all.length === 0) return h("p", { class: "empty" }, "No preferences between responses of unequal length yet.");
+  const head = ["label, length ratio", "pairs", "longer response wins (95 % interval)", "expected", "beyond expected"];
+  return [
+    rows.length > 0 &&
+      intervals("Length ratio", rows, { unit: "longer response wins, %", said: "share, 95 % interval", ...SHARES }),
+    behind("Length bias", head, all),
+  ];
 }
 
+const bucket = ({ from, to }) => (to === null ? `over ${from} ×` : `${from} to ${to} ×`);
+
 function policies(found) {
-  if (found.length === 0) return h("p", { class: "empty" }, "No pair was formed yet.");
+  if (found.length === 0) return h("p", { class: "empty" }, "No pairs yet.");
   const head = [
-    ...["policy", "prompts", "pairs", "judge calls", "decisive", "predicted", "decisive a prompt", "decisive a call"],
-    ...["bit a pair", "ties", "inconsistent", "flips", "chosen ÷ rejected length", "wrong by reference"],
+    ...["policy", "prompts", "pairs", "judge calls", "preferences", "predicted", "preferences per prompt"],
+    ...["per judge call", "expected information per pair, bits", "ties", "inconsistent", "order flips"],
+    ...["chosen ÷ rejected length", "wrong by reference"],
   ];
   const rows = found.map((one) => [
     one.name,
     ...[one.prompts, one.pairs, one.judge_calls, one.decisive, one.predicted].map(count),
-    ...[one.decisive_per_prompt, one.decisive_per_call, one.bits_per_pair].map((value) => number(value, 3)),
+    ...[one.decisive_per_prompt, one.decisive_per_call, one.bits_per_pair].map((value) => number(value)),
     ...[one.tie_share, one.inconsistent_share, one.flip_share].map((value) => share(value)),
     number(one.length_ratio),
     share(one.label_error),
   ]);
-  return table("Policies", head, rows);
+  return [
+    h("div", { class: "columns" }, yields(found, "prompt"), yields(found, "call")),
+    table("Policies", head, rows),
+  ];
 }
 
-function gate(found) {
+/** Preferences per prompt, or per judge call, of each policy. */
+function yields(found, per) {
+  const rows = found
+    .map((one) => ({ label: one.name, value: one[`decisive_per_${per}`] }))
+    .filter((one) => one.value !== null)
+    .map((one) => ({ ...one, text: number(one.value) }));
+  if (rows.length === 0) return null;
+  const unit = per === "prompt" ? "preferences per prompt" : "preferences per judge call";
+  const ends = ticks(0, Math.max(...rows.map((one) => one.value)), 4);
+  return intervals("Policy", rows, { unit, said: "", ends });
+}
+
+function budget(found) {
   const rows = found.map(({ stream, pairs, judged_share, label_error: error }) => [
     stream,
     count(pairs),
@@ -171,31 +236,42 @@ function gate(found) {
     error ? interval(error.estimate, error.low, error.high) : "–",
     error ? count(error.audited) : "–",
   ]);
-  if (rows.length === 0) return h("p", { class: "empty" }, "No stream has pairs yet.");
-  return table("Gate and audit", ["stream", "pairs", "judged", "wrong labels (95 % interval)", "audited pairs"], rows);
+  if (rows.length === 0) {
+    return h("p", { class: "empty" }, "No stream has a judge budget: every pair is judged, and no label is predicted.");
+  }
+  const points = found
+    .filter((one) => one.label_error && one.judged_share !== null)
+    .map(({ stream, judged_share, label_error: { estimate, low, high } }) => ({
+      ...{ label: stream, x: judged_share, y: estimate, low, high },
+    }));
+  const units = { xUnit: "pairs judged, %", yUnit: "wrong predicted labels, %" };
+  return [
+    points.length > 0 && spots("Wrong predicted labels by share of pairs judged", points, units),
+    table("Judge budget", ["stream", "pairs", "judged", "wrong predicted labels", "audited pairs"], rows),
+  ];
 }
 
-function judges({ judges: found, first_position }) {
-  if (found.length === 0) return h("p", { class: "empty" }, "No verdict yet.");
+function judges(found) {
+  if (found.length === 0) return h("p", { class: "empty" }, "No verdicts yet.");
+  const of = (value, number_) => (number_ ? `${share(value)} of ${count(number_)}` : share(value));
   const rows = found.map((one) => [
     one.judge,
     count(one.verdicts),
-    count(one.failed),
+    one.failed ? h("span", { class: "bad" }, `${count(one.failed)} (${share(one.failed / one.verdicts)})`) : "0",
+    of(one.flip_share, one.both_orders),
     share(one.first_share),
     share(one.tie_share),
-    share(one.agreement),
+    of(one.agreement, one.agreements_compared),
     count(one.tokens),
   ]);
-  const head = ["judge", "verdicts", "without a verdict", "first position", "ties", "agrees with the others", "tokens"];
-  return [firstPosition(first_position), table("Judges", head, rows)];
+  const head = ["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with others", "tokens"];
+  return table("Judges", head, rows);
 }
 
 function cost({ cost: found, stream }) {
-  if (stream !== null)
-    return h("p", { class: "empty" }, "Known for all streams together only: calls are not told apart by stream.");
+  if (stream !== null) return h("p", { class: "empty" }, "Known for all streams together: calls are not split by stream.");
   if (!found.cost_is_whole) return h("p", { class: "empty" }, "The calls are being counted.");
-  if (found.cost === null)
-    return h("p", { class: "empty" }, "Unknown: no price of a model or judge stands in the pool file.");
+  if (found.cost === null) return h("p", { class: "empty" }, "Unknown: the pool file has no prices.");
   const rows = found.endpoints.map((one) => [
     one.name,
     one.kind,
@@ -207,14 +283,21 @@ function cost({ cost: found, stream }) {
   return [
     tiles([
       ["Spent", money(found.cost, found.currency), spentNote(found)],
-      ["A preference", money(found.cost_per_preference, found.currency), "models and judges together"],
+      ["Cost per preference", money(found.cost_per_preference, found.currency), spentNote(found)],
     ]),
-    table("Cost", ["name", "kind", "calls", "tokens read", "tokens written", "cost"], rows, { texts: [1] }),
+    table("Cost", ["name", "kind", "calls", "input tokens", "output tokens", "cost"], rows, { texts: [1] }),
   ];
 }
 
-/** What the sum leaves out, in words. */
-export function spentNote({ cost, cost_unknown_calls }) {
-  if (cost === null || !cost_unknown_calls) return "in all";
-  return `and ${count(cost_unknown_calls)} calls without a price or tokens`;
+const MOST_NAMES = 3;
+
+/** What a cost leaves out, by name. */
+export function spentNote({ cost, cost_excludes: excluded = [], cost_unknown_calls }) {
+  if (cost === null) return "no prices in the pool file";
+  if (excluded.length > 0) {
+    const more = excluded.length > MOST_NAMES ? ` and ${excluded.length - MOST_NAMES} more` : "";
+    const calls = cost_unknown_calls ? `${counted(cost_unknown_calls, "call")} of ` : "";
+    return `without ${calls}${excluded.slice(0, MOST_NAMES).join(", ")}${more} (no price or no token counts)`;
+  }
+  return cost_unknown_calls ? `without ${counted(cost_unknown_calls, "call")} of unknown cost` : "all calls";
 }

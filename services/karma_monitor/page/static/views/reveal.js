@@ -1,4 +1,4 @@
-/** Models are hidden until they are revealed, so that a reader judges a pair as the judges do: blind. */
+/** Model names are hidden until they are revealed, so that a reader judges a pair blind, as the judges do. */
 
 const KEY = "karma-revealed";
 

@@ -1,4 +1,4 @@
-/** The two responses beside each other, as the judges saw them or as they are exported, with what differs marked. */
+/** The two responses side by side, as the judges saw them or as they are exported, with their differences marked. */
 
 import { wordDiff, MOST_WORDS } from "../diff.js";
 import { h } from "../dom.js";
@@ -36,8 +36,8 @@ function exportedOrder({ resolution }) {
 }
 
 function legend({ bounded }) {
-  const most = bounded ? ` Only the first ${count(MOST_WORDS)} words after the common beginning were compared.` : "";
-  return [h("mark", { class: "own" }, "Marked and underlined"), ` is what the other response does not say.${most}`];
+  const most = bounded ? ` Only the first ${count(MOST_WORDS)} words after the common beginning are compared.` : "";
+  return [h("mark", { class: "own" }, "Marked"), ` words are not in the other response.${most}`];
 }
 
 function response({ responses: both, resolution }, side, name, runs) {
@@ -64,7 +64,7 @@ function response({ responses: both, resolution }, side, name, runs) {
       ),
     ),
     text === null
-      ? h("p", { class: "empty" }, "No text is stored.")
+      ? h("p", { class: "empty" }, "No text stored.")
       : h(
           "p",
           { class: "said", dir: "auto" },

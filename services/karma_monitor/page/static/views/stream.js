@@ -1,15 +1,15 @@
-/** The stream: what comes out, where prompts are lost, how fast it flows, what is stuck. */
+/** The stream: its outcome, losses by stage, rates, queues and workers. */
 
 import { get } from "../api.js";
 import { TimeChart } from "../chart.js";
 import { h, render } from "../dom.js";
-import { clock, count, money, number, rate, share, span } from "../format.js";
+import { clock, count, counted, money, number, rate, share, span } from "../format.js";
 import { empty, panel, table, tiles } from "../panels.js";
 import { rates, RATES } from "../rates.js";
 import { control } from "./control.js";
-import { endpointTable } from "./endpoints.js";
+import { endpointTable, windowOf } from "./endpoints.js";
 import { funnel } from "./funnel.js";
-import { ladder } from "./models.js";
+import { leaderboard } from "./models.js";
 import { liveQuality, spentNote } from "./quality.js";
 import { queueTable, workerTable } from "./workers.js";
 
@@ -21,18 +21,18 @@ const SPAN_S = 300;
 export function open(root, context) {
   const part = () => h("div");
   const [top, middle, quality, models, bottom] = [part(), part(), part(), part(), part()];
-  const chart = new TimeChart("Rates of the last five minutes", Object.values(RATES), "a second", {
+  const chart = new TimeChart("Rates of the last five minutes", Object.values(RATES), "per second", {
     span_s: SPAN_S,
     fromZero: true,
   });
   const figures = h("div", { class: "wide-behind" });
-  const folded = h(
+  const details = h(
     "details",
-    { on: { toggle: () => showFigures(folded, figures) } },
+    { on: { toggle: () => showFigures(details, figures) } },
     h("summary", {}, "Rates as a table"),
     figures,
   );
-  const flow = panel("Rates", {}, chart.element, folded);
+  const flow = panel("Rates", { note: "Last five minutes." }, chart.element, details);
   root.append(
     h("div", { class: "title" }, h("h1", {}, "Stream"), control(context)),
     top,
@@ -50,64 +50,77 @@ export function open(root, context) {
       rates.data,
       Object.keys(RATES).map((name) => rate(picture.rates[name])),
     );
-    showFigures(folded, figures);
+    showFigures(details, figures);
     render(quality, liveQuality(picture.quality, true));
     render(bottom, lower(picture));
   });
   context.every(MODELS_EVERY_S, async () => {
     const found = await get("/api/models");
-    if (!context.left) render(models, ladder(found, 12, { href: "/models", text: "Models in full" }));
+    if (!context.left) render(models, leaderboard(found, 12, { href: "/models", text: "All model statistics" }));
   });
 }
 
-function outcomeTiles({ outcome, preferences, resolutions, states }) {
+/** The figures of the outcome; a report leaves out those of a running stream. */
+export function outcomeTiles({ outcome, preferences, resolutions, states }, isReport = false) {
   const accepted = Object.values(states).reduce((sum, one) => sum + one, 0);
-  const predicted = preferences.predicted ? `, ${count(preferences.predicted)} of them predicted` : "";
-  return [
-    [
-      "Preferences a minute",
-      rate(outcome.preferences_per_min, "/min"),
-      `${count(outcome.preferences)} in all${predicted}`,
-    ],
-    [
-      "Yield",
-      number(outcome.yield),
-      `decisive pairs a prompt; ${count(states.done + states.dead)} of ${count(accepted)} ended`,
-    ],
-    [
-      "Cost of a preference",
-      money(outcome.cost_per_preference, outcome.currency),
-      `${money(outcome.cost, outcome.currency)} ${spentNote(outcome)}`,
-    ],
-    ["Time left", span(outcome.time_left_s), "at the present rate"],
+  const predicted = preferences.predicted ? `, ${count(preferences.predicted)} predicted` : "";
+  const total = `${count(outcome.preferences)} in total${predicted}`;
+  const running = [
+    ["Time left", span(outcome.time_left_s), "at the current rate"],
     [
       "Budget left",
       share(outcome.budget_left),
-      outcome.budget_left === null ? "no limit of calls an hour" : "of the hour's judge calls",
+      outcome.budget_left === null ? "no hourly call limit" : "of this hour's judge calls",
     ],
-    ["Without a preference", count(lost(resolutions, states)), "ties, contradictions, failures, dead"],
+  ];
+  return [
+    isReport
+      ? ["Preferences", count(outcome.preferences), preferences.predicted ? predicted.slice(2) : "all judged"]
+      : ["Preferences per minute", rate(outcome.preferences_per_min, "/min"), total],
+    [
+      "Yield",
+      number(outcome.preferences_per_prompt ?? outcome.yield),
+      `preferences per prompt; ${count(states.done + states.dead)} of ${count(accepted)} finished`,
+    ],
+    [
+      "Cost per preference",
+      money(outcome.cost_per_preference, outcome.currency),
+      outcome.cost === null ? spentNote(outcome) : `${money(outcome.cost, outcome.currency)}, ${spentNote(outcome)}`,
+    ],
+    ...(isReport ? [] : running),
+    ["Lost", ...lost(resolutions, states)],
   ];
 }
 
+/** Pairs and prompts without a preference; they are different units, so they are not added up. */
 function lost(resolutions, states) {
-  return resolutions.tie + resolutions.inconsistent + resolutions.unscored + resolutions.no_pair + states.dead;
+  const pairs = resolutions.tie + resolutions.inconsistent + resolutions.unscored;
+  const prompts = `${counted(resolutions.no_pair, "prompt")} without a pair, ${count(states.dead)} dead`;
+  return [counted(pairs, "pair"), `ties, inconsistent, unscored; and ${prompts}`];
 }
 
 function lower(picture) {
   return [
-    panel("Endpoints", { more: { href: "/endpoints", text: "Endpoints in full" } }, endpointTable(picture.endpoints)),
+    panel("Endpoints", { note: callsNote(picture), more: ENDPOINTS }, endpointTable(picture.endpoints)),
     panel("Queues", { note: queueNote(picture) }, queueTable(picture.queues)),
     panel("Workers", {}, workerTable(picture.workers)),
   ];
 }
 
 function queueNote({ in_flight, redelivered }) {
-  return `${count(in_flight)} prompts in flight; ${count(redelivered)} messages delivered again.`;
+  return `${counted(in_flight, "prompt")} in flight; ${count(redelivered)} batches redelivered.`;
 }
 
-/** The newest rates as a table, made only while it is unfolded. */
-function showFigures(folded, figures) {
-  if (!folded.open) return;
+const ENDPOINTS = { href: "/endpoints", text: "Failures by reason" };
+
+function callsNote({ endpoints }) {
+  const of = (kind) => windowOf(endpoints.filter((one) => one.kind === kind), `${kind}s`);
+  return `${of("model")} ${of("judge")}`;
+}
+
+/** The newest rates as a table, made only while it is open. */
+function showFigures(details, figures) {
+  if (!details.open) return;
   const rows = rates.newest(20).map(([at, ...values]) => [clock(at), ...values.map((value) => rate(value))]);
   const shown = rows.length ? table("Rates", ["time", ...Object.values(RATES)], rows) : empty("No rates yet.");
   render(figures, shown);

@@ -1,35 +1,35 @@
-/** Queues and workers: what waits, for how long, and who is there to take it. */
+/** Queues and workers. */
 
 import { h } from "../dom.js";
 import { count, span } from "../format.js";
 import { empty, table } from "../panels.js";
 
-/** The oldest message of a healthy queue is younger. */
+/** A queue whose oldest message is older is marked. */
 const OLD_S = 60;
 
 export function queueTable(queues) {
-  if (queues.length === 0) return empty("No queue is known: no Redis answers.", "karma up");
+  if (queues.length === 0) return empty("Unknown: Redis does not answer.", "karma up");
   const rows = queues.map(({ queue, stage, length, age_s }) => [
     queue,
     stage,
     count(length),
     length ? aged(age_s) : "–",
   ]);
-  return table("Queues", ["queue", "stage", "waiting", "age of the oldest"], rows, { texts: [1] });
+  return table("Queues", ["queue", "stage", "waiting", "oldest"], rows, { texts: [1] });
 }
 
 export function workerTable(workers) {
-  if (workers.length === 0) return empty("No worker shows life.", "karma up");
+  if (workers.length === 0) return empty("No worker sends heartbeats.", "karma up");
   const ready = workers.filter((worker) => worker.state === "ready").length;
   const rows = workers.map((worker) => [
     worker.service,
     worker.id,
-    worker.state === "silent" ? warning("silent") : worker.state,
+    worker.state === "silent" ? warning("heartbeat expired") : worker.state,
     span(worker.beat_age_s),
     worker.pid ?? "–",
     worker.metrics_port ?? "–",
   ]);
-  const head = ["service", "id", "state", "last sign of life", "process", "port of metrics"];
+  const head = ["service", "id", "state", "last heartbeat", "process", "metrics port"];
   return table("Workers", head, rows, { texts: [1, 2], caption: `${ready} of ${workers.length} ready` });
 }
 
