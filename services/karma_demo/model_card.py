@@ -16,7 +16,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import track
 
-from karma.checkers import answer
+from karma.checkers.answer import answer
 from karma_demo.family import ACCURACY_FILE, CARD_FILE, JUDGE_MEMBER, MEMBERS, Member, checkpoint_path
 from karma_demo.tasks import SKILLS, Task, tasks
 

@@ -1,4 +1,4 @@
-"""The dispatcher: admits accepted prompts to the pipeline, within a window over all and a limit per model."""
+"""The dispatcher: admits accepted prompts to the pipeline, within a window for all and a limit per model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from karma.store.streams import paused
 from karma.telemetry import metrics
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
-#: The state of a prompt whose open work is a stage's.
+#: The state of a prompt with open work, by the stage of that work.
 _WORKS_ON = {"generate": "dispatched", "score": "dispatched", "match": "answered", "judge": "matched"}
 
 
 class Dispatcher:
-    """Takes prompts from `accepted` to `dispatched`. Any number of gateways may each run one."""
+    """Moves prompts from `accepted` to `dispatched`. Any number of gateways may each run one."""
 
     def __init__(self, store: Store, pool: Pool, outbox: Outbox, has_room: Callable[[], bool] = lambda: True) -> None:
         self._has_room = has_room
@@ -33,15 +33,16 @@ class Dispatcher:
         self._outbox = outbox
         self._competencies = LatestSnapshot()
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
-        self.prompts_wait = False  # whether the last call left prompts behind for want of room
+        self.prompts_wait = False  # whether the last call left prompts waiting for room
 
     def admit(self) -> int:
-        """Admit what there is room for, up to one planning batch; returns how many prompts were admitted.
+        """Admit prompts as far as there is room, up to one planning batch; paused streams are skipped.
 
-        What is paused is passed over, and asks for no room.
+        Returns:
+            The number of prompts that were admitted.
 
         Raises:
-            OutageError: the store or Redis is away; what was admitted before that is sent later.
+            OutageError: the store or Redis is unavailable; what was admitted before is sent later.
         """
         self.prompts_wait = False
         with self._store.reading() as transaction:
@@ -80,16 +81,15 @@ class Dispatcher:
     def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
         parked = transaction.work.parked([row.id for row in rows])
         self._resume(transaction, stream, priority, parked)
-        given = [row for row in rows if row.given and row.id not in parked]
-        asked = [row for row in rows if not row.given and row.id not in parked]
+        fresh = [row for row in rows if row.id not in parked]
         return (
             len(parked)
-            + self._score(transaction, stream, priority, given)
-            + self._ask(transaction, stream, priority, asked)
+            + self._score(transaction, stream, priority, [row for row in fresh if row.given])
+            + self._ask(transaction, stream, priority, [row for row in fresh if not row.given])
         )
 
     def _resume(self, transaction: Transaction, stream: str, priority: int, parked: dict[int, list[OpenItem]]) -> None:
-        """Prompts that were brought back go on with the work that they ended with."""
+        """Requeued prompts continue with the work that they ended with."""
         by_address: dict[tuple[str, str], list[OpenItem]] = defaultdict(list)
         for prompt, items in parked.items():
             stage = items[0].stage
@@ -113,7 +113,7 @@ class Dispatcher:
         return len(awaited)
 
     def _ask(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
-        """Plan which models answer, among those that have room for more work."""
+        """Open the generations of prompts, by models that have room for more work."""
         if not rows:
             return 0
         ledger = transaction.ledger

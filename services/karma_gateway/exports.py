@@ -1,13 +1,10 @@
-"""Exports: preferences as files that trainers read. Columns are exact.
-
-`trl-dpo` is TRL's explicit, conversational preference format: `prompt`, `chosen` and `rejected` are lists of
-`{role, content}`, chosen and rejected holding the assistant's turn only. `jsonl` is everything KARMA knows, flat.
-"""
+"""Exports: reads preferences from the store and writes them as files that trainers read, in an exporter's format."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -16,74 +13,19 @@ from karma import plugins
 from karma.atomic_file import whole_file
 from karma.config.settings import Price
 from karma.errors import MissingExtraError, SettingsError
+from karma.extension_points import Exporter
 from karma.store import Store
 from karma.store.counting import preferences, resolutions_by_outcome
 from karma.store.pair_rows import verdict_rows
-from karma.store.provenance import provenance_of
 from karma.store.records import ExportFilter, VerdictRow
 from karma.verdicts import TIE_MARGIN
 
 Row = dict[str, Any]
 
-#: Makes a row of a preference (`Preferences.export_rows`, with its verdicts and the prices), bare or with provenance.
-Exporter = Callable[[Any, bool], Row]
-
 EVERYTHING = ExportFilter()
 
 #: Preferences read in one transaction, and written in one piece.
 ROWS_AT_ONCE = 500
-
-
-def trl_dpo(row: Any, bare: bool) -> Row:
-    """One preference in TRL's explicit conversational format."""
-    exported: Row = {
-        "prompt": json.loads(row.messages),
-        "chosen": [{"role": "assistant", "content": row.chosen_text}],
-        "rejected": [{"role": "assistant", "content": row.rejected_text}],
-    }
-    return exported if bare else exported | {"karma": provenance(row)}
-
-
-def jsonl(row: Any, bare: bool) -> Row:
-    """One preference with its texts flat and, unless bare, all that is known of it."""
-    exported: Row = {
-        "id": f"{row.stream}/{row.prompt_id}/{row.id}",
-        "messages": json.loads(row.messages),
-        "chosen": row.chosen_text,
-        "rejected": row.rejected_text,
-    }
-    return exported if bare else exported | {"karma": provenance(row)}
-
-
-def provenance(row: Any) -> Row:
-    """KARMA's own columns: where a preference comes from and what it is worth."""
-    a_is_chosen = row.chosen == row.response_a
-    return {
-        "stream": row.stream,
-        "prompt_id": row.prompt_id,
-        "skill": row.skill,
-        "pair": row.id,
-        "chosen_response": row.chosen,
-        "rejected_response": row.rejected,
-        "chosen_model": row.chosen_model,
-        "rejected_model": row.rejected_model,
-        "probability": row.probability if a_is_chosen else 1 - row.probability,
-        "flipped": None if row.flipped is None else bool(row.flipped),
-        "label_source": row.label_source,
-        "policy": row.policy,
-        "kinship": row.kinship,
-        "competency_gap": None if row.gap is None else (row.gap if a_is_chosen else -row.gap),
-        "competency_gap_deviation": row.gap_deviation,
-        "information": row.information,
-        "likeness": row.likeness,
-        "novelty": row.novelty,
-        "judged_probability": row.judged_probability,
-        "snapshot": row.snapshot,
-        **provenance_of(row),
-    }
-
-
-EXPORTERS: Mapping[str, Exporter] = {"trl-dpo": trl_dpo, "jsonl": jsonl}
 
 
 def rows(
@@ -94,8 +36,12 @@ def rows(
     prices: Mapping[str, Price] = MappingProxyType({}),
     tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN,
 ) -> Iterator[Row]:
-    """The preferences that the filter keeps, in the order of their pairs' ids, read in short transactions."""
-    make: Exporter = plugins.find("exporters", exporter, EXPORTERS)
+    """The preferences that the filter keeps, in the order of their pairs' ids, read in short transactions.
+
+    Raises:
+        SettingsError: no exporter has the name.
+    """
+    make: Exporter = plugins.find("exporters", exporter)
     after = 0
     while True:
         verdicts: dict[int, list[VerdictRow]] = {}
@@ -112,7 +58,7 @@ def rows(
 
 
 def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
-    """How many preferences an export will hold as things are; None where only reading them all would tell."""
+    """The number of preferences that an export will hold as of now; None where only reading them all would tell."""
     if kept.stream is not None or kept.least_probability > EVERYTHING.least_probability:
         return None
     with store.reading() as transaction:
@@ -121,10 +67,13 @@ def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
 
 
 def write(exported: Iterable[Row], out: Path) -> int:
-    """Write rows as JSON Lines or Parquet, as the file's name ends; returns how many. It appears when it is whole.
+    """Write rows as JSON Lines or Parquet, by the ending of the file's name; the file appears when it is complete.
+
+    Returns:
+        The number of rows.
 
     Raises:
-        SettingsError: the name ends otherwise.
+        SettingsError: the name has another ending.
         KarmaError: the file cannot be written.
     """
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
@@ -151,10 +100,9 @@ def _write_parquet(exported: Iterable[Row], path: Path) -> int:
         import pyarrow.parquet as pq
     except ImportError as cause:
         raise MissingExtraError("pyarrow", "parquet", "Parquet") from cause
-    count = 0
-    writer = None
+    count, writer, rows_left = 0, None, iter(exported)
     try:
-        for chunk in _chunks(exported):
+        while chunk := list(islice(rows_left, ROWS_AT_ONCE)):
             table = pa.Table.from_pylist(chunk, schema=writer.schema if writer else _parquet_schema(chunk[0]))
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
@@ -185,14 +133,3 @@ def _parquet_schema(first: Row) -> Any:
     provenance_type = pa.struct([(name, own.get(name, number)) for name in first.get("karma", {})])
     inferred = pa.Table.from_pylist([first]).schema
     return pa.schema([pa.field(f.name, provenance_type if f.name == "karma" else f.type) for f in inferred])
-
-
-def _chunks(exported: Iterable[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    for row in exported:
-        chunk.append(row)
-        if len(chunk) == ROWS_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from karma import plugins
 from karma.config.environment import Environment
-from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
+from karma.extension_points import Backend
+from karma.messages import Answer, GenerateItem, ModelSpec
 from karma.queue.celery_app import queue_name
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
 from karma.worker.process import Consumer, run
 from karma.worker.stage import asking
-from karma_generation.backends import BACKENDS, Backend
 from karma_generation.handlers import generate
 
-#: Batches under way at once where the model is elsewhere; its `concurrency` limits the calls.
+#: Batches in progress at once where the model is elsewhere; its `concurrency` limits the calls.
 REMOTE_THREADS = 8
 
 
@@ -23,16 +24,12 @@ def main(environment: Environment, models: Sequence[str], local: bool, silence_s
     """Answer the batches of `models` until SIGTERM; `local`: the models run in this process."""
     configure_logging(environment.log_level, environment.log_format)
     connections = Connections.open(environment, silence_s)
-    backends: dict[str, Backend] = {}
-
-    def ask(spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
-        if spec.backend not in backends:
-            backends[spec.backend] = plugins.find("backends", spec.backend, BACKENDS)()
-        return backends[spec.backend].answer(spec, items)
-
-    def handle(batch: GenerateBatch) -> Iterator[ScoreBatch]:
-        return generate(batch, ask)
-
-    stages = [asking("generate", handle, connections)]
+    stages = [asking("generate", partial(generate, ask=ask), connections)]
     queues = tuple(queue_name("generate", model) for model in models)
     run(environment, Consumer("generation", queues, stages, 1 if local else REMOTE_THREADS), connections)
+
+
+def ask(spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
+    """The answers of a model, by its backend."""
+    backend: Backend = plugins.instance("backends", spec.backend)
+    return backend.answer(spec, items)

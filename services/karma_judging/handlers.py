@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from karma.batch_results import one_result_per_item, storable
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
+from karma_judging.verdicts import verdict
 
 #: Asks a judge; verdicts may come in groups and in any order.
 Ask = Callable[[JudgeSpec, Sequence[JudgeItem]], Iterator[Sequence[Verdict]]]
@@ -21,43 +22,36 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
     """
     spec = batch.judge
 
-    def settle(item: JudgeItem, verdict: Verdict) -> Verdict:
+    def settle(item: JudgeItem, given: Verdict) -> Verdict:
         """The verdict under its item's own names, with a probability or a failure and never both."""
-        failure = _fault(item, verdict)
+        failure = _fault(item, given)
         return replace(
-            verdict,
+            given,
             pair=item.pair,
             prompt=item.prompt,
             judge=spec.name,
             order=item.order,
-            probability=verdict.probability if failure is None else None,
+            probability=given.probability if failure is None else None,
             failure=None if failure is None else storable(failure),
-            rationale=None if verdict.rationale is None else storable(verdict.rationale),
+            rationale=None if given.rationale is None else storable(given.rationale),
         )
 
     def fail(item: JudgeItem, reason: str) -> Verdict:
-        return Verdict(
-            item=item.item,
-            pair=item.pair,
-            prompt=item.prompt,
-            judge=spec.name,
-            order=item.order,
-            failure=reason,
-        )
+        return verdict(spec, item, failure=reason)
 
     groups = one_result_per_item(batch.items, lambda: ask(spec, batch.items), settle, fail, f"the judge {spec.name}")
     for part, verdicts in enumerate(groups):
         yield LearnBatch(header=replace(batch.header, part=part), items=verdicts)
 
 
-def _fault(item: JudgeItem, verdict: Verdict) -> str | None:
+def _fault(item: JudgeItem, given: Verdict) -> str | None:
     """Why a verdict does not count; None where it does. A probability that is not a number is not in [0, 1]."""
-    if verdict.failure is not None:
-        return verdict.failure
-    if (verdict.pair, verdict.order) != (item.pair, item.order):
-        return f"the verdict is on pair {verdict.pair} in order {verdict.order}, not on what was asked"
-    if verdict.probability is None:
+    if given.failure is not None:
+        return given.failure
+    if (given.pair, given.order) != (item.pair, item.order):
+        return f"the verdict is on pair {given.pair} in order {given.order}, not on what was asked"
+    if given.probability is None:
         return "neither a probability nor a reason came back"
-    if not 0.0 <= verdict.probability <= 1.0:
-        return f"the probability {verdict.probability} is not in [0, 1]"
+    if not 0.0 <= given.probability <= 1.0:
+        return f"the probability {given.probability} is not in [0, 1]"
     return None

@@ -1,37 +1,43 @@
-"""What matching decides: which answers are paired, why, and who judges them."""
+"""What matching decides: which responses are paired, why, and who judges the pairs."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec, MatchBatch
 from karma.policies.candidates import Candidate
-from karma.policies.matching import FormedPair, form
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store import Transaction
 from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, ResponseRow, Work
-from karma_matching.budget.decisions import Spending, Spent
+from karma_matching.budget.allocation import Decision
+from karma_matching.budget.decisions import JudgeBudget, Prediction
 from karma_matching.novelty import Novelty
+from karma_matching.pairing import FormedPair, form
+
+#: Reasons of a pair that have a column of their own.
+_COLUMNS = ("policy", "kinship", "gap", "gap_deviation", "information", "likeness")
 
 
 @dataclass(frozen=True)
 class Formed:
-    """A pair that was formed and the prompt it is for."""
+    """A pair that was formed and the prompt it is for. Without a judge budget there is no decision: it is judged."""
 
     prompt: PromptRow
     pair: FormedPair
     novelty: float  # of the prompt
-    spent: Spent | None = None  # None where no budget limits what is judged
+    decision: Decision | None = None
+    prediction: Prediction | None = None
 
     @property
     def judged(self) -> bool:
         """Whether a judge is asked."""
-        return self.spent is None or self.spent.decision.judged
+        return self.decision is None or self.decision.judged
 
 
 def match(
@@ -43,10 +49,10 @@ def match(
     limits: BatchLimits,
     novelty: Novelty,
 ) -> list[Formed]:
-    """Form the pairs of prompts whose answers are in, and open their judgements.
+    """Form the pairs of prompts whose responses are complete, and open their judgements.
 
-    The prompt's move away from `answered` is won first (its row is locked): a batch that comes again finds no open
-    item and chooses nothing anew.
+    The prompt's move away from `answered` is won first (its row is locked): a batch that is delivered again finds no
+    open item and chooses nothing again.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(item.prompt for item in batch.items)
@@ -58,57 +64,51 @@ def match(
     }
     transaction.work.close(item.id for item in items.values() if item.stage == "match" and item.prompt in ready)
     responses = preferences.responses_of(ready)
-    spending = Spending.begin(batch.header.stream, transaction, stream, judges, snapshot) if stream.gated else None
-    asked = ledger.messages_of(ready) if spending else {}
-    new = novelty.of(ledger, batch.header.stream, ready)
+    name = batch.header.stream
+    budget = JudgeBudget.lock(name, transaction, stream, judges, snapshot) if stream.has_judge_budget else None
+    asked = ledger.messages_of(ready) if budget else {}
+    new = novelty.of(ledger, name, ready)
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}
     for id_, prompt in sorted(ready.items()):
         candidates = _candidates(responses.get(id_, []))
+        seed = seed_of(prompt.stream, prompt.prompt_id, "match")
         pairs, reason = form(
-            candidates,
-            stream.policy,
-            stream.pairs_per_prompt,
-            snapshot,
-            prompt.skill,
-            seed_of(prompt.stream, prompt.prompt_id, "match"),
-            stream.target,
+            candidates, stream.policy, stream.pairs_per_prompt, snapshot, prompt.skill, seed, stream.target
         )
-        if spending and pairs:
-            spent = spending.decide(
-                candidates,
-                pairs,
-                _text(asked[id_]),
-                prompt.skill,
-                seed_of(prompt.stream, prompt.prompt_id, "gate"),
-                ledger.now,
-            )
-            formed.extend(Formed(prompt, pair, new[id_], one) for pair, one in zip(pairs, spent, strict=True))
-        else:
-            formed.extend(Formed(prompt, pair, new[id_]) for pair in pairs)
         if not pairs:
             unpaired[id_] = reason
-    if spending:
-        spending.keep(transaction)
-    ids = preferences.add_pairs([_pair(one, judges, snapshot.version) for one in formed])
-    judged = [(one, pair) for one, pair in zip(formed, ids, strict=True) if one.judged]
-    awaited = Counter(one.prompt.id for one, _ in judged)
+        elif budget is None:
+            formed.extend(Formed(prompt, pair, new[id_]) for pair in pairs)
+        else:
+            seed = seed_of(prompt.stream, prompt.prompt_id, "gate")
+            decided = budget.decide(candidates, pairs, _text(asked[id_]), prompt.skill, seed, ledger.now)
+            formed.extend(Formed(prompt, pair, new[id_], *both) for pair, both in zip(pairs, decided, strict=True))
+    if budget:
+        budget.keep(transaction)
+    ids = preferences.add_pairs([_pair(pair, judges, snapshot.version) for pair in formed])
+    judged = [(pair, id_) for pair, id_ in zip(formed, ids, strict=True) if pair.judged]
+    awaited = Counter(pair.prompt.id for pair, _ in judged)
     ledger.move(list(awaited), "matched", awaited)
-    # Where no judge is asked about any of a prompt's pairs, no verdict can come that would tell more about the others.
-    alone = [(one, pair) for one, pair in zip(formed, ids, strict=True) if one.prompt.id not in awaited]
-    preferences.add_resolutions([_predicted(one, pair) for one, pair in alone])
-    ledger.end(sorted({one.prompt.id for one, _ in alone}))
+    # Where no pair of a prompt is judged, no verdict can come that would tell more about the others.
+    predicted = [
+        NewResolution.of_prediction(id_, pair.prompt.id, pair.pair.a, pair.pair.b, pair.prediction.win)
+        for pair, id_ in zip(formed, ids, strict=True)
+        if pair.prompt.id not in awaited and pair.prediction is not None
+    ]
+    preferences.add_resolutions(predicted)
+    ledger.end(sorted({label.prompt for label in predicted}))
     ledger.end(list(unpaired), unpaired)
     texts = {row.id: row.text or "" for rows in responses.values() for row in rows}
-    for priority in sorted({one.prompt.priority for one, _ in judged}, reverse=True):
+    for priority in sorted({pair.prompt.priority for pair, _ in judged}, reverse=True):
         for judge in judges:
             work = [
-                Work(one.prompt.id, pair=pair, shown=shown, size=len(texts[one.pair.a]) + len(texts[one.pair.b]))
-                for one, pair in judged
-                if one.prompt.priority == priority
+                Work(pair.prompt.id, pair=id_, shown=shown, size=len(texts[pair.pair.a]) + len(texts[pair.pair.b]))
+                for pair, id_ in judged
+                if pair.prompt.priority == priority
                 for shown in orders_of(judge)
             ]
-            transaction.work.open("judge", judge.name, batch.header.stream, priority, work, limits)
+            transaction.work.open("judge", judge.name, name, priority, work, limits)
     return formed
 
 
@@ -119,14 +119,10 @@ def orders_of(judge: JudgeSpec) -> tuple[int, ...]:
 
 def _candidates(rows: Sequence[ResponseRow]) -> list[Candidate]:
     return [
-        Candidate(row.id, row.model, row.sample, row.text, row.quality, _features(row.features))
+        Candidate(row.id, row.model, row.sample, row.text, row.quality, json.loads(row.features or "{}"))
         for row in rows
         if row.text is not None and row.failure is None
     ]
-
-
-def _features(text: str | None) -> Mapping[str, float]:
-    return json.loads(text) if text else {}
 
 
 def _text(messages: str) -> str:
@@ -134,35 +130,23 @@ def _text(messages: str) -> str:
     return "\n".join(turn["content"] for turn in json.loads(messages))
 
 
-def _predicted(one: Formed, pair: int) -> NewResolution:
-    """The label of a pair that no judge is asked about, where nothing more will be known."""
-    if one.spent is None:
-        raise ValueError("a pair without a gate is judged")
-    return NewResolution.of_prediction(pair, one.prompt.id, one.pair.a, one.pair.b, one.spent.predicted)
-
-
-def _pair(one: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
-    reasons: dict[str, object] = {**one.pair.reasons, **(one.spent.reasons() if one.spent else {})}
+def _pair(formed: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
+    reasons: dict[str, Any] = dict(formed.pair.reasons)
+    decision, prediction = formed.decision, formed.prediction
+    if decision is not None and prediction is not None:
+        reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
+        reasons["contrast"] = prediction.relative_features
     return NewPair(
-        prompt=one.prompt.id,
-        response_a=one.pair.a,
-        response_b=one.pair.b,
-        policy=str(reasons["policy"]),
+        prompt=formed.prompt.id,
+        response_a=formed.pair.a,
+        response_b=formed.pair.b,
         reasons=json.dumps(reasons),
-        kinship=_number(reasons.get("kinship")),
-        gap=_number(reasons.get("gap")),
-        gap_deviation=_number(reasons.get("gap_deviation")),
-        information=_number(reasons.get("information")),
-        likeness=_number(reasons.get("likeness")),
-        novelty=one.novelty,
-        judged_probability=one.spent.decision.probability if one.spent else 1.0,
+        **{name: reasons[name] for name in _COLUMNS},
+        novelty=formed.novelty,
+        judged_probability=decision.probability if decision else 1.0,
         snapshot=version,
-        awaited=sum(len(orders_of(judge)) for judge in judges) if one.judged else 0,
-        judged=int(one.judged),
-        predicted=one.spent.predicted if one.spent else None,
-        predicted_tie=one.spent.predicted_tie if one.spent else None,
+        awaited=sum(len(orders_of(judge)) for judge in judges) if formed.judged else 0,
+        judged=int(formed.judged),
+        predicted=prediction.win if prediction else None,
+        predicted_tie=prediction.tie if prediction else None,
     )
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

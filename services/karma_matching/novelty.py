@@ -1,4 +1,4 @@
-"""How new a prompt is to its stream: repeated and templated prompts teach less than their number promises."""
+"""Novelty of a prompt in its stream: repeated and templated prompts teach less than their number promises."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from karma.store.ledger import Ledger
 #: A prompt is compared with those of its stream among so many that were accepted just before it.
 BEFORE = 1_000
 
-#: Of the turn that is to be answered, its first words: what bounds the memory.
+#: First words of the turn that is to be answered; this bounds the memory.
 _WORDS = 200
 
-#: Windows that are kept at hand: a stream has several where its prompts come from several places of the ledger.
+#: Windows that are kept: a stream has several where its prompts come from distant parts of the ledger.
 _WINDOWS = 16
 
 
 class Novelty:
-    """Finds the novelty of prompts. What it keeps is a cache: any worker, at any time, finds the same figures."""
+    """Computes the novelty of prompts. Its state is a cache: any worker, at any time, computes the same figures."""
 
     def __init__(self) -> None:
-        self._windows: list[_Window] = []  # the one that was used last stands last
+        self._windows: list[_Window] = []  # in order of their last use
 
     def of(self, ledger: Ledger, stream: str, ids: Iterable[int]) -> dict[int, float]:
         """The novelty of these prompts of one stream, each in [0, 1].
@@ -29,26 +29,26 @@ class Novelty:
         It is the share of the prompt's three-word shingles (Broder 1997, "On the resemblance and containment of
         documents") that none of the prompts before it has: 1 less its containment in them. 0 for a repeated prompt.
         """
-        found: dict[int, float] = {}
+        novelty: dict[int, float] = {}
         for run in _runs(sorted(set(ids))):
             window = self._window(stream, run[0])
             window.read_to(ledger, run[-1])
-            found.update((id_, window.novelty[id_]) for id_ in run)
-        return found
+            novelty.update((id_, window.novelty[id_]) for id_ in run)
+        return novelty
 
     def _window(self, stream: str, first: int) -> _Window:
-        place = next((place for place, one in enumerate(self._windows) if one.reaches(stream, first)), None)
-        window = _Window(stream, first) if place is None else self._windows.pop(place)
-        self._windows = [*self._windows[1 - _WINDOWS :], window]
+        window = next((known for known in self._windows if known.reaches(stream, first)), _Window(stream, first))
+        others = [known for known in self._windows if known is not window]
+        self._windows = [*others[1 - _WINDOWS :], window]
         return window
 
 
 class _Window:
-    """A stretch of a stream, read once and in order: at each prompt, what was said just before it is known."""
+    """A stretch of a stream, read once and in order, so that at each prompt the text just before it is known."""
 
     def __init__(self, stream: str, first: int) -> None:
         self._stream = stream
-        self._known_from = first  # what was said before it is known as far as it counts
+        self._known_from = first  # of this prompt and later ones, all text before them that counts is known
         self._next = first - BEFORE  # the first id that was not read
         self._last: dict[int, int] = {}  # shingle → the last prompt that has it
         self.novelty: dict[int, float] = {}
@@ -84,7 +84,7 @@ def shingles(messages: str) -> set[int]:
 
 
 def _runs(ids: list[int]) -> Iterator[list[int]]:
-    """Ascending ids in runs without wide gaps, so that what lies between far ones is not read."""
+    """Ascending ids in runs without wide gaps, so that prompts between distant ids are not read."""
     run: list[int] = []
     for id_ in ids:
         if run and id_ - run[0] > BEFORE:

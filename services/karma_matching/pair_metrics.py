@@ -24,7 +24,7 @@ def observe(stream: str, formed: Sequence[Formed], recorded: Recorded) -> None:
     batch_metrics = MetricBatch()
     for policy, count in Counter(str(one.pair.reasons["policy"]) for one in formed).items():
         batch_metrics.add(metrics.PAIRS, stream, policy, count=count)
-    for judged, count in Counter(one.judged for one in formed if one.spent is not None).items():
+    for judged, count in Counter(one.judged for one in formed if one.decision is not None).items():
         batch_metrics.add(metrics.PAIRS_GATED, stream, "judged" if judged else "predicted", count=count)
     for name, histogram in _DISTRIBUTIONS:
         values = [one.pair.reasons[name] for one in formed]

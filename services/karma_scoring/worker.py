@@ -9,6 +9,7 @@ from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.messages import LearnBatch, ScoreBatch
 from karma.queue.outbox import Outbox
+from karma.registry import judge_kind
 from karma.store import Store, Transaction
 from karma.store.instrumentation import measure
 from karma.store.latest_snapshot import LatestSnapshot
@@ -40,7 +41,7 @@ def main(environment: Environment) -> None:
     shown = ScoringMetrics(pool)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
     finders = _finders(store, pool)
-    verifiers = {name for name, judge in pool.judges.items() if judge.kind == "verifier"}
+    verifiers = {name for name, judge in pool.judges.items() if judge_kind(judge.kind).checks_reference}
 
     def handle_score(batch: ScoreBatch, transaction: Transaction) -> Callable[[], None]:
         is_right = checker(pool.stream(batch.header.stream).checker)

@@ -1,46 +1,59 @@
-"""Replaceable parts by name: backends, judges, policies, checkers, exporters.
+"""Finds a part by its name: a backend, a judge, a policy, a checker, an exporter.
 
-A part is found among the built-ins, then among installed packages' entry points (group `karma.<family>`), then among
-the modules named in `KARMA_PLUGINS` (comma-separated import paths), each of which holds
+A part is looked up among the built-in ones (`karma.registry`), then among installed packages' entry points (group
+`karma.<family>`), then in the modules named in `KARMA_PLUGINS` (comma-separated import paths), each of which holds
 `PLUGINS = {"karma.<family>": {"name": object}}`. A message can only *name* a part, never import one.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from karma.errors import SettingsError
+from karma.registry import FAMILIES, Family
 
 
-def find(family: str, name: str, built_in: Mapping[str, Any]) -> Any:
-    """The part `name` of a family (`backends`, `judges`, …).
+def find(family: Family, name: str) -> Any:
+    """The class or function that is registered under `name`.
 
     Raises:
-        SettingsError: no such part; names those that exist.
+        SettingsError: nothing is; lists the names that are registered. Or a module of KARMA_PLUGINS is broken.
     """
+    built_in, group = FAMILIES[family], f"karma.{family}"
     if name in built_in:
-        return built_in[name]
-    group = f"karma.{family}"
+        module, _, attribute = built_in[name].path.partition(":")
+        return getattr(import_module(module), attribute)
     installed = {point.name: point for point in entry_points(group=group)}
     if name in installed:
         return installed[name].load()
     named = _from_environment(group)
     if name in named:
         return named[name]
+    kind = "policy" if family == "policies" else family.removesuffix("s")
     known = ", ".join(sorted({*built_in, *installed, *named}))
-    raise SettingsError(f"no {family.removesuffix('s')} is called {name!r}; known are: {known}")
+    raise SettingsError(f"no {kind} is called {name!r}; known are: {known}")
+
+
+@cache
+def instance(family: Family, name: str) -> Any:
+    """The one instance of this process, made when it is first asked for; what was registered as an instance is it.
+
+    Raises:
+        SettingsError: nothing is registered under the name.
+    """
+    found = find(family, name)
+    return found() if callable(found) else found
 
 
 def _from_environment(group: str) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for module_name in filter(None, os.environ.get("KARMA_PLUGINS", "").split(",")):
         try:
-            module = importlib.import_module(module_name.strip())
-        except ImportError as cause:
-            raise SettingsError(f"KARMA_PLUGINS names {module_name!r}, which cannot be imported: {cause}") from cause
-        parts.update(module.PLUGINS.get(group, {}))
+            parts.update(import_module(module_name.strip()).PLUGINS.get(group, {}))
+        except (ImportError, AttributeError) as cause:
+            raise SettingsError(f"KARMA_PLUGINS names {module_name!r}, which cannot be used: {cause}") from cause
     return parts

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from karma.checkers import answer
+from karma.checkers.answer import answer
 from karma.llm.transformers import LocalModel
 from karma_demo.model_card import load
 from karma_demo.tasks import Task
-from karma_gateway.exports import trl_dpo
+from karma_gateway.exporters.trl_dpo import trl_dpo
 from tests.benchmarks.family_stream import spec_of, texts
 
 

@@ -16,7 +16,6 @@ from karma.config.settings import StreamSettings
 from karma.llm.transformers import LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn
 from karma.policies.candidates import Candidate
-from karma.policies.matching import FormedPair, form
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store.records import VerdictRow
@@ -26,6 +25,7 @@ from karma_demo.tasks import SKILLS, Task
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_judging.judges.likelihood import LikelihoodJudge
 from karma_judging.judges.verifier import VerifierJudge
+from karma_matching.pairing import FormedPair, form
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
 from karma_scoring.fit.kinship import snapshot

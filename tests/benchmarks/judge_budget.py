@@ -24,15 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.policies.candidates import Candidate
-from karma.policies.matching import FormedPair
 from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store.records import Count, Example
 from karma_matching.budget.allocation import Budget, BudgetState
-from karma_matching.budget.decisions import Spending
-from karma_matching.budget.relative_features import contrast
+from karma_matching.budget.decisions import JudgeBudget
+from karma_matching.budget.relative_features import relative_features
+from karma_matching.pairing import FormedPair
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Prior, fit
 from karma_scoring.fit.evidence import evidence
@@ -146,7 +146,7 @@ def learn(recording: Recording, rng: np.random.Generator) -> Learner:
     """Competencies and the outcome model from the fit prompts."""
     learner = Learner(recording.data.models)
     for prompt, asked in enumerate(recording.data.prompts):
-        measured = contrast(candidates_of(recording, prompt), asked.text)
+        measured = relative_features(candidates_of(recording, prompt), asked.text)
         for a, b in random_pairs(len(recording.data.models), rng).tolist():
             verdict = int(recording.judge.verdicts([prompt], [a], [b])[0])
             learner.add(asked.skill, a, b, (measured[a] - measured[b]).tolist(), -1 - prompt, verdict, 1.0)
@@ -168,18 +168,20 @@ def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, h
         answers = candidates_of(evaluation, prompt)
         drawn = random_pairs(len(models), rng)
         first, second = drawn[:, 0], drawn[:, 1]
-        gate = Spending("", budget, state, replace(learner.competencies, outcome=learner.outcome), None)
+        allocated = JudgeBudget("", budget, state, replace(learner.competencies, outcome=learner.outcome), None)
         formed = [FormedPair(int(a), int(b), {}) for a, b in drawn]
-        spent = gate.decide(answers, formed, asked.text, asked.skill, seed_of("", f"{seed} {asked.id}", "gate"), 0.0)
-        state = gate.state
-        bought = np.array([one.decision.judged for one in spent])
-        chances = np.array([one.decision.probability for one in spent])
+        decided = allocated.decide(
+            answers, formed, asked.text, asked.skill, seed_of("", f"{seed} {asked.id}", "gate"), 0.0
+        )
+        state = allocated.state
+        bought = np.array([decision.judged for decision, _ in decided])
+        chances = np.array([decision.probability for decision, _ in decided])
         if how == "random":
             bought, chances = rng.random(len(drawn)) < share, np.full(len(drawn), share)
         verdict = evaluation.judge.verdicts(np.full(int(bought.sum()), prompt), first[bought], second[bought])
         told = dict(zip(np.flatnonzero(bought).tolist(), verdict.tolist(), strict=True))
         asked_pairs = [
-            PromptPair(n, int(first[n]), int(second[n]), spent[n].predicted, float(chances[n]), told.get(n))
+            PromptPair(n, int(first[n]), int(second[n]), decided[n][1].win, float(chances[n]), told.get(n))
             for n in range(len(drawn))
         ]
         labels = {label.pair: label.probability for label in predict_labels(asked_pairs, learner.outcome)}
@@ -190,7 +192,7 @@ def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, h
             rows.append((prompt, int(truth[n]), label, n in told, int(np.sign(length))))
             if n in told:
                 pair = int(first[n]), int(second[n])
-                learner.add(asked.skill, *pair, spent[n].contrast, prompt, told[n], float(chances[n]))
+                learner.add(asked.skill, *pair, decided[n][1].relative_features, prompt, told[n], float(chances[n]))
                 if chances[n] < 1.0 and told[n] != 0:
                     audited.append(Audited(float(chances[n]), (labels[n] > 0.5) != (told[n] > 0), prompt))
                     foretold.append((labels[n], told[n] > 0))

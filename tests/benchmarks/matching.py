@@ -1,4 +1,4 @@
-"""What matching costs: forming the pairs of prompts with 24 real answers each, by every policy, and with a gate.
+"""What matching costs: forming the pairs of prompts with 24 real answers, by every policy, and with a judge budget.
 
 `KARMA_BENCH_DATA=DIR python -m tests.benchmarks.matching [--prompts N] [--json OUT]`
 """
@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from karma.policies.candidates import Candidate
-from karma.policies.matching import POLICIES, form
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
 from karma.ranking.snapshot import Snapshot
+from karma.registry import POLICIES
 from karma_matching.budget.allocation import Budget, BudgetState
-from karma_matching.budget.decisions import Spending
+from karma_matching.budget.decisions import JudgeBudget
+from karma_matching.pairing import form
 from karma_scoring.features import features
 from tests.support.alpaca import add_folders, recordings
 
@@ -51,14 +52,14 @@ def main() -> None:
         found[policy] = time.process_time() - started
         print(f"  {policy + f', {count} a prompt':28} {found[policy]:6.2f}", flush=True)
     for count in (1, 60):
-        gate = Spending("", Budget(judge_share=0.5), BudgetState(), snapshot, None)
+        budget = JudgeBudget("", Budget(judge_share=0.5), BudgetState(), snapshot, None)
         formed = [form(pool, "random", count, snapshot, None, 0)[0] for pool in pools]
         started = time.process_time()
         for number in range(arguments.prompts):
             place = number % len(pools)
-            gate.decide(pools[place], formed[place], data.prompts[place].text, None, number, 0.0)
-        found[f"gate {count}"] = time.process_time() - started
-        print(f"  {f'gate, {count} a prompt':28} {found[f'gate {count}']:6.2f}", flush=True)
+            budget.decide(pools[place], formed[place], data.prompts[place].text, None, number, 0.0)
+        found[f"budget {count}"] = time.process_time() - started
+        print(f"  {f'judge budget, {count} a prompt':28} {found[f'budget {count}']:6.2f}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 

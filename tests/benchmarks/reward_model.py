@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from karma.policies.candidates import Candidate
-from karma.policies.matching import form
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
+from karma_matching.pairing import form
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Counts, Prior, fit
 from karma_scoring.fit.kinship import snapshot

@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from karma.errors import MissingExtraError, SettingsError
 from karma.llm.transformers import Generated, LocalModel
 from karma.messages import GenerateItem, ModelSpec, Turn
-from karma_generation.backends import TransformersBackend
+from karma_generation.backends.transformers import TransformersBackend
 
 CONTEXT = 96
 TEMPLATE = (

@@ -8,7 +8,7 @@ import pytest
 
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
 from karma_judging.judges.openai import OpenAIJudge
-from karma_judging.judges.template import template_hash
+from karma_judging.template import template_hash
 from tests.support.endpoint import Behaviour, Endpoint, serve
 
 pytestmark = pytest.mark.timeout(60)

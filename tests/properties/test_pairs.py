@@ -6,10 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.policies.matching import POLICIES, Candidate, form
-from karma.policies.similarity import likeness, near_duplicates
+from karma.policies.candidates import Candidate
+from karma.policies.similarity import near_duplicates, similarity
 from karma.ranking.snapshot import Snapshot
+from karma.registry import POLICIES
 from karma_gateway.planning import PlannedPrompt, plan
+from karma_matching.pairing import form
 from karma_scoring.fit.competency import Counts, Prior, fit
 from karma_scoring.fit.kinship import snapshot
 
@@ -103,14 +105,14 @@ def test_near_duplicates_contain_all_equal_texts(found: list[str]) -> None:
 
 
 @given(qualities, qualities, features, features)
-def test_likeness_is_symmetric_and_between_0_and_1(
+def test_similarity_is_symmetric_and_between_0_and_1(
     quality_a: float | None, quality_b: float | None, features_a: dict[str, float], features_b: dict[str, float]
 ) -> None:
     """For any features."""
-    found = likeness([quality_a, quality_b], [features_a, features_b])[0, 1]
+    found = similarity([quality_a, quality_b], [features_a, features_b])[0, 1]
 
     assert 0.0 <= found <= 1.0
-    assert abs(found - likeness([quality_b, quality_a], [features_b, features_a])[0, 1]) < 1e-12
+    assert abs(found - similarity([quality_b, quality_a], [features_b, features_a])[0, 1]) < 1e-12
 
 
 @given(

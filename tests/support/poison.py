@@ -89,7 +89,7 @@ class PoisonedPolicy:
     name = "poisoned"
 
     def choose(self, pool: Any, count: int, rng: random.Random) -> tuple[list[Any], str]:
-        from karma.policies.matching import Choice  # only matching chooses, and only matching has it installed
+        from karma.policies.candidates import Choice  # only matching chooses, and only matching has it installed
 
         die_of("matching", *(candidate.text for candidate in pool.candidates))
         places = rng.sample(range(len(pool.pairs)), count)

@@ -20,8 +20,8 @@ from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
+from karma.registry import judge_kind
 from karma.store import Store
-from karma.worker.run import LOCAL
 from karma_cli.local.pid_file import PidFile
 from karma_cli.local.redis_server import RedisServer
 from karma_monitor.page import access
@@ -67,9 +67,9 @@ def commands(pool: Pool) -> list[Command]:
         groups.setdefault(pool.groups[model], []).append(model)
     for group, models in groups.items():
         found.append(Command(f"generation-{group}", ("generation", ",".join(models))))
-    remote = [name for name, judge in pool.judges.items() if judge.kind not in LOCAL]
+    remote = [name for name, judge in pool.judges.items() if not judge_kind(judge.kind).local]
     for name, judge in pool.judges.items():
-        if judge.kind in LOCAL:
+        if judge_kind(judge.kind).local:
             found.append(Command(f"judging-{name}", ("judging", name)))
     if remote:
         found.append(Command("judging", ("judging", ",".join(remote))))

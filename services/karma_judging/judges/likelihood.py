@@ -1,7 +1,8 @@
 """`likelihood`: a local causal model scores each response by its likelihood given the prompt.
 
 No training and no position bias. It prefers what it would have said itself, so the judge should not be one of the
-judged, and a longer response costs it more unless the mean per token is taken (`options = {normalise = "mean"}`).
+judged models. It prefers short responses where the likelihood is a sum (`options = {normalise = "sum"}`; the default
+is the mean per token).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from karma.errors import SettingsError
 from karma.messages import JudgeItem, JudgeSpec, Verdict
-from karma_judging.judges.verdicts import verdict
+from karma_judging.verdicts import model_of, verdict
 
 
 class LikelihoodJudge:
@@ -26,21 +27,21 @@ class LikelihoodJudge:
         from karma.llm.transformers import Likelihood, LocalModel
 
         normalise = spec.options.get("normalise", "mean")
-        if normalise not in ("mean", "sum") or spec.model is None or spec.scale <= 0:
+        if normalise not in ("mean", "sum") or spec.scale <= 0:
             raise SettingsError(
-                f"judge {spec.name} needs a model, a scale above 0 (it is {spec.scale}) "
-                f"and options.normalise mean or sum (it is {normalise!r})"
+                f"judge {spec.name} has scale {spec.scale} and options.normalise {normalise!r}; "
+                "expected a scale above 0 and mean or sum"
             )
-        model = LocalModel.load(spec.model)
+        asked = model_of(spec)
         chats = [item.messages for item in items for _response in range(2)]
         responses = [response for item in items for response in (item.first, item.second)]
-        found = model.log_likelihood(chats, responses, spec.model.concurrency)
+        likelihoods = LocalModel.load(asked).log_likelihood(chats, responses, asked.concurrency)
 
-        def score(one: Likelihood) -> float:
-            return one.nats / one.tokens if normalise == "mean" else one.nats
+        def score(likelihood: Likelihood) -> float:
+            return likelihood.nats / likelihood.tokens if normalise == "mean" else likelihood.nats
 
         verdicts = []
-        for item, first, second in zip(items, found[::2], found[1::2], strict=True):
+        for item, first, second in zip(items, likelihoods[::2], likelihoods[1::2], strict=True):
             failure = first.failure or second.failure
             probability = None
             if failure is None:
@@ -54,5 +55,5 @@ class LikelihoodJudge:
 
 
 def sigmoid(logit: float) -> float:
-    """1 / (1 + e^−logit), without overflow; not a number stays not a number, and so becomes a failure."""
+    """1 / (1 + e^−logit), without overflow; NaN stays NaN, and so becomes a failure."""
     return 0.5 * (1.0 + math.tanh(logit / 2.0))

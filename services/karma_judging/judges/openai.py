@@ -1,4 +1,4 @@
-"""`openai`: any OpenAI-compatible chat endpoint. A verdict is read only from the last line, where the template says."""
+"""`openai`: any OpenAI-compatible chat endpoint. A verdict is read only from the last line, as the template asks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from karma.errors import SettingsError
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
-from karma_judging.judges.template import render, template_hash
-from karma_judging.judges.verdicts import verdict
+from karma_judging.template import render, template_hash
+from karma_judging.verdicts import model_of, verdict
 
 if TYPE_CHECKING:
     from karma.llm.completions import ChatResult
@@ -37,16 +36,15 @@ class OpenAIJudge:
         from karma.llm.completions import ChatRequest
         from karma.llm.openai import client
 
-        if spec.model is None:
-            raise SettingsError(f"judge {spec.name} names no model")
+        model = model_of(spec)
         brief = bool(spec.options.get("logprobs", False))
         extra = {"logprobs": True, "top_logprobs": _TOP_LOGPROBS, "max_tokens": 1} if brief else {}
         hashed = template_hash(spec.template, brief)
         requests = [
             ChatRequest((Turn("user", render(spec.template, item, brief)),), item.seed, extra) for item in items
         ]
-        for group in client().complete(spec.model, requests):
-            yield [_verdict(spec, items[place], result, hashed, brief) for place, result in group]
+        for group in client().complete(model, requests):
+            yield [_verdict(spec, items[index], result, hashed, brief) for index, result in group]
 
 
 def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, brief: bool) -> Verdict:
@@ -81,10 +79,10 @@ def parse(text: str) -> tuple[float | None, str | None]:
     Verdict lines that contradict each other state none: one of them may be a quotation.
     """
     *before, last = text.strip().splitlines() or [""]
-    found = _VERDICT.fullmatch(last)
-    if found is None:
+    stated = _VERDICT.fullmatch(last)
+    if stated is None:
         return None, None
-    label = found[1].lower()
+    label = stated[1].lower()
     if any(other is not None and other[1].lower() != label for other in map(_VERDICT.fullmatch, before)):
         return None, None
     rationale = "\n".join(before).strip()[:_RATIONALE_CHARACTERS]
@@ -93,8 +91,8 @@ def parse(text: str) -> tuple[float | None, str | None]:
 
 def parse_letter(text: str) -> tuple[float | None, None]:
     """The probability that an answer of one letter states; None for any other answer."""
-    found = _LETTER.fullmatch(text.strip())
-    return (_PROBABILITY[found[1].lower()] if found else None), None
+    letter = _LETTER.fullmatch(text.strip())
+    return (_PROBABILITY[letter[1].lower()] if letter else None), None
 
 
 def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:

@@ -1,15 +1,15 @@
-"""`prior`: the models' competencies alone, no judge at all."""
+"""`prior`: the models' competencies alone; no response is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from karma.messages import JudgeItem, JudgeSpec, Verdict
-from karma_judging.judges.verdicts import verdict
+from karma_judging.verdicts import verdict
 
 
 class PriorJudge:
-    """Says what the competencies expected when the pair was formed; it learns nothing from the texts."""
+    """Repeats what the competencies predicted when the pair was formed; it ignores the texts."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
         """One verdict an item."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from karma.errors import SettingsError
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
-from karma_judging.judges.template import render, template_hash
-from karma_judging.judges.verdicts import verdict
+from karma_judging.template import render, template_hash
+from karma_judging.verdicts import model_of, verdict
 
 
 class TransformersJudge:
@@ -21,15 +20,13 @@ class TransformersJudge:
         """
         from karma.llm.transformers import LocalModel
 
-        if spec.model is None:
-            raise SettingsError(f"judge {spec.name} names no model")
-        model = LocalModel.load(spec.model)
-        hashed = template_hash(spec.template, brief=True)
+        asked = model_of(spec)
+        model, hashed = LocalModel.load(asked), template_hash(spec.template, brief=True)
         chats = [(Turn("user", render(spec.template, item, brief=True)),) for item in items]
         verdicts = []
-        for item, found in zip(items, model.label_probability(chats, ("A", "B"), spec.model.concurrency), strict=True):
-            total = found.first + found.second
-            failure = found.failure or (None if total > 0 else "the model gives neither label any probability")
-            probability = None if failure else found.first / total
+        for item, label in zip(items, model.label_probability(chats, ("A", "B"), asked.concurrency), strict=True):
+            total = label.first + label.second
+            failure = label.failure or (None if total > 0 else "the model gives neither label any probability")
+            probability = None if failure else label.first / total
             verdicts.append(verdict(spec, item, probability=probability, failure=failure, template_hash=hashed))
         yield verdicts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from karma.checkers import Checker, checker
-from karma.errors import SettingsError
+from karma.checkers import checker
+from karma.extension_points import Checker
 from karma.messages import JudgeItem, JudgeSpec, Verdict
-from karma_judging.judges.verdicts import verdict
+from karma_judging.verdicts import verdict
 
 
 class VerifierJudge:
@@ -19,10 +19,7 @@ class VerifierJudge:
         Raises:
             SettingsError: there is no such checker.
         """
-        try:
-            is_right = checker(spec.checker)
-        except (ValueError, TypeError) as cause:
-            raise SettingsError(f"judge {spec.name}: {cause}") from cause
+        is_right = checker(spec.checker)
         yield [_judged(spec, item, is_right) for item in items]
 
 

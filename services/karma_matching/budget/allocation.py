@@ -1,8 +1,8 @@
-"""The gate: which pairs are worth a judge, under a budget.
+"""The judge budget: which pairs are judged.
 
-A pair is judged for certain where its information is above a threshold that is moved so that the budget is kept, and
-with the audit's probability below it; every probability is recorded and none is zero. The threshold is read from the
-recent pairs' information, kept as a histogram in the store, so that a decision can be made again from what is stored.
+A pair is judged for certain where its expected information is above a threshold that follows the budget, and with the
+audit's probability below it; every probability is recorded and none is zero. The threshold is read from the recent
+pairs' information, kept as a histogram in the store, so that a decision can be repeated from what is stored.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ Indices = NDArray[np.intp]
 _BINS = 200  # of information, over [0, 1] bit
 _MEMORY = 4000.0  # pairs that the histogram remembers
 _LEAST_SEEN = 50.0  # pairs before a threshold is read from it
-_HORIZON = 500.0  # pairs within which what was over- or underspent is made good
-_MOST_MADE_GOOD = 0.2  # of the share, at a time: a debt never starves what comes next
+_HORIZON = 500.0  # pairs within which too many or too few judged pairs are compensated
+_MOST_COMPENSATION = 0.2  # of the share, at a time: a debt never starves what comes next
 _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent on judging. Without a share and without calls an hour everything is judged."""
+    """Limits of judging. Without a share and without calls per hour everything is judged."""
 
     judge_share: float | None = None  # of pairs
     calls_per_hour: float | None = None
     audit_share: float = 0.03  # of pairs below the threshold
-    max_label_error: float | None = None  # share of wrong labels among those that no judge saw
+    max_label_error: float | None = None  # share of wrong labels among the predicted ones
     calls_per_pair: int = 1
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided about a pair."""
+    """Whether a pair is judged, and why."""
 
     judged: bool
     probability: float  # of being judged; recorded, never zero
-    information: float  # bits, with what the verdicts on its siblings are expected to tell taken off
+    information: float  # bits, less what the verdicts on the prompt's other pairs are expected to tell
     why: str
 
 
 @dataclass(frozen=True)
 class BudgetState:
-    """What a stream's gate has seen and spent."""
+    """What a stream's budget has seen and used."""
 
     seen: int = 0  # pairs
     judged: int = 0
@@ -70,24 +70,24 @@ class BudgetState:
         """From the store; a new one where there is none."""
         if text is None:
             return cls()
-        found: dict[str, Any] = json.loads(text)
-        return cls(**{**found, "histogram": tuple(found["histogram"])})
+        state: dict[str, Any] = json.loads(text)
+        return cls(**{**state, "histogram": tuple(state["histogram"])})
 
 
 def judged_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
     """The share of the next pairs to be judged, audits included, in (0, 1].
 
-    What was spent too much or too little is made good within a few hundred pairs, though never by more than a fifth of
-    the share. Above `max_label_error` the gate widens: of the labels that no judge sees, only so many are left that the
-    wrong ones fall to the limit if all of them err alike (the closest err most, so it is enough).
+    Too many or too few judged pairs are compensated within a few hundred pairs, though never by more than a fifth of
+    the share. Above `max_label_error` the share grows: of the predicted labels only so many are left that the wrong
+    ones fall to the limit if all of them err alike (the closest err most, so it is enough).
     """
     target = target_share(budget, state, label_error, now)
-    debt = max(-_MOST_MADE_GOOD * target, min(_MOST_MADE_GOOD * target, (state.allowed - state.judged) / _HORIZON))
-    return min(1.0, target + debt)
+    most = _MOST_COMPENSATION * target
+    return min(1.0, target + max(-most, min(most, (state.allowed - state.judged) / _HORIZON)))
 
 
 def target_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
-    """The share that the budget and the labels' error ask for, in (0, 1]; see `judged_share`."""
+    """The share that follows from the budget and the labels' error, in (0, 1]; see `judged_share`."""
     share = 1.0 if budget.judge_share is None else budget.judge_share
     if budget.calls_per_hour is not None:
         elapsed = min(max(now - state.hour_began, 0.0), _HOUR_S)
@@ -109,35 +109,44 @@ def decide(
     rng: random.Random,
     now: float,
 ) -> tuple[list[Decision], BudgetState]:
-    """Decide about a prompt's pairs, given in the order and with the information of `worth.expected_information`.
+    """Decide about a prompt's pairs.
+
+    Args:
+        order: of the pairs, and
+        information: of the pair at each rank, bits, both by `expected_information`.
+        budget: the stream's.
+        state: of the budget.
+        label_error: audited share of wrong labels among the predicted ones; None while unknown.
+        rng: the prompt's.
+        now: seconds since 1970.
 
     Returns:
-        One decision a pair, in the pairs' own order, and the gate's next state.
+        One decision per pair, in the pairs' own order, and the budget's next state.
     """
     state = _within_hour(state, now)
     share = judged_share(budget, state, label_error, now)
     audit = budget.audit_share
     certain = 1.0 if share >= 1.0 else max(0.0, share - audit) / (1.0 - audit) if audit < 1.0 else 0.0
     threshold, at_threshold = _threshold(state, certain)
-    decisions: list[Decision | None] = [None] * len(order)
+    decisions: dict[int, Decision] = {}
     bins = np.minimum((np.clip(information, 0.0, 1.0) * _BINS).astype(np.intp), _BINS - 1)
-    for place, bits, bin_ in zip(order.tolist(), information.tolist(), bins.tolist(), strict=True):
+    for pair, bits, bin_ in zip(order.tolist(), information.tolist(), bins.tolist(), strict=True):
         above = 1.0 if bin_ > threshold else at_threshold if bin_ == threshold else 0.0
         probability = above + (1.0 - above) * audit
         judged = rng.random() < probability
         why = "informative enough" if above == 1.0 else "at the threshold" if above > 0.0 else "audit"
-        decisions[place] = Decision(judged, probability, bits, why if judged else "the prediction is good enough")
-    settled = [decision for decision in decisions if decision is not None]
-    allowed = target_share(budget, state, label_error, now) * len(settled)
-    return settled, _after(state, bins, len(settled), sum(decision.judged for decision in settled), allowed)
+        decisions[pair] = Decision(judged, probability, bits, why if judged else "the prediction is good enough")
+    allowed = target_share(budget, state, label_error, now) * len(decisions)
+    state = _after(state, bins, len(decisions), sum(decision.judged for decision in decisions.values()), allowed)
+    return [decisions[pair] for pair in range(len(decisions))], state
 
 
 def judge_all(information: Sequence[float], state: BudgetState, now: float) -> tuple[list[Decision], BudgetState]:
-    """Without an outcome model everything is judged; it is not held against what comes after.
+    """Without an outcome model everything is judged; it does not count against the pairs that follow.
 
     Args:
         information: of the pairs by the competencies alone, bits.
-        state: of the gate.
+        state: of the budget.
         now: seconds since 1970.
     """
     state, count = _within_hour(state, now), len(information)
@@ -149,7 +158,7 @@ def _threshold(state: BudgetState, certain: float) -> tuple[int, float]:
     """The bin in which the upper `certain` share of recent pairs begins, and how much of that bin belongs to it."""
     total = sum(state.histogram)
     if total < _LEAST_SEEN:
-        return -1, certain  # nothing is above it for certain: everything is judged until there is something to go by
+        return -1, certain  # everything is judged until the histogram has enough pairs
     wanted = certain * total
     for bin_ in range(_BINS - 1, -1, -1):
         count = state.histogram[bin_]

@@ -1,4 +1,4 @@
-"""What a verdict on each of a prompt's pairs would be worth, in bits."""
+"""Expected information of a verdict on each of a prompt's pairs, in bits."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Indices = NDArray[np.intp]
 def expected_information(
     model: OutcomeModel, advantage: Array, deviation: Array, first: Indices, second: Indices
 ) -> tuple[Indices, Array]:
-    """The order in which a prompt's pairs are worth judging, and what each tells beyond those before it, bits.
+    """The order in which a prompt's pairs are best judged, and the information of each beyond those before it, bits.
 
-    Greedy: the most informative pair is next; the uncertainty about its two responses' own effects is then lowered as
-    its verdict will lower it (a rank-one update of the Gaussian, Sherman & Morrison 1950), so that pairs which that
-    verdict decides as well come later. Where nothing is known about siblings, it is the order of information.
+    Greedy: the most informative pair is next; the uncertainty about its two responses' own effects is then reduced as
+    its verdict will reduce it (a rank-one update of the Gaussian, Sherman & Morrison 1950), so that pairs which that
+    verdict decides as well come later. Where the model has no effects of responses, it is the order of information.
 
     Args:
         model: the outcome model.
         advantage: η, logits, [n].
         deviation: standard deviation of η from the competencies, logits, [n].
-        first: the place of response a among the prompt's responses, [n].
+        first: the index of response a among the prompt's responses, [n].
         second: of response b, [n].
 
     Returns:
-        Places of pairs [n], and information of the pair at each of these ranks [n], never rising.
+        Indices of pairs [n], and the information of the pair at each of these ranks [n], never rising.
     """
     bits = expected_outcome(advantage, deviation, model.tie)[0]
     if model.siblings is None or len(bits) < 2:
@@ -41,7 +41,7 @@ def expected_information(
 
 
 def _greedy(
-    siblings: Siblings,
+    effects: Siblings,
     tie: float,
     advantage: Array,
     deviation: Array,
@@ -50,8 +50,8 @@ def _greedy(
     bits: Array,
 ) -> tuple[Indices, Array]:
     size = int(max(first.max(), second.max())) + 1
-    covariance = np.eye(size) * siblings.variance
-    scaled = siblings.scale * advantage
+    covariance = np.eye(size) * effects.variance
+    scaled = effects.scale * advantage
     touched = np.zeros(size, dtype=bool)
     left = np.ones(len(bits), dtype=bool)
     order, values = [], []
@@ -62,7 +62,7 @@ def _greedy(
         limit = min(limit, float(current[pair]))
         order.append(pair)
         values.append(limit)
-        # What the verdict will tell about the effects of its two responses, whichever way it goes.
+        # What the verdict will tell about the effects of its two responses, whatever it is.
         reach = covariance[first[pair]] - covariance[second[pair]]
         spread = float(reach[first[pair]] - reach[second[pair]])
         decay = math.exp(-abs(float(scaled[pair])) / math.sqrt(1.0 + math.pi * spread / 8.0))
@@ -73,14 +73,10 @@ def _greedy(
         if near.any():
             x, y = first[near], second[near]
             variance = covariance[x, x] + covariance[y, y] - 2.0 * covariance[x, y]
-            gained = 2.0 * siblings.variance - variance  # of the effects' variance: how far the advantage may move
-            certain = siblings.slope * scaled[near] / np.sqrt(1.0 + math.pi * np.maximum(variance, 0.0) / 8.0)
-            spread_after = (
-                siblings.slope
-                * np.sqrt(np.maximum(gained, 0.0))
-                / np.sqrt(1.0 + math.pi * np.maximum(variance, 0.0) / 8.0)
-            )
-            current[near] = np.minimum(
-                bits[near], expected_outcome(certain, np.hypot(spread_after, deviation[near]), tie)[0]
-            )
+            shrinkage = np.sqrt(1.0 + math.pi * np.maximum(variance, 0.0) / 8.0)
+            mean = effects.slope * scaled[near] / shrinkage
+            # What the verdicts take off the effects' variance is how far they may move the advantage.
+            moved = effects.slope * np.sqrt(np.maximum(2.0 * effects.variance - variance, 0.0)) / shrinkage
+            expected = expected_outcome(mean, np.hypot(moved, deviation[near]), tie)[0]
+            current[near] = np.minimum(bits[near], expected)
     return np.array(order, dtype=np.intp), np.array(values)

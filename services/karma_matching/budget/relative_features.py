@@ -17,12 +17,12 @@ _ENDS = (".", "!", "?", ")", '"', "”", "`")
 _WORDS_SEEN = 2000
 
 
-def contrast(candidates: Sequence[Candidate], prompt: str) -> Array:
-    """The features of n responses to one prompt, [n, F], in the order of `FEATURES`; pairs differ by their rows.
+def relative_features(candidates: Sequence[Candidate], prompt: str) -> Array:
+    """The features of n responses to one prompt, [n, F], in the order of `FEATURES`; a pair's are a difference of rows.
 
-    Counts and shares are taken as log(1 + x), so that the tenth list item says less than the first. Beside what scoring
+    Counts and shares enter as log(1 + x), so that the tenth list item counts less than the first. Beside what scoring
     measured: `agreement`, the mean Jaccard similarity of the response's words to those of the others; `prompt_overlap`,
-    the share of the prompt's words that it takes up; `finished`, whether it ends as a sentence does.
+    the share of the prompt's words that it repeats; `finished`, whether it ends as a sentence does.
     """
     rows = np.zeros((len(candidates), len(FEATURES)))
     words = [frozenset(candidate.text.lower().split()[:_WORDS_SEEN]) for candidate in candidates]
@@ -32,10 +32,10 @@ def contrast(candidates: Sequence[Candidate], prompt: str) -> Array:
         for y in range(x):
             shared = len(own & words[y])
             similarity[x, y] = similarity[y, x] = shared / max(1, len(own) + len(words[y]) - shared)
-    for place, candidate in enumerate(candidates):
+    for row, candidate in enumerate(candidates):
         measured = [max(0.0, candidate.features.get(name, 0.0)) for name in _MEASURED]
-        rows[place, : len(measured)] = np.log1p(measured)
-        rows[place, -2] = len(words[place] & asked) / max(1, len(asked))
-        rows[place, -1] = candidate.text.rstrip().endswith(_ENDS)
+        rows[row, : len(measured)] = np.log1p(measured)
+        rows[row, -2] = len(words[row] & asked) / max(1, len(asked))
+        rows[row, -1] = candidate.text.rstrip().endswith(_ENDS)
     rows[:, -3] = similarity.sum(axis=1) / max(1, len(words) - 1)
     return rows

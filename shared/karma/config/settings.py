@@ -3,69 +3,60 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 MIB = 1 << 20
 
-#: How kinship may be defined (`karma.ranking.snapshot.Snapshot.with_kinship`).
-KINSHIPS = ("posterior", "cosine")
+_Count = Annotated[int, Meta(ge=1)]
+_Positive = Annotated[float, Meta(gt=0)]
+_Share = Annotated[float, Meta(gt=0, le=1)]
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a stream is treated: `[stream]` for all, `[streams.NAME]` for one."""
+    """The settings of a stream: `[stream]` for all, `[streams.NAME]` for one."""
 
     policy: str = "informative"
-    kinship: str = "posterior"  # what policy kin goes by: "posterior" or "cosine"
+    kinship: Literal["posterior", "cosine"] = "posterior"  # the definition that policy kin uses
     models: tuple[str, ...] = ()  # of the pool; empty: all
     judges: tuple[str, ...] = ()  # empty: all
-    target: str | None = None  # a model that every pair must hold an answer of
-    responses_per_prompt: int = 2  # 0: every model answers
-    pairs_per_prompt: int = 1  # at most; 0: as many as the policy forms
-    explore_share: float = 0.1  # of prompts, spent on what reduces uncertainty most
-    checker: str = "answer"  # how a response is held against a prompt's reference
-    tie_margin: float = 0.05  # |p − 0.5| within which neither side is taken
-    skills: str = "labels"  # "embeddings": those of prompts without a label are found from their texts
+    target: str | None = None  # a model of which every pair holds a response
+    responses_per_prompt: Annotated[int, Meta(ge=0)] = 2  # 0: every model answers
+    pairs_per_prompt: Annotated[int, Meta(ge=0)] = 1  # at most; 0: as many as the policy forms
+    explore_share: Annotated[float, Meta(ge=0, le=1)] = 0.1  # of prompts: they compare what reduces uncertainty most
+    checker: str = "answer"  # checks responses against a prompt's reference
+    tie_margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05  # |p − 0.5| within which a verdict is a tie
+    skills: Literal["labels", "embeddings"] = "labels"  # embeddings: prompts without a label get one from their text
     embedder: str = ""  # a folder, or a name that sentence-transformers can load; empty: the bundled one
-    judge_share: float | None = None  # of pairs that may be judged; the others are labelled by the prediction
-    judge_calls_per_hour: float | None = None  # the same as a number of calls
-    audit_share: float = 0.03  # of the pairs that would be labelled, judged all the same to know the labels' error
-    max_label_error: float | None = None  # audited error of such labels above which more is judged than the budget says
+    judge_share: _Share | None = None  # of pairs that may be judged; the others get a predicted label
+    judge_calls_per_hour: _Positive | None = None  # the same as a number of calls
+    # Of the pairs that would get a predicted label: judged, to measure the labels' error, and so never 0.
+    audit_share: _Share = 0.03
+    # Audited error of predicted labels above which more is judged than budgeted.
+    max_label_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
 
     def __post_init__(self) -> None:
-        _need(
-            self.responses_per_prompt >= 0 and self.responses_per_prompt != 1, "responses_per_prompt must be 0 or ≥ 2"
-        )
-        _need(self.kinship in KINSHIPS, f"kinship is {self.kinship!r}, expected one of {', '.join(KINSHIPS)}")
-        _need(self.pairs_per_prompt >= 0, "pairs_per_prompt must be 0 or more")
-        _need(0 <= self.explore_share <= 1, "explore_share must be from 0 to 1")
-        _need(0 <= self.tie_margin < 0.5, "tie_margin must be from 0 to below 0.5")
-        _need(self.skills in ("labels", "embeddings"), f'skills is {self.skills!r}, expected "labels" or "embeddings"')
-        _need(self.judge_share is None or 0 < self.judge_share <= 1, "judge_share must be above 0, to 1")
-        _need(
-            self.judge_calls_per_hour is None or self.judge_calls_per_hour > 0, "judge_calls_per_hour must be above 0"
-        )
-        _need(0 < self.audit_share <= 1, "audit_share must be above 0: without an audit nobody knows the labels' error")
-        _need(self.max_label_error is None or 0 < self.max_label_error < 1, "max_label_error must be between 0 and 1")
+        if self.responses_per_prompt == 1:
+            raise ValueError("responses_per_prompt is 1, expected 0 or at least 2")
 
     @property
-    def gated(self) -> bool:
+    def has_judge_budget(self) -> bool:
         """Whether a budget limits what is judged."""
         return self.judge_share is not None or self.judge_calls_per_hour is not None
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an endpoint asks for a million tokens, USD: `price` of a model."""
+    """An endpoint's price for a million tokens, USD: `price` of a model."""
 
     input: float
     output: float
 
     def __post_init__(self) -> None:
-        for name in ("input", "output"):
-            value = getattr(self, name)
-            _need(
-                math.isfinite(value) and value >= 0, f"{name} is {value!r}, expected USD per million tokens, 0 or more"
-            )
+        for name, value in (("input", self.input), ("output", self.output)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value!r}, expected USD per million tokens, 0 or more")
 
     def of(self, tokens_in: int, tokens_out: int) -> float:
         """The cost of a call, USD."""
@@ -75,33 +66,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The machine's own limits: `[pipeline]`."""
 
-    window: int = 2048  # prompts between dispatched and done, over all streams
-    model_limit: int = 1024  # open generations of one model
-    batch_items: int = 32
-    batch_bytes: int = 256 * 1024  # of text in one message
-    plan_prompts: int = 256  # planned in one go
-    prompt_bytes: int = MIB  # a prompt with all it brings may not be larger
-    refit_every_s: float = 1.0
-    half_life_h: float = 24 * 30  # a verdict this old counts half
-    claim_silence_s: float = 10.0  # a claim without a sign of life this long is given up
-    publish_grace_s: float = 5.0  # what is not published, or not found in its queue, this long is lost
-    max_attempts: int = 3  # of an item whose worker fell silent
-
-    def __post_init__(self) -> None:
-        for name in (
-            "window",
-            "model_limit",
-            "batch_items",
-            "batch_bytes",
-            "plan_prompts",
-            "prompt_bytes",
-            "max_attempts",
-        ):
-            _need(getattr(self, name) >= 1, f"{name} must be 1 or more")
-        for name in ("refit_every_s", "half_life_h", "claim_silence_s", "publish_grace_s"):
-            _need(getattr(self, name) > 0, f"{name} must be above 0")
-
-
-def _need(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
+    window: _Count = 2048  # prompts between dispatched and done, over all streams
+    model_limit: _Count = 1024  # open generations of one model
+    batch_items: _Count = 32
+    batch_bytes: _Count = 256 * 1024  # of text in one message
+    plan_prompts: _Count = 256  # planned in one go
+    prompt_bytes: _Count = MIB  # a prompt with all it brings may not be larger
+    refit_every_s: _Positive = 1.0
+    half_life_h: _Positive = 24 * 30  # a verdict this old counts half
+    claim_silence_s: _Positive = 10.0  # a claim without a heartbeat for this long is revoked
+    publish_grace_s: _Positive = 5.0  # a batch that is not published, or not in its queue, for this long is lost
+    max_attempts: _Count = 3  # of an item whose worker's heartbeat expired

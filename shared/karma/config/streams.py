@@ -2,7 +2,7 @@
 
 `BASE@POLICY` holds the prompts of BASE with their stored responses and pairs them by POLICY, treated otherwise as BASE
 is. `+2pairs` after the policy allows other pairs a prompt than BASE does, `+teach` lets the verdicts teach the
-competencies. As everything is in the name, whoever has a message of such a stream knows how to treat it, and a name
+competencies. As everything is in the name, a message of such a stream is all that a worker needs to know, and a name
 asked for twice is the same stream. Nobody can enqueue to a name with an `@`, and no pool file can hold one.
 """
 
@@ -15,8 +15,6 @@ from karma.errors import SettingsError
 
 #: What stands between the base and the rest of a derived stream's name.
 MARK = "@"
-#: The matching policies that are built in (`karma.policies.matching`); plug-ins add others.
-BUILT_IN_POLICIES = ("informative", "kin", "random", "best-vs-worst", "best-vs-random", "all-pairs", "self")
 
 _DERIVED = re.compile(r"(?P<base>[^@]+)@(?P<policy>[^@+]+)(\+(?P<pairs>[0-9]+)pairs)?(?P<teach>\+teach)?", re.DOTALL)
 

@@ -1,13 +1,14 @@
-"""What a matching policy chooses from: the responses to one prompt and the pairs of them that are allowed."""
+"""What a policy pairs: the responses to one prompt, and the pairs of them that are allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from karma.policies.similarity import likeness
+from karma.policies.sampling import Drawn
+from karma.policies.similarity import similarity
 from karma.ranking.snapshot import PairTable, Snapshot
 
 
@@ -25,18 +26,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a policy chose: the place of a pair in `Pool.pairs`."""
+    """A chosen pair."""
 
-    pair: int
+    pair: int  # its index in `Candidates.pairs`
     probability: float  # that this pair was to be among the chosen, over all seeds
     why: str
 
 
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """What a policy chooses from: pairs (x, y), x < y, of places in `candidates`, all of them allowed.
+Chosen = tuple[list[Choice], str]  # the choices, and the reason where there is none
 
-    Candidates stand in the order of their ids, so that what is drawn does not depend on the order of arrival.
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The responses to one prompt and the allowed pairs (x, y), x < y, of indices into `candidates`.
+
+    Candidates come in the order of their ids, so that what is drawn does not depend on the order of arrival.
     """
 
     candidates: tuple[Candidate, ...]
@@ -44,34 +48,43 @@ class Pool:
     snapshot: Snapshot
     skill: str | None
 
+    @cached_property
+    def models(self) -> list[str]:
+        """The candidates' models."""
+        return [candidate.model for candidate in self.candidates]
+
     def values(self, table: PairTable) -> list[float]:
         """A table of the snapshot, looked up for every pair."""
-        rows = self.snapshot.matrix(table, [candidate.model for candidate in self.candidates], self.skill).tolist()
+        rows = self.snapshot.matrix(table, self.models, self.skill).tolist()
         return [rows[x][y] for x, y in self.pairs]
 
     def qualities(self) -> list[float]:
         """The candidates' quality; if any of them has none, their models' competency for all (one scale for all)."""
-        scores = [candidate.quality for candidate in self.candidates]
-        known = [score for score in scores if score is not None]
-        if len(known) == len(scores):
+        known = [candidate.quality for candidate in self.candidates if candidate.quality is not None]
+        if len(known) == len(self.candidates):
             return known
-        models = [candidate.model for candidate in self.candidates]
-        return cast(list[float], self.snapshot.vector("mean", models, self.skill).tolist())
+        return cast(list[float], self.snapshot.vector("mean", self.models, self.skill).tolist())
 
     def between_models(self) -> list[int]:
-        """The places of the pairs of two different models; of all pairs where there is none."""
-        names = [candidate.model for candidate in self.candidates]
-        different = [place for place, (x, y) in enumerate(self.pairs) if names[x] != names[y]]
+        """Indices of the pairs of two different models; of all pairs where there is none."""
+        different = [pair for pair, (x, y) in enumerate(self.pairs) if self.models[x] != self.models[y]]
         return different or list(range(len(self.pairs)))
 
-    def likeness(self, pair: int) -> float:
-        """Likeness of a pair's responses in quality and complexity, in [0, 1]."""
+    def similarity(self, pair: int) -> float:
+        """Similarity of a pair's responses in quality and complexity, in [0, 1]."""
         x, y = self.pairs[pair]
-        return self._likenesses[x][y]
+        return self._similarities[x][y]
+
+    likeness = similarity  # its former name, for plug-ins; it goes with the next version
 
     @cached_property
-    def _likenesses(self) -> list[list[float]]:
+    def _similarities(self) -> list[list[float]]:
         # So that there is at least one feature, the length of the text is one.
         features = [{"text_characters": len(candidate.text), **candidate.features} for candidate in self.candidates]
-        found = likeness([candidate.quality for candidate in self.candidates], features)
-        return cast(list[list[float]], found.tolist())
+        rows = similarity([candidate.quality for candidate in self.candidates], features)
+        return cast(list[list[float]], rows.tolist())
+
+    @staticmethod
+    def chosen(drawn: Drawn, among: Sequence[int], why: str) -> Chosen:
+        """What a policy returns that drew from some of the pairs; `drawn` holds indices into `among`."""
+        return [Choice(among[index], chance, why) for index, chance in drawn], ""

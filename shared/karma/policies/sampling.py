@@ -7,16 +7,16 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-Drawn = list[tuple[int, float]]  # places, and the chance that each had of being among the drawn
+Drawn = list[tuple[int, float]]  # indices, and the chance that each had of being among the drawn
 
 
 def draw(weights: Sequence[float], count: int, rng: random.Random) -> Drawn:
-    """`count` different places, drawn in proportion to their weights.
+    """`count` different indices, drawn in proportion to their weights.
 
     Systematic sampling with unequal probabilities (Madow 1949, Annals of Mathematical Statistics 20, 333–354): the
-    chance of being among the drawn is exactly count × weight / total, as a Horvitz–Thompson estimate needs it. A place
-    for which that would be 1 or more is drawn for certain, and the rest compete for what is left. Places without
-    weight are drawn only where the others do not suffice.
+    chance of being among the drawn is exactly count × weight / total, as a Horvitz–Thompson estimate needs it. An
+    index for which that would be 1 or more is drawn for certain, and the rest compete for what is left. Indices
+    without weight are drawn only where the others do not suffice.
 
     Args:
         weights: not negative, on any scale.
@@ -26,22 +26,22 @@ def draw(weights: Sequence[float], count: int, rng: random.Random) -> Drawn:
     left = list(range(len(weights)))
     wanted = min(count, len(weights))
     while True:
-        shares = [weights[place] for place in left]
+        shares = [weights[index] for index in left]
         total = sum(shares)
         if total <= 0.0:
             shares, total = [1.0] * len(left), float(len(left))
-        sure = {place for place, share in zip(left, shares, strict=True) if wanted * share >= total > 0.0}
+        sure = {index for index, share in zip(left, shares, strict=True) if wanted * share >= total > 0.0}
         if not sure:
             break
         certain.extend(sorted(sure))
-        left = [place for place in left if place not in sure]
+        left = [index for index in left if index not in sure]
         wanted -= len(sure)
-    drawn = [(place, 1.0) for place in certain]
+    drawn = [(index, 1.0) for index in certain]
     if wanted == 0:
         return drawn
     order = list(range(len(left)))
     if wanted > 1:
-        rng.shuffle(order)  # so that any two places can be drawn together, not only distant ones
+        rng.shuffle(order)  # so that any two can be drawn together, not only distant ones
     sums = list(accumulate(shares[index] for index in order))
     start = rng.random()
     for turn in range(wanted):
@@ -51,15 +51,15 @@ def draw(weights: Sequence[float], count: int, rng: random.Random) -> Drawn:
 
 
 def greatest(scores: Sequence[tuple[float, ...]], count: int, rng: random.Random) -> Drawn:
-    """The places of the `count` greatest scores; equal ones at the limit compete with equal chances.
+    """The indices of the `count` greatest scores; equal ones at the limit compete with equal chances.
 
     Args:
         scores: at least one; compared as tuples are.
-        count: at least 1; with more than there are scores, all are taken.
+        count: at least 1; with more than there are scores, all are chosen.
     """
     count = min(count, len(scores))
     limit = sorted(scores, reverse=True)[count - 1]
-    above = [place for place, score in enumerate(scores) if score > limit]
-    equal = [place for place, score in enumerate(scores) if score == limit]
+    above = [index for index, score in enumerate(scores) if score > limit]
+    equal = [index for index, score in enumerate(scores) if score == limit]
     wanted = count - len(above)
-    return [(place, 1.0) for place in above] + [(place, wanted / len(equal)) for place in rng.sample(equal, wanted)]
+    return [(index, 1.0) for index in above] + [(index, wanted / len(equal)) for index in rng.sample(equal, wanted)]

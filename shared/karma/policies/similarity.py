@@ -1,4 +1,4 @@
-"""How alike two responses are: near-duplicates by their words, likeness by quality and complexity."""
+"""Similarity of responses: near-duplicates by their words, similarity by quality and complexity."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: Share of three-word shingles from which on two texts say the same.
+#: Share of common three-word shingles from which on two texts are near-duplicates.
 DUPLICATE_THRESHOLD = 0.9
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = DUPLICATE_THRESHOLD) -> set[tuple[int, int]]:
-    """The pairs (x, y), x < y, of texts that say the same, so that a preference between them would teach nothing.
+    """The pairs (x, y), x < y, of near-duplicate texts, between which a preference would teach nothing.
 
     Texts are equal if they are so up to case and white space. They are near-duplicates if the Jaccard similarity of
     their three-word shingles (Broder 1997, "On the resemblance and containment of documents") reaches `threshold`
     and they hold the same numbers: a long derivation with another result is another answer.
     """
     texts_read = [_Text(text.casefold().split()) for text in texts]
-    found = set()
+    duplicates = set()
     by_length = sorted(range(len(texts)), key=lambda index: len(texts_read[index].words))
-    for place, short in enumerate(by_length):
-        for long in by_length[place + 1 :]:
+    for rank, short in enumerate(by_length):
+        for long in by_length[rank + 1 :]:
             if len(texts_read[short].words) < threshold * len(texts_read[long].words):
                 break  # all that follow are longer still
             if _same(texts_read[short], texts_read[long], threshold):
-                found.add((min(short, long), max(short, long)))
-    return found
+                duplicates.add((min(short, long), max(short, long)))
+    return duplicates
 
 
 class _Text:
@@ -66,14 +66,14 @@ def _same(a: _Text, b: _Text, threshold: float) -> bool:
     return a.numbers() == b.numbers()
 
 
-def likeness(qualities: Sequence[float | None], features: Sequence[Mapping[str, float]]) -> Array:
-    """Likeness of n responses in quality and complexity, shape (n, n), in [0, 1]; 1 for equal ones; symmetric.
+def similarity(qualities: Sequence[float | None], features: Sequence[Mapping[str, float]]) -> Array:
+    """Similarity of n responses in quality and complexity, shape (n, n), in [0, 1]; 1 for equal ones; symmetric.
 
     The mean of two parts, or the one that is known:
     - quality: e^{−|difference of the scores|}; known where both responses have a score;
     - complexity: 1 less the mean Canberra distance |x − y| / (|x| + |y|) (Lance & Williams 1967) over the features
       that both have (length, structure…), so that a feature's unit does not matter.
-    With neither known the responses are taken to be alike: 1.
+    With neither known it is 1.
     """
     scores = np.array(qualities, dtype=float)  # NaN where there is none
     names = sorted({name for known in features for name in known})

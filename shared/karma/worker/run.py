@@ -14,11 +14,9 @@ from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.queue.claims import SILENCE_S
+from karma.registry import backend_kind, judge_kind
 
 SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")
-
-#: Backends and kinds of judges that hold a model in the worker's own process.
-LOCAL = frozenset({"transformers", "likelihood", "reward"})
 
 
 def run_worker(service: str, names: list[str], environment: Environment) -> None:
@@ -53,17 +51,17 @@ def _served(service: str, names: list[str], environment: Environment) -> tuple[l
     if names and not environment.pool_path.exists():
         return names, False, SILENCE_S
     pool = Pool.read(environment.pool_path)
-    what = "models" if service == "generation" else "judges"
-    kinds = {name: model.backend for name, model in pool.models.items()}
-    if service == "judging":
-        kinds = {name: judge.kind for name, judge in pool.judges.items()}
+    if service == "generation":
+        what, local = "models", {name: backend_kind(model.backend).local for name, model in pool.models.items()}
+    else:
+        what, local = "judges", {name: judge_kind(judge.kind).local for name, judge in pool.judges.items()}
     for name in names:
-        if name not in kinds:
-            raise SettingsError(f"{pool.path}: {what} has no {name!r}; known are: {', '.join(kinds) or 'none'}")
-    served = names or list(kinds)
+        if name not in local:
+            raise SettingsError(f"{pool.path}: {what} has no {name!r}; known are: {', '.join(local) or 'none'}")
+    served = names or list(local)
     if not served:
         raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker would have nothing to do")
-    return served, any(kinds[name] in LOCAL for name in served), pool.pipeline.claim_silence_s
+    return served, any(local[name] for name in served), pool.pipeline.claim_silence_s
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from karma.checkers import answer
+from karma.checkers.answer import answer
 from karma_demo.tasks import HABITATS, PHRASINGS, SKILLS, SPLITS, Skill, Split, exercise, split_of, tasks
 
 

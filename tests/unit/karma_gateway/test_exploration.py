@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from karma_gateway.exploration import Explorer
+from karma.policies.exploration import Explorer
 
 Array = NDArray[np.float64]
 

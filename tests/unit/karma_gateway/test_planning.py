@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from karma.policies.exploration import explored_share
 from karma.ranking.snapshot import Snapshot
-from karma_gateway.exploration import explored_share
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
 MODELS = ["a", "b", "c", "d", "e"]

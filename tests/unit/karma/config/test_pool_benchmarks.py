@@ -43,5 +43,5 @@ def test_a_stream_says_which_kinship_it_goes_by() -> None:
     read = pool({}, streams={"paper": {"policy": "kin", "kinship": "cosine"}})
 
     assert (read.stream("paper").kinship, read.stream("default").kinship) == ("cosine", "posterior")
-    with pytest.raises(SettingsError, match="kinship is 'cousin', expected one of posterior, cosine"):
+    with pytest.raises(SettingsError, match="kinship is 'cousin': expected one of posterior, cosine"):
         pool({}, stream={"kinship": "cousin"})

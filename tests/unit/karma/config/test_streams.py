@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.config.streams import BUILT_IN_POLICIES, Derivation, check_enqueued, derivation, teaches
+from karma.config.streams import Derivation, check_enqueued, derivation, teaches
 from karma.errors import SettingsError
-from karma.policies.matching import POLICIES
+from karma.registry import POLICIES
 from tests.support.memory import make_pool
 
 NAMES = st.text(st.characters(exclude_characters="@", exclude_categories=["Cs"]), min_size=1)
 
 
-@given(NAMES, st.sampled_from(BUILT_IN_POLICIES), st.none() | st.integers(0, 99), st.booleans())
+@given(NAMES, st.sampled_from(sorted(POLICIES)), st.none() | st.integers(0, 99), st.booleans())
 def test_what_a_name_was_made_of_is_read_from_it(base: str, policy: str, pairs: int | None, teach: bool) -> None:
     derived = Derivation(base, policy, pairs, teach)
     assert derivation(derived.name) == derived
@@ -26,10 +26,6 @@ def test_a_name_without_a_mark_is_no_derived_stream_and_teaches(name: str) -> No
     assert derivation(name) is None
     assert teaches(name)
     check_enqueued(name)
-
-
-def test_the_names_of_the_built_in_policies_are_those_of_matching() -> None:
-    assert set(BUILT_IN_POLICIES) == set(POLICIES)
 
 
 def test_nothing_can_be_enqueued_to_a_derived_stream() -> None:

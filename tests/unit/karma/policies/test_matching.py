@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from karma.errors import SettingsError
-from karma.policies.matching import POLICIES, Candidate, FormedPair, Kin, form
+from karma.policies.candidates import Candidate
+from karma.policies.kin import Kin
 from karma.ranking.snapshot import Snapshot
+from karma.registry import POLICIES
+from karma_matching.pairing import FormedPair, form
 
 MODELS = ("a", "b", "c", "d")
 
@@ -101,11 +104,11 @@ def test_kin_takes_the_pair_above_the_threshold() -> None:
     (pair,), _ = form(FOUR, "kin", 1, known(), None, 1)
 
     assert (pair.a, pair.b) == (10, 11)
-    assert pair.reasons["why"] == "greatest kinship and likeness"
+    assert pair.reasons["why"] == "greatest kinship and similarity"
 
 
-def test_kin_prefers_the_likelier_of_two_equal_kin() -> None:
-    """Likeness in quality and length decides between pairs of equal kinship."""
+def test_kin_prefers_the_more_similar_of_two_equal_kin() -> None:
+    """Similarity in quality and length decides between pairs of equal kinship."""
     texts = {"a": "one two", "b": "x" * 500, "c": "two ones", "d": "y" * 90}
     candidates = [candidate(10 + number, model, texts[model]) for number, model in enumerate(MODELS)]
 

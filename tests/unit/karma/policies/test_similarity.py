@@ -1,10 +1,10 @@
-"""Near-duplicates and likeness of responses."""
+"""Near-duplicates and similarity of responses."""
 
 import math
 
 import pytest
 
-from karma.policies.similarity import likeness, near_duplicates
+from karma.policies.similarity import near_duplicates, similarity
 
 LONG = " ".join(f"word{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst")
 
@@ -35,7 +35,7 @@ def test_texts_of_other_words_are_no_duplicates() -> None:
 
 
 def of_two(qualities: list[float | None], *features: dict[str, float]) -> float:
-    return float(likeness(qualities, features)[0, 1])
+    return float(similarity(qualities, features)[0, 1])
 
 
 def test_equal_responses_are_wholly_alike() -> None:
@@ -44,7 +44,7 @@ def test_equal_responses_are_wholly_alike() -> None:
     assert of_two([None, None], {}, {}) == 1.0
 
 
-def test_likeness_falls_with_the_difference_in_quality_and_in_length() -> None:
+def test_similarity_falls_with_the_difference_in_quality_and_in_length() -> None:
     """Each alone."""
     nothing: list[float | None] = [None, None]
     assert of_two([0.0, 1.0], {}, {}) < of_two([0.0, 0.2], {}, {}) < 1.0
@@ -58,7 +58,7 @@ def test_a_features_unit_does_not_matter() -> None:
 
 
 def test_quality_counts_only_where_both_have_it() -> None:
-    """One score says nothing about likeness."""
+    """One score says nothing about similarity."""
     assert of_two([0.9, None], {"words": 3}, {"words": 3}) == 1.0
 
 

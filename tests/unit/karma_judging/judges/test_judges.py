@@ -10,7 +10,7 @@ import pytest
 from karma.errors import SettingsError
 from karma.llm.transformers import LabelProbability, Likelihood, LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
-from karma_judging.judges import JUDGES
+from karma_judging import worker
 from karma_judging.judges.likelihood import sigmoid
 from karma_judging.judges.openai import from_logprobs, parse, parse_letter
 
@@ -23,7 +23,7 @@ def pair(first: str = "x", second: str = "y", **more: object) -> JudgeItem:
 
 
 def judged(spec: JudgeSpec, *items: JudgeItem) -> list[Verdict]:
-    return [one for group in JUDGES[spec.kind]().judge(spec, items) for one in group]
+    return [one for group in worker.ask(spec, items) for one in group]
 
 
 class TestVerifier:
@@ -49,7 +49,7 @@ class TestVerifier:
         assert "four" in (odd.failure or "")
 
     def test_an_unknown_checker_is_named(self) -> None:
-        with pytest.raises(SettingsError, match="judge v: unknown checker 'nosuch'"):
+        with pytest.raises(SettingsError, match="no checker is called 'nosuch'; known are: answer"):
             judged(JudgeSpec(name="v", kind="verifier", checker="nosuch"), pair(reference="4"))
 
 
@@ -136,9 +136,16 @@ class TestLikelihood:
         assert found.probability is not None
         assert math.isnan(found.probability)
 
-    @pytest.mark.parametrize("odd", [{"scale": 0.0}, {"model": None}, {"options": {"normalise": "median"}}])
-    def test_a_specification_that_cannot_be_is_refused(self, odd: dict[str, object]) -> None:
-        with pytest.raises(SettingsError, match="judge l needs a model, a scale above 0"):
+    @pytest.mark.parametrize(
+        ("odd", "said"),
+        [
+            ({"scale": 0.0}, "has scale 0.0"),
+            ({"model": None}, r"names no model; give it a table \[judges\.l\.model\]"),
+            ({"options": {"normalise": "median"}}, "normalise 'median'"),
+        ],
+    )
+    def test_a_specification_that_cannot_be_is_refused(self, odd: dict[str, object], said: str) -> None:
+        with pytest.raises(SettingsError, match=f"judge l.*{said}"):
             judged(self.spec(**odd), pair("-1/1", "-1/1"))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from karma.errors import SettingsError
 from karma.messages import JudgeItem, Turn
-from karma_judging.judges.template import fence, render, template_hash
+from karma_judging.template import fence, render, template_hash
 
 
 def pair(first: str, second: str, seed: int = 1, question: str = "What is 2 + 2?") -> JudgeItem:

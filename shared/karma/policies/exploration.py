@@ -1,11 +1,13 @@
-"""Exploring: the comparisons that tell most about who is better than whom, spread within a batch."""
+"""Exploration: the comparisons that reduce the uncertainty of the models' ranks most, spread within a batch."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-Array = NDArray[np.float64]
+import numpy as np
+
+from karma.policies.prompt_group import Array, Mask, PromptGroup, Seeds
 
 _MOST = 5.0  # times the usual share, while nothing is known
 _LEAST_VARIANCE = 1e-6  # squared logits: a gap that is known exactly has no density
@@ -24,19 +26,56 @@ def explored_share(share: float, gap_variance: Array, prior_gap_variance: float)
     return min(1.0, share * (1.0 + (_MOST - 1.0) * unknown))
 
 
-class Explorer:
-    """Chooses comparisons greedily: each time the one that explains most of what is unknown about the models' ranks.
+def exploring(
+    groups: Sequence[PromptGroup], explorable: Callable[[PromptGroup], Mask], seeds: Seeds, explore_share: float
+) -> list[PromptGroup]:
+    """The groups of a batch, each with the two models that its exploring prompts compare.
 
-    A gap that is wide or well known puts no model in another place, so only what moves ranks counts. With R the
+    The share that explores depends on the skill. What is compared depends on the overall competency, in which every
+    skill shares: one explorer for the batch, or the prompts of each skill would compare the same models.
+
+    Args:
+        groups: of the batch.
+        explorable: which two models of a group may be compared, [m, m].
+        seeds: of the batch's prompts, [n].
+        explore_share: the stream's setting.
+    """
+    allowed: dict[int, Mask] = {}
+    for group in groups:
+        variance = group.matrix("gap_deviation") ** 2
+        share = explored_share(explore_share, variance, group.snapshot.prior_gap_variance(group.skill))
+        mask = explorable(group)
+        if mask.any():
+            explores = (group.uniforms(1, stream=1)[:, 0] < share).tolist()
+            allowed |= {row: mask for row, chosen in zip(group.rows, explores, strict=True) if chosen}
+    pairs = np.full((len(seeds), 2), -1, dtype=np.intp)
+    if allowed:
+        overall = replace(groups[0], seeds=seeds[[min(allowed)]], skill=None)
+        size = len(overall.models)
+        explorer = Explorer(
+            overall.vector("mean"),
+            overall.matrix("gap_deviation") ** 2,
+            overall.matrix("information"),
+            noise=overall.uniforms(size * size, stream=2).reshape(size, size),
+        )
+        for row in sorted(allowed):
+            pairs[row] = explorer.next_pair(allowed[row])
+    return [replace(group, explored=pairs[group.rows]) for group in groups]
+
+
+class Explorer:
+    """Chooses comparisons greedily: each time the one that reduces the uncertainty of the models' ranks most.
+
+    A gap that is wide or well known changes no rank, so only what moves ranks counts. With R the
     models' ranks under the posterior of the competencies θ, d = θ_i − θ_j and F the Fisher information of a verdict on
-    d, knowing the verdict takes off the variance of the ranks, added up over the models,
+    d, knowing the verdict reduces the variance of the ranks, summed over the models, by
 
         F ‖Cov(R, d)‖² / (1 + F Var(d)),
 
     the rank-one update of a Gaussian posterior (Sherman & Morrison 1950). By Stein's lemma (1981, Annals of Statistics
     9, lemma 2) Cov(R, d) = E[∂R/∂θ] Cov(θ, d): a rank counts the rivals below, so E[∂R_a/∂θ_b] is minus the density of
-    the gap θ_a − θ_b at 0, and a row adds up to 0. After a choice all of that is lowered as its verdict will lower it,
-    so that one batch spreads over all that is unknown.
+    the gap θ_a − θ_b at 0, and a row adds up to 0. After a choice all of that is reduced as its verdict will reduce it,
+    so that one batch spreads over all that is uncertain.
     """
 
     def __init__(self, mean: Array, gap_variance: Array, information: Array, noise: Array) -> None:
@@ -60,7 +99,7 @@ class Explorer:
         ranks = sensitivity @ (-0.5 * gap_variance)
         self._ranks = ranks.T @ ranks  # [i, j] of Cov(R, θ_i) · Cov(R, θ_j), up to such a shift
 
-    def next_pair(self, allowed: NDArray[np.bool_]) -> tuple[int, int]:
+    def next_pair(self, allowed: Mask) -> tuple[int, int]:
         """The next comparison (i, j), of those that are allowed: [m, m], at least one."""
         own = np.diagonal(self._ranks)
         explained = own[:, None] + own[None, :] - 2.0 * self._ranks  # ‖Cov(R, θ_i − θ_j)‖²

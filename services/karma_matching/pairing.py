@@ -1,0 +1,85 @@
+"""Pairing: which responses to one prompt are paired, and why, under any policy.
+
+What all policies share is here: usable responses only, no near-duplicates, the target's responses where there is a
+target, and the reasons. A policy (`karma.policies`) only chooses among the pairs that are left. What it draws is seeded
+by the prompt, so that a prompt matched twice under one snapshot gives the same pairs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from karma.extension_points import Policy
+from karma.policies import policy_named
+from karma.policies.candidates import Candidate, Candidates, Choice
+from karma.policies.similarity import near_duplicates
+from karma.ranking.snapshot import Snapshot
+
+Reasons = dict[str, float | str | None]
+
+
+@dataclass(frozen=True)
+class FormedPair:
+    """Two responses, a < b, with the reasons. Gap and win probability are those of a's model against b's."""
+
+    a: int
+    b: int
+    reasons: Reasons
+
+
+def form(
+    candidates: Sequence[Candidate],
+    policy: str | Policy,
+    count: int,
+    snapshot: Snapshot,
+    skill: str | None,
+    seed: int,
+    target: str | None = None,
+) -> tuple[list[FormedPair], str]:
+    """Pair the responses to one prompt.
+
+    The result depends on the arguments alone, and not on the order of the candidates.
+
+    Args:
+        candidates: the responses that are no failures; those with a blank text are left out.
+        policy: a policy or its name.
+        count: of pairs, at most; 0 for no limit.
+        snapshot: competencies; a model that is not in it is treated as an unseen model.
+        skill: the prompt's skill; None or an unknown one reads the overall competency.
+        seed: the prompt's.
+        target: a model of which every pair holds a response.
+
+    Returns:
+        The pairs, in the order of their ids, and an empty text; or no pair and the reason.
+
+    Raises:
+        SettingsError: no policy has the name.
+    """
+    rule = policy_named(policy) if isinstance(policy, str) else policy
+    usable = tuple(sorted((c for c in candidates if c.text.strip()), key=lambda candidate: candidate.response_id))
+    if len(usable) < 2:
+        return [], "fewer than two usable answers"
+    aimed = [target is None or candidate.model == target for candidate in usable]
+    if not any(aimed):
+        return [], "no answer of the target"
+    same = near_duplicates([candidate.text for candidate in usable])
+    pairs = [(x, y) for x, y in combinations(range(len(usable)), 2) if (aimed[x] or aimed[y]) and (x, y) not in same]
+    if not pairs:
+        return [], "near-duplicates only"
+    allowed = Candidates(usable, pairs, snapshot, skill)
+    limit = min(count, len(pairs)) if count else len(pairs)
+    choices, reason = rule.choose(allowed, limit, random.Random(f"match {seed}"))  # noqa: S311 - a reproducible draw, no secret
+    formed = [_formed(allowed, choice, rule.name) for choice in sorted(choices, key=lambda choice: choice.pair)]
+    return formed, "" if formed else reason
+
+
+def _formed(candidates: Candidates, choice: Choice, policy: str) -> FormedPair:
+    x, y = candidates.pairs[choice.pair]
+    a, b = candidates.candidates[x], candidates.candidates[y]
+    known = candidates.snapshot.between(a.model, b.model, candidates.skill)
+    chosen: Reasons = {"policy": policy, "why": choice.why, "probability": choice.probability}
+    reasons = chosen | vars(known) | {"likeness": candidates.similarity(choice.pair)}
+    return FormedPair(a.response_id, b.response_id, reasons)

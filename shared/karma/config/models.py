@@ -1,0 +1,145 @@
+"""The tables of the pool file that describe models and judges: `[models.NAME]`, `[judges.NAME]` with its model."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from karma.config.settings import Price
+from karma.config.tables import convert, errors_in
+from karma.errors import SettingsError
+from karma.messages import JudgeSpec, ModelSpec
+from karma.registry import backend_kind, judge_kind
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """A model, with what the pool file says beside what a worker needs to know."""
+
+    spec: ModelSpec
+    price: Price | None
+    parent: str | None
+    group: str
+    benchmarks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class JudgeTable:
+    """A judge, and the price of its model."""
+
+    spec: JudgeSpec
+    price: Price | None
+
+
+def model_table(name: str, table: Mapping[str, Any], folder: Path) -> ModelTable:
+    """Read `[models.NAME]`; a checkpoint is looked for from `folder`.
+
+    Raises:
+        SettingsError: names the table, the key, what was found and what was expected.
+    """
+    with errors_in(f"[models.{name}]"):
+        _check_name(name)
+        own = dict(table)
+        parent, group, benchmarks = own.pop("parent", None), own.pop("group", None), own.pop("benchmarks", {})
+        for key, value in (("parent", parent), ("group", group)):
+            if value is not None and not isinstance(value, str):
+                raise SettingsError(f"{key} is {value!r}, expected a name")
+        spec, price = _model({"name": name, **own}, folder)
+        group = group or (name if backend_kind(spec.backend).local else spec.backend)
+        return ModelTable(spec, price, parent, group, _benchmarks(benchmarks))
+
+
+def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable:
+    """Read `[judges.NAME]` with its model.
+
+    Raises:
+        SettingsError: names the table, the key, what was found and what was expected.
+    """
+    with errors_in(f"[judges.{name}]"):
+        _check_name(name)
+        if "kind" not in table:
+            raise SettingsError("lacks the key kind")
+        own, kind, price = {"name": name, **table}, judge_kind(table["kind"]), None
+        if "model" not in own and kind.needs_model:
+            raise SettingsError(f"is of kind {own['kind']!r} and needs a table [judges.{name}.model]")
+        if not isinstance(own.get("model", {}), dict):
+            raise SettingsError(f"model is {own['model']!r}, expected a table [judges.{name}.model]")
+    if "model" in own:
+        with errors_in(f"[judges.{name}.model]"):
+            # A judge that is asked twice should say the same twice: greedy, unless the pool file says otherwise.
+            own["model"], price = _model({"name": name, "temperature": 0.0, **own["model"]}, folder)
+    with errors_in(f"[judges.{name}]"):
+        return JudgeTable(convert({"both_orders": kind.sees_order, **own}, JudgeSpec), price)
+
+
+def prices(models: Mapping[str, ModelTable], judges: Mapping[str, JudgeTable]) -> dict[str, Price]:
+    """The prices that are given, by the name of the model or judge.
+
+    Raises:
+        SettingsError: a model and a judge share a name, as which costs are kept, and not the price.
+    """
+    for name, judge in judges.items():
+        if judge.spec.model is not None and name in models and models[name].price != judge.price:
+            raise SettingsError(
+                f"[models.{name}] and [judges.{name}.model] have the same name and not the same price. "
+                "Give both the same, or rename one"
+            )
+    tables: list[tuple[str, ModelTable | JudgeTable]] = [*models.items(), *judges.items()]
+    return {name: table.price for name, table in tables if table.price is not None}
+
+
+def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, Price | None]:
+    price = _price(table.pop("price")) if "price" in table else None
+    for key in ("backend", "model"):
+        if key not in table:
+            raise SettingsError(f"lacks the key {key}")
+    spec = convert(table, ModelSpec)
+    kind = backend_kind(spec.backend)
+    if kind.needs_base_url and not spec.base_url:
+        raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')
+    if kind.local:
+        checkpoint = (folder / spec.model).resolve()
+        if checkpoint.is_dir():
+            spec = msgspec.structs.replace(spec, model=str(checkpoint))
+        elif spec.model.startswith((".", "/")):
+            raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
+    for key, good in (
+        ("temperature", spec.temperature >= 0),
+        ("top_p", 0 < spec.top_p <= 1),
+        ("max_tokens", spec.max_tokens >= 1),
+        ("concurrency", spec.concurrency >= 1),
+        ("timeout_s", spec.timeout_s > 0),
+        ("max_retries", spec.max_retries >= 0),
+    ):
+        if not good:
+            raise SettingsError(f"{key} is {getattr(spec, key)!r}, out of range")
+    return spec, price
+
+
+def _price(table: Any) -> Price:
+    if not isinstance(table, dict):
+        raise SettingsError(
+            f"price is {table!r}, expected a table such as {{ input = 0.15, output = 0.6 }}, USD per million tokens"
+        )
+    with errors_in("price"):
+        return convert(table, Price)
+
+
+def _benchmarks(scores: Any) -> dict[str, float]:
+    if not isinstance(scores, dict):
+        raise SettingsError(f"benchmarks is {scores!r}, expected a table such as {{ifeval = 0.71}}")
+    for name, score in scores.items():
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            raise SettingsError(f"benchmarks.{name} is {score!r}, expected a number; higher is better")
+    return {name: float(score) for name, score in scores.items()}
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise SettingsError(f"the name {name!r} must be letters, digits, dots, dashes and underscores, 1 to 100")

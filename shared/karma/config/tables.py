@@ -1,0 +1,48 @@
+"""Reads tables of the pool file; an error says which table and key, what was found and what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from karma.errors import SettingsError, did_you_mean
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def errors_in(where: str) -> Iterator[None]:
+    """Errors within the block begin with `where`: a file, or a table such as `[models.a]`."""
+    try:
+        yield
+    except SettingsError as cause:
+        raise SettingsError(f"{where} {cause}") from cause
+
+
+def convert(table: Any, kind: type[_T]) -> _T:
+    """A table as the structure that it must be.
+
+    Raises:
+        SettingsError: an unknown or missing key, or a value that cannot be.
+    """
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as cause:
+        message, _, path = str(cause).partition(" - at `$.")
+        if unknown := re.search(r"unknown field `([^`]+)`", message):
+            raise SettingsError(f"unknown key {unknown[1]!r}{did_you_mean(unknown[1], types)}") from cause
+        key = re.split(r"[.[`]", path)[0]
+        if message.startswith("Invalid enum value"):
+            message = f"expected one of {', '.join(get_args(types[key]))}"
+        raise SettingsError(f"{path.rstrip('`')} is {table.get(key)!r}: {message}" if path else message) from cause
+
+
+def check_known(name: str, known: Iterable[str], key: str, what: str) -> None:
+    """Refuse a name under `key` that is none of those that are `known`, each of which is a `what`."""
+    if name not in known:
+        raise SettingsError(f"{key} names {name!r}, which is no {what}{did_you_mean(name, known)}")

@@ -1,0 +1,108 @@
+"""Everything that is built in and can be added to, one line each; `docs/extending.md` shows how to add one.
+
+A line names the class or function by its import path, so nothing is loaded before it is used. Beside the path it
+declares what must be known without loading it: by the validation of the pool file, the supervisor, and workers of
+other services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Family = Literal["backends", "judges", "policies", "checkers", "exporters"]
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A built-in part of any family."""
+
+    path: str = ""  # `module:name`; empty for a plug-in, of which only the defaults are known
+
+
+@dataclass(frozen=True)
+class BackendKind(BuiltIn):
+    """What is known of a backend without loading it."""
+
+    local: bool = False  # the model runs in the worker's own process
+    needs_base_url: bool = False
+
+
+@dataclass(frozen=True)
+class JudgeKind(BuiltIn):
+    """What is known of a kind of judge without loading it."""
+
+    sees_order: bool = True  # the verdict can depend on which response is shown first
+    local: bool = False  # its model runs in the worker's own process
+    needs_model: bool = False
+    reads_responses: bool = True  # or it goes by the models' competencies alone
+    checks_reference: bool = False  # its verdicts say which response is right, not which one is liked
+
+
+@dataclass(frozen=True)
+class PolicyKind(BuiltIn):
+    """What is known of a policy without loading it."""
+
+    samples_one_model: bool = False  # one model is enough: it answers several times
+    pairs_equals: bool = False  # pairs models of which neither is known to be better
+
+
+BACKENDS: Final[Mapping[str, BackendKind]] = {
+    "openai": BackendKind("karma_generation.backends.openai:OpenAIBackend", needs_base_url=True),
+    "transformers": BackendKind("karma_generation.backends.transformers:TransformersBackend", local=True),
+}
+
+_JUDGES = "karma_judging.judges"
+JUDGES: Final[Mapping[str, JudgeKind]] = {
+    "likelihood": JudgeKind(f"{_JUDGES}.likelihood:LikelihoodJudge", sees_order=False, local=True, needs_model=True),
+    "openai": JudgeKind(f"{_JUDGES}.openai:OpenAIJudge", needs_model=True),
+    "prior": JudgeKind(f"{_JUDGES}.prior:PriorJudge", sees_order=False, reads_responses=False),
+    "transformers": JudgeKind(f"{_JUDGES}.transformers:TransformersJudge", local=True, needs_model=True),
+    "verifier": JudgeKind(f"{_JUDGES}.verifier:VerifierJudge", sees_order=False, checks_reference=True),
+}
+
+POLICIES: Final[Mapping[str, PolicyKind]] = {
+    "informative": PolicyKind("karma.policies.informative:Informative"),
+    "kin": PolicyKind("karma.policies.kin:Kin", pairs_equals=True),
+    "random": PolicyKind("karma.policies.random_pairs:RandomPairs"),
+    "best-vs-worst": PolicyKind("karma.policies.best_vs_worst:BestVersusWorst"),
+    "best-vs-random": PolicyKind("karma.policies.best_vs_random:BestVersusRandom"),
+    "all-pairs": PolicyKind("karma.policies.random_pairs:AllPairs"),
+    "self": PolicyKind("karma.policies.self_play:SelfPlay", samples_one_model=True),
+}
+
+CHECKERS: Final[Mapping[str, BuiltIn]] = {
+    "answer": BuiltIn("karma.checkers.answer:answer"),
+    "contains": BuiltIn("karma.checkers.contains:contains"),
+    "exact": BuiltIn("karma.checkers.exact:exact"),
+    "number": BuiltIn("karma.checkers.number:number"),
+}
+
+EXPORTERS: Final[Mapping[str, BuiltIn]] = {
+    "jsonl": BuiltIn("karma_gateway.exporters.jsonl:jsonl"),
+    "trl-dpo": BuiltIn("karma_gateway.exporters.trl_dpo:trl_dpo"),
+}
+
+FAMILIES: Final[Mapping[Family, Mapping[str, BuiltIn]]] = {
+    "backends": BACKENDS,
+    "judges": JUDGES,
+    "policies": POLICIES,
+    "checkers": CHECKERS,
+    "exporters": EXPORTERS,
+}
+
+
+def backend_kind(name: str) -> BackendKind:
+    """What is known of a backend; of a plug-in the defaults."""
+    return BACKENDS.get(name, BackendKind())
+
+
+def judge_kind(name: str) -> JudgeKind:
+    """What is known of a kind of judge; of a plug-in the defaults."""
+    return JUDGES.get(name, JudgeKind())
+
+
+def policy_kind(name: str) -> PolicyKind:
+    """What is known of a policy; of a plug-in the defaults."""
+    return POLICIES.get(name, PolicyKind())
