@@ -1,19 +1,23 @@
-# make demo: set up and run the whole pipeline. make test: set up and pass the tests. No third step.
+# make demo: set up and run the whole pipeline. make unit: set up and run the fast tests. make test: all of them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 # Some environments forbid Python to keep compiled code; every process would compile all it imports, at twice the cost.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo unit test lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/karma demo
 
+unit: $(VENV)/.dev
+	$(PYTEST) -n 2 -m 'not long and not server' tests/unit tests/contracts tests/properties $(PYTEST_ARGS)
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(PYTEST) -n 4 $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

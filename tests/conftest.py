@@ -10,6 +10,9 @@ from hypothesis import settings
 settings.register_profile("karma", deadline=None, print_blob=True)
 settings.load_profile("karma")
 
+#: Fixtures that start a server.
+SERVERS = {"postgresql_url", "redis_url"}
+
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
@@ -21,10 +24,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.longrepr = f"skipped, but nothing may be skipped here: {report.longrepr}"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects and pytest-xdist groups by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module that share a fixture in one process: none of them is set up twice."""
+    """Mark tests by what they share and need.
+
+    The tests of a module that share a fixture stay in one process: none of them is set up twice. A test that uses a
+    database server or a Redis is marked `server`; `make unit` leaves it out.
+    """
     for item in items:
+        parameters = getattr(item, "callspec", None)
+        kinds = parameters.params.values() if parameters else ()
+        if SERVERS.intersection(item.fixturenames) or "postgresql" in kinds:
+            item.add_marker(pytest.mark.server)
         shared = (
             definition.scope == "module"
             for definitions in item._fixtureinfo.name2fixturedefs.values()

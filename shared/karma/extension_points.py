@@ -89,7 +89,7 @@ class Exporter(Protocol):
     def __call__(self, row: Any, bare: bool, /) -> dict[str, Any]:
         """The columns of one preference; without KARMA's own ones where `bare`.
 
-        `row` is a row of `karma.store.preferences.Preferences.export_rows` with its `verdicts`, the stream's `tie_margin`
-        and the `prices`.
+        `row` is a row of `karma.store.preferences.Preferences.export_rows` with its `verdicts`, the `tie_margin` of its
+        stream and the `prices`.
         """
         ...

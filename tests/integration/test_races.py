@@ -16,6 +16,7 @@ from karma_gateway.sweeper import Loss, Sweeper
 from tests.support import verifier
 from tests.support.memory import Flow, make_pool
 from tests.support.proxy import proxied
+from tests.support.stores import emptied
 
 #: How often; the long counts are in docs/reliability.md.
 RACES = int(os.environ.get("KARMA_TEST_RACES", "40"))
@@ -84,11 +85,7 @@ def test_a_commit_whose_reply_is_lost_happens_once(postgresql_url: str) -> None:
     """Whoever asked is told that the store cannot be used, asks again, and nothing is there twice."""
     with proxied(urlsplit(postgresql_url).port or 5432) as proxy:
         through = postgresql_url.replace(f":{urlsplit(postgresql_url).port}/", f":{proxy.port}/")
-        store = Store(through)
-        with store.engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-            connection.exec_driver_sql("CREATE SCHEMA public")
-        store.migrate()
+        store = emptied(through)
         flow = Flow(store, make_pool("ab"))
         lost = 0
 

@@ -14,14 +14,14 @@ from karma.store import Store
 from karma_gateway.ingest import Line, take
 from karma_matching import novelty
 from karma_matching.novelty import Novelty, shingles
+from tests.support.stores import memory
 
 _WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=6).map(" ".join)
 
 
 def store_of(texts: list[tuple[str, str]]) -> Store:
     """A store in memory whose prompts, in order, are (stream, text)."""
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     for number, (stream, text) in enumerate(texts):
         line = json.dumps({"id": str(number), "prompt": text}).encode()
         assert take(store, stream, [Line("test", number, line)], max_bytes=100_000).accepted == 1

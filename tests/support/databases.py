@@ -12,6 +12,7 @@ import pytest
 
 from karma.store import Store
 from tests.support.postgresql import PostgreSQL, is_installed
+from tests.support.stores import sqlite_file
 
 
 @contextmanager
@@ -19,9 +20,7 @@ def database(kind: str, home: Path) -> Iterator[str]:
     """The URL of an empty, migrated database: SQLite in `home`, or a PostgreSQL server of its own."""
     if kind == "sqlite":
         home.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{home / 'karma.db'}"
-        migrate(url)
-        yield url
+        yield sqlite_file(home / "karma.db")
         return
     with server() as postgresql:
         migrate(postgresql.url)

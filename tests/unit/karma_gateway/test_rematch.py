@@ -8,12 +8,12 @@ from sqlalchemy import func, select, update
 from karma.config.streams import Derivation
 from karma.errors import KarmaError, SettingsError
 from karma.messages import GenerateBatch
-from karma.store import Store
 from karma.store.schema import competency_counts, pairs, prompts, responses
 from karma_gateway.rematch import derivations, derive
 from karma_monitor.figures.quality import default_margin
 from karma_monitor.figures.rematch import compare, progress
 from tests.support.memory import Flow, make_pool
+from tests.support.stores import memory
 
 RANDOM, KIN = Derivation("mine", "random"), Derivation("mine", "kin")
 
@@ -21,8 +21,7 @@ RANDOM, KIN = Derivation("mine", "random"), Derivation("mine", "kin")
 @pytest.fixture
 def flow() -> Flow:
     """Ten prompts of the stream `mine`, each answered by three models and ended."""
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = Flow(store, make_pool("abc", streams={"mine": {"responses_per_prompt": 0}}))
     flow.accept(*({"prompt": f"prompt {n}", "id": f"p{n}", "skill": "talk"} for n in range(10)), stream="mine")
     flow.finish()

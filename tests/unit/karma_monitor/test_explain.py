@@ -8,18 +8,17 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from karma.errors import KarmaError
-from karma.store import Store
 from karma.store.schema import pairs, resolutions, responses, verdicts
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from tests.support.memory import Flow, make_pool
+from tests.support.stores import memory
 
 
 @pytest.fixture
 def flow() -> Flow:
     """One prompt, two responses, one pair judged in both orders."""
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = Flow(store, make_pool("ab"))
     flow.accept({"prompt": "Say \x1b[31mhi", "id": "p1", "skill": "talk"})
     flow.finish()
@@ -141,8 +140,7 @@ def test_the_facts_are_plain_data(flow: Flow) -> None:
 
 
 def test_an_open_pair_says_what_it_waits_for() -> None:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = Flow(store, make_pool("ab"))
     flow.accept({"prompt": "hi"})
     flow.dispatcher.admit()

@@ -27,6 +27,7 @@ from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.totals import carry_on, count
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
+from tests.support.stores import sqlite_file
 
 
 class Clock:
@@ -46,8 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    made = Store(f"sqlite:///{tmp_path / 'karma.db'}", clock=clock)
-    made.migrate()
+    made = Store(sqlite_file(tmp_path / "karma.db"), clock=clock)
     yield made
     made.close()
 

@@ -21,6 +21,7 @@ from karma_monitor.report import write
 from karma_scoring.fit.refit import Refitter
 from tests.support.memory import Flow, make_pool
 from tests.support.scripting import PAYLOADS
+from tests.support.stores import memory
 
 EVIL = "<script>alert(1)</script>"
 
@@ -68,8 +69,7 @@ def report(store: Store, path: Path, stream: str | None = None) -> Any:
 
 @pytest.fixture
 def store() -> Store:
-    made = Store("sqlite://")
-    made.create()
+    made = memory()
     return made
 
 

@@ -13,10 +13,10 @@ from msgspec.structs import replace as with_fields
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
 from karma.ranking.snapshot import Snapshot
-from karma.store import Store
 from karma_scoring.recorded_metrics import own_models
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
+from tests.support.stores import memory
 from tests.support.watched import WatchedFlow
 
 PRICE = {"input": 2.0, "output": 6.0}
@@ -36,8 +36,7 @@ def flow_of(
     snapshot: Snapshot | None = None,
 ) -> WatchedFlow:
     """Prompts that models have answered and matching has paired; the judges are to be asked."""
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = WatchedFlow(store, pool or make_pool("ab"))
     flow.snapshot = snapshot or flow.snapshot
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(prompts)))
@@ -74,8 +73,7 @@ def two_judges(**more: object) -> Pool:
 
 
 def test_what_comes_a_second_time_is_counted_once() -> None:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = WatchedFlow(store, make_pool("ab"))
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(20)))
     flow.finish(deliveries=3)
@@ -165,8 +163,7 @@ def test_a_judge_that_takes_no_side_agrees_and_disagrees_with_nobody() -> None:
 
 
 def answered(pool: Pool, tokens_in: int | None, tokens_out: int | None, failure: str | None = None) -> None:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = WatchedFlow(store, pool)
     flow.accept({"id": "p", "prompt": "Say red."})
     flow.dispatcher.admit()
@@ -211,8 +208,7 @@ def test_a_call_that_failed_without_tokens_is_counted_as_failed_and_costs_nothin
 
 
 def test_given_responses_are_no_calls() -> None:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = WatchedFlow(store, priced())
     flow.accept({"id": "p", "prompt": "Say red.", "responses": {"a": "red", "b": "no"}})
     flow.dispatcher.admit()
@@ -224,8 +220,7 @@ def test_given_responses_are_no_calls() -> None:
 
 
 def test_prompts_without_a_pair_are_counted_with_the_reason() -> None:
-    store = Store("sqlite://")
-    store.create()
+    store = memory()
     flow = WatchedFlow(store, make_pool("ab"))
     flow.accept({"id": "p", "prompt": "Say red."})
     flow.dispatcher.admit()

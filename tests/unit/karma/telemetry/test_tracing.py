@@ -100,6 +100,7 @@ def test_a_collector_that_is_away_holds_a_stopping_worker_up_for_seconds_only() 
     done = run(
         "import socket, time\n"
         "from karma.telemetry import tracing\n"
+        "assert tracing._LAST_S < 5.0; tracing._LAST_S = 0.5\n"
         "deaf = socket.socket(); deaf.bind(('127.0.0.1', 0)); deaf.listen()\n"
         "import os\n"
         "os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = f'http://127.0.0.1:{deaf.getsockname()[1]}'\n"

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from karma.errors import KarmaError
+from karma_cli.local import pid_file
 from karma_cli.local.pid_file import PidFile, running_pid
 
-_HOLD = "import sys; from pathlib import Path; from karma_cli.local.pid_file import PidFile; "
+#: Only the module itself is run: importing the whole command would take a second.
+_HOLD = "import runpy, sys; from pathlib import Path; PidFile = runpy.run_path(sys.argv[2])['PidFile']; "
 _HOLD += "held = PidFile(Path(sys.argv[1])); held.hold(); print('held', flush=True); sys.stdin.read()"
 
 
@@ -22,7 +24,7 @@ _HOLD += "held = PidFile(Path(sys.argv[1])); held.hold(); print('held', flush=Tr
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that supervises the home."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _HOLD, str(tmp_path)]
+    command = [sys.executable, "-c", _HOLD, str(tmp_path), pid_file.__file__]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:

@@ -27,18 +27,19 @@ from karma_monitor.figures.formatting import duration, rate, sparkline
 from tests.support.instant import POOL
 from tests.support.memory import Flow, make_pool
 from tests.support.redis_server import Redis
+from tests.support.stores import sqlite_file
 
 EVIL = "\x1b[31m[bold]evil\x07\u202e\nname"
 #: What `EVIL` is shown as: its brackets are no markup, and nothing of it moves a cursor.
 SPELLED = r"\x1b[31m[bold]evil\x07\u202e name"
 
 
-@pytest.fixture
-def found(tmp_path: Path) -> Environment:
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A home whose store holds ten prompts that have ended."""
-    environment = Environment.read({"KARMA_HOME": str(tmp_path)})
+    environment = Environment.read({"KARMA_HOME": str(tmp_path_factory.mktemp("home"))})
+    sqlite_file(environment.home / "karma.db")
     store = Store(environment.database_url)
-    store.migrate()
     flow = Flow(store)
     flow.accept(*({"prompt": f"Say {n}."} for n in range(10)), stream="talk")
     flow.finish()
@@ -46,7 +47,7 @@ def found(tmp_path: Path) -> Environment:
     return environment
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def look(found: Environment) -> Look:
     lookout = Lookout(found, make_pool())
     taken = lookout.look()

@@ -3,11 +3,9 @@
 import itertools
 from dataclasses import fields, replace
 
-import choix
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_scoring.fit.competency import Counts, Prior, fit
@@ -45,6 +43,8 @@ def random_pairs(number: int, skills: int, models: int, rng: np.random.Generator
 
 def test_decisive_verdicts_give_the_ratings_of_choix() -> None:
     """Same likelihood, same ridge: `opt_pairwise` minimises −log P + alpha Σ θ²."""
+    import choix
+
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 1, (1, 7))
     pairs = random_pairs(400, 1, 7, rng)
@@ -60,6 +60,7 @@ def test_decisive_verdicts_give_the_ratings_of_choix() -> None:
 
 def brute_force(verdicts: Counts, models: int, skills: int, prior: Prior) -> tuple[Array, Array, float, Array]:
     """α, δ, log ν and the inverse Hessian, by a general optimiser on the plainly written log posterior."""
+    from scipy.optimize import minimize
 
     def negative_log_posterior(x: Array) -> float:
         alpha, delta, log_tie = x[:models], x[models:-1].reshape(skills, models), x[-1]

@@ -40,14 +40,20 @@ class Stream:
 
     def judge(self, number: int) -> None:
         """Add verdicts by Davidson's model, ν = 0.5."""
-        for _ in range(number):
-            self.now += self.rng.exponential(1 / self.per_second)
-            skill = self.rng.integers(3)
-            first, second = sorted(self.rng.choice(self.playing, 2, replace=False))
-            gap = self.truth[skill, first] - self.truth[skill, second]
-            odds = np.array([np.exp(gap / 2), np.exp(-gap / 2), 0.5])
-            key = (SKILLS[skill], MODELS[first], MODELS[second], bucket_at(self.now))
-            self.counts.setdefault(key, [0.0] * 3)[self.rng.choice(3, p=odds / odds.sum())] += 1.0
+        times = self.now + self.rng.exponential(1 / self.per_second, number).cumsum()
+        skills = self.rng.integers(3, size=number)
+        one = self.rng.integers(self.playing, size=number)
+        other = (one + self.rng.integers(1, self.playing, size=number)) % self.playing
+        first, second = np.minimum(one, other), np.maximum(one, other)
+        gap = self.truth[skills, first] - self.truth[skills, second]
+        odds = np.stack([np.exp(gap / 2), np.exp(-gap / 2), np.full(number, 0.5)])
+        outcomes = (self.rng.random(number) > (odds / odds.sum(axis=0)).cumsum(axis=0)[:2]).sum(axis=0)
+        for now, skill, a, b, outcome in zip(
+            times.tolist(), skills.tolist(), first.tolist(), second.tolist(), outcomes.tolist(), strict=True
+        ):
+            key = (SKILLS[skill], MODELS[a], MODELS[b], bucket_at(now))
+            self.counts.setdefault(key, [0.0] * 3)[outcome] += 1.0
+        self.now = float(times[-1])
 
     def refit(self) -> Posterior:
         """Merge buckets, fit, and remember what changed, as `refit` does in the store."""

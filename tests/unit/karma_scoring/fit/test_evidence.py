@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy.special import expit
 
 from karma.store.records import Count
 from karma_scoring.fit.competency import Counts, Prior, fit
@@ -68,12 +68,12 @@ def test_under_a_gate_ninety_percent_intervals_hold_the_truth_nine_times_in_ten(
     for _ in range(60):
         theta = rng.normal(0, 1.4, 5) + rng.normal(0, 0.5, (2, 5))
         gap = theta[cells[:, 0], cells[:, 1]] - theta[cells[:, 0], cells[:, 2]]
-        share = special.expit(gap[:, None] + 1.5 * nodes) @ (mass / mass.sum())
+        share = expit(gap[:, None] + 1.5 * nodes) @ (mass / mass.sum())
         everything = Counts(*cells.T, 1e5 * share, 1e5 * (1 - share), 0.0 * share)
         truth = fit(everything, MODELS, SKILLS, Prior())
 
         drawn = rng.integers(len(cells), size=pairs)
-        win = special.expit(gap[drawn] + 1.5 * rng.normal(size=pairs))
+        win = expit(gap[drawn] + 1.5 * rng.normal(size=pairs))
         probability = np.where(np.abs(win - 0.5) < 0.2, 1.0, small)
         judged, won = rng.random(pairs) < probability, rng.random(pairs) < win
         rows = []

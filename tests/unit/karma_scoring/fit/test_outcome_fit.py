@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, davidson_slopes, effects, posterior_advantage
 from karma_scoring.fit.outcome_fit import LEAST_EXAMPLES, Examples, calibration_error, fit_outcome
@@ -43,6 +42,14 @@ def simulate(prompts: int, pairs: int, responses: int, own: float, seed: int) ->
     return examples, competency
 
 
+@pytest.fixture(scope="module")
+def with_siblings() -> OutcomeModel:
+    """Learnt from prompts with many verdicts, whose responses have effects of their own."""
+    model = fit_outcome(simulate(150, 15, 8, 2.0, 2)[0])
+    assert model is not None
+    return model
+
+
 def test_the_fit_finds_what_generated_the_verdicts() -> None:
     examples, _ = simulate(2000, 3, 6, 0.0, 1)
     model = fit_outcome(examples)
@@ -60,11 +67,9 @@ def test_too_few_judged_pairs_make_no_model() -> None:
     assert fit_outcome(examples) is None
 
 
-def test_siblings_are_learnt_where_responses_have_effects_of_their_own() -> None:
+def test_siblings_are_learnt_where_responses_have_effects_of_their_own(with_siblings: OutcomeModel) -> None:
     """Held-out pairs of prompts with many verdicts are predicted better with them than without."""
-    examples, _ = simulate(150, 15, 8, 2.0, 2)
-    model = fit_outcome(examples)
-    assert model is not None
+    model = with_siblings
     assert model.siblings is not None
     fresh, _ = simulate(60, 20, 8, 2.0, 2)  # the same competencies, as the seed is the same
     advantage = model.advantage(fresh.gap, fresh.contrast, fresh.models_a, fresh.models_b)
@@ -93,6 +98,8 @@ def test_pairs_that_share_no_responses_teach_nothing_about_siblings() -> None:
 
 
 def test_effects_are_those_of_a_numerical_optimum() -> None:
+    from scipy.optimize import minimize
+
     rng = np.random.default_rng(0)
     first, second = np.array([0, 1, 2, 0, 3]), np.array([1, 2, 0, 3, 2])
     advantage, outcome = rng.normal(0, 1, 5), np.array([1.0, 0.0, -1.0, 1.0, 1.0])
@@ -118,17 +125,12 @@ def test_slopes_are_the_derivatives_and_do_not_overflow() -> None:
     assert np.isfinite(far).all()
 
 
-def test_a_model_survives_the_snapshots_json() -> None:
-    examples, _ = simulate(150, 12, 8, 1.0, 4)
-    model = fit_outcome(examples)
-    assert model is not None
-    assert OutcomeModel.from_dict(json.loads(json.dumps(model.to_dict()))).to_dict() == model.to_dict()
+def test_a_model_survives_the_snapshots_json(with_siblings: OutcomeModel) -> None:
+    stored = with_siblings.to_dict()
+    assert OutcomeModel.from_dict(json.loads(json.dumps(stored))).to_dict() == stored
 
 
-def test_an_audited_pair_is_predicted_without_its_own_verdict() -> None:
-    examples, _ = simulate(150, 15, 8, 2.0, 2)
-    model = fit_outcome(examples)
-
+def test_an_audited_pair_is_predicted_without_its_own_verdict(with_siblings: OutcomeModel) -> None:
     def audited(verdict: float) -> float:
         pairs = [
             PromptPair(1, 10, 11, 0.5, 1.0, 1.0),
@@ -136,7 +138,7 @@ def test_an_audited_pair_is_predicted_without_its_own_verdict() -> None:
             PromptPair(3, 10, 12, 0.5, 0.03, verdict),
             PromptPair(4, 10, 13, 0.6, 0.03, None),
         ]
-        labels = {label.pair: label.probability for label in predict_labels(pairs, model)}
+        labels = {label.pair: label.probability for label in predict_labels(pairs, with_siblings)}
         assert set(labels) == {3, 4}
         return labels[3]
 

@@ -24,6 +24,7 @@ from karma_scoring.skill_discovery.clusters import MOST, Clusters
 from karma_scoring.skill_discovery.embedding import Embedder, asked
 from karma_scoring.skill_discovery.skill_finder import SkillFinder
 from tests.support.memory import make_pool
+from tests.support.stores import memory
 
 DIMENSIONS = 64
 TOPICS = ("stars", "bread", "chess", "ships")
@@ -48,8 +49,7 @@ class Topics:
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    made = Store("sqlite://")
-    made.create()
+    made = memory()
     yield made
     made.close()
 

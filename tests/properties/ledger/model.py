@@ -1,0 +1,199 @@
+"""The model: what every accepted prompt should be after each command."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from karma.queue.claims import RELEASED
+from karma_scoring.fit.time_buckets import bucket_at
+from tests.properties.ledger.records import (
+    AT_ONCE,
+    ATTEMPTS,
+    CONTENT,
+    IN_FLIGHT,
+    MODELS,
+    NO_PAIR,
+    WINDOW,
+    Item,
+    Key,
+    Open,
+    Pair,
+    Prompt,
+    Ref,
+    Resolution,
+    Said,
+    Side,
+)
+
+
+class Model:
+    """What every accepted prompt should be after each command."""
+
+    def __init__(self, met: Counter[str]) -> None:
+        self.met = met
+        self.prompts: dict[Key, Prompt] = {}  # in order of acceptance
+        self.counts: Counter[tuple[str, str, str, int, str]] = Counter()  # skill, models, bucket, what
+        self.now = 0.0
+        self._asked = 0
+
+    def accept(self, stream: str, prompt_id: str, content: str, priority: int) -> str:
+        known = self.prompts.setdefault((stream, prompt_id), new := Prompt(content, priority))
+        return "accepted" if known is new else "present" if known.content == content else "refused"
+
+    def admit(self) -> None:
+        room = min(AT_ONCE, WINDOW - sum(one.state in IN_FLIGHT for one in self.prompts.values()))
+        waiting = [(key, one) for key, one in self.prompts.items() if one.state == "accepted"]
+        for key, prompt in sorted(waiting, key=lambda pair: -pair[1].priority)[: max(0, room)]:
+            if not prompt.open:
+                given = CONTENT[prompt.content].get("responses")
+                sides = _given(given) if given else [(model, 0) for model in MODELS[key[0]]]
+                self._open(prompt, [Item("score" if given else "generate", *side) for side in sides])
+            for work in prompt.open.values():
+                work.parked = False
+            stage = next(iter(prompt.open)).stage
+            prompt.state = {"match": "answered", "judge": "matched"}.get(stage, "dispatched")
+            pairs = {item.pair for item in prompt.open}
+            prompt.awaited = {"match": 0, "judge": len(pairs)}.get(stage, len(prompt.open))
+
+    def is_open(self, ref: Ref) -> bool:
+        work = self.prompts[ref.key].open.get(ref.item)
+        return work is not None and work.asked == ref.asked
+
+    def is_awaited(self, ref: Ref) -> bool:
+        return self.is_open(ref) and self.prompts[ref.key].state in IN_FLIGHT
+
+    def record(self, refs: Sequence[Ref], says: Sequence[Said], carried: Sequence[tuple[Key, Item]]) -> None:
+        """The first result of an open item of a prompt in flight counts, whoever brings it: the batch that carries
+        the item now, or an old one."""
+        for ref, said in zip(refs, says, strict=True):
+            prompt = self.prompts[ref.key]
+            if not self.is_open(ref):
+                self.met["a result of work that was open no more"] += 1
+            elif prompt.state not in IN_FLIGHT:
+                self.met[f"a result for a prompt that was {prompt.state}"] += 1
+            else:
+                self.met["a result of an old batch that was the first"] += (ref.key, ref.item) not in carried
+                del prompt.open[ref.item]
+                {"match": self._match, "judge": self._learn}.get(ref.item.stage, self._score)(prompt, ref.item, said)
+
+    def _score(self, prompt: Prompt, item: Item, said: Said) -> None:
+        text, failure = said
+        if failure is None and not text.strip():
+            text, failure = None, "empty answer"
+        prompt.responses[item.target, item.sample] = (text, failure)
+        prompt.awaited -= 1
+        if not prompt.awaited:
+            prompt.state = "answered"
+            self._open(prompt, [Item("match")])
+
+    def _match(self, prompt: Prompt, item: Item, said: Said) -> None:
+        texts = {side: text.casefold().split() for side, (text, failure) in prompt.responses.items() if failure is None}
+        pairs = [pair for pair in combinations(texts, 2) if texts[pair[0]] != texts[pair[1]]]
+        if not pairs:
+            prompt.state = "done"
+            prompt.no_pair = "near-duplicates only" if len(texts) > 1 else "fewer than two usable answers"
+            self.met[prompt.no_pair] += 1
+            return
+        prompt.state, prompt.awaited = "matched", len(pairs)
+        prompt.pairs = dict.fromkeys(pairs, 2)
+        self._open(prompt, [Item("judge", "j", 0, pair, shown) for pair in pairs for shown in (0, 1)])
+
+    def _learn(self, prompt: Prompt, item: Item, said: Said) -> None:
+        probability, failure = said
+        if probability is not None and not 0 <= probability <= 1:
+            probability, failure = None, f"the probability {probability} is not in [0, 1]"
+        pair = item.pair or NO_PAIR
+        prompt.verdicts[pair, item.shown] = (probability, failure)
+        prompt.pairs[pair] -= 1
+        if prompt.pairs[pair]:
+            return
+        found = prompt.resolutions[pair] = resolve(pair, prompt.verdicts[pair, 0], prompt.verdicts[pair, 1])
+        self.met[found[0]] += 1
+        first, second = sorted(model for model, _ in pair)
+        if found[0] in ("decisive", "tie") and first != second:
+            what = "tie" if found[1] is None else "first" if found[1][0] == first else "second"
+            self.counts[CONTENT[prompt.content].get("skill", ""), first, second, bucket_at(self.now), what] += 1
+        prompt.awaited -= 1
+        if not prompt.awaited:
+            prompt.state = "done"
+
+    def retry(self, work: Sequence[tuple[Key, Item]], error: str) -> None:
+        """An attempt at a batch ended: counted at each of its items; only matching dies of it."""
+        for key, item in work:
+            one = self.prompts[key].open[item]
+            one.attempts, one.error = one.attempts + 1, error
+            if item.stage == "match" and one.attempts >= ATTEMPTS:
+                self._bury(self.prompts[key], f"given up after {one.attempts} attempts: {error}")
+
+    def recording_failed(self, refs: Sequence[Ref], error: str) -> None:
+        """An attempt at recording results ended: counted where they would have counted."""
+        counted = [ref for ref in refs if self.is_awaited(ref) and error != RELEASED]
+        for ref in counted:
+            one = self.prompts[ref.key].open[ref.item]
+            one.result_attempts, one.error = one.result_attempts + 1, error
+        for ref in counted:
+            tried = self.prompts[ref.key].open[ref.item].result_attempts
+            if tried >= ATTEMPTS:
+                self._bury(self.prompts[ref.key], f"recording was given up after {tried} attempts: {error}")
+
+    def _bury(self, prompt: Prompt, error: str) -> None:
+        prompt.state, prompt.awaited, prompt.error = "dead", 0, error
+        self.met.update({f"dead in {item.stage}" for item in prompt.open})
+        for work in prompt.open.values():
+            work.parked = True
+
+    def requeue(self, what: str, stream: str | None) -> list[Key]:
+        """Those that came back: what is missing is asked for anew, what is there stays."""
+        back = []
+        for key, prompt in self.prompts.items():
+            failed = [side for side, (_, failure) in prompt.responses.items() if failure is not None]
+            unscored = [pair for pair, found in prompt.resolutions.items() if found[0] == "unscored"]
+            is_meant = {
+                "dead": prompt.state == "dead",
+                "unanswered": prompt.state == "done" and prompt.no_pair is not None and failed,
+                "unscored": prompt.state == "done" and unscored,
+            }
+            if not is_meant[what] or stream not in (None, key[0]):
+                continue
+            back.append(key)
+            self.met[f"requeued {what}"] += 1
+            prompt.state, prompt.awaited, prompt.no_pair, prompt.error = "accepted", 0, None, None
+            if what == "dead":
+                for work in prompt.open.values():
+                    work.attempts, work.result_attempts, work.error = 0, 0, None
+            elif what == "unanswered":
+                for side in failed:
+                    del prompt.responses[side]
+                self._open(prompt, [Item("generate", *side) for side in failed], parked=True)
+            else:
+                for pair in unscored:
+                    prompt.pairs[pair] = 2
+                    del prompt.resolutions[pair], prompt.verdicts[pair, 0], prompt.verdicts[pair, 1]
+                work_again = [Item("judge", "j", 0, pair, shown) for pair in unscored for shown in (0, 1)]
+                self._open(prompt, work_again, parked=True)
+        return back
+
+    def _open(self, prompt: Prompt, items: Sequence[Item], parked: bool = False) -> None:
+        for item in items:
+            self._asked += 1
+            prompt.open[item] = Open(self._asked, parked=parked)
+
+
+def _given(responses: Any) -> list[Side]:
+    models = list(responses) if isinstance(responses, dict) else [one["model"] for one in responses]
+    return [(model, models[:place].count(model)) for place, model in enumerate(models)]
+
+
+def resolve(pair: Pair, first: Said, second: Said) -> Resolution:
+    """What two verdicts of one judge come to; `second` was shown b first."""
+    better_a = [p if place == 0 else 1 - p for place, (p, _) in enumerate((first, second)) if p is not None]
+    if not better_a:
+        return ("unscored", None, None, None, "; ".join(sorted({str(first[1]), str(second[1])})))
+    flipped = min(better_a) < 0.45 and max(better_a) > 0.55 if len(better_a) == 2 else None
+    mean = round(sum(better_a) / len(better_a), 9)
+    if abs(mean - 0.5) <= 0.05:
+        return ("inconsistent" if flipped else "tie", None, mean, flipped, None)
+    return ("decisive", pair[0] if mean > 0.5 else pair[1], mean, flipped, None)
