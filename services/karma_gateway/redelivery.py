@@ -57,7 +57,7 @@ class Redelivery:
             if not name.startswith(RESULT_STAGES) and not self._is_carried(name):
                 self._forget(name)
             return False
-        error = view.fate(name)
+        error = view.reason(name)
         with self._store.transaction() as transaction:
             prompts = transaction.ledger.lock_prompts(item.prompt for item in batch.items)
             open_items = transaction.work.items(item.item for item in batch.items)

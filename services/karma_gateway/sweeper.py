@@ -91,7 +91,7 @@ class Sweeper:
         # Claims are read after the batches: one that ended in between is then seen as ended.
         view = ClaimsView.read(self._redis, self._settings.claim_silence_s)
         now = self._clock()
-        resent = sum(self._safely(self._redeliver, [name], view) for name in view.silent())
+        resent = sum(self._safely(self._redeliver, [name], view) for name in view.expired())
         for rows in chunks(carried, _BATCHES_AT_ONCE):
             resent += self._safely(self._send_due, rows, now)
             resent += self._safely(self._resend_lost, rows, view, now)
@@ -147,14 +147,14 @@ class Sweeper:
         if row.published_at is None:
             return None  # it was never sent
         claims = view.beats.get(row.id, {})
-        if view.living(row.id) or any(name.startswith(RESULT_STAGES) for name in claims):
+        if view.is_held(row.id) or any(name.startswith(RESULT_STAGES) for name in claims):
             return None  # somebody is at it, or its results are in hand and are delivered again
         name = claim_name(row.stage, row.id, 0)
         if name in claims:
             # What its worker brought before may still wait to be recorded.
             if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row.priority, view.last_seen(name)):
                 return None
-            error = view.fate(name)
+            error = view.reason(name)
             return Loss("handed_back") if error == RELEASED else Loss("silent", error)
         ended = ended_at(self._redis, row.id, row.stage)
         if ended is not None and row.stage in _RESULTS:

@@ -1,9 +1,10 @@
-"""The gateway's process: dispatches as soon as there is something to do, sweeps, and shows the ledger's totals."""
+"""The gateway's process: migrates the store, dispatches prompts, and sweeps."""
 
 from __future__ import annotations
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,7 @@ from karma.config.pool import Pool
 from karma.errors import OutageError
 from karma.queue.heartbeats import new_info, remove_expired
 from karma.queue.outbox import Outbox
-from karma.queue.redis import WAKE_KEY, has_room, outages, say_full, wake
+from karma.queue.redis import WAKE_KEY, has_room, mark_full, outages, wake
 from karma.store import Store
 from karma.store.instrumentation import measure
 from karma.telemetry import metrics
@@ -23,19 +24,20 @@ from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
 from karma.worker.process import HeartbeatThread
 from karma.worker.retry import Shutdown
+from karma.worker.schema import end_on_migration
 from karma_gateway.dispatch import Dispatcher
 from karma_gateway.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 2.0
-#: How long the gateway waits for a wake-up before it looks by itself.
+#: Seconds that the gateway waits for a wake-up before it looks for work.
 _WAIT_S = 1.0
 _OUTAGE_WAIT_S = 0.5
 _FORGET_WORKER_S = 60.0
 
 
-#: Shows what the store and Redis hold as metrics of this process, within a block.
+#: Serves metrics of the store and Redis within a block.
 Exporter = Callable[[Store, Any, Pool], AbstractContextManager[object]]
 
 
@@ -56,8 +58,8 @@ def main(environment: Environment, exporter: Exporter = _no_exporter) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     store = Store(environment.database_url, environment.durability, connections.clock)
-    store.watch()
     store.migrate()
+    end_on_migration(store, shutdown)
     measure(store)
     dispatching = Outbox("dispatch", store, pool, connections.publisher, redis, connections.clock)
     sweeping = Outbox("sweep", store, pool, connections.publisher, redis, connections.clock)
@@ -74,17 +76,17 @@ def main(environment: Environment, exporter: Exporter = _no_exporter) -> None:
             wake(redis)
         return resent
 
-    duties = (
-        Duty(sweep, SWEEP_EVERY_S, 0.05),
-        Duty(lambda: remove_expired(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
+    tasks = (
+        PeriodicTask(sweep, SWEEP_EVERY_S, 0.05),
+        PeriodicTask(lambda: remove_expired(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
     )
 
     def round_() -> None:
         admitted = dispatcher.admit()
-        for duty in duties:
-            duty.do_if_due()
+        for task in tasks:
+            task.run_if_due()
         if dispatcher.prompts_wait:
-            say_full(redis)
+            mark_full(redis)
         if not admitted:
             with outages():
                 redis.blpop([WAKE_KEY], timeout=_WAIT_S)
@@ -95,40 +97,46 @@ def main(environment: Environment, exporter: Exporter = _no_exporter) -> None:
     finally:
         heartbeat.stop()
         store.close()
+    if shutdown.exit_code:
+        sys.exit(shutdown.exit_code)
 
 
 def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:
-    """Do rounds until the process is to stop; one that fails is tried again in a moment."""
+    """Run rounds until the process is to stop; one that fails is retried after a moment, an outage is logged once."""
+    outage = ""
     while not shutdown.requested:
         try:
             round_()
+            outage = ""
         except OutageError as cause:
-            log.warning("the gateway waits: %s", cause)
+            if str(cause) != outage:
+                log.warning("the gateway waits: %s", cause)
+            outage = str(cause)
             shutdown.wait(_OUTAGE_WAIT_S)
         except Exception:
-            log.exception("the gateway could not do its round; it tries again in %s s", _OUTAGE_WAIT_S)
+            log.exception("a round of the gateway failed; it is retried in %s s", _OUTAGE_WAIT_S)
             shutdown.wait(_OUTAGE_WAIT_S)
 
 
-class Duty:
-    """What is done again and again: every so many seconds, but never for more than a share of a core.
+class PeriodicTask:
+    """An action that runs every so many seconds, and takes no more than a share of a core.
 
-    A round that was of use (`action` returned true) is not held against it: after a loss the next look comes soon.
+    A run that found work (`action` returned true) is not limited: after a loss the next one comes soon.
     """
 
-    def __init__(self, action: Callable[[], object], every_s: float, most_share: float) -> None:
+    def __init__(self, action: Callable[[], object], every_s: float, max_share: float) -> None:
         self._action = action
         self._every_s = every_s
-        self._most_share = most_share
+        self._max_share = max_share
         self._due_at = 0.0
 
-    def do_if_due(self) -> None:
-        """Do it if it is time. What takes long is done less often."""
+    def run_if_due(self) -> None:
+        """Run the action if it is due. A slow one runs less often."""
         started = time.monotonic()
         if started < self._due_at:
             return
         self._due_at = started + self._every_s
         cpu = time.thread_time()
-        was_of_use = self._action()
-        rest_s = 0.0 if was_of_use else (time.thread_time() - cpu) / self._most_share
+        found_work = self._action()
+        rest_s = 0.0 if found_work else (time.thread_time() - cpu) / self._max_share
         self._due_at = time.monotonic() + max(self._every_s, rest_s)

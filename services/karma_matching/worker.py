@@ -8,8 +8,7 @@ from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.messages import MatchBatch
 from karma.queue.outbox import Outbox
-from karma.store import Store, Transaction
-from karma.store.instrumentation import measure
+from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.recorded import remembered
 from karma.store.records import BatchLimits
@@ -17,6 +16,7 @@ from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
 from karma.worker.process import Consumer, run
+from karma.worker.schema import open_store
 from karma.worker.stage import recording
 from karma_matching.handlers import match
 from karma_matching.novelty import Novelty
@@ -28,9 +28,7 @@ def main(environment: Environment) -> None:
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
-    store = Store(environment.database_url, environment.durability, connections.clock)
-    store.watch()
-    measure(store)
+    store = open_store(environment, connections)
     metrics.expect(stream=pool.streams)
     outbox = Outbox("match", store, pool, connections.publisher, connections.redis, connections.clock)
     competencies, novelty = LatestSnapshot(), Novelty()

@@ -11,7 +11,6 @@ from karma.messages import LearnBatch, ScoreBatch
 from karma.queue.outbox import Outbox
 from karma.registry import judge_kind
 from karma.store import Store, Transaction
-from karma.store.instrumentation import measure
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits, NewResponse
 from karma.telemetry import metrics
@@ -19,6 +18,7 @@ from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
 from karma.worker.process import Consumer, run
 from karma.worker.retry import retry_on_outage
+from karma.worker.schema import open_store
 from karma.worker.stage import recording
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.handlers import learn, score
@@ -32,9 +32,7 @@ def main(environment: Environment) -> None:
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
-    store = Store(environment.database_url, environment.durability, connections.clock)
-    store.watch()
-    measure(store)
+    store = open_store(environment, connections)
     metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
     outbox = Outbox("score", store, pool, connections.publisher, connections.redis, connections.clock)
     competencies = LatestSnapshot()

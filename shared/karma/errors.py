@@ -39,20 +39,33 @@ class BrokerError(KarmaError):
     """Redis cannot be reached."""
 
 
+class NewerSchemaError(StoreError):
+    """A newer version of KARMA migrated the store: this version must not touch it. Exits 78 (EX_CONFIG)."""
+
+    exit_code = 78
+
+
 class OutageError(KarmaError):
-    """A server is away, locked or full: what was asked can be tried again, and nothing of it was promised."""
+    """A server is unavailable, locked or full: the request can be tried again, and nothing of it was promised."""
 
 
 class StoreOutageError(StoreError, OutageError):
-    """The store cannot be read or written now: gone, locked, or its disk is full."""
+    """The store cannot be read or written now: unreachable, locked, or its disk is full."""
+
+
+class SchemaError(StoreOutageError):
+    """The store's tables, or this user's rights on them, are not what this version needs.
+
+    It is waited out like an outage and never counts as an attempt: it lasts until somebody repairs the store.
+    """
 
 
 class BrokerOutageError(BrokerError, OutageError):
-    """Redis cannot be read or written now: gone, loading, out of memory, or its disk is full."""
+    """Redis cannot be read or written now: unreachable, loading, out of memory, or its disk is full."""
 
 
 class ReleasedError(KarmaError):
-    """The rest of a batch is given back: this process stops, or the batch is another's by now. Nobody's fault."""
+    """The rest of a batch is released: this process stops, or another worker holds the batch. It is no failure."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from karma.store import Store
 from tests.support.browser import Watched, chromium, opened
+from tests.support.databases import migrate
 from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.scripting import MARKUP, PAYLOADS
@@ -506,6 +507,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, subpr
     home = tmp_path_factory.mktemp("bare")
     pipeline = Pipeline(home, LIMITS + pool("http://127.0.0.1:1/v1"))
     pipeline.environment["KARMA_PAGE_PORT"] = "0"
+    migrate(f"sqlite:///{home / 'karma.db'}")
     with (home / "page.log").open("wb") as log:
         page = subprocess.Popen(
             [sys.executable, "-m", "karma.run", "page"], stdout=log, stderr=log, env=pipeline.environment

@@ -110,13 +110,13 @@ def test_what_kills_generation_ends_as_a_failed_response_that_names_the_attempts
         "SELECT model, text IS NOT NULL, failure FROM responses JOIN prompts p ON p.id = prompt "
         "WHERE prompt_id LIKE 'generation-%' ORDER BY model"
     )
-    failed = ("a", 0, f"given up after {ATTEMPTS} attempts: the worker fell silent")
+    failed = ("a", 0, f"given up after {ATTEMPTS} attempts: the worker's heartbeat expired")
     assert responses == [failed] * POISONED + [("b", 1, None)] * POISONED
 
 
 def test_what_kills_judging_ends_as_an_unscored_pair_that_names_the_attempts(outcome: Outcome) -> None:
     """Never a zero and never a tie."""
-    reason = f"given up after {ATTEMPTS} attempts: the worker fell silent"
+    reason = f"given up after {ATTEMPTS} attempts: the worker's heartbeat expired"
     ended = outcome.rows(
         "SELECT state, error, outcome, chosen, r.reason FROM prompts p JOIN resolutions r ON r.prompt = p.id "
         "WHERE prompt_id LIKE 'judging-%'"
@@ -132,7 +132,7 @@ def test_what_kills_judging_ends_as_an_unscored_pair_that_names_the_attempts(out
 def test_what_kills_scoring_ends_dead_with_the_last_error(outcome: Outcome) -> None:
     """Its answer was paid for and cannot be recorded: that is the pipeline's own failure."""
     ended = outcome.rows("SELECT state, error, no_pair FROM prompts WHERE prompt_id LIKE 'scoring-%'")
-    error = f"recording was given up after {ATTEMPTS} attempts: the worker fell silent"
+    error = f"recording was given up after {ATTEMPTS} attempts: the worker's heartbeat expired"
     assert ended == [("dead", error, None)] * POISONED
     items = outcome.rows(
         "SELECT target, result_attempts, w.batch FROM work_items w JOIN prompts p ON p.id = prompt "
@@ -144,7 +144,7 @@ def test_what_kills_scoring_ends_dead_with_the_last_error(outcome: Outcome) -> N
 def test_what_kills_matching_ends_dead_with_the_last_error(outcome: Outcome) -> None:
     """Its answers are kept: only the pair was never formed."""
     ended = outcome.rows("SELECT state, error, no_pair FROM prompts WHERE prompt_id LIKE 'matching-%'")
-    error = f"given up after {ATTEMPTS} attempts: the worker fell silent"
+    error = f"given up after {ATTEMPTS} attempts: the worker's heartbeat expired"
     assert ended == [("dead", error, None)] * POISONED
     items = outcome.rows(
         "SELECT attempts, w.batch FROM work_items w JOIN prompts p ON p.id = prompt WHERE prompt_id LIKE 'matching-%'"

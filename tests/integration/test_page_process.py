@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from karma_monitor.page.access import token_path
+from tests.support.databases import migrate
 from tests.support.instant import POOL
 from tests.support.page import Page, Stream
 from tests.support.pipeline import Pipeline, wait_until
@@ -17,6 +18,7 @@ from tests.support.pipeline import Pipeline, wait_until
 
 def test_a_page_that_is_told_to_stop_ends_its_streams_and_itself(tmp_path: Path) -> None:
     karma = Pipeline(tmp_path / "home", POOL, "tests.support.instant")
+    migrate(f"sqlite:///{karma.home / 'karma.db'}")
     written = karma.home / "run" / "page.url"
     environment = {**karma.environment, "KARMA_PAGE_PORT": "0"}
     with (tmp_path / "log").open("wb") as log:
@@ -41,6 +43,7 @@ def test_without_the_redis_that_was_here_the_store_is_shown_all_the_same(tmp_pat
     karma = Pipeline(tmp_path, POOL, "tests.support.instant")
     run = karma.home / "run"
     run.mkdir(parents=True)
+    migrate(f"sqlite:///{karma.home / 'karma.db'}")
     (run / "redis.url").write_text("redis://127.0.0.1:1/0")  # of a pipeline that was killed
     environment = {**karma.environment, "KARMA_PAGE_PORT": "0"}
     process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)

@@ -144,7 +144,7 @@ def test_a_batch_that_fails_every_time_ends_as_a_failure_with_its_last_error(set
         batch = setup.pop("generate.a")
         assert isinstance(batch, GenerateBatch), f"attempt {attempt}"
         name = f"generate:{batch.header.batch}:0"
-        assert setup.claims.take(name) == "claimed"
+        assert setup.claims.acquire(name) == "claimed"
         setup.claims.release(name, "boom")
         assert setup.sweep_later(0.1) >= 1
         last = attempt == setup.pool.pipeline.max_attempts - 1
@@ -164,7 +164,7 @@ def test_a_late_result_of_a_batch_that_was_given_up_still_counts_once(setup: Set
     first = setup.pop("generate.a")
     assert isinstance(first, GenerateBatch)
     name = f"generate:{first.header.batch}:0"
-    setup.claims.take(name)
+    setup.claims.acquire(name)
     setup.claims.release(name, "frozen")
     setup.sweep_later(10)
     setup.sweep_later(10)
@@ -181,11 +181,11 @@ def test_results_in_the_hand_of_a_worker_that_died_are_delivered_again_and_not_a
     asked = setup.pop("generate.a")
     assert isinstance(asked, GenerateBatch)
     answer = setup.flow.answer(asked)
-    setup.claims.take(f"generate:{asked.header.batch}:0")
+    setup.claims.acquire(f"generate:{asked.header.batch}:0")
     setup.claims.complete(f"generate:{asked.header.batch}:0")
     name = f"score:{asked.header.batch}:0"
-    assert setup.claims.take(name, kept=encode(answer)) == "claimed"
-    setup.claims.release(name, "the worker fell silent")
+    assert setup.claims.acquire(name, kept=encode(answer)) == "claimed"
+    setup.claims.release(name, "the worker's heartbeat expired")
     assert setup.sweep_later(0.1) == 1
     again = setup.pop("score")
     assert isinstance(again, ScoreBatch)
@@ -205,7 +205,7 @@ def test_an_answer_that_kills_scoring_every_time_ends_its_prompt_as_dead_and_req
     message: Any = setup.flow.answer(asked)
     for attempt in range(setup.pool.pipeline.max_attempts):
         name = f"score:{message.header.batch}:{message.header.part}"
-        assert setup.claims.take(name, kept=encode(message)) == "claimed"
+        assert setup.claims.acquire(name, kept=encode(message)) == "claimed"
         setup.claims.release(name, "score failed: boom")
         seconds = 0.0
         while setup.redis.exists(KEPT_KEY):  # the delay runs on Redis' clock
@@ -232,37 +232,37 @@ def test_an_answer_that_kills_scoring_every_time_ends_its_prompt_as_dead_and_req
 
 def test_a_claim_is_taken_once_and_a_done_one_never_again(redis: Any) -> None:
     one, other = Claims(redis), Claims(redis)
-    assert one.take("generate:b:0") == "claimed"
-    assert other.take("generate:b:0") == "taken"
+    assert one.acquire("generate:b:0") == "claimed"
+    assert other.acquire("generate:b:0") == "held"
     one.complete("generate:b:0")
-    assert other.take("generate:b:0") == "done"
+    assert other.acquire("generate:b:0") == "done"
 
 
 def test_a_message_of_another_life_of_redis_is_void(redis: Any) -> None:
     epoch = current_incarnation(redis)
     claims = Claims(redis)
-    assert claims.take("generate:b:0", "another") == "void"
-    assert claims.take("generate:b:0", epoch) == "claimed"
+    assert claims.acquire("generate:b:0", "another") == "void"
+    assert claims.acquire("generate:b:0", epoch) == "claimed"
 
 
 def test_a_worker_that_was_frozen_may_begin_nothing_until_it_knows_that_its_claim_is_still_its_own(redis: Any) -> None:
     claims = Claims(redis, silence_s=0.2)
-    claims.take("generate:b:0")
+    claims.acquire("generate:b:0")
     assert claims.state("generate:b:0") == "go"
     wait_until(lambda: claims.state("generate:b:0") == "wait", 5, "the lease runs out")
-    claims.beat()
+    claims.renew()
     assert claims.state("generate:b:0") == "go"
     assert revoke(redis, ["generate:b:0", "generate:c:0"], silence_s=10) == {"generate:c:0"}
     assert revoke(redis, ["generate:b:0"], silence_s=0) == {"generate:b:0"}
-    claims.beat()
+    claims.renew()
     assert claims.state("generate:b:0") == "stop"
-    assert Claims(redis).take("generate:b:0") == "done"
+    assert Claims(redis).acquire("generate:b:0") == "done"
 
 
 def test_a_claim_that_was_lost_with_redis_is_claimed_again(redis: Any) -> None:
     claims = Claims(redis)
-    claims.take("generate:b:0")
+    claims.acquire("generate:b:0")
     redis.flushall()
-    claims.beat()
+    claims.renew()
     assert claims.state("generate:b:0") == "go"
-    assert Claims(redis).take("generate:b:0") == "taken"
+    assert Claims(redis).acquire("generate:b:0") == "held"

@@ -32,6 +32,7 @@ def page(pool: PoolOption = None, home: HomeOption = None) -> None:
     KARMA_PAGE_HOST (127.0.0.1) and KARMA_PAGE_PORT (8080; 0: any free one) say where.
     """
     found = environment(home, pool)
+    open_store(found).close()  # the page's process never migrates
     token_of(found.home)
     warn(f"to change anything on the page, the token is in {token_path(found.home)}. Ctrl-C stops it.")
     run_worker("page", [], found)

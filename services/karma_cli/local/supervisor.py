@@ -17,7 +17,7 @@ from typing import IO
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
-from karma.errors import BrokerError, KarmaError
+from karma.errors import BrokerError, KarmaError, NewerSchemaError
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.registry import judge_kind
@@ -32,6 +32,7 @@ _READY_S = 90.0
 _STOP_S = 20.0
 _RESTARTS_PER_MINUTE = 10
 _RESTART_WAIT_S = 5.0  # between two starts of a worker beyond that
+_SCHEMA_WAIT_S = 30.0  # … and of one whose store a newer version migrated, until that version is installed here
 
 
 class WorkerDeadError(KarmaError):
@@ -147,7 +148,10 @@ class Supervisor:
                 continue
             now = time.monotonic()
             recent = [start for start in running.starts if start > now - 60]
-            if len(recent) >= _RESTARTS_PER_MINUTE and now < recent[-1] + _RESTART_WAIT_S:
+            wait_s = _RESTART_WAIT_S if len(recent) >= _RESTARTS_PER_MINUTE else 0.0
+            if code == NewerSchemaError.exit_code:
+                wait_s = _SCHEMA_WAIT_S
+            if now < running.starts[-1] + wait_s:
                 continue
             name = running.command.name
             on_event(f"the worker {name} ended with exit code {code}; starting it again (log: {self._log_path(name)})")

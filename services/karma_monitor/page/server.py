@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from contextlib import suppress
 from types import FrameType
@@ -19,8 +20,10 @@ from karma.queue.heartbeats import new_info
 from karma.store import Store
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
-from karma.worker.connections import Connections
+from karma.worker.connections import STOP_S, Connections
 from karma.worker.process import HeartbeatThread
+from karma.worker.retry import Shutdown
+from karma.worker.schema import end_on_migration, wait_for_schema
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.access import is_loopback, listen, names_of, token_of, url_of, url_path
 from karma_monitor.page.app import create_app
@@ -52,8 +55,9 @@ def main(environment: Environment) -> None:
         else Store(environment.database_url, clock=connections.clock)
     )
     _save_memory(store)
-    store.watch()
-    store.migrate()
+    shutdown = Shutdown(STOP_S) if connections is None else connections.shutdown
+    wait_for_schema(store, environment.supervisor_pid)
+    end_on_migration(store, shutdown)
     board = LiveStatus(store, redis, pool)
     live = Live(board.look)
     views, control = Views(store, redis, board, pool.tie_margin), Control(store, redis, board.hurry)
@@ -71,8 +75,7 @@ def main(environment: Environment) -> None:
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        if connections is not None:
-            connections.shutdown.request()
+        shutdown.request()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
@@ -100,6 +103,8 @@ def main(environment: Environment) -> None:
         if heartbeat is not None:
             heartbeat.stop()
         store.close()
+    if shutdown.exit_code:
+        sys.exit(shutdown.exit_code)
 
 
 class Server(uvicorn.Server):

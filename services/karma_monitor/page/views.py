@@ -65,14 +65,14 @@ class Views:
             start, step = high, max(limit, _FIRST_STEP)
             while high >= 1 and start - high < SEARCHED_PAIRS and len(found) < limit:
                 began = time.monotonic()
-                if began > deadline:
-                    break
                 low = max(1, high - step + 1, start - SEARCHED_PAIRS + 1)
                 room = limit - len(found)
                 rows = pairs_between(connection, low, high, wanted, room)
                 found += filter(wanted.is_met, rows)
                 high = (rows[-1].pair if len(rows) == room else low) - 1
                 step = int(step * min(4.0, max(0.25, _STEP_S / max(1e-6, time.monotonic() - began)))) + 1
+                if time.monotonic() > deadline:
+                    break
         return {
             "pairs": [_pair(row) for row in found],
             "next": high + 1 if high >= 1 else None,

@@ -1,4 +1,4 @@
-"""What waits in the queues: Celery's lists in Redis, one a priority step, as kombu names them."""
+"""The backlog: messages that wait in the queues, which are Redis lists named by kombu, one per priority step."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from karma.errors import MessageError
 from karma.messages import decode
 from karma.queue.redis import outages
 
-#: kombu serves 0 first. KARMA's priorities are 0 to 9, higher first, kept apart in these four steps.
+#: kombu serves step 0 first. KARMA's priorities are 0 to 9, higher first, and share these four steps.
 PRIORITY_STEPS = (0, 3, 6, 9)
-
 
 _SEPARATOR = "\x06\x16"
 
 
 def queue_lists(queue: str) -> list[str]:
-    """The Redis lists of a queue, one a priority step, most urgent first."""
+    """The Redis lists of a queue, one per priority step, most urgent first."""
     return [queue if step == 0 else f"{queue}{_SEPARATOR}{step}" for step in PRIORITY_STEPS]
 
 
 def priority_list(queue: str, priority: int) -> str:
-    """The Redis list in which a message of this priority waits."""
+    """The Redis list for messages of this priority."""
     step = max(step for step in PRIORITY_STEPS if step <= 9 - priority)
     return queue if step == 0 else f"{queue}{_SEPARATOR}{step}"
 
 
 def any_waits(redis: Any, queues: Sequence[str]) -> bool:
-    """Whether a batch waits in any of the queues."""
+    """Whether any of the queues holds a message."""
     with outages():
         pipe = redis.pipeline(transaction=False)
         for queue in queues:
@@ -41,14 +40,14 @@ def any_waits(redis: Any, queues: Sequence[str]) -> bool:
 
 
 def head_published_at(redis: Any, queue: str, priority: int) -> float | None:
-    """When the batch that comes next from a queue was published; None where none waits."""
+    """When the next message of a queue was published; None where the queue is empty."""
     with outages():
         raw = redis.lindex(priority_list(queue, priority), -1)
     return None if raw is None else published_at(raw)
 
 
 def published_at(raw: bytes) -> float | None:
-    """When a message was published, read from what lies in a Redis list; None where it is not KARMA's."""
+    """When a message was published, decoded from the entry of a Redis list; None where it is not KARMA's."""
     try:
         body = json.loads(base64.b64decode(json.loads(raw)["body"]))
         return decode(body[0][0]).header.published_at
@@ -57,7 +56,7 @@ def published_at(raw: bytes) -> float | None:
 
 
 def queue_state(redis: Any, queues: Sequence[str], now: float) -> dict[str, tuple[int, float]]:
-    """Length and age of the oldest batch in seconds, per queue."""
+    """Per queue: its length, and the age of its oldest message in seconds."""
     lists = [(queue, name) for queue in queues for name in queue_lists(queue)]
     states = dict.fromkeys(queues, (0, 0.0))
     with outages():

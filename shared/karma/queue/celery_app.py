@@ -1,7 +1,6 @@
-"""The queues: Celery's application, their names, publishing to them, and what waits in them.
+"""Celery's application, the names of its queues, and publishing to them.
 
-They are Celery's lists: `generate.<model>`, `score`, `match`, `judge.<judge>`, `learn`; a priority other than the
-lowest has a list of its own, as kombu names it.
+The queues are `generate.<model>`, `score`, `match`, `judge.<judge>` and `learn`.
 """
 
 from __future__ import annotations
@@ -48,16 +47,16 @@ def queue_name(stage: str, target: str) -> str:
 
 
 def create_app(url: str) -> Any:
-    """Celery's application, set up to carry messages and nothing else.
+    """Celery's application, configured to carry messages and nothing else.
 
-    No result backend, events, remote control or acknowledgement in Redis: the ledger knows what is open, and each of
+    No result backend, events, remote control or acknowledgement in Redis: the ledger records open work, and each of
     these costs more than the work itself (decision 0002).
     """
     from celery import Celery
     from kombu.transport.redis import Channel
 
-    # When its connection is lost kombu would put what is in hand back into the queue, to be done twice, or else write
-    # it, prompts and all, to a file in the temporary folder. What is lost is sent again from the ledger.
+    # When its connection is lost, kombu would requeue the message in hand, which would be processed twice, or write it
+    # with its prompts to a temporary file. Lost messages are sent again from the ledger.
     Channel.do_restore = False
     app = Celery("karma", broker=url, set_as_current=False)
     app.conf.update(
@@ -76,39 +75,39 @@ def create_app(url: str) -> Any:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_channel_error_retry=True,  # what Redis refuses for now, as on a full disk, ends no consumer
+        broker_channel_error_retry=True,  # an error such as a full disk ends no consumer
         broker_transport_options={
             "ack_emulation": False,
             "priority_steps": list(PRIORITY_STEPS),
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
             "socket_timeout": ANSWER_S,
-            "health_check_interval": 2,  # a half-open consumer is found within three times this
+            "health_check_interval": 2,  # a half-open connection is detected within three times this
         },
     )
     return app
 
 
 class Publisher:
-    """Publishes messages, all of one call in one round trip to Redis. One for each thread."""
+    """Publishes messages, those of one call in one round trip to Redis."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     def probe(self) -> None:
-        """Find out now whether the connection still works, and not when a message waits for it.
+        """Check the connection before a message needs it.
 
         Raises:
-            BrokerOutageError: it did not; the next one is new.
+            BrokerOutageError: it was dead; the next use opens a new one.
         """
         with outages(), self._app.producer_or_acquire() as producer:
             producer.channel.client.ping()
 
     def publish(self, messages: Sequence[Batch]) -> None:
-        """Hand messages to their queues.
+        """Publish messages to their queues.
 
         Raises:
-            BrokerOutageError: Redis is away; some of the messages may be there all the same.
+            BrokerOutageError: Redis is unavailable; some of the messages may have been published.
         """
         if not messages:
             return

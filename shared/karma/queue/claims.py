@@ -1,11 +1,12 @@
-"""Claims: who works on which batch, in Redis.
+"""Claims: which worker holds which batch, in Redis.
 
-A worker claims a batch when it starts, shows a sign of life while it works, and leaves a tombstone when it is done.
-The sweeper reads both. All of it may be lost with Redis at any time: the ledger alone decides what is open.
+A worker acquires a claim when it starts a batch, renews it with its heartbeat, and completes it when it is done. A
+completed or revoked claim leaves a *tombstone*: its name can never be acquired again, so a late duplicate of a message,
+or a worker that was frozen, starts nothing. The sweeper reads claims and tombstones. All of them may be lost with Redis
+at any time: the ledger alone decides what is open.
 
-A claim's name is `<stage>:<batch>:<part>`, and no name is ever claimed twice; times are Redis' own clock, so workers'
-clocks do not matter. A claim that was given up has a tombstone too: whoever held it, or still has the message, may
-begin nothing more. Results that were paid for are *kept* in Redis beside their claim until they are recorded.
+A claim's name is `<stage>:<batch>:<part>`. Times are Redis' own clock, so workers' clocks do not matter. Results that
+were paid for are *kept* in Redis beside their claim until they are recorded.
 """
 
 from __future__ import annotations
@@ -19,28 +20,29 @@ from typing import Any, Literal
 from karma.lease import LeaseState
 from karma.queue.redis import CLAIMS_KEY, FATES_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, outages
 
-#: Seconds between two signs of life.
+#: Seconds between two heartbeats.
 HEARTBEAT_S = 2.0
 
-#: How long a tombstone tells a late duplicate, or a worker that was frozen, that the work is another's or done.
+#: Seconds that a tombstone is kept.
 TOMBSTONE_S = 900.0
 
-#: Seconds without a sign of life after which a claim is given up, unless the pool file says otherwise.
+#: Seconds without a heartbeat after which a claim expires, unless the pool file says otherwise.
 SILENCE_S = 10.0
 
-#: A claim that was let go looks as if it had been silent for this long: more than any silence that is waited for.
+#: A released claim gets a heartbeat that is this many seconds old: expired under any setting.
 _RELEASED_S = 600.0
 
-#: Why a holder let its claim go.
+#: The reason of a release that is no failed attempt, as it is stored in Redis.
 RELEASED = "handed back"
 
-Taken = Literal["claimed", "done", "taken", "void"]
+Acquired = Literal["claimed", "done", "held", "void"]
 
-# All scripts may run when Redis is out of memory: a claim is small, and frees what waits in the queues.
-# KEYS: claims, tombstones, epoch, kept. ARGV: name, the message's epoch (empty: any), its text (empty: not kept).
-_TAKE = """#!lua flags=allow-oom
+# All scripts may run when Redis is out of memory: a claim is small, and lets a worker empty the queues.
+# KEYS: claims, tombstones, incarnation, kept. ARGV: name, the message's incarnation (empty: any), its text (empty: not
+# kept).
+_ACQUIRE = """#!lua flags=allow-oom
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 'done' end
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 'taken' end
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 'held' end
 if ARGV[2] ~= '' and redis.call('GET', KEYS[3]) ~= ARGV[2] then return 'void' end
 local t = redis.call('TIME')
 redis.call('ZADD', KEYS[1], t[1] + t[2] / 1e6, ARGV[1])
@@ -57,16 +59,16 @@ redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[4], ARGV[1])
 """
 
-# KEYS: claims, fates. ARGV: name, how long it is to look silent, why.
+# KEYS: claims, fates. ARGV: name, the age of its last heartbeat in seconds, the reason.
 _RELEASE = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 redis.call('ZADD', KEYS[1], 'XX', t[1] - ARGV[2], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 """
 
-# KEYS: claims, tombstones. ARGV: names. Answers those that are the holder's no more. A name that is missing without
-# a tombstone was lost with Redis: it is claimed again.
-_BEAT = """#!lua flags=allow-oom
+# KEYS: claims, tombstones. ARGV: names. Returns those that were revoked. A name that is missing without a tombstone was
+# lost with Redis: it is claimed again.
+_RENEW = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 local lost = {}
 for _, name in ipairs(ARGV) do
@@ -76,108 +78,108 @@ end
 return lost
 """
 
-# KEYS: claims, tombstones, kept, fates. ARGV: silence in seconds, names. Answers the names that were given up: all but
-# those that a living worker holds.
+# KEYS: claims, tombstones, kept, fates. ARGV: seconds until a claim expires, names. Returns the names that were
+# revoked: all but those with a fresh heartbeat.
 _REVOKE = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
-local given_up = {}
-for place = 2, #ARGV do
-  local beat = redis.call('ZSCORE', KEYS[1], ARGV[place])
+local revoked = {}
+for i = 2, #ARGV do
+  local beat = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if not beat or now - beat >= tonumber(ARGV[1]) then
-    redis.call('ZREM', KEYS[1], ARGV[place])
-    redis.call('ZADD', KEYS[2], now, ARGV[place])
-    redis.call('HDEL', KEYS[3], ARGV[place])
-    redis.call('HDEL', KEYS[4], ARGV[place])
-    given_up[#given_up + 1] = ARGV[place]
+    redis.call('ZREM', KEYS[1], ARGV[i])
+    redis.call('ZADD', KEYS[2], now, ARGV[i])
+    redis.call('HDEL', KEYS[3], ARGV[i])
+    redis.call('HDEL', KEYS[4], ARGV[i])
+    revoked[#revoked + 1] = ARGV[i]
   end
 end
-return given_up
+return revoked
 """
 
 
 def claim_name(stage: str, batch: str, part: int) -> str:
-    """The name under which a stage claims a part of a batch."""
+    """The name of a stage's claim on a part of a batch."""
     return f"{stage}:{batch}:{part}"
 
 
 class Claims:
     """The claims of one worker process.
 
-    Raises, from every method that asks Redis:
-        BrokerOutageError: Redis is away.
+    Raises, from every method that calls Redis:
+        BrokerOutageError: Redis is unavailable.
     """
 
     def __init__(self, redis: Any, silence_s: float = SILENCE_S) -> None:
         self._redis = redis
-        # Two heartbeats before the sweeper may give a claim up, its holder begins nothing more.
+        # The holder begins nothing more from two heartbeats before its claim expires.
         self._lease_s = silence_s - min(2 * HEARTBEAT_S, silence_s / 2)
-        self._held: dict[str, float] = {}  # name → monotonic time of the last sign of life that Redis took
-        self._lost: set[str] = set()
+        self._held: dict[str, float] = {}  # name → monotonic time of the last heartbeat that Redis acknowledged
+        self._revoked: set[str] = set()
         self._idle_since = time.monotonic()
         self._lock = threading.Lock()
-        self._take, self._complete, self._release, self._beat = (
-            redis.register_script(script) for script in (_TAKE, _COMPLETE, _RELEASE, _BEAT)
+        self._acquire, self._complete, self._release, self._renew = (
+            redis.register_script(script) for script in (_ACQUIRE, _COMPLETE, _RELEASE, _RENEW)
         )
 
-    def take(self, name: str, epoch: str = "", kept: str = "") -> Taken:
+    def acquire(self, name: str, incarnation: str = "", kept: str = "") -> Acquired:
         """Claim a batch.
 
         Args:
             name: of the claim.
-            epoch: the life of Redis that the message was published to; a message of another one is `void`, as
-                whatever it asks for is asked again. Empty where that does not matter.
-            kept: the message itself where its loss would lose what was paid for.
+            incarnation: of the Redis that the message was published to; a message of another one is `void`, as the
+                sweeper sends its items again. Empty where that does not matter.
+            kept: the message itself where it holds results that would be lost with the worker.
         """
         asked_at = time.monotonic()
+        keys = [CLAIMS_KEY, TOMBSTONES_KEY, INCARNATION_KEY, KEPT_KEY]
         with outages():
-            answer = self._take(keys=[CLAIMS_KEY, TOMBSTONES_KEY, INCARNATION_KEY, KEPT_KEY], args=[name, epoch, kept])
-        taken: Taken = answer.decode()
+            acquired: Acquired = self._acquire(keys=keys, args=[name, incarnation, kept]).decode()
         with self._lock:
             self._idle_since = time.monotonic()
-            if taken == "claimed":
+            if acquired == "claimed":
                 self._held[name] = asked_at
-        return taken
+        return acquired
 
     def state(self, name: str) -> LeaseState:
-        """Whether the holder may begin more work for a claim."""
+        """Whether the holder may begin more work under a claim."""
         with self._lock:
-            if name in self._lost:
+            if name in self._revoked:
                 return "stop"
             renewed_at = self._held.get(name, float("-inf"))
         return "go" if time.monotonic() - renewed_at < self._lease_s else "wait"
 
     def complete(self, name: str) -> None:
-        """The work is done and its results are on their way."""
+        """End a claim whose work is done and whose results are published."""
         with outages():
             self._complete(keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[name])
         self._forget(name)
 
     def release(self, name: str, why: str) -> None:
-        """The work is not done: show no more signs of life, and let the sweeper see it at once.
+        """End a claim whose work is not done, so that the sweeper sends the work again at once.
 
-        `why` is the last error of an attempt that failed, or `RELEASED` where nothing did.
+        `why` is the error of an attempt that failed, or `RELEASED` where none did.
         """
-        lost = name in self._lost
+        revoked = name in self._revoked
         self._forget(name)
-        if not lost:
+        if not revoked:
             with outages():
                 self._release(keys=[CLAIMS_KEY, FATES_KEY], args=[name, _RELEASED_S, why])
 
-    def beat(self) -> None:
-        """Show a sign of life for everything in hand, and learn what is another's by now."""
+    def renew(self) -> None:
+        """Send a heartbeat for every claim in hand, and learn which were revoked."""
         asked_at = time.monotonic()
         with self._lock:
             names = sorted(self._held)
         if not names:
             return
         with outages():
-            lost = {raw.decode() for raw in self._beat(keys=[CLAIMS_KEY, TOMBSTONES_KEY], args=names)}
+            revoked = {raw.decode() for raw in self._renew(keys=[CLAIMS_KEY, TOMBSTONES_KEY], args=names)}
         with self._lock:
             for name in names:
                 if name in self._held:
                     self._held[name] = asked_at
-            self._lost |= lost & self._held.keys()
+            self._revoked |= revoked & self._held.keys()
 
     @property
     def names(self) -> list[str]:
@@ -187,29 +189,29 @@ class Claims:
 
     @property
     def idle_s(self) -> float:
-        """How long this process has had nothing in hand and was given nothing."""
+        """Seconds since this process last held or was offered a batch."""
         with self._lock:
             return 0.0 if self._held else time.monotonic() - self._idle_since
 
     def _forget(self, name: str) -> None:
         with self._lock:
             self._held.pop(name, None)
-            self._lost.discard(name)
+            self._revoked.discard(name)
             self._idle_since = time.monotonic()
 
 
 @dataclass(frozen=True)
 class ClaimsView:
-    """What the sweeper sees of everybody's claims at one moment: per batch, claim → last sign of life."""
+    """All workers' claims at one moment, as the sweeper reads them: per batch, claim → last heartbeat."""
 
     now: float  # Redis' clock
     silence_s: float
     beats: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    fates: Mapping[str, str] = field(default_factory=dict)  # claim → why its holder let it go
+    fates: Mapping[str, str] = field(default_factory=dict)  # released claim → why
 
     @classmethod
     def read(cls, redis: Any, silence_s: float) -> ClaimsView:
-        """Look now."""
+        """The claims now."""
         with outages():
             seconds, micros = redis.time()
             entries = redis.zrange(CLAIMS_KEY, 0, -1, withscores=True)
@@ -222,8 +224,8 @@ class ClaimsView:
             seconds + micros / 1e6, silence_s, beats, {name.decode(): why.decode() for name, why in fates.items()}
         )
 
-    def living(self, batch: str) -> bool:
-        """Whether a living worker is at the batch or at its results."""
+    def is_held(self, batch: str) -> bool:
+        """Whether a worker with a fresh heartbeat holds the batch or its results."""
         return any(self.now - beat < self.silence_s for beat in self.beats.get(batch, {}).values())
 
     def last_seen(self, name: str) -> float:
@@ -231,30 +233,30 @@ class ClaimsView:
         beat = self.beats[name.split(":")[1]][name]
         return beat + _RELEASED_S if name in self.fates else beat
 
-    def silent(self) -> list[str]:
-        """All claims whose holders fell silent or let them go."""
+    def expired(self) -> list[str]:
+        """All claims whose heartbeat expired, or which were released."""
         return [
             name for claims in self.beats.values() for name, beat in claims.items() if self.now - beat >= self.silence_s
         ]
 
-    def fate(self, name: str) -> str:
-        """Why a claim is silent, for people."""
-        return self.fates.get(name, "the worker fell silent")
+    def reason(self, name: str) -> str:
+        """Why a claim expired: the error that it was released with, or `RELEASED`, or that its worker is gone."""
+        return self.fates.get(name, "the worker's heartbeat expired")
 
 
 def revoke(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
-    """Take claims away from whoever may hold them, for ever; returns all but those that a living worker holds."""
+    """Revoke claims for good, whoever holds them; returns all but those with a fresh heartbeat."""
     with outages():
-        given_up = redis.register_script(_REVOKE)(
+        revoked = redis.register_script(_REVOKE)(
             keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[silence_s, *names]
         )
-    return {raw.decode() for raw in given_up}
+    return {raw.decode() for raw in revoked}
 
 
 def ended_at(redis: Any, batch: str, stage: str) -> float | None:
-    """When a stage's work on a batch ended, on Redis' clock; None where it did not.
+    """When a stage's claim on a batch ended, on Redis' clock; None where it did not.
 
-    Asked for one batch at a time: there are far more tombstones than batches in question.
+    One call for each batch in question: tombstones are far more numerous.
     """
     with outages():
         end = redis.zscore(TOMBSTONES_KEY, claim_name(stage, batch, 0))
@@ -262,7 +264,7 @@ def ended_at(redis: Any, batch: str, stage: str) -> float | None:
 
 
 def refresh_end(redis: Any, batch: str, stage: str) -> None:
-    """What a stage brought of a batch is on its way only now: its work, if it ended, ended now."""
+    """Set the end of a stage's claim on a batch to now, as its results are being delivered again."""
     with outages():
         seconds, micros = redis.time()
         redis.zadd(TOMBSTONES_KEY, {claim_name(stage, batch, 0): seconds + micros / 1e6}, xx=True)

@@ -1,4 +1,4 @@
-"""Which workers are alive: each shows a sign of life in Redis, with what it is and where its metrics are."""
+"""Which workers are alive: each sends a heartbeat to Redis, with its service and the port of its metrics."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 
 from karma.queue.redis import WORKERS_KEY, outages
 
-#: A worker that showed no sign of life for this long is taken for dead.
+#: Seconds without a heartbeat after which a worker is shown as `silent`.
 ALIVE_S = 10.0
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process. `id` is fresh with every start, so a recycled pid is never taken for another."""
+    """One worker process. `id` is new with every start, so a recycled pid is not mistaken for the old process."""
 
     id: str
     service: str
@@ -41,34 +41,32 @@ def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> Worker
 
 
 def send_heartbeat(redis: Any, info: WorkerInfo) -> None:
-    """Write this worker's sign of life."""
+    """Write this worker's heartbeat."""
     with outages():
         seconds, micros = redis.time()
-        alive = msgspec.structs.replace(info, beat=seconds + micros / 1e6)
-        redis.hset(WORKERS_KEY, info.id, msgspec.json.encode(alive))
+        current = msgspec.structs.replace(info, beat=seconds + micros / 1e6)
+        redis.hset(WORKERS_KEY, info.id, msgspec.json.encode(current))
 
 
 def deregister(redis: Any, info: WorkerInfo) -> None:
-    """Leave the list of workers."""
+    """Remove this worker from the list of workers."""
     with outages():
         redis.hdel(WORKERS_KEY, info.id)
 
 
 def workers(redis: Any) -> list[WorkerInfo]:
-    """All workers, those silent for too long with the state `silent`, by service and id."""
+    """All workers by service and id; those whose heartbeat expired have the state `silent`."""
     with outages():
         seconds, micros = redis.time()
-        known = redis.hvals(WORKERS_KEY)
+        encoded = redis.hvals(WORKERS_KEY)
     now = seconds + micros / 1e6
-    found = []
-    for raw in known:
-        info = msgspec.json.decode(raw, type=WorkerInfo)
-        found.append(info if now - info.beat < ALIVE_S else msgspec.structs.replace(info, state="silent"))
-    return sorted(found, key=lambda info: (info.service, info.id))
+    infos = [msgspec.json.decode(raw, type=WorkerInfo) for raw in encoded]
+    infos = [info if now - info.beat < ALIVE_S else msgspec.structs.replace(info, state="silent") for info in infos]
+    return sorted(infos, key=lambda info: (info.service, info.id))
 
 
 def remove_expired(redis: Any, after_s: float) -> None:
-    """Remove workers that have been silent for long."""
+    """Remove workers that sent no heartbeat for `after_s` seconds."""
     with outages():
         seconds, micros = redis.time()
         for info in workers(redis):

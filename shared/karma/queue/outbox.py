@@ -1,6 +1,6 @@
-"""The outbox: after a commit, puts the batches that were opened on their queues and remembers that it did.
+"""The outbox: publishes the batches that a transaction opened, after its commit, and marks them as published.
 
-Messages are composed from the store, so a batch that is sent again says the same as it did the first time.
+Messages are composed from the store, so a batch that is sent again has the same content.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from karma.telemetry import tracing
 
 _turns: msgspec.json.Decoder[tuple[Turn, ...]] = msgspec.json.Decoder(tuple[Turn, ...])
 
-#: Batches composed and published in one go.
+#: Batches that are composed and published together.
 _BATCHES_AT_ONCE = 64
 
 
 class Outbox:
-    """Sends opened batches to their queues; `name` is its owner's, for fault points."""
+    """Publishes opened batches; `name` names its owner in fault points and traces."""
 
     def __init__(
         self, name: str, store: Store, pool: Pool, publisher: Publisher, redis: Any, clock: Callable[[], float]
@@ -58,10 +58,10 @@ class Outbox:
         self._clock = clock
 
     def send(self, batch_ids: Sequence[str]) -> None:
-        """Compose, publish, and mark as published. A failure leaves the batches for the sweeper.
+        """Compose the batches' messages, publish them and mark them as published. The sweeper sends what fails.
 
         Raises:
-            OutageError: Redis or the store is away.
+            OutageError: Redis or the store is unavailable.
         """
         if not batch_ids:
             return
@@ -70,14 +70,14 @@ class Outbox:
                 self._send(batch_ids[start : start + _BATCHES_AT_ONCE], trace)
 
     def _send(self, ids: Sequence[str], trace: Mapping[str, str]) -> None:
-        epoch = current_incarnation(self._redis)
+        incarnation = current_incarnation(self._redis)
         with self._store.reading() as transaction:
             now = self._clock()
-            messages = compose(transaction, self._pool, ids, epoch, now, trace)
+            messages = compose(transaction, self._pool, ids, incarnation, now, trace)
         self._publisher.publish(messages)
         reach(f"{self._name}.after_publish")
         with self._store.transaction() as transaction:
-            transaction.work.mark_published(ids, epoch, now)
+            transaction.work.mark_published(ids, incarnation, now)
         reach(f"{self._name}.after_mark")
 
 
@@ -85,33 +85,35 @@ def compose(
     transaction: Transaction,
     pool: Pool,
     batch_ids: Sequence[str],
-    epoch: str,
+    incarnation: str,
     now: float,
     trace: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Batch]:
-    """The messages of batches; items that were closed meanwhile are left out, and so are batches left empty."""
+    """The messages of batches, without items that were closed since and without batches that have none left."""
     rows = transaction.work.batches(batch_ids)
     judged = [row.id for row in rows if row.stage == "judge"]
     asked = [row.id for row in rows if row.stage != "judge"]
     contents = prompt_contents(transaction.ledger.connection, asked) if asked else {}
     contents |= pair_contents(transaction.ledger.connection, judged) if judged else {}
-    return [_message(row, contents[row.id], pool, epoch, now, trace) for row in rows if contents.get(row.id)]
+    return [_message(row, contents[row.id], pool, incarnation, now, trace) for row in rows if contents.get(row.id)]
 
 
-def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float, trace: Mapping[str, str]) -> Batch:
-    tried, most = items[0].attempts, pool.pipeline.max_attempts
+def _message(
+    row: BatchRow, items: list[Any], pool: Pool, incarnation: str, now: float, trace: Mapping[str, str]
+) -> Batch:
+    attempts, limit = items[0].attempts, pool.pipeline.max_attempts
     header = Header(
         stream=row.stream,
         batch=row.id,
         token=row.token,
         priority=row.priority,
-        epoch=epoch,
+        epoch=incarnation,
         published_at=now,
-        alone=0 < tried == most - 1,
+        alone=0 < attempts == limit - 1,
         trace=dict(trace),
     )
-    if row.stage in ("generate", "judge") and tried >= most:
-        return _given_up(row, items, header)
+    if row.stage in ("generate", "judge") and attempts >= limit:
+        return _failures(row, items, header)
     match row.stage:
         case "generate":
             spec = pool.models.get(row.target)
@@ -128,13 +130,13 @@ def _message(row: BatchRow, items: list[Any], pool: Pool, epoch: str, now: float
             if judge is None:
                 raise SettingsError(
                     f"{pool.path}: open pairs wait for the judge {row.target!r}, which is no longer in the pool. "
-                    "Put it back until they are judged."
+                    "Add it again until they are judged."
                 )
             return JudgeBatch(header=header, judge=judge, items=tuple(_judge_item(item) for item in items))
 
 
-def _given_up(row: BatchRow, items: list[Any], header: Header) -> Batch:
-    """The results of items whose attempts are spent: failures with the last error, on the way of every result."""
+def _failures(row: BatchRow, items: list[Any], header: Header) -> Batch:
+    """The results of items that have no attempt left: failures with the last error, sent like any result."""
     reason = f"given up after {items[0].attempts} attempts: {items[0].error}"
     if row.stage == "generate":
         return ScoreBatch(header=header, items=tuple(_failed(item, reason) for item in items))
@@ -172,7 +174,7 @@ def _given_answer(item: Any) -> Answer:
 def _judge_item(item: Any) -> JudgeItem:
     win = json.loads(item.reasons).get("win_probability")
     first, second = (item.text_a, item.text_b) if item.shown == 0 else (item.text_b, item.text_a)
-    pair = (item.model_a, item.sample_a, item.model_b, item.sample_b)  # and not its number, which is chance
+    pair = (item.model_a, item.sample_a, item.model_b, item.sample_b)  # not its id, which depends on timing
     prior = None if win is None else (win if item.shown == 0 else 1 - win)
     return JudgeItem(
         item=item.item,

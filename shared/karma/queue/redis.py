@@ -1,16 +1,16 @@
-"""Redis: the connection, its clock, its lives, and what is to be done when it is away.
+"""Redis: the connection, its clock, its incarnation id, and its outages as one error.
 
 Every key that KARMA itself keeps in Redis:
 
-| key | type | what |
+| key | type | content |
 | --- | --- | --- |
-| `karma:epoch` | string | the life of this Redis: set when missing; its absence means that everything was lost |
-| `karma:claims` | sorted set | claim → last sign of life (`karma.queue.claims`) |
-| `karma:done` | sorted set | claim → when its work ended, or was taken away; 15 minutes |
+| `karma:epoch` | string | the incarnation id of this Redis: set when missing; without it, everything was lost |
+| `karma:claims` | sorted set | claim → last heartbeat (`karma.queue.claims`) |
+| `karma:done` | sorted set | tombstones: claim → when it was completed or revoked; 15 minutes |
 | `karma:kept` | hash | claim on results → the message in hand, until it is recorded |
-| `karma:fates` | hash | claim that its holder let go → why |
-| `karma:workers` | hash | worker id → what it is and its last sign of life, JSON (`karma.queue.heartbeats`) |
-| `karma:wake` | list | at most one entry: there is something for a gateway to do |
+| `karma:fates` | hash | released claim → why |
+| `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
+| `karma:wake` | list | at most one entry: a gateway has something to do |
 | `karma:full` | string | prompts wait for room in the pipeline: whoever makes room wakes a gateway; 5 s |
 """
 
@@ -35,59 +35,58 @@ FULL_KEY = "karma:full"
 
 _FULL_S = 5
 
-#: Seconds that Redis may take to answer. Without it a connection that is half open would hold a thread for ever.
+#: Seconds that Redis may take to answer. Without a limit a half-open connection would block a thread forever.
 ANSWER_S = 2.0
 
-#: Above this share of Redis' `maxmemory` no prompt is admitted: the rest is for results, which must find a place.
+#: Above this share of Redis' `maxmemory` no prompt is admitted: the rest is reserved for results.
 _FULL_SHARE = 0.7
 
-#: How Redis begins its refusal of a command that it would take at another time.
+#: How Redis' errors begin when it refuses a command for now.
 _REFUSES_NOW = ("MISCONF", "OOM", "LOADING", "MASTERDOWN", "NOREPLICAS", "READONLY", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
 
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Turn what Redis' clients raise when Redis is away, loading or full into one error that can be waited out.
+    """Turn what Redis' clients raise when Redis is unavailable, loading or full into one error that can be waited out.
 
     Raises:
-        BrokerOutageError: Redis cannot do it now.
+        BrokerOutageError: Redis cannot run the command now.
     """
     try:
         yield
     except Exception as cause:
-        said = _outage_of(cause)
-        if said is None:
+        reason = _outage_of(cause)
+        if reason is None:
             raise
-        raise BrokerOutageError(said) from cause
+        raise BrokerOutageError(reason) from cause
 
 
 def _outage_of(error: BaseException | None) -> str | None:
-    """What an error says about Redis being away or refusing for now; None where it says something else."""
+    """Why Redis is unavailable or refuses for now; None where the error has another cause."""
     import kombu.exceptions
     import redis
 
     match error:
-        case kombu.exceptions.BatchPublishError():  # some of it may be there all the same
+        case kombu.exceptions.BatchPublishError():  # some messages may have been published
             return _outage_of(error.__cause__)
         case redis.ConnectionError() | redis.TimeoutError() | kombu.exceptions.OperationalError() | OSError():
-            return f"Redis is away: {error or type(error).__name__}"
+            return f"Redis is unavailable: {error or type(error).__name__}"
         case redis.ResponseError():
-            # A pipeline puts the command, and with it the beginning of a message, before what Redis said.
-            said = str(error).rpartition(" of pipeline caused error: ")[2]
-            if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith(_REFUSES_NOW):
-                return f"Redis refuses for now: {said}"
+            # A pipeline puts the command, and with it the beginning of a message, before Redis' own text.
+            text = str(error).rpartition(" of pipeline caused error: ")[2]
+            if isinstance(error, redis.exceptions.OutOfMemoryError) or text.startswith(_REFUSES_NOW):
+                return f"Redis refuses for now: {text}"
     return None
 
 
 class RedisClock:
-    """Redis' own clock in seconds since 1970, carried on by this process's monotonic one.
+    """Redis' own clock in seconds since 1970, extrapolated by this process's monotonic clock.
 
-    All that stamps and compares moments across processes uses it, so that a machine whose clock is wrong neither
-    hurries nor delays anything.
+    All times that processes compare come from it, so that a machine whose clock is wrong has no effect.
     """
 
     _SYNC_EVERY_S = 30.0
-    _SLOW_S = 1.0  # an answer that took longer says too little
+    _SLOW_S = 1.0  # an answer that took longer is too imprecise
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
@@ -95,7 +94,7 @@ class RedisClock:
         self._synced_at = float("-inf")
 
     def __call__(self) -> float:
-        """The time now. Where Redis is away, what it said before goes on."""
+        """The time now; extrapolated while Redis is unavailable."""
         if time.monotonic() - self._synced_at > self._SYNC_EVERY_S:
             with suppress(BrokerOutageError), outages():
                 self._sync()
@@ -114,7 +113,7 @@ def connect(url: str) -> Any:
     """A Redis client for KARMA's own keys.
 
     Raises:
-        BrokerError: nothing answers there.
+        BrokerError: no Redis answers there.
     """
     import redis
 
@@ -127,7 +126,7 @@ def connect(url: str) -> Any:
 
 
 def current_incarnation(redis: Any) -> str:
-    """The life of this Redis, begun here where there is none: a random word and the server's run id.
+    """The incarnation id of this Redis, written here where there is none: a random word and the server's run id.
 
     The word vanishes when Redis is emptied or restarted without its file; the run id changes with every restart.
     """
@@ -137,7 +136,7 @@ def current_incarnation(redis: Any) -> str:
 
 
 def renew_incarnation(redis: Any) -> str:
-    """The epoch, begun anew where the server was restarted since it was written."""
+    """The incarnation id, replaced where the server was restarted since it was written."""
     with outages():
         run_id = redis.info("server")["run_id"]
         raw = redis.get(INCARNATION_KEY)
@@ -150,7 +149,7 @@ def renew_incarnation(redis: Any) -> str:
 
 
 def has_room(redis: Any) -> bool:
-    """Whether Redis has memory for more work, besides the results of what it carries already."""
+    """Whether Redis has memory for more work, besides the results of the work in flight."""
     with outages():
         memory = redis.info("memory")
     limit = memory.get("maxmemory", 0)
@@ -158,7 +157,7 @@ def has_room(redis: Any) -> bool:
 
 
 def wake(redis: Any) -> None:
-    """Tell a gateway that there is something to do; many calls are one. Where Redis is away, it looks by itself."""
+    """Wake a gateway; many calls count as one. Best effort: a gateway also polls."""
     with suppress(BrokerOutageError), outages():
         pipe = redis.pipeline(transaction=False)
         pipe.lpush(WAKE_KEY, 1)
@@ -166,14 +165,14 @@ def wake(redis: Any) -> None:
         pipe.execute()
 
 
-def say_full(redis: Any) -> None:
-    """Ask to be woken when there is room: prompts wait that could not be admitted."""
+def mark_full(redis: Any) -> None:
+    """Mark that prompts wait for room, so that whoever makes room wakes the gateway."""
     with suppress(BrokerOutageError), outages():
         redis.set(FULL_KEY, 1, ex=_FULL_S)
 
 
-def say_room(redis: Any) -> None:
-    """Wake a gateway if prompts wait for room; waking for nothing would make who is woken for what a pattern."""
+def wake_if_full(redis: Any) -> None:
+    """Wake a gateway if prompts wait for room."""
     with suppress(BrokerOutageError), outages():
         if redis.exists(FULL_KEY):
             wake(redis)

@@ -1,10 +1,10 @@
-"""Opening the store, its transactions and its migrations."""
+"""The store: connections, transactions and migrations."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,45 +14,37 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from karma.config.environment import Durability
-from karma.errors import SettingsError, StoreError, StoreOutageError
+from karma.errors import NewerSchemaError, SchemaError, SettingsError, StoreError, StoreOutageError
+from karma.store.database_errors import first_line, is_missing_table, is_outage, is_schema_error
 from karma.store.judge_budgets import JudgeBudgets
 from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
+from karma.store.revision import mismatch
 from karma.store.schema import REVISION, metadata
 from karma.store.work import WorkList
 
 _BUSY_TIMEOUT_MS = 60_000
 
-#: A transaction that takes longer hangs on a connection whose other end is gone; a healthy one takes milliseconds.
+#: Seconds after which a transaction is taken to hang on a dead connection; a healthy one takes milliseconds.
 _OVERDUE_S = 8.0
 
-#: What counting a table of a hundred million rows may take.
+#: Seconds that counting a table of a hundred million rows may take.
 COUNTING_S = 600.0
 
+#: Milliseconds after which PostgreSQL ends a transaction whose client is frozen or gone, and frees its locks.
 _ABANDONED_MS = 15_000
 _WATCH_EVERY_S = 2.0
-
-#: SQLite's primary result codes that say "not now" and not "never".
-_SQLITE_OUTAGES = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_NOMEM,
-}
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """One transaction: the ledger, the open work, the preferences and the gates of the same moment."""
+    """One transaction: consistent views of the ledger, open work, preferences and judge budgets."""
 
     ledger: Ledger
     work: WorkList
@@ -61,12 +53,12 @@ class Transaction:
 
 
 class Store:
-    """A database of preferences.
+    """The database that holds prompts, open work and preferences.
 
     Args:
         url: `sqlite:///PATH`, `sqlite://` (in memory, for unit tests) or `postgresql://…`.
-        durability: `full` where a commit is a promise to somebody (the front door); `normal` inside, where the tail
-            that a power cut may take is work that is simply done again. Only SQLite tells the two apart.
+        durability: `full` where a commit acknowledges prompts to a user; `normal` elsewhere, where a power cut may
+            lose the last commits and their work is done again. Only SQLite distinguishes the two.
         clock: seconds since 1970.
     """
 
@@ -81,28 +73,27 @@ class Store:
             raise SettingsError(f"the database is {parsed.get_backend_name()!r}; KARMA knows sqlite and postgresql")
         self.clock = clock
         self.shown_url = parsed.render_as_string(hide_password=True)
-        self._memory = parsed.get_backend_name() == "sqlite" and not parsed.database
-        # A database error repeats the statement, never its parameters: they hold prompts and responses.
+        # The text of a database error must not hold the statement's parameters: they are prompts and responses.
         options: dict[str, Any] = {"hide_parameters": True}
         if parsed.get_backend_name() == "sqlite":
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            options["connect_args"] = {"check_same_thread": False, "isolation_level": None}
-            if self._memory:
+            else:
                 options["poolclass"] = StaticPool
+            options["connect_args"] = {"check_same_thread": False, "isolation_level": None}
         else:
             parsed = parsed.set(drivername="postgresql+psycopg")
-            # A worker that is frozen, or gone without a word, in mid-transaction keeps its locks no longer than this.
+            logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of errors that it raises as well
             options["connect_args"] = {
                 "connect_timeout": 5,
-                "tcp_user_timeout": 8000,  # ms: a network that swallows everything
+                "tcp_user_timeout": 8000,  # ms: a network that drops every packet
                 "keepalives_idle": 5,
                 "keepalives_interval": 2,
                 "keepalives_count": 2,
                 "options": f"-c idle_in_transaction_session_timeout={_ABANDONED_MS}",
             }
         self._closed = threading.Event()
-        self._under_way: dict[int, tuple[float, Connection]] = {}  # thread → until when, what
+        self._open: dict[int, tuple[float, Connection]] = {}  # thread → deadline of its transaction, connection
         self.engine: Engine = create_engine(parsed, **options)
         if self.engine.dialect.name == "sqlite":
             _listen_sqlite(self.engine, durability)
@@ -112,81 +103,133 @@ class Store:
         """A transaction that may write. Commits on leaving, rolls back on an exception.
 
         Raises:
-            StoreOutageError: the database is away, locked or full. Where the commit's answer was lost, it may have
-                happened all the same: what is done again must find that out, as every stage does.
+            StoreOutageError: the database is unreachable, locked or full. Where only the commit's reply was lost, the
+                commit may have happened: whoever retries must check, as every stage does.
+            SchemaError: the database's tables, or this user's rights, are not what this version needs.
         """
         with self._connected(_OVERDUE_S, karma_writes=True) as connection:
             yield self._bound(connection)
 
     @contextmanager
     def reading(self, limit_s: float = _OVERDUE_S) -> Iterator[Transaction]:
-        """A transaction that only reads, all of it of one moment: it waits for no writer and blocks none.
+        """A transaction that reads one consistent snapshot; it waits for no writer and blocks none.
 
         Args:
-            limit_s: what it may take until its connection is given up as dead, where `watch` sees to that.
+            limit_s: seconds until `watch` cuts its connection as dead.
 
         Raises:
-            StoreOutageError: the database is away.
+            StoreOutageError, SchemaError: as for `transaction`.
         """
-        # SQLite reads of one moment anyway; PostgreSQL would read each statement of a moment of its own.
+        # SQLite reads a snapshot anyway; PostgreSQL's default takes a new one for each statement.
         options = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
         with self._connected(limit_s, karma_writes=False, **options) as connection:
             yield self._bound(connection)
 
     @contextmanager
     def _connected(self, limit_s: float, **options: Any) -> Iterator[Connection]:
+        try:
+            with self._connection(limit_s, **options) as connection:
+                yield connection
+        except DBAPIError as cause:
+            error = self._error(cause)
+            if error is None:
+                raise
+            raise error from cause
+
+    @contextmanager
+    def _connection(self, limit_s: float, **options: Any) -> Iterator[Connection]:
         thread = threading.get_ident()
         try:
             with self.engine.connect().execution_options(**options) as connection:
-                self._under_way[thread] = (time.monotonic() + limit_s, connection)
+                self._open[thread] = (time.monotonic() + limit_s, connection)
                 with connection.begin():
                     yield connection
-        except DBAPIError as cause:
-            if not _is_outage(cause):
-                raise
-            said = str(cause.orig).strip().partition("\n")[0]
-            raise StoreOutageError(f"the store {self.shown_url} cannot be used now: {said}") from cause
         finally:
-            self._under_way.pop(thread, None)
+            self._open.pop(thread, None)
 
-    def watch(self) -> None:
-        """See every two seconds to connections to PostgreSQL whose other end vanished, from threads of their own.
+    def _error(self, cause: DBAPIError) -> StoreError | None:
+        """The error that can be waited out; None where a statement or its data is wrong, which waiting never cures."""
+        if is_outage(cause):
+            return StoreOutageError(f"the store {self.shown_url} cannot be used now: {first_line(cause)}")
+        # A constraint may also fail because a migration added it under a running process.
+        if wrong := mismatch(self.revision(), self.shown_url):
+            return SchemaError(f"{wrong} ({first_line(cause)})")
+        if is_schema_error(cause):
+            return SchemaError(
+                f"the store {self.shown_url} is at the right revision and yet refuses: {first_line(cause)}; "
+                "restore its tables, or grant this user its rights"
+            )
+        return None
 
-        libpq waits for an answer for ever. One thread cuts connections whose transactions hang, so that their threads
-        find out; another asks something harmless, so that an idle process finds out as early as a busy one.
+    def watch(self, on_mismatch: Callable[[StoreError], object] = lambda _error: None) -> None:
+        """Check the store every two seconds from daemon threads.
+
+        One thread reads the schema's revision: it calls `on_mismatch` where that is not this version's, and finds a
+        dead connection to PostgreSQL while the process is idle. Another cuts connections to PostgreSQL whose
+        transactions hang, as libpq would wait for an answer forever.
         """
-        if self.engine.dialect.name == "postgresql":
-            for look in (self._cut_overdue, self._ask):
-                threading.Thread(target=self._again_and_again, args=(look,), name="store", daemon=True).start()
 
-    def _again_and_again(self, look: Callable[[], None]) -> None:
+        def check() -> None:
+            if error := mismatch(self.revision(), self.shown_url):
+                on_mismatch(error)
+
+        checks = [check, self._cut_overdue] if self.engine.dialect.name == "postgresql" else [check]
+        for each in checks:
+            threading.Thread(target=self._repeat, args=(each,), name="store", daemon=True).start()
+
+    def _repeat(self, check: Callable[[], None]) -> None:
         while not self._closed.wait(_WATCH_EVERY_S):
-            with suppress(StoreOutageError):  # whoever needs the store is told
-                look()
-
-    def _ask(self) -> None:
-        with self.reading() as transaction:
-            transaction.ledger.connection.exec_driver_sql("SELECT 1")
+            with suppress(StoreOutageError):  # whoever uses the store gets the error too
+                check()
 
     def _cut_overdue(self) -> None:
-        for deadline, connection in list(self._under_way.values()):
+        for deadline, connection in list(self._open.values()):
             if time.monotonic() > deadline:
-                with suppress(Exception):  # it ended meanwhile
+                with suppress(Exception):  # the transaction has ended since
                     raw: Any = connection.connection.driver_connection
                     with socket.socket(fileno=os.dup(raw.fileno())) as wire:
                         wire.shutdown(socket.SHUT_RDWR)
 
-    def migrate(self, revision: str = REVISION) -> None:
-        """Bring the database to this version's schema, or up to an earlier revision; harmless where it is there.
+    def revision(self) -> str | None:
+        """The revision of the schema; None where there are no tables yet.
 
         Raises:
-            StoreError: it cannot be opened, or was written by a newer version.
+            StoreOutageError, SchemaError: the database cannot be asked now, or not by this user.
+            StoreError: it is no database.
         """
-        if self._revision() == revision:
+        try:
+            with self._connection(_OVERDUE_S, karma_writes=False) as connection:
+                return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        except DBAPIError as cause:
+            if is_missing_table(cause):
+                return None
+            error = SchemaError if is_schema_error(cause) else StoreOutageError if is_outage(cause) else StoreError
+            raise error(f"the store {self.shown_url} cannot be opened: {first_line(cause)}") from cause
+
+    def require_schema(self) -> None:
+        """Return where the schema is the one of this version.
+
+        Raises:
+            NewerSchemaError: a newer version migrated the store.
+            StoreOutageError, SchemaError: not now; it can be waited for.
+        """
+        if error := mismatch(self.revision(), self.shown_url):
+            raise error
+
+    def migrate(self, revision: str = REVISION) -> None:
+        """Bring the schema to this version's revision, or to an earlier one; harmless where it is there.
+
+        Raises:
+            NewerSchemaError: a newer version migrated the store.
+            StoreError: the database cannot be opened or written.
+        """
+        found = self.revision()
+        if found == revision:
             return
+        if isinstance(error := mismatch(found, self.shown_url), NewerSchemaError):
+            raise error
         from alembic import command
         from alembic.config import Config
-        from alembic.util import CommandError
 
         config = Config()
         config.set_main_option("script_location", str(files("karma.store") / "migrations"))
@@ -196,23 +239,16 @@ class Store:
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305421)")
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)
-        except OperationalError as cause:
-            kind = StoreOutageError if _is_outage(cause) else StoreError
-            raise kind(f"the store {self.shown_url} cannot be opened: {cause.orig}") from cause
-        except CommandError as cause:
-            raise StoreError(f"the store {self.shown_url} was written by another version of KARMA: {cause}") from cause
-
-    def _revision(self) -> str | None:
-        """The revision that the store is at; None where it has none yet, or cannot be asked."""
-        try:
-            with self.engine.connect().execution_options(karma_writes=False) as connection:
-                return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        except DBAPIError:
-            return None
+        except DBAPIError as cause:
+            kind = StoreOutageError if is_outage(cause) else StoreError
+            raise kind(f"the store {self.shown_url} cannot be migrated: {first_line(cause)}") from cause
 
     def create(self) -> None:
         """Create the schema without migrations; for unit tests in memory."""
         metadata.create_all(self.engine)
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT NOT NULL)")
+            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
 
     def close(self) -> None:
         """Close every connection."""
@@ -226,13 +262,6 @@ class Store:
         )
 
 
-def _is_outage(cause: DBAPIError) -> bool:
-    """Whether the database may do at another time what it did not do now."""
-    if isinstance(cause.orig, sqlite3.Error):
-        return getattr(cause.orig, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _SQLITE_OUTAGES
-    return cause.connection_invalidated or isinstance(cause, OperationalError)
-
-
 def _listen_sqlite(engine: Engine, durability: str) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -241,11 +270,11 @@ def _listen_sqlite(engine: Engine, durability: str) -> None:
         connection.execute(f"PRAGMA synchronous = {durability.upper()}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -65536")
-        # SQLite's own knows the letters of ASCII only.
+        # SQLite's own lower() handles ASCII letters only.
         connection.create_function("lower", 1, lambda text: text and str(text).lower(), deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A writer takes its place at once: upgrading a read lock later is what "database is locked" comes from.
+        # A writer takes the write lock at once: upgrading a read lock later fails with "database is locked".
         writes = connection.get_execution_options().get("karma_writes", True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
-from karma.store.database import Store, _is_outage
+from karma.store.database import Store
+from karma.store.database_errors import is_outage
 from karma.telemetry import metrics
 
 _STARTED, _MODE = "karma_started", "karma_mode"
@@ -35,5 +36,5 @@ def measure(store: Store) -> None:
     @event.listens_for(store.engine, "handle_error")
     def handle_error(context: Any) -> None:
         error = context.sqlalchemy_exception
-        outage = isinstance(error, DBAPIError) and _is_outage(error)
+        outage = isinstance(error, DBAPIError) and is_outage(error)
         metrics.STORE_ERRORS.labels("outage" if outage else "error").inc()

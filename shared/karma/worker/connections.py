@@ -1,4 +1,4 @@
-"""A worker process's connections to the others: everything that it needs of Redis, opened once."""
+"""What a worker process needs of Redis, opened once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from karma.queue.redis import RedisClock, connect
 from karma.worker.exclusive import ExclusiveExecution
 from karma.worker.retry import Shutdown
 
-#: Seconds that a process which is told to stop may still work on what is in hand; then it hands it back.
+#: Seconds that a stopping process may still work on what is in hand; then it releases the rest.
 STOP_S = 10.0
 
 
 @dataclass(frozen=True)
 class Connections:
-    """Celery's application, Redis, what is claimed there, the clock that all share, and whether to stop."""
+    """Celery's application, Redis, this process's claims there, the shared clock, and the request to stop."""
 
     app: Any
     redis: Any
@@ -34,7 +34,7 @@ class Connections:
         """The connections of this process.
 
         Raises:
-            BrokerError: nothing answers at Redis' address.
+            BrokerError: no Redis answers at the configured address.
         """
         url = environment.broker_url()
         redis, app = connect(url), create_app(url)

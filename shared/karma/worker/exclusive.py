@@ -1,6 +1,7 @@
-"""ExclusiveExecution: what one process has in hand at once. Whatever kills a process kills all of it.
+"""ExclusiveExecution: batches of one process run together, or one runs alone.
 
-So work that may not be tried again once more is done alone: only what it meets by itself can end it.
+Whatever kills a process fails every batch it has in hand. A batch on its last attempt runs alone, so that only its
+own work can fail it.
 """
 
 from __future__ import annotations
@@ -11,30 +12,30 @@ from contextlib import contextmanager
 
 
 class ExclusiveExecution:
-    """Who is at work in this process: many together, or one alone."""
+    """A lock that many batches share, or one holds alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
+        self._running = 0
         self._alone = False
-        self._wish_to_be_alone = 0
+        self._waiting_alone = 0
 
     @contextmanager
     def entered(self, alone: bool) -> Iterator[None]:
-        """Work within the block is done together with others, or `alone`; waits until it can be."""
+        """Run the block together with others, or `alone`; waits until that is possible."""
         with self._changed:
             if alone:
-                self._wish_to_be_alone += 1
-                self._changed.wait_for(lambda: not self._inside)
-                self._wish_to_be_alone -= 1
+                self._waiting_alone += 1
+                self._changed.wait_for(lambda: not self._running)
+                self._waiting_alone -= 1
             else:
-                self._changed.wait_for(lambda: not self._alone and not self._wish_to_be_alone)
-            self._inside += 1
+                self._changed.wait_for(lambda: not self._alone and not self._waiting_alone)
+            self._running += 1
             self._alone = alone
         try:
             yield
         finally:
             with self._changed:
-                self._inside -= 1
+                self._running -= 1
                 self._alone = False
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The process around a service: settings, logs, metrics, signs of heartbeat, and Celery's consumer."""
+"""The process around a service: metrics, heartbeat, and Celery's consumer."""
 
 from __future__ import annotations
 
@@ -26,110 +26,110 @@ from karma.worker.stage import Stage
 
 log = logging.getLogger(__name__)
 
-#: A worker that is given nothing for this long while its queues are not empty has lost its consumer.
+#: Seconds without a message, while its queues are not empty, after which a worker's consumer is taken to hang.
 STALLED_S = 6.0
 
-_EXIT_STALLED = 75  # EX_TEMPFAIL: start me again
+_EXIT_STALLED = 75  # EX_TEMPFAIL: to be restarted
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """What a service hands over to be run: its queues, its stages, and how many batches it does at once."""
+    """What `run` needs of a service: its queues, its stages, and how many batches it processes at once."""
 
     service: str
     queues: Sequence[str]
     stages: Sequence[Stage]
-    threads: int = 1  # 1: in the main thread (`solo`), as a local model wants it
+    threads: int = 1  # 1: in the main thread (`solo`), as a local model needs it
 
 
 class HeartbeatThread:
-    """Shows that this process is alive, and that its claims are, every two seconds from a thread of its own.
+    """Sends the heartbeat of this process and renews its claims, every two seconds from a thread of its own.
 
-    From its start logs and traces name the worker.
-
-    It also ends the process where nothing else would: when the process that started it is gone, when it was told to
-    stop and does not, and when its consumer hangs.
+    From its start logs and traces name the worker. The thread also ends the process where nothing else would: when
+    its parent is gone, when it does not stop in time, and when its consumer hangs.
     """
 
     def __init__(self, connections: Connections, info: WorkerInfo, supervisor_pid: int | None) -> None:
         # A supervisor that died while this process was starting is no longer its parent, and init is.
         self._parent = supervisor_pid or os.getppid()
-        self._link = connections
-        self._redis_was_away = False
-        self._waits_since: float | None = None  # since when work waits that this process is not given
+        self._connections = connections
+        self._redis_failed = False
+        self._stalled_since: float | None = None  # since when work waits that this process does not get
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.info = info
 
     def start(self) -> None:
-        """Show the first sign now and go on.
+        """Send the first heartbeat now and go on.
 
         Raises:
             SettingsError, MissingExtraError: the environment asks for traces that this process cannot send.
         """
         logs.name_process(self.info.service, self.info.id)
         tracing.start(self.info.service, self.info.id)
-        send_heartbeat(self._link.redis, self.info)
+        send_heartbeat(self._connections.redis, self.info)
         self._thread.start()
 
     def stop(self) -> None:
-        """Sign off."""
+        """Send no more heartbeats and leave the list of workers."""
         self._stop.set()
         self._thread.join(timeout=5)
         try:
-            deregister(self._link.redis, self.info)
+            deregister(self._connections.redis, self.info)
         except OutageError as cause:
-            log.info("could not sign off: %s", cause)
+            log.info("could not leave the list of workers: %s", cause)
         tracing.stop()
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            for duty in (self._link.claims.beat, self._show, self._probe, self._end_if_stalled):
+            for action in (self._connections.claims.renew, self._send, self._probe, self._end_if_stalled):
                 try:
-                    duty()
+                    action()
                 except OutageError as cause:
-                    self._redis_was_away = True
-                    log.warning("no sign of heartbeat could be shown: %s", cause)
+                    if not self._redis_failed:
+                        log.warning("no heartbeat could be sent: %s; retrying until it works", cause)
+                    self._redis_failed = True
                 except Exception:
-                    log.exception("a duty of this worker failed; it is tried again in %s s", HEARTBEAT_S)
-            if self._parent != 1 and os.getppid() != self._parent and not self._link.shutdown.requested:
+                    log.exception("the heartbeat thread failed; it retries in %s s", HEARTBEAT_S)
+            if self._parent != 1 and os.getppid() != self._parent and not self._connections.shutdown.requested:
                 log.warning("the process that started this worker is gone; stopping")
                 os.kill(os.getpid(), signal.SIGTERM)
-            if self._link.shutdown.overdue:
+            if self._connections.shutdown.overdue:
                 self._end_now()
 
-    def _show(self) -> None:
-        send_heartbeat(self._link.redis, self.info)
+    def _send(self) -> None:
+        send_heartbeat(self._connections.redis, self.info)
 
     def _probe(self) -> None:
-        """After an outage the publisher's connection may be dead as well: find out before a message waits for it."""
-        if self._redis_was_away:
-            self._link.publisher.probe()
-            self._redis_was_away = False
+        """After an outage the publisher's connection may be dead too: replace it before a message waits for it."""
+        if self._redis_failed:
+            self._connections.publisher.probe()
+            self._redis_failed = False
 
     def _end_if_stalled(self) -> None:
-        """End where work waits and waits and none of it is given to this process: a fresh one will be."""
-        waits_since, self._waits_since = self._waits_since, None
-        if not self.info.queues or not self._link.claims.idle_s or not any_waits(self._link.redis, self.info.queues):
+        """End where work waits and this process gets none of it: a restarted one will."""
+        stalled_since, self._stalled_since = self._stalled_since, None
+        claims = self._connections.claims
+        if not self.info.queues or not claims.idle_s or not any_waits(self._connections.redis, self.info.queues):
             return
-        self._waits_since = time.monotonic() if waits_since is None else waits_since
-        waited_s = time.monotonic() - self._waits_since
-        if min(waited_s, self._link.claims.idle_s) > STALLED_S:
-            log.error("nothing was consumed for %.0f s although work waits; ending, to be started again", waited_s)
+        self._stalled_since = time.monotonic() if stalled_since is None else stalled_since
+        stalled_s = time.monotonic() - self._stalled_since
+        if min(stalled_s, claims.idle_s) > STALLED_S:
+            log.error("nothing was consumed for %.0f s although work waits; ending, to be restarted", stalled_s)
             os._exit(_EXIT_STALLED)
 
     def _end_now(self) -> None:
-        for name in self._link.claims.names:
+        for name in self._connections.claims.names:
             try:
-                self._link.claims.release(name, RELEASED)
+                self._connections.claims.release(name, RELEASED)
             except OutageError:
-                log.warning("Redis is away; the claim on %s will fall silent by itself", name)
-        log.warning("the time to finish is over; what was in hand is handed back")
-        os._exit(0)
+                log.warning("Redis is unavailable; the claim on %s will expire", name)
+        log.warning("the time to finish is over; the work in hand is released")
+        os._exit(self._connections.shutdown.exit_code)
 
 
 def run(environment: Environment, consumer: Consumer, connections: Connections) -> None:
-    """Serve metrics, show heartbeat, and consume until SIGTERM."""
+    """Serve metrics, send heartbeats, and consume until SIGTERM."""
     from celery.signals import setup_logging, worker_ready, worker_shutting_down
     from celery.worker import state
 
@@ -140,23 +140,23 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
         connections, new_info(consumer.service, port, tuple(consumer.queues)), environment.supervisor_pid
     )
 
-    def told(**_details: Any) -> None:
+    def on_interrupt(**_details: Any) -> None:
         connections.shutdown.request()
 
-    def logs_are_set_up(**_details: Any) -> None:
-        """Whoever answers this signal keeps Celery from setting the root logger's level to its own."""
+    def keep_logging(**_details: Any) -> None:
+        """A receiver of this signal keeps Celery from setting the root logger's level."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         connections.shutdown.request()
         state.should_stop = 0
 
     def on_ready(**_details: Any) -> None:
-        """Celery's own handler of this signal says so on stdout, which is the same file as the log."""
+        """Celery's own handler of SIGTERM prints to stdout, which is the same file as the log."""
         signal.signal(signal.SIGTERM, stop)
 
-    worker_shutting_down.connect(told, weak=False)  # by Ctrl-C
+    worker_shutting_down.connect(on_interrupt, weak=False)  # by Ctrl-C
     worker_ready.connect(on_ready, weak=False)
-    setup_logging.connect(logs_are_set_up, weak=False)
+    setup_logging.connect(keep_logging, weak=False)
     worker = connections.app.Worker(
         hostname=f"{heartbeat.info.id}@{heartbeat.info.host}",
         pool="solo" if consumer.threads == 1 else "threads",
@@ -176,5 +176,5 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
         connections.shutdown.request()
         heartbeat.stop()
         log.info("%s has stopped", heartbeat.info.id)
-    if worker.exitcode:
-        sys.exit(worker.exitcode)
+    if code := worker.exitcode or connections.shutdown.exit_code:
+        sys.exit(code)

@@ -1,4 +1,4 @@
-"""Patience: waiting for a server that is away, instead of losing what is in hand."""
+"""Retrying on an outage: what is in hand is held until the server recovers, instead of being lost."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from karma.errors import OutageError, ReleasedError
+from karma.errors import OutageError, ReleasedError, SchemaError
 
 log = logging.getLogger(__name__)
 
 _FIRST_WAIT_S = 0.1
-_MOST_WAIT_S = 1.0
+_MAX_WAIT_S = 1.0
 
 _T = TypeVar("_T")
 
 
 class Shutdown:
-    """Whether this process was told to stop, and how long it may still finish what is in hand."""
+    """Whether this process is to stop, with which exit status, and how long it may still finish what is in hand."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._requested = threading.Event()
         self._requested_at = 0.0
+        self.exit_code = 0
 
-    def request(self) -> None:
-        """The process is to stop; a second time changes nothing."""
+    def request(self, exit_code: int = 0) -> None:
+        """Ask the process to stop; a second request changes nothing."""
         if not self._requested.is_set():
             self._requested_at = time.monotonic()
+            self.exit_code = exit_code
             self._requested.set()
 
     @property
@@ -43,7 +45,7 @@ class Shutdown:
         return self._requested.is_set() and time.monotonic() - self._requested_at > self._limit_s
 
     def wait(self, seconds: float) -> None:
-        """Wait; only a moment once the process is told to stop."""
+        """Wait; only a moment once the process is to stop."""
         if self._requested.is_set():
             time.sleep(_FIRST_WAIT_S)
         else:
@@ -51,26 +53,32 @@ class Shutdown:
 
 
 def retry_on_outage(action: Callable[[], _T], what: str, shutdown: Shutdown) -> _T:
-    """Do it, again and again while a server is away.
+    """The action's result; it is retried with backoff while a server is unavailable, or the store's schema is wrong.
+
+    Each kind of error is logged once.
 
     Raises:
-        ReleasedError: the process must end now and the server is still away.
+        ReleasedError: the process must end now and the action still fails.
         Exception: whatever else the action raises.
     """
     wait_s = _FIRST_WAIT_S
-    away_since: float | None = None
+    failing_since: float | None = None
+    logged: set[type[OutageError]] = set()
     while True:
         try:
             result = action()
         except OutageError as cause:
-            if away_since is None:
-                away_since = time.monotonic()
-                log.warning("%s: %s; trying again until it works", what, cause)
-            if shutdown.overdue:
+            if failing_since is None:
+                failing_since = time.monotonic()
+            if type(cause) not in logged:
+                logged.add(type(cause))
+                log.warning("%s: %s; retrying until it works", what, cause)
+            # A schema is not repaired within the seconds that a process has to stop.
+            if shutdown.overdue or (shutdown.requested and isinstance(cause, SchemaError)):
                 raise ReleasedError(f"{what}: {cause}") from cause
             shutdown.wait(wait_s)
-            wait_s = min(_MOST_WAIT_S, wait_s * 2)
+            wait_s = min(_MAX_WAIT_S, wait_s * 2)
         else:
-            if away_since is not None:
-                log.warning("%s: works again after %.1f s", what, time.monotonic() - away_since)
+            if failing_since is not None:
+                log.warning("%s: recovered after %.1f s", what, time.monotonic() - failing_since)
             return result

@@ -1,7 +1,7 @@
-"""`python -m karma.run SERVICE [NAMES]`: one worker, or the page, without the command line's packages.
+"""`python -m karma.run SERVICE [NAMES]`: runs one worker, or the page, without the command line's packages.
 
 `karma worker` does the same where the gateway's extra is installed. NAMES are models (generation) or judges (judging),
-separated by commas; without them the worker serves all that the pool file names.
+separated by commas; the default is all that the pool file names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
     """
     if service not in SERVICES:
         raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")
-    # The page is no service of the pipeline: it is the monitor's, in a process of its own.
+    # The page belongs to the monitor and is no service of the pipeline.
     is_page = service == "page"
     module, extra = ("karma_monitor.page.server", "gateway") if is_page else (f"karma_{service}.worker", service)
     try:
@@ -44,9 +44,9 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
 
 
 def _served(service: str, names: list[str], environment: Environment) -> tuple[list[str], bool, float]:
-    """The names that a worker serves, whether a model of theirs runs in this process, and how long a claim is kept.
+    """The models or judges to serve, whether one of them runs in this process, and a claim's time-out in seconds.
 
-    Without a pool file they must be given, and are taken for remote: the messages carry all else.
+    Without a pool file the names must be given and are assumed to be remote: messages carry all else.
     """
     if names and not environment.pool_path.exists():
         return names, False, SILENCE_S
@@ -60,7 +60,7 @@ def _served(service: str, names: list[str], environment: Environment) -> tuple[l
             raise SettingsError(f"{pool.path}: {what} has no {name!r}; known are: {', '.join(local) or 'none'}")
     served = names or list(local)
     if not served:
-        raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker would have nothing to do")
+        raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker has nothing to serve")
     return served, any(local[name] for name in served), pool.pipeline.claim_silence_s
 
 

@@ -1,11 +1,11 @@
-"""The one shape of a worker: claim → handle → record and move on in one transaction → publish → release.
+"""How every worker processes a batch: claim → handle → record in one transaction → publish → release.
 
-Everything about not losing a batch in hand is here, so that a service is a handler and a page of wiring. Two kinds:
-an *asking* stage (generation, judging) touches no store and publishes results as they come; a *recording* stage
+All that keeps a batch from being lost is here, so that a service is a handler and a page of wiring. There are two
+kinds: an *asking* stage (generation, judging) has no store and publishes results as they come; a *recording* stage
 (scoring, matching) writes its rows and the change of state in one transaction and publishes after the commit.
 
-What is in hand is held while Redis or the store is away; a batch that fails is let go, and the sweeper sends its open
-items again.
+The batch in hand is held while Redis or the store is unavailable. A batch that fails is released with the error, and
+the sweeper sends its open items again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from karma.fault_injection import reach
 from karma.messages import Batch, decode
 from karma.queue.celery_app import queue_of
 from karma.queue.claims import RELEASED, claim_name
-from karma.queue.redis import current_incarnation, say_room
+from karma.queue.redis import current_incarnation, wake_if_full
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing
 from karma.worker.connections import Connections
@@ -39,17 +39,17 @@ if TYPE_CHECKING:  # generation and judging touch no store and are installed wit
 
 log = logging.getLogger(__name__)
 
-#: Stages whose messages carry results that were paid for and are nowhere else: they count whatever became of Redis.
+#: Stages whose messages carry results that were paid for and exist nowhere else: valid under any Redis incarnation.
 _RESULT_STAGES = ("score", "learn")
 
 
 class Stage:
-    """Runs one stage's batches in this process.
+    """Processes one stage's batches in this process.
 
     Args:
         name: of the stage (`generate`, `score`, …).
         connections: this process's claims, and whether it is to stop.
-        work: does the batch and sees to what follows; anything it raises leaves the batch to the sweeper.
+        work: processes the batch and publishes its results; if it raises, the batch is left to the sweeper.
     """
 
     def __init__(self, name: str, connections: Connections, work: Callable[[Any], None]) -> None:
@@ -61,12 +61,12 @@ class Stage:
         self._work = work
 
     def run(self, text: str) -> None:
-        """Do the batch in a message. Never raises: a task that fails would only be logged by Celery."""
+        """Process the batch in a message. Never raises: Celery would only log it."""
         try:
             batch = decode(text)
         except MessageError:
             metrics.BATCHES.labels(self.name, "unreadable").inc()
-            log.exception("%s: a message was dropped; what it carried stays open and is sent again", self.name)
+            log.exception("%s: an unreadable message was dropped; its items stay open and are sent again", self.name)
             return
         reach(f"{self.name}.received")
         with logs.bound(self.name, batch):
@@ -77,22 +77,21 @@ class Stage:
         name = claim_name(self.name, batch.header.batch, batch.header.part)
         try:
             with self._exclusive.entered(batch.header.alone):
-                return self._do(batch, name, text)
+                return self._process(batch, name, text)
         except ReleasedError as cause:
-            log.info("%s: batch %s is handed back: %s", self.name, batch.header.batch, cause)
+            log.info("%s: batch %s is released: %s", self.name, batch.header.batch, cause)
             return self._release(name, RELEASED)
         except Exception as cause:
-            # Whatever it was, the ledger still holds the work as open.
+            # The ledger still holds the work as open.
             log.exception("%s: batch %s failed; it will be sent again", self.name, batch.header.batch)
             return self._release(name, reason_of(cause, f"{self.name} failed"))
 
-    def _do(self, batch: Batch, name: str, text: str) -> str:
-        keep = self.name in _RESULT_STAGES
-        epoch, kept = ("", text) if keep else (batch.header.epoch, "")
-        taken = self._retry(lambda: self._claims.take(name, epoch, kept), "claim")
-        if taken != "claimed":
-            log.debug("%s: batch %s is left alone: it is %s", self.name, batch.header.batch, taken)
-            return "duplicate" if taken in ("taken", "done") else taken
+    def _process(self, batch: Batch, name: str, text: str) -> str:
+        incarnation, kept = ("", text) if self.name in _RESULT_STAGES else (batch.header.epoch, "")
+        claim = self._retry(lambda: self._claims.acquire(name, incarnation, kept), "claim")
+        if claim != "claimed":
+            log.debug("%s: batch %s is skipped: it is %s", self.name, batch.header.batch, claim)
+            return "void" if claim == "void" else "duplicate"
         reach(f"{self.name}.claimed")
         started = time.monotonic()
         waited_s = None
@@ -118,17 +117,17 @@ class Stage:
 
     def _release(self, name: str, why: str) -> str:
         try:
-            self._retry(lambda: self._claims.release(name, why), "let go")
+            self._retry(lambda: self._claims.release(name, why), "release")
         except ReleasedError:
-            log.warning("%s: Redis is away; the claim on %s will fall silent by itself", self.name, name)
+            log.warning("%s: Redis is unavailable; the claim on %s will expire", self.name, name)
         return "handed_back" if why == RELEASED else "failed"
 
 
 def asking(name: str, handle: Callable[[Any], Iterable[Batch]], connections: Connections) -> Stage:
-    """A stage without a store: every message that the handler yields goes out at once."""
+    """A stage without a store: every message that the handler yields is published at once."""
 
     def publish(result: Batch) -> None:
-        # A worker that does not trace hands on the context that it was given.
+        # A worker that does not trace passes on the context that it received.
         trace = tracing.carried() or result.header.trace
         header = replace(
             result.header, epoch=current_incarnation(connections.redis), published_at=connections.clock(), trace=trace
@@ -146,9 +145,9 @@ def asking(name: str, handle: Callable[[Any], Iterable[Batch]], connections: Con
 
 
 def recording(name: str, handle: Record, store: Store, outbox: Outbox, connections: Connections) -> Stage:
-    """A stage with a store: one transaction, then what it opened is sent.
+    """A stage with a store: one transaction, then the batches that it opened are published.
 
-    The handler returns what is to be observed once the transaction is committed: it may be run more than once.
+    The handler may run more than once; it returns a function that is called once, after the commit.
     """
 
     def record(batch: Batch) -> tuple[list[str], Callable[[], None]]:
@@ -165,8 +164,8 @@ def recording(name: str, handle: Record, store: Store, outbox: Outbox, connectio
         try:
             outbox.send(opened)
         except OutageError as cause:
-            log.warning("%s: %s; what was opened is sent once it is back", name, cause)
+            log.warning("%s: %s; the batches that were opened are published when it recovers", name, cause)
         if not opened:
-            say_room(connections.redis)
+            wake_if_full(connections.redis)
 
     return Stage(name, connections, work)

@@ -185,11 +185,11 @@ class Ledgers(RuleBasedStateMachine):
 
     def _sweep(self, number: int, why: str, crash: str) -> None:
         world = self.worlds[0]
-        # Nobody falls silent on a batch that was never sent, and results in hand are delivered again instead.
+        # No heartbeat expires on a batch that was never sent, and results in hand are delivered again instead.
         is_silent = why == "silent" and world.rows[number].stage != "score"
         if is_silent and number in world.published:
-            self.model.retry(world.carried[number], "the worker fell silent")
-        loss = Loss(why, "the worker fell silent" if is_silent else None)
+            self.model.retry(world.carried[number], "the worker's heartbeat expired")
+        loss = Loss(why, "the worker's heartbeat expired" if is_silent else None)
         alone = world.carried[number] if is_silent and number in world.published else []
         self._do(lambda world: world.sweep([number], loss), crash)
         assert all(work[0] not in alone or len(work) == 1 for work in world.carried.values())

@@ -28,7 +28,7 @@ from karma.telemetry.failure_kinds import KINDS, kind_of
         ("neither a probability nor a reason came back", "unsound"),
         ("the prompt has 900 tokens, the model takes 512", "does_not_fit"),
         ("no reference", "nothing_to_go_by"),
-        ("given up after 3 attempts: its worker fell silent", "given_up"),
+        ("given up after 3 attempts: its worker's heartbeat expired", "given_up"),
         ("the backend of red failed: RuntimeError", "broken"),
         ("the judge j gave no answer", "broken"),
         ("the checker number failed: could not convert", "broken"),

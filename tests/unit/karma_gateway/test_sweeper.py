@@ -79,7 +79,7 @@ def test_a_batch_in_hand_is_not_lost_however_old(sweeper: Sweeper) -> None:
 
 
 def test_a_batch_whose_worker_fell_silent_is_lost_with_what_ended_it(sweeper: Sweeper) -> None:
-    assert sweeper.loss_of(row(), view(generate=11), NOW) == Loss("silent", "the worker fell silent")
+    assert sweeper.loss_of(row(), view(generate=11), NOW) == Loss("silent", "the worker's heartbeat expired")
     failed = replace(view(generate=700), fates={"generate:b:0": "generate failed: ValueError"})
     assert sweeper.loss_of(row(), failed, NOW) == Loss("silent", "generate failed: ValueError")
 

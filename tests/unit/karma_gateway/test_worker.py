@@ -1,4 +1,4 @@
-"""What is done again and again takes no more than its share of a core, unless it was of use."""
+"""A periodic task takes no more than its share of a core, unless it found work."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 
 import pytest
 
-from karma_gateway.worker import Duty
+from karma_gateway.worker import PeriodicTask
 
 
-@pytest.mark.parametrize(("of_use", "rounds"), [(False, 1), (True, 2)])
-def test_a_costly_round_puts_off_the_next_one_unless_it_was_of_use(of_use: bool, rounds: int) -> None:
-    done: list[float] = []
+@pytest.mark.parametrize(("found_work", "runs"), [(False, 1), (True, 2)])
+def test_a_costly_run_delays_the_next_one_unless_it_found_work(found_work: bool, runs: int) -> None:
+    started_at: list[float] = []
 
     def costly() -> bool:
         started = time.thread_time()
         while time.thread_time() < started + 0.02:
             pass
-        done.append(started)
-        return of_use
+        started_at.append(started)
+        return found_work
 
-    duty = Duty(costly, every_s=0.0, most_share=1e-5)
-    duty.do_if_due()
-    duty.do_if_due()
-    assert len(done) == rounds
+    task = PeriodicTask(costly, every_s=0.0, max_share=1e-5)
+    task.run_if_due()
+    task.run_if_due()
+    assert len(started_at) == runs

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from karma import lease
-from karma.errors import ReleasedError, StoreOutageError
+from karma.errors import OutageError, ReleasedError, SchemaError, StoreOutageError
 from karma.worker.retry import Shutdown, retry_on_outage
 
 
@@ -20,7 +20,7 @@ class Server:
     def __call__(self) -> str:
         if self.away:
             self.away -= 1
-            raise StoreOutageError("the store is away")
+            raise StoreOutageError("the store is unavailable")
         return "done"
 
 
@@ -38,9 +38,43 @@ def test_what_cannot_be_brought_in_time_is_handed_back() -> None:
     shutdown = Shutdown(limit_s=0.2)
     shutdown.request()
     started = time.monotonic()
-    with pytest.raises(ReleasedError, match="record: the store is away"):
+    with pytest.raises(ReleasedError, match="record: the store is unavailable"):
         retry_on_outage(Server(1000), "record", shutdown)
     assert time.monotonic() - started < 5
+
+
+def test_each_kind_of_error_is_logged_once_and_so_is_the_recovery(caplog: pytest.LogCaptureFixture) -> None:
+    errors: list[OutageError] = [
+        StoreOutageError("gone"),
+        SchemaError("old"),
+        SchemaError("old"),
+        StoreOutageError("gone"),
+    ]
+
+    def fail() -> str:
+        if errors:
+            raise errors.pop()
+        return "done"
+
+    assert retry_on_outage(fail, "record", Shutdown(10)) == "done"
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged[:2] == [
+        "record: gone; retrying until it works",
+        "record: old; retrying until it works",
+    ]
+    assert [line.partition(" after ")[0] for line in logged[2:]] == ["record: recovered"]
+
+
+def test_a_process_that_is_to_stop_does_not_wait_for_its_schema() -> None:
+    def refused() -> None:
+        raise SchemaError("the store is at revision 0006")
+
+    shutdown = Shutdown(limit_s=3600)
+    shutdown.request(78)
+    shutdown.request()
+    with pytest.raises(ReleasedError, match="record: the store is at revision 0006"):
+        retry_on_outage(refused, "record", shutdown)
+    assert shutdown.exit_code == 78
 
 
 def test_another_error_is_not_waited_for() -> None:

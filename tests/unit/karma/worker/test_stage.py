@@ -22,23 +22,23 @@ MESSAGE = encode(
 class FakeClaims:
     """Remembers what was asked of it."""
 
-    def __init__(self, taken: str = "claimed", away: int = 0) -> None:
-        self.taken, self.away = taken, away
+    def __init__(self, acquired: str = "claimed", outages: int = 0) -> None:
+        self.acquired, self.outages = acquired, outages
         self.said: list[tuple[str, str]] = []
 
-    def take(self, name: str, epoch: str, kept: str) -> str:
-        if self.away:
-            self.away -= 1
-            raise BrokerOutageError("Redis is away")
-        self.said.append(("take", name))
+    def acquire(self, name: str, epoch: str, kept: str) -> str:
+        if self.outages:
+            self.outages -= 1
+            raise BrokerOutageError("Redis is unavailable")
+        self.said.append(("acquire", name))
         self.epoch, self.kept = epoch, kept
-        return self.taken
+        return self.acquired
 
     def state(self, _name: str) -> str:
         return "go"
 
     def complete(self, name: str) -> None:
-        self.said.append(("release", name))
+        self.said.append(("complete", name))
 
     def release(self, name: str, why: str) -> None:
         self.said.append((why, name))
@@ -66,33 +66,33 @@ def count(result: str) -> float:
 def test_a_batch_is_claimed_done_and_released_in_this_order() -> None:
     claims = FakeClaims()
     assert len(run(claims)) == 1
-    assert claims.said == [("take", "match:b:2"), ("release", "match:b:2")]
+    assert claims.said == [("acquire", "match:b:2"), ("complete", "match:b:2")]
 
 
-@pytest.mark.parametrize(("taken", "counted"), [("taken", "duplicate"), ("done", "duplicate"), ("void", "void")])
-def test_a_batch_that_is_anothers_or_of_another_life_of_redis_is_left_alone(taken: str, counted: str) -> None:
-    claims, before = FakeClaims(taken), count(counted)
+@pytest.mark.parametrize(("acquired", "counted"), [("held", "duplicate"), ("done", "duplicate"), ("void", "void")])
+def test_a_batch_that_is_anothers_or_of_another_life_of_redis_is_left_alone(acquired: str, counted: str) -> None:
+    claims, before = FakeClaims(acquired), count(counted)
     assert run(claims) == []
-    assert claims.said == [("take", "match:b:2")]
+    assert claims.said == [("acquire", "match:b:2")]
     assert count(counted) == before + 1
 
 
 def test_a_batch_that_fails_is_let_go_with_its_error_and_not_released() -> None:
     claims, before = FakeClaims(), count("failed")
     run(claims, error=RuntimeError("a prompt's text"))
-    assert claims.said == [("take", "match:b:2"), ("match failed: RuntimeError", "match:b:2")]
+    assert claims.said == [("acquire", "match:b:2"), ("match failed: RuntimeError", "match:b:2")]
     assert count("failed") == before + 1
 
 
 def test_a_batch_that_is_handed_back_is_no_failure() -> None:
     claims, before = FakeClaims(), count("handed_back")
     run(claims, error=ReleasedError("stopping"))
-    assert claims.said == [("take", "match:b:2"), (RELEASED, "match:b:2")]
+    assert claims.said == [("acquire", "match:b:2"), (RELEASED, "match:b:2")]
     assert count("handed_back") == before + 1
 
 
 def test_a_message_in_hand_is_held_while_redis_is_away() -> None:
-    claims = FakeClaims(away=2)
+    claims = FakeClaims(outages=2)
     assert len(run(claims)) == 1
 
 
