@@ -40,6 +40,15 @@ class Formed:
         return self.decision is None or self.decision.judged
 
 
+@dataclass(frozen=True)
+class Matched:
+    """What matching made of a batch. A batch that is delivered again makes nothing."""
+
+    pairs: list[Formed]
+    unpaired: dict[int, str]  # prompt → why none of its responses are paired
+    predicted: list[NewResolution]  # of prompts of which no pair is judged
+
+
 def match(
     batch: MatchBatch,
     transaction: Transaction,
@@ -48,7 +57,7 @@ def match(
     snapshot: Snapshot,
     limits: BatchLimits,
     novelty: Novelty,
-) -> list[Formed]:
+) -> Matched:
     """Form the pairs of prompts whose responses are complete, and open their judgements.
 
     The prompt's move away from `answered` is won first (its row is locked): a batch that is delivered again finds no
@@ -109,7 +118,7 @@ def match(
                 for shown in orders_of(judge)
             ]
             transaction.work.open("judge", judge.name, name, priority, work, limits)
-    return formed
+    return Matched(formed, unpaired, predicted)
 
 
 def orders_of(judge: JudgeSpec) -> tuple[int, ...]:

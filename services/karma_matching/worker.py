@@ -10,7 +10,6 @@ from karma.messages import MatchBatch
 from karma.queue.outbox import Outbox
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
-from karma.store.recorded import remembered
 from karma.store.records import BatchLimits
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
@@ -37,9 +36,8 @@ def main(environment: Environment) -> None:
     def handle(batch: MatchBatch, transaction: Transaction) -> Callable[[], None]:
         name = batch.header.stream
         snapshot = competencies.newest(transaction).with_kinship(pool.stream(name).kinship)
-        watched, recorded = remembered(transaction)
-        formed = match(batch, watched, pool.stream(name), pool.stream_judges(name), snapshot, limits, novelty)
-        return lambda: observe(name, formed, recorded)
+        matched = match(batch, transaction, pool.stream(name), pool.stream_judges(name), snapshot, limits, novelty)
+        return lambda: observe(name, matched)
 
     stages = [recording("match", handle, store, outbox, connections)]
     try:

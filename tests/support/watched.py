@@ -5,9 +5,8 @@ from __future__ import annotations
 from karma.config.pool import Pool
 from karma.messages import Batch, LearnBatch, MatchBatch, ScoreBatch
 from karma.store import Store
-from karma.store.recorded import Recorded, remembered
 from karma.store.records import NewResponse
-from karma_matching.handlers import Formed
+from karma_matching.handlers import Matched
 from karma_matching.handlers import match as match_
 from karma_matching.pair_metrics import observe
 from karma_scoring.handlers import Learned, learn, score
@@ -16,13 +15,13 @@ from tests.support.memory import LIMITS, Flow
 
 
 class WatchedFlow(Flow):
-    """`scored`, `formed` and `learned` keep what was shown, one entry a message."""
+    """`scored`, `matched` and `learned` keep what was shown, one entry a message."""
 
     def __init__(self, store: Store, pool: Pool | None = None) -> None:
         super().__init__(store, pool)
         self.metrics = ScoringMetrics(self.pool)
         self.scored: list[list[NewResponse]] = []
-        self.formed: list[tuple[list[Formed], Recorded]] = []
+        self.matched: list[Matched] = []
         self.learned: list[Learned] = []
 
     def handle(self, batch: Batch) -> None:
@@ -32,9 +31,9 @@ class WatchedFlow(Flow):
                 case ScoreBatch():
                     responses = score(batch, transaction, None, LIMITS)
                 case MatchBatch():
-                    watched, recorded = remembered(transaction)
                     judges = self.pool.stream_judges(name)
-                    formed = match_(batch, watched, self.pool.stream(name), judges, self.snapshot, LIMITS, self.novelty)
+                    stream = self.pool.stream(name)
+                    matched = match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
                     margin = self.pool.stream(name).tie_margin
                     learned = learn(batch, transaction, margin, lambda: self.snapshot.outcome)
@@ -44,8 +43,8 @@ class WatchedFlow(Flow):
                 self.scored.append(responses)
                 self.metrics.scored(responses)
             case MatchBatch():
-                self.formed.append((formed, recorded))
-                observe(name, formed, recorded)
+                self.matched.append(matched)
+                observe(name, matched)
             case LearnBatch():
                 self.learned.append(learned)
                 self.metrics.learned(name, learned)

@@ -64,15 +64,10 @@ class Stopwatch:
 
 def replacements() -> list[tuple[Any, str, Any]]:
     """What is replaced by what in this process: (where, attribute, silent)."""
-    from karma.store.recorded import Recorded
-
-    child, recorded = Nothing(), Recorded()
+    child = Nothing()
 
     def labels(*_values: Any, **_named: Any) -> Nothing:
         return child
-
-    def remembered(transaction: Any) -> Any:
-        return transaction, recorded
 
     found: list[tuple[Any, str, Any]] = [
         (series.Counter, "labels", labels),
@@ -82,13 +77,10 @@ def replacements() -> list[tuple[Any, str, Any]]:
         (series.Gauge, "set", nothing),
         (series.Histogram, "observe", nothing),
     ]
-    for module, names in {
-        "karma_scoring.worker": {"remembered": remembered},
-        "karma_matching.worker": {"remembered": remembered, "observe": nothing},
-    }.items():
-        found += [(sys.modules[module], name, silent) for name, silent in names.items() if module in sys.modules]
-    if observed := sys.modules.get("karma_scoring.recorded_metrics"):
-        found += [(observed.Observer, name, nothing) for name in ("answers", "verdicts", "snapshot")]
+    if matching := sys.modules.get("karma_matching.worker"):
+        found.append((matching, "observe", nothing))
+    if recorded := sys.modules.get("karma_scoring.recorded_metrics"):
+        found += [(recorded.ScoringMetrics, name, nothing) for name in ("scored", "learned")]
     if ledger := sys.modules.get("karma_monitor.prometheus"):
         found.append((ledger.LedgerMetrics, "_do", nothing))
     return found

@@ -138,11 +138,11 @@ def test_thousands_of_streams_and_prompts_leave_the_number_of_series_bounded() -
     flow = WatchedFlow(memory())
     flow.accept({"id": "p", "prompt": "Say red."})
     flow.finish()
-    (formed, ended), learned = flow.formed[0], flow.learned[-1]
+    matched, learned = flow.matched[0], flow.learned[-1]
 
     def show(number: int) -> None:
         name = f"stream-{number}"
-        observe(name, formed, ended)
+        observe(name, matched)
         flow.metrics.learned(name, replace(learned, pairs=[replace(one, stream=name) for one in learned.pairs]))
         flow.metrics.scored(
             [replace(one, model=f"model-{number}", failure=f"{number}: a text") for one in flow.scored[0]]

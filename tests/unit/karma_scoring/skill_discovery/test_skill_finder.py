@@ -295,7 +295,7 @@ def test_where_the_extra_is_missing_the_error_names_it(package: str, monkeypatch
 
 def test_a_word_that_is_no_source_of_skills_is_refused_with_those_that_are() -> None:
     assert make_pool(stream={"skills": "embeddings", "embedder": "x"}).default_stream.embedder == "x"
-    with pytest.raises(SettingsError, match=r'pool\.toml: \[stream\].*skills is \'embedding\', expected "labels" or'):
+    with pytest.raises(SettingsError, match=r'pool\.toml: \[stream\].*skills is .embedding.: expected one of labels, embeddings'):
         make_pool(stream={"skills": "embedding"})
 
 
