@@ -1,4 +1,4 @@
-"""Features of a response that need no model: how long, how structured, how varied it is."""
+"""Features of a response that need no model: length, structure, lexical variety."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _WORD = re.compile(r"\w+")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 
-#: Words looked at: variety over a whole book says nothing more, and costs.
-_WORDS_SEEN = 2000
+#: Words behind the lexical variety, which is bounded so that its cost is.
+_WORDS_READ = 2000
 
 
 def features(text: str) -> dict[str, float]:
@@ -18,10 +18,10 @@ def features(text: str) -> dict[str, float]:
 
     Returns:
         `characters`, `words` and `sentences` (counts), `words_per_sentence`, `lexical_variety` (distinct words over
-        the square root of words: Guiraud 1954, less bent by length than the plain ratio), `list_items`, `headings`,
-        `code_blocks` (counts), `digit_share` and `capital_share` (of characters).
+        the square root of words: Guiraud 1954; it depends less on length than the type–token ratio), `list_items`,
+        `headings`, `code_blocks` (counts), `digit_share` and `capital_share` (of characters).
     """
-    words = [match[0].lower() for match in islice(_WORD.finditer(text), _WORDS_SEEN)]
+    words = [match[0].lower() for match in islice(_WORD.finditer(text), _WORDS_READ)]
     word_count = len(text.split())
     sentences = max(1, text.count(".") + text.count("!") + text.count("?"))
     characters = len(text)

@@ -1,4 +1,4 @@
-"""What scoring decides: which results count, what verdicts come to, and what they teach."""
+"""Scoring's decisions: which results are recorded, how pairs are resolved, and what counts for competencies."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Resolved:
     pair: PairRow
     resolution: Resolution
     verdicts: Sequence[VerdictRow]
-    source: str  # `judge`, or `probe` where only verifiers gave a valid verdict
+    source: str  # of its count: `judge`, or `probe` where only verifiers gave a valid verdict
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The rows that one batch of verdicts added."""
+    """The rows that a batch of verdicts added."""
 
     verdicts: Sequence[NewVerdict] = ()
     pairs: Sequence[PairRecord] = ()  # resolved by verdicts
@@ -55,9 +55,9 @@ class Learned:
 
 
 def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> list[NewResponse]:
-    """Record responses; prompts whose answers are all in go on to matching. Returns the recorded responses.
+    """Record responses; prompts with all their responses go on to matching. Returns the recorded responses.
 
-    An answer counts only while its item is open, whoever brings it; what was answered already stays as it is.
+    A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(answer.prompt for answer in batch.items)
@@ -92,7 +92,7 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
     if text is not None and not text.strip():
         text, failure = None, "empty answer"
     if text is None and failure is None:
-        failure = "neither a text nor a reason came back"
+        failure = "neither a text nor a reason was returned"
     quality = check(text, prompt.reference) if text is not None and prompt.reference is not None and check else None
     return NewResponse(
         prompt=answer.prompt,
@@ -116,10 +116,10 @@ def learn(
     outcome_model: Callable[[], OutcomeModel | None] = lambda: None,
     verifiers: Collection[str] = (),
 ) -> Learned:
-    """Record verdicts; pairs that now wait for none are resolved and counted, and their prompts end.
+    """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
-    With a prompt's last verdict its pairs that no judge saw get their labels. A pair whose valid verdicts come from
-    judges among `verifiers` only counts as a probe.
+    A prompt's unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
+    judges among `verifiers` counts as a probe.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     stream = batch.header.stream
@@ -135,17 +135,17 @@ def learn(
     complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
     resolved = [_resolved(pair, verdicts[pair.id], tie_margin, verifiers) for pair in complete]
-    preferences.add_resolutions([_resolution(one) for one in resolved])
+    preferences.add_resolutions([_resolution(each) for each in resolved])
     preferences.add_counts(
-        _count(one, prompts[one.pair.prompt].skill, ledger.now)
-        for one in resolved
-        if teaches(stream) and one.resolution.outcome in ("decisive", "tie") and one.pair.model_a != one.pair.model_b
+        _count(each, prompts[each.pair.prompt].skill, ledger.now)
+        for each in resolved
+        if teaches(stream) and each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
     )
-    ended = ledger.lower_awaited(prompts, Counter(one.pair.prompt for one in resolved), then="done")
-    under_budget = {one.pair.prompt for one in resolved if one.pair.predicted is not None}.intersection(ended)
+    ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved), then="done")
+    under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)
-    return Learned(new, [_record(one, stream, ledger.now) for one in resolved], predicted, len(ended))
+    return Learned(new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
 
 
 def _resolved(pair: PairRow, verdicts: Sequence[VerdictRow], tie_margin: float, verifiers: Collection[str]) -> Resolved:
@@ -154,22 +154,22 @@ def _resolved(pair: PairRow, verdicts: Sequence[VerdictRow], tie_margin: float, 
     return Resolved(pair, resolve(verdicts, tie_margin), verdicts, source)
 
 
-def _record(one: Resolved, stream: str, now: float) -> PairRecord:
-    resolution = one.resolution
+def _record(resolved: Resolved, stream: str, now: float) -> PairRecord:
+    resolution = resolved.resolution
     return PairRecord(
-        pair=one.pair,
+        pair=resolved.pair,
         stream=stream,
         outcome=resolution.outcome,
         a_is_chosen=resolution.a_is_chosen,
         probability=resolution.probability,
         label_source="judge" if resolution.outcome == "decisive" else None,
         resolved_at=now,
-        verdicts=one.verdicts,
+        verdicts=resolved.verdicts,
     )
 
 
 def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> int:
-    """Label the pairs of prompts that no judge saw, and note the predictions for audited ones; returns the labels."""
+    """Label the unjudged pairs of prompts, record predictions for audited pairs; returns the number of labels."""
     number = 0
     for pairs in transaction.judge_budgets.pairs_of(prompts).values():
         by_id = {pair.id: pair for pair in pairs}
@@ -177,7 +177,7 @@ def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel
         new = [_predicted(by_id[label.pair], label) for label in labels if not by_id[label.pair].judged]
         transaction.preferences.add_resolutions(new)
         audited = [(label.pair, label.probability) for label in labels if by_id[label.pair].judged]
-        transaction.judge_budgets.note_expected(audited)
+        transaction.judge_budgets.record_predictions(audited)
         number += len(new)
     return number
 
@@ -209,7 +209,7 @@ def _verdict(verdict: Verdict, item: OpenItem) -> NewVerdict:
     if probability is not None and not 0.0 <= probability <= 1.0:
         probability, failure = None, f"the probability {probability} is not in [0, 1]"
     if probability is None and failure is None:
-        failure = "neither a probability nor a reason came back"
+        failure = "neither a probability nor a reason was returned"
     return NewVerdict(
         pair=verdict.pair,
         judge=item.target,
@@ -224,8 +224,8 @@ def _verdict(verdict: Verdict, item: OpenItem) -> NewVerdict:
     )
 
 
-def _resolution(one: Resolved) -> NewResolution:
-    pair, resolution = one.pair, one.resolution
+def _resolution(resolved: Resolved) -> NewResolution:
+    pair, resolution = resolved.pair, resolved.resolution
     decisive = resolution.outcome == "decisive"
     chosen, rejected = (
         (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
@@ -243,16 +243,16 @@ def _resolution(one: Resolved) -> NewResolution:
     )
 
 
-def _count(one: Resolved, skill: str | None, now: float) -> Count:
-    """One contribution a pair, weighted by the inverse of its recorded probability of being judged."""
-    weight = 1.0 / one.pair.judged_probability
-    won, tied = one.resolution.a_is_chosen, one.resolution.outcome == "tie"
+def _count(resolved: Resolved, skill: str | None, now: float) -> Count:
+    """The count of one pair, weighted by the inverse of its probability of being judged."""
+    weight = 1.0 / resolved.pair.judged_probability
+    won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome == "tie"
     lost = not won and not tied
-    first, second = one.pair.model_a, one.pair.model_b
+    first, second = resolved.pair.model_a, resolved.pair.model_b
     if first > second:
         first, second, won, lost = second, first, lost, won
     return Count(
-        source=one.source,
+        source=resolved.source,
         skill=skill or "",
         model_a=first,
         model_b=second,

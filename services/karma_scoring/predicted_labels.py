@@ -1,4 +1,4 @@
-"""Labels for the pairs that no judge saw, once the verdicts on their prompt's other pairs are in."""
+"""Predicted labels for unjudged pairs, once their prompt's other pairs have their verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.ranking.outcome_model import OutcomeModel, posterior_advantage, win_given_decisive
+from karma.ranking.davidson import win_given_decisive
+from karma.ranking.outcome_model import OutcomeModel, posterior_advantage
 
 Array = NDArray[np.float64]
 
@@ -17,49 +18,47 @@ _CLIP = 1e-6  # a probability of 0 or 1 has no logit
 
 @dataclass(frozen=True)
 class PromptPair:
-    """One pair of a prompt that went through the gate."""
+    """One pair of a prompt under a judge budget."""
 
     pair: int
     response_a: int
     response_b: int
-    predicted: float  # P(a better | decisive) by the outcome model when it was formed
+    predicted: float  # P(a better | decisive) by the outcome model when the pair was formed
     judged_probability: float
-    outcome: float | None  # 1: a was better, −1: b was, 0: a tie; None: no valid verdict, or none was asked for
+    outcome: float | None  # 1: a is better, −1: b is better, 0: tie; None: no valid verdict
 
 
 @dataclass(frozen=True)
 class Label:
-    """What is predicted of a pair from all that is known but its own verdicts."""
+    """The prediction for a pair from everything except its own verdicts."""
 
     pair: int
     probability: float  # P(a better | decisive)
 
 
 def predict_labels(pairs: Sequence[PromptPair], model: OutcomeModel | None) -> list[Label]:
-    """The predictions for one prompt's pairs: all that have no outcome, and those that were judged as an audit.
+    """The predictions for one prompt's pairs without an outcome, and for its audited pairs.
 
-    An audited pair is predicted as if it had not been judged, from the same siblings, so that its error is that of the
-    labels nobody checks. Without a model of siblings the prediction is the one made when the pair was formed.
+    An audited pair is predicted as if it had not been judged, from the same other verdicts, so that its error is that
+    of unaudited labels. Without response effects the prediction is the one made when the pair was formed.
     """
-    places = [n for n, pair in enumerate(pairs) if pair.outcome is None or pair.judged_probability < 1.0]
-    if model is None or model.siblings is None:
-        return [Label(pairs[n].pair, pairs[n].predicted) for n in places]
-    _, place = np.unique(
-        np.array([[pair.response_a for pair in pairs], [pair.response_b for pair in pairs]]), return_inverse=True
-    )
-    first, second = place.reshape(2, -1)
+    asked = [index for index, pair in enumerate(pairs) if pair.outcome is None or pair.judged_probability < 1.0]
+    siblings = None if model is None else model.siblings
+    if model is None or siblings is None:
+        return [Label(pairs[index].pair, pairs[index].predicted) for index in asked]
+    _, response = np.unique([[pair.response_a, pair.response_b] for pair in pairs], return_inverse=True)
+    first, second = response.reshape(-1, 2).T
     probability = np.clip([pair.predicted for pair in pairs], _CLIP, 1.0 - _CLIP)
     advantage = np.log(probability / (1.0 - probability))
-    known = np.array([n for n, pair in enumerate(pairs) if pair.outcome is not None], dtype=np.intp)
+    judged = np.array([index for index, pair in enumerate(pairs) if pair.outcome is not None], dtype=np.intp)
     outcome = np.array([pair.outcome for pair in pairs if pair.outcome is not None], dtype=np.float64)
-    after = posterior_advantage(model.siblings, model.tie, advantage, first, second, known, outcome)
+
+    def posterior(others: NDArray[np.bool_]) -> Array:
+        return posterior_advantage(siblings, model.tie, advantage, first, second, judged[others], outcome[others])
+
+    unjudged = posterior(np.full(len(judged), True))
     labels = []
-    for n in places:
-        told = after
-        if pairs[n].outcome is not None:
-            others = known != n
-            told = posterior_advantage(
-                model.siblings, model.tie, advantage, first, second, known[others], outcome[others]
-            )
-        labels.append(Label(pairs[n].pair, float(win_given_decisive(told[n : n + 1])[0])))
+    for index in asked:
+        eta = unjudged if pairs[index].outcome is None else posterior(judged != index)
+        labels.append(Label(pairs[index].pair, float(win_given_decisive(eta[index : index + 1])[0])))
     return labels

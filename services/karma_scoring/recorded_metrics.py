@@ -1,4 +1,4 @@
-"""Scoring's metrics: recorded calls with their cost, and the quality of the pairs that were resolved."""
+"""Scoring's metrics: recorded calls with their cost, and the quality of resolved pairs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karma.config.pool import Pool
+from karma.messages import ModelSpec
 from karma.store.pair_quality import JudgeQuality, PairQuality, PolicyQuality
 from karma.store.records import NewResponse, NewVerdict
 from karma.telemetry import metrics
@@ -16,12 +17,12 @@ from karma_scoring.handlers import Learned
 
 
 class ScoringMetrics:
-    """Counts what was committed. One for the process."""
+    """Counts committed rows in this process's metrics."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._own = own_models(pool)
-        # Series that begin at 0, so that the first event is seen as a rise.
+        # These series start at 0: Prometheus sees the first event only as an increase of an existing series.
         for kind, counter, names, results in (
             ("generate", metrics.RESPONSES, pool.models, ("answered", "failed")),
             ("judge", metrics.VERDICTS, pool.judges, ("valid", "failed")),
@@ -33,18 +34,18 @@ class ScoringMetrics:
                     metrics.COST.labels(kind, name)
 
     def scored(self, responses: Sequence[NewResponse]) -> None:
-        """Responses that were recorded."""
+        """Count recorded responses."""
         batch = MetricBatch()
-        for (model, answered), count in Counter((one.model, one.failure is None) for one in responses).items():
+        for (model, answered), count in Counter((each.model, each.failure is None) for each in responses).items():
             batch.add(metrics.RESPONSES, model, "answered" if answered else "failed", count=count)
         for response in responses:
             self._call(batch, "generate", response.model, response)
         batch.show()
 
     def learned(self, stream: str, learned: Learned) -> None:
-        """Verdicts that were recorded, and the pairs that they resolved."""
+        """Count recorded verdicts and the pairs that they resolved."""
         batch = MetricBatch()
-        for (judge, valid), count in Counter((one.judge, one.failure is None) for one in learned.verdicts).items():
+        for (judge, valid), count in Counter((each.judge, each.failure is None) for each in learned.verdicts).items():
             batch.add(metrics.VERDICTS, judge, "valid" if valid else "failed", count=count)
         for verdict in learned.verdicts:
             self._call(batch, "judge", verdict.judge, verdict)
@@ -59,7 +60,7 @@ class ScoringMetrics:
         batch.show()
 
     def _call(self, batch: MetricBatch, kind: str, name: str, call: NewResponse | NewVerdict) -> None:
-        """A call's failure, time, tokens and cost. A given response and a rule's verdict are no calls."""
+        """Count a call's failure, time, tokens and cost. Given responses and verdicts without a model are no calls."""
         tokens_in, tokens_out = call.tokens_in, call.tokens_out
         if call.failure:
             batch.add(metrics.FAILURES, kind, name, kind_of(call.failure))
@@ -81,15 +82,16 @@ class ScoringMetrics:
 
 
 def own_models(pool: Pool) -> dict[str, frozenset[str]]:
-    """Judge → the pool's models that are its own: both ask the same of the same endpoint or checkpoint."""
-    found = {}
-    for name, judge in pool.judges.items():
-        if judge.model is not None:
-            asked = (judge.model.backend, judge.model.base_url, judge.model.model)
-            found[name] = frozenset(
-                model for model, spec in pool.models.items() if (spec.backend, spec.base_url, spec.model) == asked
-            )
-    return found
+    """Judge → the pool's models that are the judge's own: both use the same model of one endpoint, or checkpoint."""
+
+    def address(spec: ModelSpec) -> tuple[str, str | None, str]:
+        return spec.backend, spec.base_url, spec.model
+
+    return {
+        name: frozenset(model for model, spec in pool.models.items() if address(spec) == address(judge.model))
+        for name, judge in pool.judges.items()
+        if judge.model is not None
+    }
 
 
 def show_quality(quality: PairQuality, batch: MetricBatch) -> None:

@@ -1,4 +1,4 @@
-"""Scoring's process: wires its handlers to the queues `score` and `learn`, and keeps the refit going."""
+"""Scoring's process: wires its handlers to the queues `score` and `learn`, and starts the refit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(environment: Environment) -> None:
     metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
     outbox = Outbox("score", store, pool, connections.publisher, connections.redis, connections.clock)
     competencies = LatestSnapshot()
-    shown = ScoringMetrics(pool)
+    scoring_metrics = ScoringMetrics(pool)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
     finders = _finders(store, pool)
     verifiers = {name for name, judge in pool.judges.items() if judge_kind(judge.kind).checks_reference}
@@ -47,7 +47,7 @@ def main(environment: Environment) -> None:
         return lambda: scored(batch, responses)
 
     def scored(batch: ScoreBatch, responses: Sequence[NewResponse]) -> None:
-        shown.scored(responses)
+        scoring_metrics.scored(responses)
         stream = batch.header.stream
         if pool.stream(stream).skills == "embeddings":
             finder = finders[pool.stream(stream).embedder]
@@ -58,7 +58,7 @@ def main(environment: Environment) -> None:
         stream = batch.header.stream
         margin = pool.stream(stream).tie_margin
         learned = learn(batch, transaction, margin, lambda: competencies.newest(transaction).outcome, verifiers)
-        return lambda: shown.learned(stream, learned)
+        return lambda: scoring_metrics.learned(stream, learned)
 
     stages = [
         recording("score", handle_score, store, outbox, connections),
@@ -74,8 +74,8 @@ def main(environment: Environment) -> None:
 
 
 def _finders(store: Store, pool: Pool) -> dict[str, SkillFinder]:
-    """A finder of skills per embedder that a stream names; where one cannot be loaded, the worker does not start."""
+    """A skill finder per embedder in the pool file. The worker does not start if an embedder cannot be loaded."""
     streams = (pool.default_stream, *pool.streams.values())
-    wanted = {settings.embedder for settings in streams if settings.skills == "embeddings"}
-    embedders = {name: Embedder(embedder_name(name, pool.path)) for name in sorted(wanted)}
-    return {name: SkillFinder(store, one.embed, one.dimensions) for name, one in embedders.items()}
+    names = {settings.embedder for settings in streams if settings.skills == "embeddings"}
+    embedders = {name: Embedder(embedder_name(name, pool.path)) for name in sorted(names)}
+    return {name: SkillFinder(store, embedder.embed, embedder.dimensions) for name, embedder in embedders.items()}

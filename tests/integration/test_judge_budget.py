@@ -13,7 +13,7 @@ from karma.store import Store
 from karma.store.records import ExportFilter
 from karma.store.schema import competency_counts, gates, pairs, prompts, resolutions, verdicts
 from karma_gateway import exports
-from karma_scoring.fit.judge_budget import GatedReader, examples_of
+from karma_scoring.fit.judge_budget import BudgetInputReader, examples_of
 from tests.support.memory import Flow, make_pool
 from tests.support.verifier import assert_exact
 
@@ -67,7 +67,7 @@ def test_audited_pairs_tell_the_error_of_the_labels(store: Store) -> None:
     assert audited
     assert all(row.predicted_1 is not None for row in audited)
     with store.reading() as transaction:
-        gated = GatedReader().read(transaction, 1.0)
+        gated = BudgetInputReader().read(transaction, 1.0)
     found = gated.audits["default"]
     assert found.audited == len(audited)
     assert 0 <= found.low <= found.estimate <= found.high <= 1
@@ -86,11 +86,11 @@ def test_before_anything_is_learnt_all_is_judged_and_kept_to_learn_from(store: S
     rows = rows_of(store)
     assert all(row.judged and row.judged_probability == 1 for row in rows)
     with store.reading() as transaction:
-        gated = GatedReader().read(transaction, 1.0)
+        gated = BudgetInputReader().read(transaction, 1.0)
     assert gated.examples is not None
     examples = examples_of(gated.examples, Snapshot.empty())
     assert len(examples) == 300
-    assert examples.contrast.shape == (300, len(FEATURES))
+    assert examples.relative_features.shape == (300, len(FEATURES))
     learnt = gated.outcome(Snapshot.empty())
     assert learnt is not None
     assert learnt.examples == 300

@@ -82,10 +82,10 @@ def test_a_swapped_model_is_followed_through_the_store(store: Store) -> None:
     """The change is remembered, no verdict is lost, and the next refit knows it without finding it again."""
     judged = Judged(store)
     judged.judge(600)
-    before = judged.refitter.look() or judged.refitter.look()
+    before = judged.refitter.refit_if_due() or judged.refitter.look()
     judged.truth["a"] = 1.5
     judged.judge(250)
-    after = judged.refitter.look()
+    after = judged.refitter.refit_if_due()
     again = Refitter(store, make_pool(MODELS)).refit(3)
 
     assert before is not None and after is not None
@@ -100,13 +100,13 @@ def test_a_swapped_model_is_followed_through_the_store(store: Store) -> None:
 def test_a_refit_is_due_when_enough_came_or_nothing_more_comes(store: Store) -> None:
     """Two in a hundred, or fifty for each model; not for nothing new."""
     judged = Judged(store)
-    assert judged.refitter.look() is None
+    assert judged.refitter.refit_if_due() is None
     judged.judge(100)
-    assert judged.refitter.look() is not None
-    assert judged.refitter.look() is None
+    assert judged.refitter.refit_if_due() is not None
+    assert judged.refitter.refit_if_due() is None
     judged.judge(1)
-    assert judged.refitter.look() is None  # one in a hundred, and more may be coming
-    assert judged.refitter.look() is not None
+    assert judged.refitter.refit_if_due() is None  # one in a hundred, and more may be coming
+    assert judged.refitter.refit_if_due() is not None
 
 
 def test_the_course_of_the_competencies_is_thinned_and_keeps_its_ends(store: Store) -> None:

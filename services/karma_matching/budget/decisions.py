@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.policies.candidates import Candidate
-from karma.ranking.outcome_model import tie_probability, win_given_decisive
+from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all

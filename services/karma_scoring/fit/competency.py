@@ -1,8 +1,8 @@
-"""Competency: a posterior over how good each model is at each skill, learnt from counts of verdicts.
+"""Competency: the posterior of each model's strength in each skill, given verdict counts.
 
-θ[m, s] = α[m] + δ[m, s] under the likelihood of `davidson`. α and δ have Gaussian priors and δ is shrunk to zero, so
-that a skill with few verdicts reads like the model's other skills. The log posterior is concave: Newton finds its one
-maximum.
+θ[m, s] = α[m] + δ[m, s] under the likelihood of `likelihood`. α and δ have Gaussian priors. δ is shrunk to zero, so a
+skill with few verdicts is close to the model's other skills. The log posterior is concave, so Newton's method finds its
+only maximum.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from karma_scoring.fit.davidson import Array, Counts, Tables, derivatives, log_likelihood, tables_of
+from karma_scoring.fit.likelihood import Array, Counts, Tables, derivatives, log_likelihood, tables_of
 
 __all__ = ["Counts", "Posterior", "Prior", "fit"]
 
 _MAX_STEPS = 60
-_DECREMENT = 1e-10  # of the log posterior: far below one verdict's worth
+_DECREMENT = 1e-10  # of the log posterior: far below the contribution of one verdict
 _ARMIJO = 1e-4  # sufficient increase, Nocedal & Wright (2006), section 3.1
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed before any verdict. Deviations are standard deviations in logits."""
+    """The prior of the competencies. Deviations are standard deviations in logits."""
 
-    alpha_deviation: float = 1.4  # of α, between models; with δ a competency has a deviation of 1.5
+    alpha_deviation: float = 1.4  # of α, between models; together with δ, a competency has a deviation of 1.5
     delta_deviation: float = 0.5  # of δ, between the skills of one model
     mean: Mapping[str, float] = field(default_factory=dict)  # of α by model (from benchmarks); 0 where absent
     parents: Mapping[str, str] = field(default_factory=dict)  # child → parent; a parent outside the pool is ignored
-    child_alpha_deviation: float = 0.5  # of α_child − α_parent: like father, like son
+    child_alpha_deviation: float = 0.5  # of α_child − α_parent
     child_delta_deviation: float = 0.25  # of δ_child − δ_parent
     log_tie_mean: float = float(np.log(0.5))  # of log ν: a fifth of the verdicts are ties at equal competency
     log_tie_deviation: float = 1.0
@@ -37,22 +37,22 @@ class Prior:
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """The competencies of M models in S skills: a Gaussian around the most probable values (Laplace).
+    """The competencies of M models in S skills: the Laplace approximation, a Gaussian around the mode.
 
-    Rows: 0 is the overall competency, 1+s is `skills[s]`. Columns: the M models, then the unseen, a model of which
-    nothing is known. Values are centred: in each row the M models' means add up to 0.
+    Rows: 0 is the overall competency, 1+s is `skills[s]`. Columns: the M models, then an unseen model, which has only
+    the prior. Values are centered: in each row the means of the M models add up to 0.
     """
 
     models: tuple[str, ...]
     skills: tuple[str, ...]
-    alpha: Array  # [M+1] most probable values, not centred
+    alpha: Array  # [M+1] mode, not centered
     delta: Array  # [S, M+1]
     log_tie: float
     mean: Array  # [1+S, M+1]
     covariance: Array  # [1+S, M+1, M+1]
-    unseen_deviation: Array  # [1+S] prior standard deviation of a competency, before centring
-    comparisons: Array  # [1+S, M+1, M+1] effective counts; row 0 counts all of them, labelled or not
-    steps: int  # Newton steps taken
+    unseen_deviation: Array  # [1+S] prior standard deviation of a competency, before centering
+    comparisons: Array  # [1+S, M+1, M+1] effective counts; row 0 counts all prompts, with a skill or without
+    steps: int  # Newton steps
 
 
 def fit(
@@ -60,22 +60,22 @@ def fit(
 ) -> Posterior:
     """The posterior of the competencies given the counts.
 
-    The maximum is found by Newton steps with a backtracking line search. A step eliminates each skill's block (Boyd &
-    Vandenberghe 2004, appendix C.4: Schur complements), so it costs one M × M factorisation per skill. Covariances
-    come from the inverse Hessian at the maximum (Laplace's method; MacKay 2003, chapter 27).
+    The mode is found by Newton steps with a backtracking line search. A step eliminates each skill's block by a Schur
+    complement (Boyd & Vandenberghe 2004, appendix C.4), so it costs one M × M factorization per skill. Covariances come
+    from the inverse Hessian at the mode (Laplace's method; MacKay 2003, chapter 27).
 
-    The overall competency is α + Σ_s w_s δ_s, where w_s is the share of all comparisons that skill s has: the
-    competency of a model averaged over the skills seen. Prompts without a skill inform α alone.
+    The overall competency is α + Σ_s w_s δ_s, where w_s is the share of skill s in all comparisons: the competency of a
+    model averaged over the skills that were observed. Prompts without a skill contribute to α alone.
 
     Args:
         counts: verdicts; comparisons of a model with itself are left out.
         models: M names, the columns.
         skills: S names.
         prior: see `Prior`.
-        start: an earlier posterior, perhaps of other models and skills, from which the search begins.
+        start: an earlier posterior, possibly of other models and skills, from which the search begins.
 
     Raises:
-        ValueError: the parents form a circle, or an index is out of range.
+        ValueError: the parents form a cycle, or an index is out of range.
     """
     problem = _problem(counts, models, skills, prior)
     point = _start(models, skills, prior, start)
@@ -94,7 +94,7 @@ def fit(
         while size > 1e-8 and problem.log_posterior(point.moved(direction, size)) < value + _ARMIJO * size * decrement:
             size /= 2.0
         if size <= 1e-8:
-            break  # no measurable increase is left: the maximum to within rounding
+            break  # no measurable increase is left: the mode to within rounding
         point = point.moved(direction, size)
         value = problem.log_posterior(point)
         steps += 1
@@ -103,7 +103,7 @@ def fit(
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """Values of all parameters, or a direction to move them in."""
+    """Values of all parameters, or a direction in parameter space."""
 
     alpha: Array  # [M+1]
     delta: Array  # [S, M+1]
@@ -135,7 +135,7 @@ class _Curvature:
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """Counts and Gaussian priors; a prior is a precision matrix and, for α, precision × mean."""
+    """Counts and Gaussian priors. A prior is a precision matrix and, for α, also precision × mean."""
 
     tables: Tables
     alpha_precision: Array
@@ -172,15 +172,15 @@ class _Problem:
 
 def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior: Prior) -> _Problem:
     columns = {model: column for column, model in enumerate(models)}
-    size = len(models) + 1  # the unseen: a root without counts
-    contrast = np.eye(size)  # α and δ as differences that are independent a priori
+    size = len(models) + 1  # the unseen model has no parent and no counts
+    differences = np.eye(size)  # maps α and δ to quantities that are independent a priori: child − parent, or the root
     child = np.zeros(size, dtype=bool)
     mean = np.zeros(size)
     for model, column in columns.items():
         parent = prior.parents.get(model)
         if parent in columns:
-            _refuse_circle(model, prior.parents)
-            contrast[column, columns[parent]] = -1.0
+            _refuse_cycle(model, prior.parents)
+            differences[column, columns[parent]] = -1.0
             child[column] = True
         else:
             mean[column] = prior.mean.get(model, 0.0)
@@ -188,18 +188,18 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
     delta_weight = np.where(child, prior.child_delta_deviation, prior.delta_deviation) ** -2.0
     return _Problem(
         tables=tables_of(counts, len(models), len(skills)),
-        alpha_precision=contrast.T @ (alpha_weight[:, None] * contrast),
-        alpha_shift=contrast.T @ (alpha_weight * mean),
-        delta_precision=contrast.T @ (delta_weight[:, None] * contrast),
+        alpha_precision=differences.T @ (alpha_weight[:, None] * differences),
+        alpha_shift=differences.T @ (alpha_weight * mean),
+        delta_precision=differences.T @ (delta_weight[:, None] * differences),
         prior=prior,
     )
 
 
-def _refuse_circle(model: str, parents: Mapping[str, str]) -> None:
+def _refuse_cycle(model: str, parents: Mapping[str, str]) -> None:
     line = [model]
     while (parent := parents.get(line[-1])) is not None:
         if parent in line:
-            raise ValueError(f"parents form a circle: {' → '.join([*line, parent])}. Remove one `parent` of them")
+            raise ValueError(f"the parents form a cycle: {' → '.join([*line, parent])}. Remove one `parent` of these")
         line.append(parent)
 
 
@@ -228,7 +228,7 @@ def _newton_direction(curvature: _Curvature) -> _Point:
 
 
 def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, problem: _Problem, steps: int) -> Posterior:
-    """Means and covariances of every row, from the arrow-shaped Hessian, centred over the M models.
+    """Means and covariances of every row, from the arrow-shaped Hessian, centered over the M models.
 
     Given the head h, δ_s is Gaussian around −F_s h with covariance C_s⁻¹, where C_s is its block and F_s = C_s⁻¹ B_s.
     So a row α + Σ_s w_s δ_s has the covariance G V Gᵀ + Σ_s w_s² C_s⁻¹, with G = [I 0] − Σ_s w_s F_s and V the
@@ -240,22 +240,22 @@ def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, prob
     shift = inverse @ curvature.border
     schur = curvature.head - (curvature.border.transpose(0, 2, 1) @ shift).sum(axis=0)
     number = problem.tables.number
-    seen = number.sum(axis=(1, 2))
-    share = seen[1:] / max(float(seen.sum()), 1e-12)
+    per_row = number.sum(axis=(1, 2))
+    share = per_row[1:] / max(float(per_row.sum()), 1e-12)
     weights = np.concatenate([share[None, :], np.eye(len(skills))])  # [1+S, S]
 
     gain = np.eye(size, size + 1) - np.tensordot(weights, shift, axes=1)
     covariance = gain @ np.linalg.inv(schur) @ gain.transpose(0, 2, 1) + np.tensordot(weights**2, inverse, axes=1)
     average = np.append(np.full(size - 1, 1.0 / max(size - 1, 1)), 0.0)
-    centre = np.eye(size) - average[None, :]
+    center = np.eye(size) - average[None, :]
     return Posterior(
         models=tuple(models),
         skills=tuple(skills),
         alpha=point.alpha,
         delta=point.delta,
         log_tie=point.log_tie,
-        mean=(point.alpha + weights @ point.delta) @ centre.T,
-        covariance=centre @ covariance @ centre.T,
+        mean=(point.alpha + weights @ point.delta) @ center.T,
+        covariance=center @ covariance @ center.T,
         unseen_deviation=np.sqrt(covariance[:, -1, -1]),
         comparisons=np.concatenate([number.sum(axis=0, keepdims=True), number[1:]]),
         steps=steps,

@@ -1,37 +1,40 @@
-"""Drift: finding out that a model is no longer the one that it was, as when its checkpoint was swapped.
+"""Drift: detects that a model's competency changed at some time, as when its checkpoint was swapped.
 
-For each model and each moment the refit asks whether the verdicts since tell of another competency than those before.
-Where the evidence is strong, the counts before the moment are put down to a model of their own, the *former* one:
-it still tells how good its rivals are, and the present one starts afresh.
+For each model and each time bucket, a Bayes factor compares a change of competency at that time with no change. Where
+it is large, the counts before the change are assigned to a separate *former* model. They still inform the competencies
+of its rivals, while the *present* model starts from the prior again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.davidson import Array, Indices
+from karma.ranking.davidson import log_z_derivatives
+from karma_scoring.fit.benchmarks import fit_with_benchmarks
+from karma_scoring.fit.competency import Posterior, Prior
 from karma_scoring.fit.evidence import Evidence
+from karma_scoring.fit.likelihood import Array, Indices
 
-#: What stands between a former model's name and the bucket in which it ended. No pool file can name a model so.
+#: Separates a former model's name from the bucket in which it ended. No pool file accepts a name that contains it.
 MARK = "#"
-#: Log Bayes factor from which on a model is taken to have changed.
+#: Log Bayes factor from which on a model counts as changed.
 CERTAIN = 9.0
 
-# Of moments whose log Bayes factors differ by no more, the latest is taken: a verdict too few harms less than one too
-# many, of the former model.
+# Among buckets whose log Bayes factors differ by no more than this, the latest counts: ignoring a few verdicts of the
+# present model harms less than counting some of the former one.
 _AS_LIKELY = 1.0
 
-# How far a model moves when it changes: standard deviations in logits, of all its skills together and of each.
-_MOVE_TOGETHER = 1.0
-_MOVE_EACH = 0.5
+# How far a model moves when it changes: standard deviations in logits, in all its skills together and in each.
+_SHARED_MOVE_DEVIATION = 1.0
+_SKILL_MOVE_DEVIATION = 0.5
 
 
 @dataclass(frozen=True)
 class Change:
-    """A model's competency was another before `bucket`."""
+    """A model's competency was different before `bucket`."""
 
     model: str
     bucket: int
@@ -39,12 +42,47 @@ class Change:
 
     @property
     def former(self) -> str:
-        """The name of the model that it was before."""
+        """The name of the model before the change."""
         return f"{self.model}{MARK}{self.bucket}"
 
 
+@dataclass(frozen=True, eq=False)
+class DriftFit:
+    """A posterior that includes former models, and the changes that it accounts for."""
+
+    posterior: Posterior
+    changes: tuple[Change, ...]
+
+
+def fit_with_drift(
+    evidence: Evidence, parents: Mapping[str, str], z_scores: Mapping[str, float], start: Posterior | None = None
+) -> DriftFit:
+    """Fit the competencies; refit as long as the evidence shows that a model changed.
+
+    Each round splits one model, the one with the largest Bayes factor: a model that improves makes its rivals seem to
+    get worse.
+
+    Args:
+        evidence: the counts.
+        parents: child → parent.
+        z_scores: mean standard score in benchmarks, by model (`benchmarks.mean_z_scores`).
+        start: an earlier posterior, from which the search begins.
+    """
+    found: list[Change] = []
+    while True:
+        first = _earliest_names(evidence.models)
+        prior = Prior(parents={first[child]: first[parent] for child, parent in parents.items() if parent in first})
+        scores = {name: z_scores[present(name)] for name in evidence.models if present(name) in z_scores}
+        start, _slope = fit_with_benchmarks(evidence.counts, evidence.models, evidence.skills, prior, scores, start)
+        strongest = next(iter(changes(evidence, start)), None)
+        if strongest is None or strongest.log_bayes_factor < CERTAIN:
+            return DriftFit(start, tuple(found))
+        found.append(strongest)
+        evidence = split_at(evidence, strongest)
+
+
 def present(name: str) -> str:
-    """The model's name, of the present one as of a former one."""
+    """The model's name without the mark of a former model."""
     return name.split(MARK, 1)[0]
 
 
@@ -54,99 +92,105 @@ def former_until(name: str) -> float:
     return float(bucket) if mark else float("inf")
 
 
-def changes(seen: Evidence, posterior: Posterior) -> list[Change]:
-    """The moment at which each present model most likely changed, where any is likely; the strongest evidence first.
+def changes(evidence: Evidence, posterior: Posterior) -> list[Change]:
+    """The most likely change of each present model, if any is likely; the largest Bayes factor first.
 
-    Verdicts are compared with what the posterior expects of them. With G the sum of the scores ∂ log P / ∂ d of a
-    model's verdicts in a skill and I their Fisher information, G/I estimates how far it is from its posterior mean. The
-    difference of the estimates after and before a moment has the variance V = 1/I + 1/I, plus the move's own where
-    there was one: N(0, diag V) against N(0, diag(V + δ²) + α² 11ᵀ) over the skills, whose ratio is the Bayes factor. It
-    does not matter that both verdicts went into the posterior, as only their contrast counts; rivals are taken at
-    their posterior means.
+    Verdicts are compared with the posterior's predictions. With G the sum of the scores ∂ log P / ∂ d of a model's
+    verdicts in a skill and I their Fisher information, G/I estimates the model's deviation from its posterior mean. The
+    difference of these estimates after and before a bucket has the variance V = 1/I_after + 1/I_before without a
+    change, and additionally the variance of the move with one. The Bayes factor is the ratio of the densities
+    N(0, diag(V + δ²) + α² 11ᵀ) and N(0, diag V) over the skills. That both sets of verdicts were used in the posterior
+    has no effect, since only the difference counts. Rivals are fixed at their posterior means.
 
     Args:
-        seen: the counts.
-        posterior: of a fit to them.
+        evidence: the counts.
+        posterior: fitted to them.
     """
-    buckets, place = np.unique(seen.bucket, return_inverse=True)
+    buckets, index = np.unique(evidence.bucket, return_inverse=True)
     if len(buckets) < 2:
         return []
-    scores, informations = _scores(seen, posterior, place, len(buckets))
-    factors = _log_bayes_factors(scores, informations)  # [M, B]: the change came with the bucket
-    found = []
-    for column, model in enumerate(seen.models):
-        greatest = float(factors[column].max())
-        if MARK not in model and greatest > 0.0:
-            moment = np.flatnonzero(factors[column] >= greatest - _AS_LIKELY)[-1]
-            found.append(Change(model, int(buckets[moment]), greatest))
-    return sorted(found, key=lambda change: (-change.log_bayes_factor, change.model))
+    scores, informations = _scores(evidence, posterior, index, len(buckets))
+    factors = _log_bayes_factors(scores, informations)  # [M, B]: a change at the start of the bucket
+    likely = []
+    for column, model in enumerate(evidence.models):
+        largest = float(factors[column].max())
+        if MARK not in model and largest > 0.0:
+            latest = np.flatnonzero(factors[column] >= largest - _AS_LIKELY)[-1]
+            likely.append(Change(model, int(buckets[latest]), largest))
+    return sorted(likely, key=lambda change: (-change.log_bayes_factor, change.model))
 
 
-def put_down_to_former(seen: Evidence, change: Change) -> Evidence:
-    """The evidence with the model's counts before the change under the former model's name."""
-    old, new = seen.models.index(change.model), len(seen.models)
-    before = seen.bucket < change.bucket
-    first = np.where(before & (seen.counts.first == old), new, seen.counts.first)
-    second = np.where(before & (seen.counts.second == old), new, seen.counts.second)
-    counts = replace(seen.counts, first=first, second=second)
-    return replace(seen, counts=counts, models=(*seen.models, change.former))
+def split_at(evidence: Evidence, change: Change) -> Evidence:
+    """The evidence with the model's counts before the change assigned to the former model."""
+    old, new = evidence.models.index(change.model), len(evidence.models)
+    before = evidence.bucket < change.bucket
+    first = np.where(before & (evidence.counts.first == old), new, evidence.counts.first)
+    second = np.where(before & (evidence.counts.second == old), new, evidence.counts.second)
+    counts = replace(evidence.counts, first=first, second=second)
+    return replace(evidence, counts=counts, models=(*evidence.models, change.former))
 
 
 def without_former(posterior: Posterior) -> Posterior:
-    """The posterior of the present models alone, centred over them."""
+    """The posterior of the present models alone, centered over them."""
     kept = [column for column, model in enumerate(posterior.models) if MARK not in model]
     if len(kept) == len(posterior.models):
         return posterior
-    columns = [*kept, len(posterior.models)]  # and the unseen
+    columns = [*kept, len(posterior.models)]  # and the unseen model
     average = np.append(np.full(len(kept), 1.0 / max(1, len(kept))), 0.0)
-    centre = np.eye(len(columns)) - average[None, :]
+    center = np.eye(len(columns)) - average[None, :]
     covariance = posterior.covariance[:, columns][:, :, columns]
     return replace(
         posterior,
         models=tuple(posterior.models[column] for column in kept),
         alpha=posterior.alpha[columns],
         delta=posterior.delta[:, columns],
-        mean=posterior.mean[:, columns] @ centre.T,
-        covariance=centre @ covariance @ centre.T,
+        mean=posterior.mean[:, columns] @ center.T,
+        covariance=center @ covariance @ center.T,
         comparisons=posterior.comparisons[:, columns][:, :, columns],
     )
 
 
-def _scores(seen: Evidence, posterior: Posterior, place: Indices, number: int) -> tuple[Array, Array]:
-    """Scores and Fisher information of each model's verdicts, [M, S+1, B]; skill 0 is that of prompts without one."""
-    counts, models, rows = seen.counts, len(seen.models), len(seen.skills) + 1
+def _earliest_names(names: Sequence[str]) -> dict[str, str]:
+    """Model → the name of its earliest form: a child was made from its parent before either changed."""
+    earliest: dict[str, str] = {}
+    for name in sorted(names, key=former_until):
+        earliest.setdefault(present(name), name)
+    return earliest
+
+
+def _scores(evidence: Evidence, posterior: Posterior, bucket: Indices, buckets: int) -> tuple[Array, Array]:
+    """Scores and Fisher information of each model's verdicts, [M, S+1, B]; row 0 is for prompts without a skill."""
+    counts = evidence.counts
     theta = np.concatenate([posterior.alpha[None, :], posterior.alpha + posterior.delta])
     gap = theta[counts.skill + 1, counts.first] - theta[counts.skill + 1, counts.second]
-    decay = np.exp(-0.5 * np.abs(gap))
-    square = decay * decay
-    z = 1.0 + square + np.exp(posterior.log_tie) * decay
-    slope = np.sign(gap) * (1.0 - square) / (2.0 * z)  # as in `davidson.derivatives`
+    slope, curvature = log_z_derivatives(gap, float(np.exp(posterior.log_tie)))
     verdicts = counts.wins_first + counts.wins_second + counts.ties
     score = 0.5 * (counts.wins_first - counts.wins_second) - verdicts * slope
-    information = verdicts * ((1.0 + square) / (4.0 * z) - slope * slope)
-    shape = (models, rows, number)
+    information = verdicts * curvature
+    shape = (len(evidence.models), len(evidence.skills) + 1, buckets)
 
     def summed(of_first: Array, of_second: Array) -> Array:
         total = np.zeros(int(np.prod(shape)))
         for column, values in ((counts.first, of_first), (counts.second, of_second)):
-            where = np.ravel_multi_index((column, counts.skill + 1, place), shape)
-            total += np.bincount(where, weights=values, minlength=len(total))
+            cell = np.ravel_multi_index((column, counts.skill + 1, bucket), shape)
+            total += np.bincount(cell, weights=values, minlength=len(total))
         return total.reshape(shape)
 
     return summed(score, -score), summed(information, information)
 
 
 def _log_bayes_factors(scores: Array, informations: Array) -> Array:
-    """Log Bayes factors of a change that came with each bucket, [M, S+1, B] → [M, B]."""
+    """Log Bayes factors of a change at the start of each bucket, [M, S+1, B] → [M, B]."""
     before, information = np.cumsum(scores, axis=2) - scores, np.cumsum(informations, axis=2) - informations
     after = scores.sum(axis=2, keepdims=True) - before
     rest = np.maximum(informations.sum(axis=2, keepdims=True) - information, 0.0)
     total = np.maximum(information + rest, 1e-12)
     precision = information * rest / total  # 1/V; 0 where one side has no verdict
-    contrast = (after * information - before * rest) / total  # difference of the estimates times that precision
-    spread = 1.0 + _MOVE_EACH**2 * precision
-    weight, shift = (precision / spread).sum(axis=1), (contrast / spread).sum(axis=1)
-    together = 1.0 + _MOVE_TOGETHER**2 * weight
-    fit = (contrast**2 * _MOVE_EACH**2 / spread).sum(axis=1) + _MOVE_TOGETHER**2 * shift**2 / together
-    factors: Array = 0.5 * (fit - np.log(spread).sum(axis=1) - np.log(together))
+    difference = (after * information - before * rest) / total  # of the estimates, times that precision
+    spread = 1.0 + _SKILL_MOVE_DEVIATION**2 * precision
+    weight, shift = (precision / spread).sum(axis=1), (difference / spread).sum(axis=1)
+    shared = 1.0 + _SHARED_MOVE_DEVIATION**2 * weight
+    fit = (difference**2 * _SKILL_MOVE_DEVIATION**2 / spread).sum(axis=1)
+    fit = fit + _SHARED_MOVE_DEVIATION**2 * shift**2 / shared
+    factors: Array = 0.5 * (fit - np.log(spread).sum(axis=1) - np.log(shared))
     return factors

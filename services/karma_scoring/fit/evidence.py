@@ -1,4 +1,4 @@
-"""Evidence: competency counts as the fit reads them, names put into indices and weights into what they are worth."""
+"""Evidence: win/loss counts as arrays, weighted by effective sample size and age."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from karma.store.records import Count
-from karma_scoring.fit.davidson import Array, Counts, Indices
+from karma_scoring.fit.likelihood import Array, Counts, Indices
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at
 
 #: Weight that a cell's effective sample size borrows from all cells together.
@@ -17,7 +17,7 @@ _BORROWED = 30.0
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Counts as arrays, worth what they tell now, with the names that their indices stand for."""
+    """Weighted counts with the names of their indices."""
 
     counts: Counts
     bucket: Indices  # [n], of each row of the counts
@@ -26,11 +26,11 @@ class Evidence:
 
 
 def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half_life_h: float) -> Evidence:
-    """Weigh counts by what they tell, and fade them by 2^(−age / half-life).
+    """Encode counts as arrays. Weights are effective sample sizes, decayed by 2^(−age / half-life).
 
     Args:
         rows: counts of all buckets and sources.
-        pool_models: have a column, counted or not.
+        pool_models: get a column even without counts.
         now: seconds since 1970.
         half_life_h: hours.
     """
@@ -47,23 +47,23 @@ def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half
     wins_first, wins_second, ties, squares = (np.array(column, dtype=np.float64) for column in numbers)
     cell = ((skill + 1) * len(models) + first) * len(models) + second
     age_h = np.maximum(0.0, bucket_at(now) - bucket - 1.0) * BUCKET_S / 3600.0
-    worth = _worth(cell, wins_first + wins_second + ties, squares) * 0.5 ** (age_h / half_life_h)
-    counts = Counts(skill, first, second, wins_first * worth, wins_second * worth, ties * worth)
+    weight = _effective_weight(cell, wins_first + wins_second + ties, squares) * 0.5 ** (age_h / half_life_h)
+    counts = Counts(skill, first, second, wins_first * weight, wins_second * weight, ties * weight)
     return Evidence(counts, bucket, models, skills)
 
 
-def _worth(cell: Indices, weights: Array, squares: Array) -> Array:
-    """What a unit of weight is worth in each row: Σw / Σw² of its cell (a skill and two models), near to that of all.
+def _effective_weight(cell: Indices, weights: Array, squares: Array) -> Array:
+    """Effective number of verdicts per unit of weight, [n]: Σw / Σw² of a row's cell, shrunk to that of all cells.
 
-    The weights are inverse probabilities of being judged. They make the shares those of all pairs (Horvitz & Thompson
-    1952), but not the numbers: what verdicts of unequal weight tell is worth (Σw)² / Σw² of equal ones, their effective
-    sample size (Kish 1965, Survey Sampling, section 11.7). A small cell may by chance hold none of the rare pairs that
-    weigh much, and would seem sure of what the others alone say; so it borrows `_BORROWED` of weight from all cells.
+    A cell is a skill and two models. The weights are inverse probabilities of being judged. They make win shares
+    unbiased (Horvitz & Thompson 1952), but verdicts of unequal weight count only as (Σw)² / Σw² of equal weight: their
+    effective sample size (Kish 1965, Survey Sampling, section 11.7). A small cell may by chance lack the rare pairs of
+    large weight and would seem more certain than it is; so each cell borrows `_BORROWED` of weight from all cells.
     """
     if not len(cell):
         return np.ones(0)
-    _, place = np.unique(cell, return_inverse=True)
-    weight, square = np.bincount(place, weights=weights), np.bincount(place, weights=squares)
+    _, index = np.unique(cell, return_inverse=True)
+    weight, square = np.bincount(index, weights=weights), np.bincount(index, weights=squares)
     overall = square.sum() / weight.sum() if square.sum() > 0.0 else 1.0
-    worth: Array = ((weight + _BORROWED) / (square + _BORROWED * overall))[place]
-    return worth
+    effective: Array = ((weight + _BORROWED) / (square + _BORROWED * overall))[index]
+    return effective

@@ -1,4 +1,4 @@
-"""What gates need of a refit: the outcome model, learnt from the pairs they had judged, and their audits."""
+"""What a refit adds to the snapshot for judge budgets: the outcome model and the audited label error."""
 
 from __future__ import annotations
 
@@ -16,61 +16,61 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
 from karma_scoring.fit.outcome_fit import Examples, fit_outcome
 
-#: The newest judged pairs that the outcome model is learnt from, and the newest audited ones that are counted.
+#: The newest judged pairs that the outcome model is fitted to, and the newest audited pairs behind the label error.
 EXAMPLES = 20_000
 AUDITED = 20_000
 
-#: The outcome model is fitted again once this share of new verdicts has come.
+#: The outcome model is fitted again after this share of new verdicts.
 _GROWTH = 0.05
 
 
 @dataclass(frozen=True)
-class Gated:
-    """What a refit read about gates."""
+class BudgetInputs:
+    """What a refit reads about judge budgets."""
 
     known: OutcomeModel | None  # of the last snapshot
     examples: list[Example] | None  # None where the known model is to be kept
     audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
 
     def outcome(self, competencies: Snapshot) -> OutcomeModel | None:
-        """The outcome model under new competencies; None while too few pairs of gates were judged."""
+        """The outcome model under new competencies; None while too few pairs under a judge budget were judged."""
         if self.examples is None:
             return self.known
         return fit_outcome(examples_of(self.examples, competencies)) or self.known
 
 
-class GatedReader:
-    """Reads what a refit needs, and no examples while the outcome model would hardly change."""
+class BudgetInputReader:
+    """Reads the inputs of a refit; no examples while the outcome model would hardly change."""
 
     def __init__(self) -> None:
         self._competencies = LatestSnapshot()
-        self._fitted_at = 0.0
+        self._fitted_at = 0.0  # weight of the verdicts at the last fit
 
-    def read(self, transaction: Transaction, weight: float) -> Gated:
-        """What there is now; `weight` is that of all verdicts that were counted."""
+    def read(self, transaction: Transaction, weight: float) -> BudgetInputs:
+        """The inputs of a refit; `weight` is that of all counted verdicts."""
         known = self._competencies.newest(transaction).outcome
         unjudged = transaction.judge_budgets.unjudged()
         if not unjudged:
-            return Gated(known, None, {})
+            return BudgetInputs(known, None, {})
         examples = None
         if weight >= self._fitted_at * (1 + _GROWTH):
             self._fitted_at = weight
             examples = transaction.judge_budgets.examples(EXAMPLES)
-        return Gated(known, examples, _audits(transaction, unjudged))
+        return BudgetInputs(known, examples, _audits(transaction, unjudged))
 
 
 def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
-    """Stored pairs as the fit reads them, oldest first; those without features of this version are left out."""
+    """Stored pairs as arrays, oldest first; pairs whose features are of another version are left out."""
     kept = []
     for row in reversed(rows):
-        contrast = json.loads(row.reasons).get("contrast", ())
-        if len(contrast) == len(FEATURES):
-            kept.append((row, contrast))
+        features = json.loads(row.reasons).get("contrast", ())
+        if len(features) == len(FEATURES):
+            kept.append((row, features))
     gaps = [competencies.between(row.model_a, row.model_b, row.skill).gap for row, _ in kept]
     won = [0.0 if row.outcome == "tie" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
     return Examples(
         gap=np.array(gaps, dtype=np.float64),
-        contrast=np.array([contrast for _, contrast in kept], dtype=np.float64).reshape(-1, len(FEATURES)),
+        relative_features=np.array([features for _, features in kept], dtype=np.float64).reshape(-1, len(FEATURES)),
         models_a=tuple(row.model_a for row, _ in kept),
         models_b=tuple(row.model_b for row, _ in kept),
         outcome=np.array(won, dtype=np.float64),
@@ -81,10 +81,10 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
 
 
 def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:
-    found = {}
+    audits = {}
     for stream, labels in unjudged.items():
         rows = [Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)]
         error = label_error(rows, labels)
         if error is not None:
-            found[stream] = error
-    return found
+            audits[stream] = error
+    return audits

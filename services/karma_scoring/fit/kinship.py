@@ -1,4 +1,4 @@
-"""Kinship and the information of a comparison: from a posterior to the snapshot that all others look up."""
+"""Kinship and expected information: derives the snapshot's tables from a posterior."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from karma_scoring.fit.competency import Posterior
 
 Array = NDArray[np.float64]
 
-#: No benchmark is given with the pool.
+#: A pool without benchmarks.
 NO_SCORES: Mapping[str, Mapping[str, float]] = {}
 
-#: A kinship is unknown while the gap's deviation is above this share of its deviation before any verdict.
+#: A kinship is unknown while the gap's posterior deviation exceeds this share of its prior deviation.
 _UNKNOWN_ABOVE = 0.5
 
 
@@ -26,8 +26,8 @@ def posterior_kinship(gap: Array, gap_deviation: Array, epsilon: float = 0.4) ->
 
     Args:
         gap: posterior means of θ_i − θ_j, logits, any shape.
-        gap_deviation: posterior standard deviations, same shape; 0 means the gap is known exactly.
-        epsilon: logits; 0.4 means that neither beats the other more often than 60 : 40 among decisive outcomes.
+        gap_deviation: posterior standard deviations, same shape; 0 where the gap is certain.
+        epsilon: logits; 0.4 means that neither model wins more than 60 % of decisive outcomes.
     """
     deviation = np.maximum(gap_deviation, 1e-9)
     inside = normal_cdf((epsilon - gap) / deviation) - normal_cdf((-epsilon - gap) / deviation)
@@ -35,9 +35,9 @@ def posterior_kinship(gap: Array, gap_deviation: Array, epsilon: float = 0.4) ->
 
 
 def cosine_kinship(vectors: Array) -> Array:
-    """Cosine similarity of the models' vectors of scores, the paper's baseline (arXiv 2502.18744), [M, d] → [M, M].
+    """Cosine similarity of the models' score vectors, the paper's baseline (arXiv 2502.18744), [M, d] → [M, M].
 
-    Opposite directions count as no kinship (0). A vector of zeros, or one with a nan, has no direction: nan.
+    Negative similarities become 0. A vector of zeros, or one that contains nan, has no direction: nan.
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.where(norms > 0.0, norms, np.nan)
@@ -45,11 +45,11 @@ def cosine_kinship(vectors: Array) -> Array:
 
 
 def score_vectors(posterior: Posterior, benchmarks: Mapping[str, Mapping[str, float]]) -> Array:
-    """What cosine kinship compares, [M+1, d]: benchmarks where the pool gives them, else competencies over skills.
+    """The vectors that cosine kinship compares, [M+1, d]: benchmark scores if the pool has them, else competencies.
 
-    Of benchmarks, the standard scores in all those that every model with any benchmark has; of competencies, their
-    means over the skills. Both are centred over the pool. A model without benchmarks, or of which verdicts tell too
-    little, is nan; so are all where d would be below 2, as there is no direction in one dimension.
+    Benchmark scores are the standard scores in the benchmarks that every model with any benchmark has. Competencies
+    are the posterior means in each skill. Both are centered over the pool. A model without benchmarks, or with too few
+    verdicts, is nan; so are all models if d would be below 2, because one dimension has no directions.
     """
     scores = z_scores(benchmarks)
     shared = sorted(set.intersection(*(set(each) for each in scores.values()))) if scores else []
@@ -72,33 +72,33 @@ def score_vectors(posterior: Posterior, benchmarks: Mapping[str, Mapping[str, fl
 def snapshot(
     posterior: Posterior, version: int, epsilon: float = 0.4, benchmarks: Mapping[str, Mapping[str, float]] = NO_SCORES
 ) -> Snapshot:
-    """The tables that planning, matching and the gate look up.
+    """The tables that planning, matching and the judge budget look up.
 
-    Kinship is nan (unknown) where the verdicts have not yet halved the deviation that the gap had before any of them:
-    the prior alone makes nobody kin. A child of a known parent is known from the start.
+    Kinship is nan (unknown) until the verdicts have halved the prior deviation of the gap: the prior alone makes no
+    models kin. The kinship of a child to a known parent is known from the start.
 
     Args:
         posterior: of M models and S skills.
         version: number of the refit.
         epsilon: half-width of kinship, logits.
-        benchmarks: model → benchmark → score, given with the pool.
+        benchmarks: model → benchmark → score, from the pool file.
     """
     unseen = len(posterior.models)
     tie = float(np.exp(posterior.log_tie))
     variance = np.diagonal(posterior.covariance, axis1=1, axis2=2)
     gap_variance = variance[:, :, None] + variance[:, None, :] - 2.0 * posterior.covariance
-    own = np.arange(unseen)
-    gap_variance[:, own, own] = 0.0
-    gap_variance[:, unseen, unseen] = 2.0 * posterior.unseen_deviation**2  # of two different unseen models
+    diagonal = np.arange(unseen)
+    gap_variance[:, diagonal, diagonal] = 0.0
+    gap_variance[:, unseen, unseen] = 2.0 * posterior.unseen_deviation**2  # between two different unseen models
     gap_deviation = np.sqrt(np.maximum(gap_variance, 0.0))
     gap = posterior.mean[:, :, None] - posterior.mean[:, None, :]
 
-    above, right = np.triu_indices(unseen + 1)
-    bits, wins = outcome(gap[:, above, right], gap_deviation[:, above, right], tie)
+    row, column = np.triu_indices(unseen + 1)
+    bits, wins = outcome(gap[:, row, column], gap_deviation[:, row, column], tie)
     information_table, win_table = np.empty_like(gap), np.empty_like(gap)
-    information_table[:, above, right] = information_table[:, right, above] = bits
-    win_table[:, right, above] = 1.0 - wins
-    win_table[:, above, right] = wins
+    information_table[:, row, column] = information_table[:, column, row] = bits
+    win_table[:, column, row] = 1.0 - wins
+    win_table[:, row, column] = wins
     kinship = posterior_kinship(gap, gap_deviation, epsilon)
     unknown = gap_deviation > _UNKNOWN_ABOVE * gap_deviation[:, unseen, unseen, None, None]
     return Snapshot(

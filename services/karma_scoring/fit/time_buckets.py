@@ -1,35 +1,35 @@
-"""Time buckets: verdicts are counted together that came at about the same time, the coarser the longer ago.
+"""Time buckets: an exponential histogram of the times of verdicts.
 
-A bucket is as wide as an eighth of its age at most (an exponential histogram; Datar, Gionis, Indyk & Motwani 2002,
-SIAM Journal on Computing 31). So few buckets hold any length of time, and a moment can be told from its surroundings as
-well where a model answers once an hour as where it answers twenty times a second.
+A bucket is at most an eighth of its age wide (Datar, Gionis, Indyk & Motwani 2002, SIAM Journal on Computing 31). So
+few buckets cover any length of time, and a change is located with the same relative accuracy in a slow stream as in a
+fast one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-#: Width of the buckets that verdicts are counted in as they come, which are numbered from 1970 on. Narrower ones than
-#: the time between two refits would gain nothing.
+#: Width of a new bucket, in seconds; buckets are numbered from 1970 on. About the time between two refits: narrower
+#: buckets would gain nothing.
 BUCKET_S = 2.0
 _FINENESS = 8
 
 
 def bucket_at(now: float) -> int:
-    """The number of the bucket that a moment, in seconds since 1970, belongs to."""
+    """The number of the bucket that contains a time in seconds since 1970."""
     return int(now // BUCKET_S)
 
 
 def coarse(bucket: int, now: int) -> int:
-    """The bucket that holds `bucket` at the time of bucket `now`.
+    """The number of the merged bucket that contains `bucket` at the time of bucket `now`.
 
-    Widths are powers of two and buckets begin at multiples of their width, so that they only ever merge whole. A bucket
-    has the number of the first one that went into it.
+    Widths are powers of two and a bucket starts at a multiple of its width, so buckets are only ever merged whole. A
+    merged bucket has the number of its first one.
     """
     width = 1 << max(0, ((now - bucket) // _FINENESS).bit_length() - 1)
     return bucket - bucket % width
 
 
 def merges(buckets: Iterable[int], now: int) -> Mapping[int, int]:
-    """Those of the buckets that are part of a wider one by now, with the number of that one."""
+    """Bucket → merged bucket, for those of the buckets that are part of a wider one by now."""
     return {bucket: wide for bucket in set(buckets) if (wide := coarse(bucket, now)) != bucket}

@@ -1,8 +1,8 @@
-"""Clusters of embedded prompts: online spherical k-means whose number of clusters follows what the texts show.
+"""Clusters of prompt embeddings: online spherical k-means with a variable number of clusters.
 
-Each vector goes to the centroid with the greatest cosine and moves it (MacQueen 1967 on the sphere). How many clusters
-there are is settled by looking at a sample now and then: a cluster is split, and clusters are merged, by the share of
-the sample's variance that is at stake (Ward 1963), as in ISODATA (Ball & Hall 1965). Names never change hands.
+Each vector joins the cluster with the largest cosine similarity and moves its centroid (MacQueen 1967, on the sphere).
+The number of clusters follows from a sample: clusters are split and merged by their share of the sample's variance
+(Ward 1963), as in ISODATA (Ball & Hall 1965). The name of a cluster is never given to another.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float64]
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
-#: At most so many skills have prompts.
+#: Most clusters with a positive weight.
 MOST = 32
 
-#: A split must explain this share of the sample's variance. A skill of a balanced stream of k unlike skills explains
-#: about 1/2k of it, one of two ways to put the same question about half of that: between the two there is room.
+#: A cluster is split if this explains at least this share of the sample's variance. In a balanced stream of k distinct
+#: skills a skill explains about 1/(2k), and each of two ways to phrase the same question about half of that.
 SPLIT_SHARE = 0.02
 
-#: Clusters whose difference explains less than this share are merged. Below the first, so that nothing swings.
+#: Clusters are merged if their difference explains less than this share. It is below `SPLIT_SHARE`, so that no cluster
+#: is split and merged again and again.
 MERGE_SHARE = 0.01
 
-#: A cluster with fewer prompts in the sample is not judged by it.
+#: A cluster with fewer prompts in the sample is neither split nor merged.
 _FEWEST = 4
 
-#: A centroid weighs no more than so many prompts against a new one: it follows a stream that changes.
+#: Most weight of a centroid against a new vector, so that it follows a stream that changes.
 _MEMORY = 1000.0
 
 
 @dataclass
 class Clusters:
-    """The clusters of one stream. A weight of 0: merged into another, kept so that its name is not given again.
+    """The clusters of one stream. Those with weight 0 were merged into others; they keep their names reserved.
 
     Attributes:
-        names: of the k clusters, in the order in which they were found.
-        weights: prompts that formed each, [k].
+        names: of the k clusters, in the order of their creation.
+        weights: prompts in each, [k].
         means: of the unit vectors of each, [k, dimensions].
     """
 
@@ -47,62 +48,65 @@ class Clusters:
     weights: Vectors
     means: Vectors
 
-    def nearest(self, vectors: Vectors) -> Places:
-        """The living cluster with the greatest cosine, for each of n unit vectors, [n]. At least one must live."""
+    def nearest(self, vectors: Vectors) -> Indices:
+        """The index of the cluster with the largest cosine for each of n unit vectors, [n].
+
+        Only clusters with a positive weight count; there must be at least one.
+        """
         norms = np.linalg.norm(self.means, axis=1)
         cosines = vectors @ (self.means / np.maximum(norms, 1e-12)[:, None]).T
         cosines[:, self.weights <= 0] = -np.inf
-        found: Places = cosines.argmax(axis=1)
-        return found
+        index: Indices = cosines.argmax(axis=1)
+        return index
 
-    def learn(self, vectors: Vectors) -> Places:
-        """Place n unit vectors, [n], and move the centroids that they went to."""
-        places = self.nearest(vectors)
-        for place in np.unique(places):
-            joining = vectors[places == place]
-            self.weights[place] += len(joining)
-            step = len(joining) / min(self.weights[place], _MEMORY + len(joining))
-            self.means[place] += (joining.mean(axis=0) - self.means[place]) * step
-        return places
+    def add(self, vectors: Vectors) -> Indices:
+        """Add n unit vectors to their nearest clusters and move the centroids; returns the clusters' indices, [n]."""
+        nearest = self.nearest(vectors)
+        for index in np.unique(nearest):
+            joining = vectors[nearest == index]
+            self.weights[index] += len(joining)
+            step = len(joining) / min(self.weights[index], _MEMORY + len(joining))
+            self.means[index] += (joining.mean(axis=0) - self.means[index]) * step
+        return nearest
 
-    def look(self, sample: Vectors, names: Iterator[str]) -> None:
-        """Split and merge clusters as a sample of n unit vectors shows; without any cluster, find the first ones.
+    def split_and_merge(self, sample: Vectors, names: Iterator[str]) -> None:
+        """Split and merge clusters according to a sample of n unit vectors; creates the first clusters too.
 
-        The largest part of a split cluster keeps its name, the others take the next of `names`; of merged clusters the
-        one that was found first keeps its name.
+        The largest part of a split cluster keeps its name, the others take the next of `names`. Of merged clusters the
+        oldest keeps its name.
         """
         total = _squares(sample)
         if self.weights.any():
-            places = self.nearest(sample)
+            nearest = self.nearest(sample)
         else:
-            self._add(next(names), float(len(sample)), sample)
-            places = np.full(len(sample), len(self.names) - 1, dtype=np.intp)
-        members = {int(place): sample[places == place] for place in np.unique(places)}
-        for place in list(members):
-            self._split(place, members, SPLIT_SHARE * total, names)
+            self._create(next(names), float(len(sample)), sample)
+            nearest = np.full(len(sample), len(self.names) - 1, dtype=np.intp)
+        members = {int(index): sample[nearest == index] for index in np.unique(nearest)}
+        for index in list(members):
+            self._split(index, members, SPLIT_SHARE * total, names)
         self._merge(members, MERGE_SHARE * total)
 
-    def _split(self, place: int, members: dict[int, Vectors], cost: float, names: Iterator[str]) -> None:
-        vectors, weight = members[place], self.weights[place]
-        room = 1 + MOST - int((self.weights > 0).sum())
-        first, *others = _parts(vectors, cost, room)
+    def _split(self, index: int, members: dict[int, Vectors], cost: float, names: Iterator[str]) -> None:
+        vectors, weight = members[index], self.weights[index]
+        most = 1 + MOST - int((self.weights > 0).sum())
+        first, *others = _parts(vectors, cost, most)
         if not others:
             return
-        members[place], self.means[place] = first, first.mean(axis=0)
-        self.weights[place] = weight * len(first) / len(vectors)
+        members[index], self.means[index] = first, first.mean(axis=0)
+        self.weights[index] = weight * len(first) / len(vectors)
         for part in others:
-            self._add(next(names), weight * len(part) / len(vectors), part)
+            self._create(next(names), weight * len(part) / len(vectors), part)
             members[len(self.names) - 1] = part
 
     def _merge(self, members: dict[int, Vectors], cost: float) -> None:
         while True:
-            judged = sorted(place for place, vectors in members.items() if len(vectors) >= _FEWEST)
-            at_stake = [
-                (_between(members[first], members[second]), first, second)
-                for number, first in enumerate(judged)
-                for second in judged[number + 1 :]
+            candidates = sorted(index for index, vectors in members.items() if len(vectors) >= _FEWEST)
+            costs = [
+                (_merge_cost(members[first], members[second]), first, second)
+                for number, first in enumerate(candidates)
+                for second in candidates[number + 1 :]
             ]
-            least, first, second = min(at_stake, default=(np.inf, 0, 0))
+            least, first, second = min(costs, default=(np.inf, 0, 0))
             if least >= cost:
                 return
             members[first] = np.concatenate([members[first], members.pop(second)])
@@ -110,20 +114,20 @@ class Clusters:
             self.weights[first] += self.weights[second]
             self.weights[second] = 0.0
 
-    def _add(self, name: str, weight: float, vectors: Vectors) -> None:
+    def _create(self, name: str, weight: float, vectors: Vectors) -> None:
         self.names.append(name)
         self.weights = np.append(self.weights, weight)
         self.means = np.concatenate([self.means, vectors.mean(axis=0)[None]])
 
 
 def _parts(vectors: Vectors, cost: float, most: int) -> list[Vectors]:
-    """Cut Ward's tree where joining would cost more than `cost`; the parts, largest first."""
-    from scipy.cluster.hierarchy import fcluster, linkage  # comes with sentence-transformers
+    """At most `most` clusters of the vectors, largest first: Ward's tree cut at merges that cost more than `cost`."""
+    from scipy.cluster.hierarchy import fcluster, linkage  # installed with sentence-transformers
 
     if len(vectors) < 2 or most < 2:
         return [vectors]
     tree = linkage(vectors, "ward")
-    labels = fcluster(tree, np.sqrt(2.0 * cost), "distance")  # a join at height h adds h²/2 to the squares
+    labels = fcluster(tree, np.sqrt(2.0 * cost), "distance")  # a merge at height h adds h²/2 to the sum of squares
     if labels.max() > most:
         labels = fcluster(tree, most, "maxclust")
     parts = [vectors[labels == label] for label in np.unique(labels)]
@@ -134,7 +138,7 @@ def _squares(vectors: Vectors) -> float:
     return float(((vectors - vectors.mean(axis=0)) ** 2).sum())
 
 
-def _between(first: Vectors, second: Vectors) -> float:
-    """What joining two clusters adds to the sum of squares within them (Ward 1963)."""
+def _merge_cost(first: Vectors, second: Vectors) -> float:
+    """The increase of the sum of squares within clusters by merging two (Ward 1963)."""
     gap = first.mean(axis=0) - second.mean(axis=0)
     return float(len(first) * len(second) / (len(first) + len(second)) * (gap @ gap))

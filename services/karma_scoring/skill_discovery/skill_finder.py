@@ -1,8 +1,8 @@
-"""Skills found from embeddings, for prompts that came without a label.
+"""Skill discovery: assigns skills to prompts without a label, by clustering their embeddings.
 
-Embedding costs more than everything else that scoring does, so it happens outside any transaction and after the
-responses were recorded: what was paid for is safe before it begins. Then one short transaction places the prompts and
-moves the clusters. A prompt that has a skill keeps it, whoever brings its responses, and how often.
+Embedding costs more than everything else in scoring. It runs outside of any transaction and after the responses were
+recorded, so that a failure loses no paid response. Then one short transaction assigns the prompts and moves the
+clusters. A prompt keeps its first skill, however often and by whichever worker its responses are recorded.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ from karma_scoring.skill_discovery.embedding import asked
 #: texts → unit vectors, [texts, dimensions].
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
-#: Prompts looked at to settle which skills there are. Fewer say too little: chance would split skills.
+#: Prompts in the sample that determines the number of clusters. With fewer, clusters would be split by chance.
 SAMPLE = 256
 
-#: Ids before and after a batch among which the sample is taken.
+#: The sample is drawn from ids up to this much below and above those of a batch.
 _AROUND = 8192
 
-#: The sample is looked at again when the stream has doubled, and at the latest after so many prompts more.
-_LOOK_EVERY = 4096.0
+#: A new sample is due when the stream has doubled, and after this many further prompts at the latest.
+_SAMPLE_EVERY = 4096.0
 
 
 @dataclass(frozen=True)
 class _Embedded:
-    """What was embedded before the transaction: vectors by prompt. `sample` is empty where no look is due."""
+    """Vectors by prompt, embedded before the transaction. `sample` is empty where no sample is due."""
 
     batch: Mapping[int, NDArray[np.float64]]
     sample: Mapping[int, NDArray[np.float64]]
 
 
 class SkillFinder:
-    """Gives skills to a stream's prompts. Any number of workers may each have one: what they learn is in the store.
+    """Assigns skills to the prompts of streams. Several workers share the clusters through the store.
 
     Args:
-        store: where prompts and clusters are.
-        embed: the stream's embedder.
-        dimensions: of its vectors. Clusters of others, made by another embedder, say nothing to this one.
+        store: of prompts and clusters.
+        embed: the streams' embedder.
+        dimensions: of its vectors. Clusters of other dimensions, made by another embedder, are ignored.
     """
 
     def __init__(self, store: Store, embed: Embed, dimensions: int) -> None:
         self._store = store
         self._embed = embed
         self._dimensions = dimensions
-        self._looked_at: dict[str, float] = {}  # stream → prompts behind its clusters at this process's last look
+        self._sampled_at: dict[str, float] = {}  # stream → weight of its clusters at this process's last sample
 
     def find(self, stream: str, prompts: Sequence[int]) -> dict[int, str]:
-        """Give a skill to those of the prompts that have none; returns the skills given, by prompt.
+        """Assign a skill to those of the prompts that have none; returns prompt → assigned skill.
 
-        While a stream has fewer than 256 prompts there is nothing to tell skills apart by, and they stay without. Once
-        there are enough, those of the sample that went before or still wait get theirs as well.
+        A stream with fewer than `SAMPLE` prompts has no clusters, and its prompts stay without a skill. The first
+        sample assigns skills to the sampled prompts too.
 
         Raises:
-            StoreOutageError: the store is away; nothing was written.
+            StoreOutageError: the store is unavailable; nothing was written.
         """
         embedded = self._embedded(stream, prompts)
         if embedded is None:
@@ -71,80 +71,81 @@ class SkillFinder:
         with self._store.transaction() as transaction:
             locked = transaction.ledger.lock_prompts(embedded.batch)
             rows.lock_clusters(transaction.ledger.connection)
-            still_open = [id_ for id_ in embedded.batch if id_ in locked and locked[id_].skill is None]
-            return self._place(transaction, stream, still_open, embedded)
+            without_skill = [id_ for id_ in embedded.batch if id_ in locked and locked[id_].skill is None]
+            return self._assign(transaction, stream, without_skill, embedded)
 
     def _embedded(self, stream: str, prompts: Sequence[int]) -> _Embedded | None:
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
-            batch = rows.unlabelled(connection, prompts)
+            batch = rows.unlabeled(connection, prompts)
             if not batch:
                 return None
-            known = [one for one in rows.clusters(connection, stream) if len(one.centroid) == 4 * self._dimensions]
+            known = [each for each in rows.clusters(connection, stream) if len(each.centroid) == 4 * self._dimensions]
             sampled: dict[int, str] = {}
-            if self._look_is_due(stream, known):
+            if self._sample_is_due(stream, known):
                 between = (min(batch) - _AROUND, max(batch) + _AROUND)
-                names = [one.name for one in known]
+                names = [cluster.name for cluster in known]
                 ids = rows.sample(connection, stream, between, names, SAMPLE)
                 sampled = transaction.ledger.messages_of(ids) if len(ids) == SAMPLE else {}
         if not known and not sampled:
             return None
         return _Embedded(self._vectors(batch), self._vectors(sampled))
 
-    def _look_is_due(self, stream: str, known: Sequence[SkillCluster]) -> bool:
+    def _sample_is_due(self, stream: str, known: Sequence[SkillCluster]) -> bool:
         if not known:
             return True
-        weight = sum(one.weight for one in known)
-        last = self._looked_at.setdefault(stream, weight)
-        return weight >= min(2.0 * last, last + _LOOK_EVERY)
+        weight = sum(cluster.weight for cluster in known)
+        last = self._sampled_at.setdefault(stream, weight)
+        return weight >= min(2.0 * last, last + _SAMPLE_EVERY)
 
     def _vectors(self, messages: Mapping[int, str]) -> dict[int, NDArray[np.float64]]:
         if not messages:
             return {}
-        vectors = self._embed([asked(one) for one in messages.values()]).astype(np.float64)
+        vectors = self._embed([asked(text) for text in messages.values()]).astype(np.float64)
         return dict(zip(messages, vectors, strict=True))
 
-    def _place(
+    def _assign(
         self, transaction: Transaction, stream: str, batch: Sequence[int], embedded: _Embedded
     ) -> dict[int, str]:
         connection = transaction.ledger.connection
         stored = rows.clusters(connection, stream)
-        found = _read(stored, self._dimensions)
+        clusters = _read(stored, self._dimensions)
         if embedded.sample:
             first = rows.next_number(connection)
-            found.look(np.stack(list(embedded.sample.values())), (f"skill-{number}" for number in count(first)))
-        given: dict[int, str] = {}
-        if found.weights.any():
+            sample = np.stack(list(embedded.sample.values()))
+            clusters.split_and_merge(sample, (f"skill-{number}" for number in count(first)))
+        assigned: dict[int, str] = {}
+        if clusters.weights.any():
             if batch:
-                places = found.learn(np.stack([embedded.batch[id_] for id_ in batch]))
-                given = {id_: found.names[place] for id_, place in zip(batch, places, strict=True)}
-                rows.write_skills(connection, given, locked=True)
+                indices = clusters.add(np.stack([embedded.batch[id_] for id_ in batch]))
+                assigned = {id_: clusters.names[index] for id_, index in zip(batch, indices, strict=True)}
+                rows.write_skills(connection, assigned, locked=True)
             others = [id_ for id_ in embedded.sample if id_ not in embedded.batch]
             if others:
-                places = found.nearest(np.stack([embedded.sample[id_] for id_ in others]))
-                skills = {id_: found.names[place] for id_, place in zip(others, places, strict=True)}
+                indices = clusters.nearest(np.stack([embedded.sample[id_] for id_ in others]))
+                skills = {id_: clusters.names[index] for id_, index in zip(others, indices, strict=True)}
                 rows.write_skills(connection, skills, locked=False)
-        rows.write_clusters(connection, stream, _changed(found, stored))
+        rows.write_clusters(connection, stream, _changed(clusters, stored))
         if embedded.sample:
-            self._looked_at[stream] = float(found.weights.sum())
-        return given
+            self._sampled_at[stream] = float(clusters.weights.sum())
+        return assigned
 
 
 def _read(stored: Sequence[SkillCluster], dimensions: int) -> Clusters:
-    """The clusters of a stream; those that another embedder made, of other dimensions, count as merged away."""
+    """The clusters of a stream; those of other dimensions, made by another embedder, get weight 0."""
     means = np.zeros((len(stored), dimensions))
     weights = np.zeros(len(stored))
-    for place, one in enumerate(stored):
-        mean = np.frombuffer(one.centroid, dtype=np.float32)
+    for index, cluster in enumerate(stored):
+        mean = np.frombuffer(cluster.centroid, dtype=np.float32)
         if len(mean) == dimensions:
-            means[place], weights[place] = mean, one.weight
-    return Clusters([one.name for one in stored], weights, means)
+            means[index], weights[index] = mean, cluster.weight
+    return Clusters([cluster.name for cluster in stored], weights, means)
 
 
-def _changed(found: Clusters, stored: Sequence[SkillCluster]) -> list[SkillCluster]:
-    known = {one.name: one for one in stored}
-    now = [
+def _changed(clusters: Clusters, stored: Sequence[SkillCluster]) -> list[SkillCluster]:
+    before = {cluster.name: cluster for cluster in stored}
+    after = [
         SkillCluster(name, float(weight), mean.astype(np.float32).tobytes())
-        for name, weight, mean in zip(found.names, found.weights, found.means, strict=True)
+        for name, weight, mean in zip(clusters.names, clusters.weights, clusters.means, strict=True)
     ]
-    return [one for one in now if known.get(one.name) != one]
+    return [cluster for cluster in after if before.get(cluster.name) != cluster]

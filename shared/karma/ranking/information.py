@@ -1,6 +1,6 @@
-"""The information of a comparison: one definition for planning, matching and the gate.
+"""The expected information of a comparison: one definition for planning, matching and the judge budget.
 
-All of it is about two models (or two responses) whose gap in competency is known up to a Gaussian.
+A comparison is between two models (or two responses) whose competency gap has a Gaussian posterior.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def normal_cdf(x: Array) -> Array:
 def information(gap: Array, gap_deviation: Array, tie: float) -> Array:
     """Expected information of a comparison, E[P(decisive) × H(win | decisive)], in bits.
 
-    P and H are Davidson's (1970, JASA 65, 317–328) at the true gap; the expectation is over its Gaussian posterior. It
-    is greatest at a mean gap of 0 for any one deviation.
+    P and H follow Davidson's model (`davidson`) at the true gap; the expectation is over its Gaussian posterior. At any
+    deviation it is largest for a mean gap of 0.
 
     Args:
         gap: posterior means of θ_i − θ_j, logits, any shape.
@@ -49,9 +49,9 @@ def win_probability(gap: Array, gap_deviation: Array, tie: float) -> Array:
 
 
 def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]:
-    """Information in bits and win probability at once, by the Gauss–Hermite rule.
+    """Information in bits and win probability together, by the Gauss–Hermite rule with 15 nodes.
 
-    Abramowitz & Stegun (1964), formula 25.4.46, with 15 nodes. Arguments as for `information`.
+    Abramowitz & Stegun (1964), formula 25.4.46. Arguments as for `information`.
     """
     nodes, weights = _rule()
     mean, deviation = np.broadcast_arrays(gap, gap_deviation)
@@ -59,25 +59,25 @@ def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]
     bits, wins = np.empty(flat_mean.shape), np.empty(flat_mean.shape)
     for begin in range(0, len(flat_mean), _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        at = _at(flat_mean[part] + nodes[:, None] * flat_deviation[part], tie)
-        information_, won, decisive = (weights @ table for table in at)
-        bits[part], wins[part] = information_, won / decisive
+        at_nodes = _at(flat_mean[part] + nodes[:, None] * flat_deviation[part], tie)
+        bits[part], won, decisive = (weights @ table for table in at_nodes)
+        wins[part] = won / decisive
     return bits.reshape(mean.shape), wins.reshape(mean.shape)
 
 
 @cache
 def _rule() -> tuple[Array, Array]:
-    """Nodes and weights, which add up to 1."""
+    """Nodes and weights; the weights add up to 1."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     return nodes, weights / weights.sum()
 
 
 def _at(gap: Array, tie: float) -> tuple[Array, Array, Array]:
-    """(P(decisive) × H in bits, P(i wins), P(decisive)) at known gaps."""
+    """(P(decisive) × H in bits, P(i wins), P(decisive)) at given gaps."""
     absolute = np.abs(gap)
     decay = np.exp(-0.5 * absolute)  # factored out of numerator and z, so that nothing overflows
     square = decay * decay
     decisive = (1.0 + square) / (1.0 + square + tie * decay)
-    loser = square / (1.0 + square)  # the weaker model's chance among decisive outcomes
-    entropy = (np.log1p(square) + loser * absolute) / np.log(2.0)
-    return decisive * entropy, decisive * np.where(gap >= 0.0, 1.0 - loser, loser), decisive
+    weaker = square / (1.0 + square)  # P(the weaker model wins | decisive)
+    entropy = (np.log1p(square) + weaker * absolute) / np.log(2.0)
+    return decisive * entropy, decisive * np.where(gap >= 0.0, 1.0 - weaker, weaker), decisive

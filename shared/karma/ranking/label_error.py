@@ -1,7 +1,7 @@
-"""The audit: how wrong the labels are that no judge saw, from the pairs that were judged by chance.
+"""The audit: estimates the share of wrong labels among predicted labels, from pairs judged at random.
 
-A pair that the gate would have labelled is judged with a known probability π < 1. Weighed by (1 − π)/π, such pairs
-stand for those that were not judged (Horvitz & Thompson 1952, JASA 47, 663–685).
+A pair that the judge budget would leave to the prediction is judged with a known probability π < 1. With the weight
+(1 − π)/π, the judged ones represent the unjudged ones (Horvitz & Thompson 1952, JASA 47, 663–685).
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ _Z95 = 1.959964
 
 @dataclass(frozen=True)
 class Audited:
-    """One judged pair whose verdict is decisive and that might have been left unjudged."""
+    """One judged pair with a decisive verdict that had a chance to stay unjudged."""
 
     probability: float  # π, of being judged
-    wrong: bool  # whether the prediction takes the other side than the verdict
-    prompt: int  # pairs of one prompt tend to be wrong together
+    wrong: bool  # whether prediction and verdict take different sides
+    prompt: int  # errors are correlated within a prompt
 
 
 @dataclass(frozen=True)
 class LabelError:
-    """The share of wrong labels among those that no judge saw and whose verdict would be decisive."""
+    """The share of wrong labels among unjudged pairs whose verdict would be decisive."""
 
     estimate: float
     low: float  # of the 95 % interval
     high: float
-    audited: int  # pairs behind it
-    unjudged: int  # labels it speaks of
+    audited: int  # pairs behind the estimate
+    unjudged: int  # labels that the estimate is about
 
 
 def label_error(audited: Iterable[Audited], unjudged: int) -> LabelError | None:
-    """The audited error with its 95 % interval; None where nothing was audited.
+    """The audited label error with its 95 % interval; None where nothing was audited.
 
-    The interval is Wilson's (1927, JASA 22, 209–212) for the effective number of audited pairs: that of their weights
-    (Kish 1965), or less where pairs of one prompt err together (the variance of a ratio over clusters, Särndal,
-    Swensson & Wretman 1992, section 5.6). To it comes the chance that lies in the unjudged labels themselves: what is
-    estimated is the error of exactly those.
+    The interval is Wilson's (1927, JASA 22, 209–212) for the effective number of audited pairs: Kish's (1965) for
+    their weights, divided by the design effect of prompts as clusters (the variance of a ratio, Särndal, Swensson &
+    Wretman 1992, section 5.6). It also includes the sampling variance of the finite number of unjudged labels, because
+    the error of exactly those labels is estimated.
     """
     pairs = [(pair, (1.0 - pair.probability) / pair.probability) for pair in audited if pair.probability < 1.0]
     if not pairs:
         return None
     total = sum(weight for _, weight in pairs)
     share = sum(weight * pair.wrong for pair, weight in pairs) / total
-    off: dict[int, float] = defaultdict(float)
+    residual: dict[int, float] = defaultdict(float)  # by prompt
     for pair, weight in pairs:
-        off[pair.prompt] += weight * (pair.wrong - share)
-    apart = share * (1.0 - share) * sum(weight * weight for _, weight in pairs)
-    together = sum(value * value for value in off.values())
-    likeness = max(1.0, together / apart) if apart > 0.0 else 1.0
-    effective = total * total / sum(weight * weight for _, weight in pairs)
-    number = 1.0 / (likeness / effective + likeness / max(1, unjudged))
+        residual[pair.prompt] += weight * (pair.wrong - share)
+    squares = sum(weight * weight for _, weight in pairs)
+    independent = share * (1.0 - share) * squares
+    clustered = sum(value * value for value in residual.values())
+    design_effect = max(1.0, clustered / independent) if independent > 0.0 else 1.0
+    number = 1.0 / (design_effect / (total * total / squares) + design_effect / max(1, unjudged))
     z2 = _Z95 * _Z95
-    centre = (share + z2 / (2.0 * number)) / (1.0 + z2 / number)
+    center = (share + z2 / (2.0 * number)) / (1.0 + z2 / number)
     half = _Z95 * math.sqrt(share * (1.0 - share) / number + z2 / (4.0 * number * number)) / (1.0 + z2 / number)
-    return LabelError(share, max(0.0, centre - half), min(1.0, centre + half), len(pairs), unjudged)
+    return LabelError(share, max(0.0, center - half), min(1.0, center + half), len(pairs), unjudged)

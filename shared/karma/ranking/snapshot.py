@@ -1,8 +1,7 @@
-"""The competencies as every other part reads them: a frozen set of tables, look-ups only.
+"""The snapshot: the result of one refit as frozen tables that planning, matching and the monitor look up.
 
-The mathematics is done once per refit (`karma_scoring`); planning and matching only look up here. A model that the
-snapshot does not know is a *unseen*: every table has one further row and column for it, filled by the refit with
-what the prior says about a model without verdicts. So a cold start needs no special case.
+Every table has an additional row and column for an *unseen* model: one that the snapshot does not contain. The refit
+fills it from the prior, so a cold start needs no special case.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from math import isnan
 from typing import Literal
 
@@ -30,9 +30,9 @@ ModelTable = Literal["mean", "deviation"]
 OVERALL = "overall"
 #: Two models are kin where the probability of |θ_i − θ_j| < epsilon is at least this: more likely kin than not.
 KIN_THRESHOLD = 0.5
-#: Shared verdicts from which on two models are held to the threshold; before, they are paired by rank (exploring).
+#: Shared verdicts from which on the threshold applies to two models; before, they are paired by rank (exploration).
 KIN_COMPARISONS = 8.0
-#: Information, in bits, of a comparison under the default prior; equal for all pairs while nothing is known.
+#: Information, in bits, of a comparison under the default prior; equal for all pairs before the first refit.
 COLD_INFORMATION = 0.535
 
 _PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
@@ -42,14 +42,14 @@ _FORMAT = 2  # 1 had no cosine kinship, no outcome model and no audits
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known about two models before they are compared (again). Gaps are θ_a − θ_b in logits."""
+    """The posterior of two models' comparison. Gaps are θ_a − θ_b in logits."""
 
     kinship: float | None  # P(|gap| < epsilon); None while unknown
     gap: float
     gap_deviation: float  # posterior standard deviation of the gap
     information: float  # P(decisive) × H(win | decisive), bits
     win_probability: float  # P(a beats b | decisive), posterior predictive
-    comparisons: float  # effective number of verdicts the two share
+    comparisons: float  # effective number of verdicts on the two models
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ class Snapshot:
     """Competencies, kinship and information of M models in S skills.
 
     Shapes: `mean` and `deviation` are [1+S, M+1] in logits, all others [1+S, M+1, M+1]. Row 0 is `OVERALL`, row 1+s is
-    `skills[s]`. Column M is the unseen; the entry [M, M] of a pair table is about two *different* unseen models, while
-    [m, m] for m < M is about two samples of one model.
+    `skills[s]`. Column M is the unseen model. The entry [M, M] of a pair table is about two *different* unseen models,
+    [m, m] for m < M about two samples of one model.
     """
 
     version: int
@@ -73,18 +73,18 @@ class Snapshot:
     comparisons: Array
     tie: float  # Davidson's ν: at equal competency, P(tie) = ν / (2 + ν)
     epsilon: float  # logits; the half-width of kinship
-    outcome: OutcomeModel | None = None  # None while too few judged pairs went through a gate
-    audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of labels no judge saw
-    cosine: Array | None = None  # [M+1, M+1] kinship of all skills together, the paper's; nan where unknown
+    outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
+    audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
+    cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
 
     def __post_init__(self) -> None:
-        """Refuse tables that do not fit the names."""
+        """Refuse tables whose shapes do not match the names."""
         rows, columns = 1 + len(self.skills), len(self.models) + 1
         for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS):
             expected = (rows, columns) if name in _MODEL_ARRAYS else (rows, columns, columns)
-            found = getattr(self, name).shape
-            if found != expected:
-                raise KarmaError(f"snapshot table {name!r} has shape {found}, expected {expected} (unseen included)")
+            shape = getattr(self, name).shape
+            if shape != expected:
+                raise KarmaError(f"snapshot table {name!r} has shape {shape}, expected {expected} (unseen included)")
         if self.cosine is not None and self.cosine.shape != (columns, columns):
             raise KarmaError(f"snapshot table 'cosine' has shape {self.cosine.shape}, expected {(columns, columns)}")
 
@@ -98,7 +98,7 @@ class Snapshot:
 
     @cached_property
     def _same(self) -> Comparison:
-        """Two samples of one model: the gap is 0 for certain, so P(decisive) = 2/(2+ν) and H = 1 bit."""
+        """Two samples of one model: the gap is exactly 0, so P(decisive) = 2/(2+ν) and H = 1 bit."""
         return Comparison(1.0, 0.0, 0.0, 2.0 / (2.0 + self.tie), 0.5, 0.0)
 
     @cached_property
@@ -107,23 +107,23 @@ class Snapshot:
         return replace(self, kinship=np.broadcast_to(cosine, self.kinship.shape))
 
     def with_kinship(self, kind: str) -> Snapshot:
-        """The snapshot whose kinship is `posterior`, per skill, or `cosine`, alike in every skill."""
+        """The snapshot with the `posterior` kinship, per skill, or the `cosine` kinship, equal in every skill."""
         return self._by_cosine if kind == "cosine" else self
 
     def index(self, model: str) -> int | None:
-        """The column of a model, or None where the snapshot does not know it."""
+        """The column of a model; None for a model that the snapshot does not contain."""
         return self._columns.get(model)
 
     def row(self, skill: str | None) -> int:
-        """The row of a skill; the overall row for None and for a skill that the snapshot does not know."""
+        """The row of a skill; the overall row for None and for a skill that the snapshot does not contain."""
         return self._rows.get(skill, 0)
 
     def prior_gap_variance(self, skill: str | None) -> float:
-        """Variance of the gap between two models of which nothing is known, squared logits."""
+        """Prior variance of the gap between two models, squared logits."""
         return float(self.gap_deviation[self.row(skill), -1, -1]) ** 2
 
     def between(self, a: str, b: str, skill: str | None) -> Comparison:
-        """What is known about models `a` and `b` in a skill; works for unknown models too."""
+        """The comparison of models `a` and `b` in a skill; the snapshot need not contain them."""
         if a == b:
             return self._same
         unseen = len(self.models)
@@ -139,13 +139,13 @@ class Snapshot:
         )
 
     def vector(self, name: ModelTable, models: Sequence[str], skill: str | None) -> Array:
-        """`mean` or `deviation` of the named models in a skill, shape [m]; unknown models as unseen models."""
+        """`mean` or `deviation` of models in a skill, shape [m]."""
         table: Array = getattr(self, name)
         unseen = len(self.models)
         return table[self.row(skill), [self._columns.get(model, unseen) for model in models]]
 
     def matrix(self, name: PairTable, models: Sequence[str], skill: str | None) -> Array:
-        """A pair table restricted to the named models (repeats allowed), shape [m, m]; unknown ones as unseen."""
+        """A pair table restricted to the given models (repeats allowed), shape [m, m]."""
         if name == "gap":
             means = self.vector("mean", models, skill)
             return means[:, None] - means[None, :]
@@ -153,15 +153,13 @@ class Snapshot:
         columns = np.array([self._columns.get(model, unseen) for model in models], dtype=np.intp)
         table: Array = getattr(self, name)
         block: Array = table[self.row(skill)][columns[:, None], columns]
-        unknown = [place for place, column in enumerate(columns.tolist()) if column == unseen]
-        for x in unknown:
-            for y in unknown:
-                if models[x] == models[y]:
-                    block[x, y] = getattr(self._same, "win_probability" if name == "win" else name)
+        for i, j in product(np.flatnonzero(columns == unseen).tolist(), repeat=2):
+            if models[i] == models[j]:
+                block[i, j] = getattr(self._same, "win_probability" if name == "win" else name)
         return block
 
     def to_bytes(self) -> bytes:
-        """The snapshot as a NumPy archive: tables in single precision, the rest as JSON; never pickled."""
+        """The snapshot as a NumPy archive: tables in single precision, other fields as JSON; never pickled."""
         head = {
             "format": _FORMAT,
             "version": self.version,
@@ -181,17 +179,17 @@ class Snapshot:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
-        """Read what `to_bytes` wrote.
+        """The snapshot from the result of `to_bytes`.
 
         Raises:
-            KarmaError: the bytes are no snapshot, or one of another format.
+            KarmaError: the bytes are no snapshot, or a snapshot of an unknown format.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 head = json.loads(archive["head"].tobytes())
                 names = [*_MODEL_ARRAYS, *_PAIR_ARRAYS, *({"cosine"} & set(archive))]
                 arrays = {name: archive[name].astype(np.float64) for name in names}
-        except Exception as cause:  # np.load answers broken bytes with one of half a dozen error classes
+        except Exception as cause:  # np.load raises one of half a dozen error classes on broken bytes
             raise KarmaError(
                 f"not a competency snapshot: {cause}. Refit the competencies to write a new one"
             ) from cause
@@ -222,13 +220,13 @@ class Snapshot:
         epsilon: float = 0.4,
         information: float = COLD_INFORMATION,
     ) -> Snapshot:
-        """The cold start: all means 0, kinship unknown, information equal for every two different models.
+        """The cold start: all means 0, kinship unknown, information equal for any two different models.
 
         Args:
-            models: the pool; any model is treated alike, named here or not.
-            skills: the skills known beforehand.
+            models: of the pool; other models have the same values.
+            skills: known in advance.
             deviation: prior standard deviation of a competency, logits.
-            tie: Davidson's ν by the prior.
+            tie: prior mean of Davidson's ν.
             epsilon: half-width of kinship, logits.
             information: bits of any comparison under that prior.
         """

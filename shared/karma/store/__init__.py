@@ -1,4 +1,4 @@
-"""The store: the truth of what was accepted, what is open, and what came of it. SQLite or PostgreSQL."""
+"""The store: accepted prompts, open work and all results, in SQLite or PostgreSQL."""
 
 from karma.store.database import Store, Transaction
 

@@ -1,4 +1,4 @@
-"""Prompts with their usable responses, for streams that are derived from others."""
+"""Prompts with their usable responses, for streams derived from others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from karma.store.schema import prompts, responses
 def answered_prompts(connection: Connection, stream: str, after: int, limit: int) -> list[tuple[Any, list[Any]]]:
     """Up to `limit` prompts of a stream with ids above `after`, in order, each with its usable responses.
 
-    `complete` is 1 where no further answer is awaited, else 0.
+    `complete` is 1 where no more responses are awaited, else 0.
     """
     complete = prompts.c.state.in_(("matched", "done"))
     query = (
@@ -36,7 +36,7 @@ def _texts_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Any]
         .where(responses.c.prompt.in_(ids), responses.c.text.is_not(None), responses.c.failure.is_(None))
         .order_by(responses.c.prompt, responses.c.id)
     )
-    found: dict[int, list[Any]] = {}
+    by_prompt: dict[int, list[Any]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.prompt, []).append(row)
-    return found
+        by_prompt.setdefault(row.prompt, []).append(row)
+    return by_prompt

@@ -1,4 +1,4 @@
-"""How long transactions take and what the store refuses, as metrics of this process."""
+"""Metrics of the store: durations of transactions, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STARTED, _MODE = "karma_started", "karma_mode"
 
 
 def measure(store: Store) -> None:
-    """Measure every transaction of this store from now on, from taking a connection to giving it back."""
+    """Measure every further transaction of this store, from checkout to check-in of its connection."""
 
     @event.listens_for(store.engine, "checkout")
     def checkout(_connection: Any, record: Any, _proxy: Any) -> None:

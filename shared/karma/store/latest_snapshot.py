@@ -1,4 +1,4 @@
-"""The newest competencies, kept at hand by those who look them up."""
+"""A cache of the newest snapshot."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from karma.store import Transaction
 
 
 class LatestSnapshot:
-    """Reads a new snapshot only where there is one."""
+    """Reads a snapshot only if it is newer than the cached one."""
 
     def __init__(self) -> None:
         self._snapshot = Snapshot.empty()
 
     def newest(self, transaction: Transaction) -> Snapshot:
-        """The newest snapshot; an empty one, under which all models are unseen models, before the first refit."""
-        found = transaction.preferences.latest_snapshot(newer_than=self._snapshot.version)
-        if found is not None:
-            self._snapshot = Snapshot.from_bytes(found[2])
+        """The newest snapshot; before the first refit an empty one, in which all models are unseen."""
+        newer = transaction.preferences.latest_snapshot(newer_than=self._snapshot.version)
+        if newer is not None:
+            self._snapshot = Snapshot.from_bytes(newer[2])
         return self._snapshot

@@ -1,4 +1,4 @@
-"""What the messages of batches contain, read from what was stored: no stage trusts the text of another's message."""
+"""The contents of batches' messages, read from the store: no stage trusts the texts in another stage's message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from karma.store.schema import pairs, prompts, responses, work_items
+from karma.store.pair_rows import RESPONSE_A, RESPONSE_B
+from karma.store.schema import pairs, prompts, work_items
 
 
 def prompt_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -16,17 +17,9 @@ def prompt_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[st
     prompt_id, messages, given."""
     query = (
         select(
-            work_items.c.batch,
+            *(work_items.c[name] for name in ("batch", "prompt", "target", "sample", "attempts", "error")),
             work_items.c.id.label("item"),
-            work_items.c.prompt,
-            work_items.c.target,
-            work_items.c.sample,
-            work_items.c.attempts,
-            work_items.c.error,
-            prompts.c.stream,
-            prompts.c.prompt_id,
-            prompts.c.messages,
-            prompts.c.given,
+            *(prompts.c[name] for name in ("stream", "prompt_id", "messages", "given")),
         )
         .join(prompts, prompts.c.id == work_items.c.prompt)
         .where(work_items.c.batch.in_(batch_ids))
@@ -36,34 +29,20 @@ def prompt_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[st
 
 
 def pair_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Open judgements of batches with their pairs and texts, per batch."""
-    a, b = responses.alias("a"), responses.alias("b")
+    """Open items of batches that ask for verdicts, with their pairs and texts, per batch."""
     query = (
         select(
-            work_items.c.batch,
+            *(work_items.c[name] for name in ("batch", "prompt", "target", "pair", "shown", "attempts", "error")),
             work_items.c.id.label("item"),
-            work_items.c.prompt,
-            work_items.c.target,
-            work_items.c.pair,
-            work_items.c.shown,
-            work_items.c.attempts,
-            work_items.c.error,
-            prompts.c.stream,
-            prompts.c.prompt_id,
-            prompts.c.messages,
-            prompts.c.reference,
+            *(prompts.c[name] for name in ("stream", "prompt_id", "messages", "reference")),
             pairs.c.reasons,
-            a.c.model.label("model_a"),
-            a.c.sample.label("sample_a"),
-            a.c.text.label("text_a"),
-            b.c.model.label("model_b"),
-            b.c.sample.label("sample_b"),
-            b.c.text.label("text_b"),
+            *(RESPONSE_A.c[name].label(f"{name}_a") for name in ("model", "sample", "text")),
+            *(RESPONSE_B.c[name].label(f"{name}_b") for name in ("model", "sample", "text")),
         )
         .join(prompts, prompts.c.id == work_items.c.prompt)
         .join(pairs, pairs.c.id == work_items.c.pair)
-        .join(a, a.c.id == pairs.c.response_a)
-        .join(b, b.c.id == pairs.c.response_b)
+        .join(RESPONSE_A, RESPONSE_A.c.id == pairs.c.response_a)
+        .join(RESPONSE_B, RESPONSE_B.c.id == pairs.c.response_b)
         .where(work_items.c.batch.in_(batch_ids))
         .order_by(work_items.c.id)
     )
@@ -71,7 +50,7 @@ def pair_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str,
 
 
 def _by_batch(rows: Any) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = defaultdict(list)
+    by_batch: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        found[row.batch].append(row)
-    return found
+        by_batch[row.batch].append(row)
+    return by_batch

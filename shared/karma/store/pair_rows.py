@@ -1,4 +1,4 @@
-"""Reading pairs with the models, lengths and qualities of their responses; texts stay in the database."""
+"""Reads pairs with the models, lengths and qualities of their responses, without the texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from karma.store.chunks import chunks
+from karma.store.chunks import chunks, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 
@@ -48,7 +48,7 @@ def joined(query: Select[Any]) -> Select[Any]:
 
 
 def resolved(query: Select[Any]) -> Select[Any]:
-    """The query over pairs with both responses, their prompt, and their resolution (null while they are open)."""
+    """The query over pairs with both responses, their prompt, and their resolution (null while open)."""
     return (
         joined(query)
         .join(prompts, prompts.c.id == pairs.c.prompt)
@@ -58,21 +58,15 @@ def resolved(query: Select[Any]) -> Select[Any]:
 
 def pair_rows(connection: Connection, ids: Iterable[int]) -> dict[int, PairRow]:
     """Pairs by their ids."""
-    found: dict[int, PairRow] = {}
-    for chunk in chunks(sorted(set(ids))):
-        query = joined(select(*_PAIR_COLUMNS)).where(pairs.c.id.in_(chunk))
-        found.update((row.id, _pair_row(row)) for row in connection.execute(query))
-    return found
+    return {row.id: _pair_row(row) for row in rows_in(connection, joined(select(*_PAIR_COLUMNS)), pairs.c.id, ids)}
 
 
 def verdict_rows(connection: Connection, ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
-    """The verdicts on pairs, by pair, in the order of their recording."""
-    found: dict[int, list[VerdictRow]] = defaultdict(list)
-    for chunk in chunks(sorted(set(ids))):
-        query = select(*_VERDICT_COLUMNS).where(verdicts.c.pair.in_(chunk)).order_by(verdicts.c.id)
-        for row in connection.execute(query):
-            found[row.pair].append(VerdictRow(*row))
-    return found
+    """The verdicts on pairs, by pair, in the order in which they were recorded."""
+    by_pair: dict[int, list[VerdictRow]] = defaultdict(list)
+    for row in rows_in(connection, select(*_VERDICT_COLUMNS).order_by(verdicts.c.id), verdicts.c.pair, ids):
+        by_pair[row.pair].append(VerdictRow(*row))
+    return by_pair
 
 
 def pair_records(connection: Connection, ids: Sequence[int]) -> list[PairRecord]:
@@ -83,7 +77,7 @@ def pair_records(connection: Connection, ids: Sequence[int]) -> list[PairRecord]
 def pair_records_after(
     connection: Connection, after: int, limit: int, streams: Sequence[str] | None = None
 ) -> list[PairRecord]:
-    """Up to `limit` pairs with ids above `after`, in the order of their ids; of the named streams, or of all."""
+    """Up to `limit` pairs with ids above `after`, in the order of their ids; of `streams`, or of all."""
     ids = resolved(select(pairs.c.id)).where(pairs.c.id > after).order_by(pairs.c.id).limit(limit)
     if streams is not None:
         ids = ids.where(prompts.c.stream.in_(list(streams)))

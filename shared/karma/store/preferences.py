@@ -1,4 +1,4 @@
-"""Preferences: responses, pairs, verdicts, what they came to, and the counts that competencies are learnt from."""
+"""Preferences: responses, pairs, verdicts, resolutions, and the counts and snapshots of competencies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
-from karma.store.chunks import chunks
+from karma.store.chunks import execute_in, rows_in
 from karma.store.pair_rows import pair_rows, verdict_rows
 from karma.store.records import (
     Count,
@@ -40,17 +40,16 @@ class Preferences:
         self.now = now
 
     def add_responses(self, new: Sequence[NewResponse]) -> None:
-        """Record responses; one that is there already stays as it is."""
+        """Record responses; existing ones are not changed."""
         self._add(responses, new)
 
     def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
         """The responses of prompts, in order of their ids."""
-        found: dict[int, list[ResponseRow]] = defaultdict(list)
-        for chunk in chunks(sorted(set(prompt_ids))):
-            query = select(*_RESPONSE_COLUMNS).where(responses.c.prompt.in_(chunk)).order_by(responses.c.id)
-            for row in self.connection.execute(query):
-                found[row.prompt].append(ResponseRow(*row))
-        return found
+        by_prompt: dict[int, list[ResponseRow]] = defaultdict(list)
+        query = select(*_RESPONSE_COLUMNS).order_by(responses.c.id)
+        for row in rows_in(self.connection, query, responses.c.prompt, prompt_ids):
+            by_prompt[row.prompt].append(ResponseRow(*row))
+        return by_prompt
 
     def add_pairs(self, new: Sequence[NewPair]) -> list[int]:
         """Record pairs; returns their ids in the same order."""
@@ -66,11 +65,11 @@ class Preferences:
         return pair_rows(self.connection, pair_ids)
 
     def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
-        """Record verdicts; one that is there already stays as it is."""
+        """Record verdicts; existing ones are not changed."""
         self._add(verdicts, new)
 
     def lower_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int]) -> list[PairRow]:
-        """Lower the pairs' awaited verdicts by those really recorded; returns the pairs that now wait for none."""
+        """Lower the pairs' awaited verdicts by the recorded ones; returns the pairs that wait for no more."""
         left = [replace(rows[pair], awaited=rows[pair].awaited - count) for pair, count in sorted(recorded.items())]
         if left:
             self.connection.execute(
@@ -84,19 +83,19 @@ class Preferences:
         return verdict_rows(self.connection, pair_ids)
 
     def add_resolutions(self, new: Sequence[NewResolution]) -> None:
-        """Record what pairs came to."""
+        """Record the resolutions of pairs."""
         if new:
-            rows = [vars(one) | {"resolved_at": self.now} for one in new]
+            rows = [vars(each) | {"resolved_at": self.now} for each in new]
             self.connection.execute(insert_new(self.connection, resolutions), rows)
 
     def add_counts(self, counts: Iterable[Count]) -> None:
-        """Add verdicts to the competency counts, rows in the order of their keys so that writers cannot deadlock."""
+        """Add verdicts to the competency counts, in the order of their keys so that writers cannot deadlock."""
         summed: dict[tuple[str, str, str, str, int], list[float]] = {}
         for count in counts:
             key = (count.source, count.skill, count.model_a, count.model_b, count.bucket)
             cell = summed.setdefault(key, [0.0] * 4)
-            for place, value in enumerate((count.wins_a, count.wins_b, count.ties, count.squares)):
-                cell[place] += value
+            for index, value in enumerate((count.wins_a, count.wins_b, count.ties, count.squares)):
+                cell[index] += value
         if summed:
             rows = [Count(*key, *values)._asdict() for key, values in sorted(summed.items())]
             statement = insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties", "squares")
@@ -108,24 +107,21 @@ class Preferences:
         return [Count._make(row) for row in self.connection.execute(query)]
 
     def merge_counts(self, merges: Mapping[int, int]) -> None:
-        """Put the counts of buckets into others, bucket → bucket. Nobody adds to the former any more."""
-        self.add_counts(row._replace(bucket=merges[row.bucket]) for row in self._taken_counts(sorted(merges)))
+        """Move the counts of buckets into others, old bucket → new bucket. No worker adds to the old ones any more."""
+        self.add_counts(row._replace(bucket=merges[row.bucket]) for row in self._remove_counts(merges))
 
     def rename_counts(self, model: str, name: str, before: int) -> None:
-        """Put a model's counts of the buckets below `before` down to another name."""
+        """Assign a model's counts in buckets below `before` to another name."""
         columns = competency_counts.c
         of_model = (columns.model_a == model) | (columns.model_b == model)
         query = select(columns.bucket).distinct().where(of_model, columns.bucket < before)
-        taken = self._taken_counts(sorted(self.connection.execute(query).scalars()), of_model)
-        self.add_counts(_renamed(row, model, name) for row in taken)
+        removed = self._remove_counts(self.connection.execute(query).scalars(), of_model)
+        self.add_counts(_renamed(row, model, name) for row in removed)
 
-    def _taken_counts(self, buckets: Sequence[int], *conditions: ColumnElement[bool]) -> list[Count]:
-        """Counts that are removed by this, so that whoever removed them, and nobody else, adds them elsewhere."""
-        taken: list[Count] = []
-        for chunk in chunks(buckets):
-            statement = delete(competency_counts).where(competency_counts.c.bucket.in_(chunk), *conditions)
-            taken.extend(Count._make(row) for row in self.connection.execute(statement.returning(*competency_counts.c)))
-        return taken
+    def _remove_counts(self, buckets: Iterable[int], *conditions: ColumnElement[bool]) -> list[Count]:
+        """Delete counts and return them. Of two concurrent workers only one gets a row, and adds it elsewhere."""
+        statement = delete(competency_counts).where(*conditions).returning(*competency_counts.c)
+        return [Count._make(row) for row in rows_in(self.connection, statement, competency_counts.c.bucket, buckets)]
 
     def counted_verdicts(self) -> float:
         """The weight of all competency counts."""
@@ -134,48 +130,46 @@ class Preferences:
         return float(self.connection.execute(query).scalar_one() or 0.0)
 
     def add_snapshot(self, version: int, weight: float, body: bytes) -> bool:
-        """Keep a snapshot; False where the version exists: another worker was first and this one is dropped."""
+        """Store a snapshot; returns False, and stores nothing, if another worker has stored that version."""
         row = {"version": version, "created_at": self.now, "verdicts": weight, "body": body}
         statement = insert_new(self.connection, snapshots).returning(snapshots.c.version)
         return self.connection.execute(statement, row).first() is not None
 
     def snapshot_times(self) -> list[tuple[int, float]]:
-        """The versions that are kept and when each was made, oldest first."""
+        """(version, creation time) of the stored snapshots, oldest first."""
         query = select(snapshots.c.version, snapshots.c.created_at).order_by(snapshots.c.version)
         return [(row.version, row.created_at) for row in self.connection.execute(query)]
 
     def drop_snapshots(self, versions: Iterable[int]) -> None:
-        """Forget snapshots."""
-        for chunk in chunks(sorted(versions)):
-            self.connection.execute(delete(snapshots).where(snapshots.c.version.in_(chunk)))
+        """Delete snapshots."""
+        execute_in(self.connection, delete(snapshots), snapshots.c.version, versions)
 
     def competency_history(self, points: int = 100) -> list[tuple[float, int, Snapshot]]:
-        """How competencies came to be what they are: (when, version, snapshot), oldest first.
+        """The competencies over time: (creation time, version, snapshot), oldest first.
 
         Args:
-            points: at most so many, spread evenly over the versions that are kept; the first and the newest are among
-                them.
+            points: most snapshots, evenly spaced among the stored ones; the oldest and the newest are included.
         """
-        from karma.ranking.snapshot import Snapshot  # with NumPy, which nothing else here needs
+        from karma.ranking.snapshot import Snapshot  # imports NumPy, which nothing else here needs
 
         kept = self.snapshot_times()
-        places = {round(index * (len(kept) - 1) / max(1, points - 1)) for index in range(min(points, len(kept)))}
         if len(kept) > points:
-            kept = [kept[place] for place in sorted(places)][-points:]
-        found: list[tuple[float, int, Snapshot]] = []
-        for version, created_at in kept:
+            indices = sorted({round(n * (len(kept) - 1) / max(1, points - 1)) for n in range(points)})
+            kept = [kept[index] for index in indices][-points:]
+        history: list[tuple[float, int, Snapshot]] = []
+        for version, created_at in kept:  # one at a time: bodies may have megabytes
             body = self.connection.execute(select(snapshots.c.body).where(snapshots.c.version == version)).scalar_one()
-            found.append((created_at, version, Snapshot.from_bytes(body)))
-        return found
+            history.append((created_at, version, Snapshot.from_bytes(body)))
+        return history
 
     def latest_version(self) -> tuple[int, float]:
-        """The version of the newest snapshot and the weight of its verdicts; (0, 0.0) where there is none."""
+        """The version of the newest snapshot and the weight of its verdicts; (0, 0.0) if there is none."""
         query = select(snapshots.c.version, snapshots.c.verdicts).order_by(snapshots.c.version.desc()).limit(1)
         row = self.connection.execute(query).first()
         return (0, 0.0) if row is None else (row.version, row.verdicts)
 
     def latest_snapshot(self, newer_than: int = -1) -> tuple[int, float, bytes] | None:
-        """The newest snapshot as (version, weight of its verdicts, body), or None where none is newer."""
+        """The newest snapshot as (version, weight of its verdicts, body); None if none is newer."""
         query = (
             select(snapshots.c.version, snapshots.c.verdicts, snapshots.c.body)
             .where(snapshots.c.version > newer_than)
@@ -186,7 +180,7 @@ class Preferences:
         return None if row is None else (row.version, row.verdicts, row.body)
 
     def export_rows(self, after: int, limit: int, kept: ExportFilter) -> list[Any]:
-        """Decisive pairs with pair ids above `after`, in order of their ids, with all that an export shows."""
+        """Up to `limit` decisive pairs with ids above `after`, in order of their ids, with the columns of exports."""
         chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
         query = (
             select(
@@ -230,7 +224,7 @@ class Preferences:
 
     def _add(self, table: Any, new: Sequence[Any]) -> None:
         if new:
-            rows = [vars(one) | {"created_at": self.now} for one in new]
+            rows = [vars(each) | {"created_at": self.now} for each in new]
             self.connection.execute(insert_new(self.connection, table), rows)
 
 

@@ -1,4 +1,4 @@
-"""The records that go into the store and come out of it: one frozen class each, a comment on what is not obvious."""
+"""The records that the store writes and reads, as frozen classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Acceptance = Literal["accepted", "present", "conflict"]
 
 @dataclass(frozen=True)
 class NewPrompt:
-    """A validated prompt at the door. Texts are JSON where the schema says so."""
+    """A validated prompt to be accepted. `messages` and `given` are JSON."""
 
     prompt_id: str
     content_hash: str
@@ -25,7 +25,7 @@ class NewPrompt:
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A prompt as the stages see it, its row locked."""
+    """A prompt as the stages read it, its row locked."""
 
     id: int
     stream: str
@@ -39,7 +39,7 @@ class PromptRow:
 
 @dataclass(frozen=True)
 class OpenItem:
-    """A piece of open work."""
+    """An item of open work."""
 
     id: int
     prompt: int
@@ -56,7 +56,7 @@ class OpenItem:
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work to be opened; `size` in bytes of text fills a message. `target` overrides its batch's."""
+    """An item of work to be opened. `target` overrides its batch's; `size`, in bytes of text, counts for the limit."""
 
     prompt: int
     target: str = ""
@@ -68,7 +68,7 @@ class Work:
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How large one message may become."""
+    """The largest size of a message."""
 
     items: int = 32
     bytes: int = 256 * 1024
@@ -109,7 +109,7 @@ class NewResponse:
 
 @dataclass(frozen=True)
 class ResponseRow:
-    """A recorded response as matching sees it."""
+    """A recorded response as matching reads it."""
 
     id: int
     prompt: int
@@ -146,7 +146,7 @@ class NewPair:
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """A recorded pair with the models behind it, without its texts."""
+    """A recorded pair with its models, without its texts."""
 
     id: int
     prompt: int
@@ -161,7 +161,7 @@ class PairRow:
     gap: float | None  # competency of a minus b when the pair was formed, logits
     kinship: float | None
     information: float | None  # bits
-    likeness: float | None
+    likeness: float | None  # similarity of the two responses
     novelty: float | None  # of the prompt
     win_probability: float | None  # P(a wins | decisive) by competency alone when the pair was formed
     predicted: float | None  # P(a better | decisive) by the outcome model; None without a judge budget
@@ -202,7 +202,7 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRecord:
-    """A pair with its outcome and all its verdicts: what every figure of pair quality is computed from."""
+    """A pair with its outcome and all its verdicts, from which every figure of pair quality is computed."""
 
     pair: PairRow
     stream: str
@@ -216,7 +216,7 @@ class PairRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class NewResolution:
-    """What a pair came to."""
+    """The resolution of a pair."""
 
     pair: int
     prompt: int
@@ -233,7 +233,7 @@ class NewResolution:
     def of_prediction(
         cls, pair: int, prompt: int, response_a: int, response_b: int, probability: float
     ) -> NewResolution:
-        """The label of a pair that no judge sees; `probability` that response a is better."""
+        """The predicted label of an unjudged pair; `probability` that response a is better."""
         a_is_chosen = probability > 0.5
         return cls(
             pair=pair,
@@ -249,7 +249,7 @@ class NewResolution:
 
 @dataclass(frozen=True)
 class ExportFilter:
-    """Which preferences an export holds."""
+    """Which preferences an export contains."""
 
     stream: str | None = None  # None: of all
     label_source: Literal["judge", "predicted"] | None = None  # None: both
@@ -258,7 +258,7 @@ class ExportFilter:
 
 @dataclass(frozen=True)
 class BudgetedPair:
-    """A pair of a prompt that went through a gate, with what it came to so far (None: nothing yet)."""
+    """A pair that a judge budget decided about, with its outcome (None while open)."""
 
     id: int
     prompt: int
@@ -273,7 +273,7 @@ class BudgetedPair:
 
 @dataclass(frozen=True)
 class Example:
-    """A judged pair for the outcome model to learn from."""
+    """A judged pair that the outcome model is fitted to; `reasons` is JSON."""
 
     prompt: int
     skill: str | None
@@ -287,9 +287,9 @@ class Example:
 
 
 class Count(NamedTuple):
-    """Verdicts on two models, model_a < model_b, in one bucket of time; weights, not necessarily whole numbers.
+    """Summed weights of verdicts on two models, model_a < model_b, in one time bucket.
 
-    A plain tuple, because a refit reads hundreds of thousands of them.
+    It is a tuple, because a refit reads hundreds of thousands of counts.
     """
 
     source: str

@@ -1,7 +1,7 @@
-"""Bringing back what ended badly: dead prompts, and prompts for whose failures another try may do better.
+"""Requeues dead prompts, and prompts with failures that another attempt may cure.
 
-Such a prompt becomes `accepted` again and its missing work is parked; the dispatcher admits it within the window like
-any other, and it goes on where it ended. Answers and verdicts that are there stay and are not paid for again.
+Such a prompt becomes `accepted` again and its missing work is parked. The dispatcher admits it within the window, and
+it continues where it ended. Existing responses and verdicts stay and are not paid for again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from karma.store.database import Store
 from karma.store.schema import PARKED, pairs, prompts, resolutions, responses, verdicts, work_items
 
-#: Takes up to `AT_ONCE` prompts of a kind, of a stream or of all, with numbers above one; returns their numbers.
+#: Requeues up to `AT_ONCE` prompts of a stream (None: of all) with ids above a given one; returns their ids.
 Requeue = Callable[[Connection, str | None, int], Sequence[int]]
 
-#: Prompts taken in one transaction.
+#: Prompts of one transaction.
 AT_ONCE = 200
 
 
 def bring_back(store: Store, requeue: Requeue, stream: str | None = None) -> Iterator[int]:
-    """Bring back all that there are, a part at a time so that nobody waits for long; yields how many.
+    """Requeue all prompts of a kind in short transactions; yields the number of each.
 
-    Each prompt is taken once: one that ends badly again at once, as where an endpoint refuses everything, is for the
-    next command.
+    Each prompt is requeued once: one that fails again at once, for example because its endpoint refuses every call, is
+    left to the next command.
     """
     after = 0
     while True:
@@ -39,7 +39,7 @@ def bring_back(store: Store, requeue: Requeue, stream: str | None = None) -> Ite
 
 
 def requeue_dead(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
-    """Up to `AT_ONCE` dead prompts, with their attempts forgotten; returns their numbers, in order."""
+    """Requeue up to `AT_ONCE` dead prompts and reset their attempts; returns their ids, in order."""
     ids = _lock(connection, prompts.c.state == "dead", stream, after)
     if ids:
         fresh: dict[str, Any] = {"attempts": 0, "result_attempts": 0, "error": None}
@@ -49,7 +49,7 @@ def requeue_dead(connection: Connection, stream: str | None = None, after: int =
 
 
 def requeue_unanswered(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
-    """Up to `AT_ONCE` prompts that came to no pair and have failed responses; returns their numbers, in order."""
+    """Requeue up to `AT_ONCE` prompts without a pair that have failed responses; returns their ids, in order."""
     has_failures = select(responses.c.id).where(responses.c.prompt == prompts.c.id, responses.c.failure.is_not(None))
     ids = _lock(
         connection, (prompts.c.state == "done") & prompts.c.no_pair.is_not(None) & has_failures.exists(), stream, after
@@ -68,7 +68,7 @@ def requeue_unanswered(connection: Connection, stream: str | None = None, after:
 
 
 def requeue_unscored(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
-    """Up to `AT_ONCE` prompts with pairs that no judge gave a valid verdict on; returns their numbers, in order."""
+    """Requeue up to `AT_ONCE` prompts that have pairs without a valid verdict; returns their ids, in order."""
     has_unscored = select(resolutions.c.pair).where(
         resolutions.c.prompt == prompts.c.id, resolutions.c.outcome == "unscored"
     )

@@ -1,7 +1,8 @@
-"""The tables. What a row means, who writes it, and the natural key that keeps it single.
+"""The tables: the meaning of a row, which service writes it, and the natural key that makes it unique.
 
-The lock discipline: whoever changes anything of a prompt first locks the prompt's row (`ledger.lock_prompts`), rows in
-the order of their ids. SQLite has one writer at a time (`BEGIN IMMEDIATE`), PostgreSQL takes `FOR UPDATE`.
+Lock discipline: a transaction that changes anything of a prompt first locks the prompt's row (`ledger.lock_prompts`);
+rows are locked in the order of their ids. SQLite has one writer at a time (`BEGIN IMMEDIATE`), PostgreSQL uses `FOR
+UPDATE`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from sqlalchemy import (
     text,
 )
 
-#: SQLite numbers its rows by itself only where the key is spelled INTEGER.
+#: SQLite assigns row ids only to a key of the type INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
-#: The newest migration: a store at this revision needs none, and alembic need not be loaded to know it.
+#: The newest migration: a store at this revision needs none, so alembic is not loaded.
 REVISION = "0005"
 
-#: The batch of open work that waits for its prompt to be admitted again, or that a dead prompt left.
+#: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
 
 #: The pause of all streams.
@@ -51,7 +52,7 @@ streams = Table(
     Column("created_at", Float, nullable=False),
 )
 
-#: What is paused: nothing more of it is admitted, and what was admitted goes on. Written by whoever pauses.
+#: Paused streams: no more of their prompts are admitted; admitted ones are finished. Written by `pause` and `resume`.
 pauses = Table(
     "pauses",
     metadata,
@@ -59,7 +60,7 @@ pauses = Table(
     Column("since", Float, nullable=False),
 )
 
-#: One instruction or chat; (stream, prompt_id) is the caller's key. Written by the gateway, moved by every stage.
+#: One instruction or chat; (stream, prompt_id) is the caller's key. Written by the gateway; every stage sets the state.
 prompts = Table(
     "prompts",
     metadata,
@@ -70,12 +71,12 @@ prompts = Table(
     Column("messages", Text, nullable=False),  # JSON: a list of turns
     Column("skill", Text),
     Column("reference", Text),
-    Column("given", Text),  # JSON: responses that came with the prompt; null once they are recorded
+    Column("given", Text),  # JSON: given responses; null once they are recorded
     Column("priority", SmallInteger, nullable=False),  # 0 to 9, higher first
     Column("state", Text, nullable=False),  # accepted, dispatched, answered, matched, done, dead
-    Column("awaited", Integer, nullable=False),  # answers (dispatched) or pairs (matched) still open
+    Column("awaited", Integer, nullable=False),  # responses (dispatched) or pairs (matched) still open
     Column("no_pair", Text),  # why a done prompt has no pair; null where it has one
-    Column("error", Text),  # why a dead prompt is dead
+    Column("error", Text),  # of the last attempt at a dead prompt
     Column("accepted_at", Float, nullable=False),
     Column("ended_at", Float),
     UniqueConstraint("stream", "prompt_id"),
@@ -89,7 +90,7 @@ prompts = Table(
     Index("ix_prompts_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
 )
 
-#: One publication of open work to one queue. A row goes once none of its items is open.
+#: One publication of open work to one queue. A row is deleted some time after its last item is closed.
 batches = Table(
     "batches",
     metadata,
@@ -100,12 +101,14 @@ batches = Table(
     Column("stream", Text, nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("due_at", Float, nullable=False, server_default=text("0")),  # when the sweeper sends it if nobody did
-    Column("published_at", Float),  # null until it was
-    Column("epoch", Text),  # the life of the Redis it was published to
+    Column(
+        "due_at", Float, nullable=False, server_default=text("0")
+    ),  # when the sweeper publishes it, unless it is published
+    Column("published_at", Float),  # null until it is published
+    Column("epoch", Text),  # id of the Redis incarnation that it was published to
 )
 
-#: Work that is open: asked for, and no valid result recorded yet. The row goes when its result is written.
+#: Open work: requested and without a recorded result. The row is deleted when its result is recorded.
 work_items = Table(
     "work_items",
     metadata,
@@ -116,17 +119,17 @@ work_items = Table(
     Column("sample", SmallInteger, nullable=False, server_default=text("0")),  # of a response
     Column("pair", RowId, nullable=False, server_default=text("0")),  # of a verdict, else 0
     Column("shown", SmallInteger, nullable=False, server_default=text("0")),  # order of a verdict: 0 shows a first
-    Column("batch", Text, nullable=False),  # PARKED where it is in none
-    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),  # claimed and gone silent
-    Column("result_attempts", SmallInteger, nullable=False, server_default=text("0")),  # the same of its result
+    Column("batch", Text, nullable=False),  # PARKED: in no batch
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),  # claims that ended without a result
+    Column("result_attempts", SmallInteger, nullable=False, server_default=text("0")),  # at recording its result
     Column("error", Text),  # of the last attempt
     UniqueConstraint("prompt", "stage", "target", "sample", "pair", "shown"),
     Index(None, "batch"),
     Index(None, "stage", "target"),
-    sqlite_autoincrement=True,  # a number is never given twice: a late result finds its own work or none
+    sqlite_autoincrement=True,  # ids are never reused: a late result matches its own item or none
 )
 
-#: One model's answer to one prompt: a text, or a failure with its reason. Written by scoring.
+#: One model's response to one prompt: a text, or a failure with its reason. Written by scoring.
 responses = Table(
     "responses",
     metadata,
@@ -137,7 +140,7 @@ responses = Table(
     Column("text", Text),
     Column("failure", Text),
     Column("features", Text),  # JSON: name → number
-    Column("quality", Float),  # in [0, 1] where a checker or reference says
+    Column("quality", Float),  # in [0, 1], by a checker; null without a reference
     Column("finish_reason", Text),
     Column("tokens_in", Integer),
     Column("tokens_out", Integer),
@@ -152,7 +155,7 @@ responses = Table(
     ),
 )
 
-#: Two responses to one prompt with the reasons why, a < b. Written by matching.
+#: Two responses to one prompt, a < b, with the reasons for the pair. Written by matching.
 pairs = Table(
     "pairs",
     metadata,
@@ -161,18 +164,18 @@ pairs = Table(
     Column("response_a", RowId, ForeignKey("responses.id"), nullable=False),
     Column("response_b", RowId, ForeignKey("responses.id"), nullable=False),
     Column("policy", Text, nullable=False),
-    Column("reasons", Text, nullable=False),  # JSON: everything the policy saw
+    Column("reasons", Text, nullable=False),  # JSON: everything that the policy considered
     Column("kinship", Float),  # null where it is unknown
     Column("gap", Float),  # competency of a minus b, logits
     Column("gap_deviation", Float),
     Column("information", Float),  # bits
-    Column("likeness", Float),
+    Column("likeness", Float),  # similarity of the two responses
     Column("novelty", Float),  # of the prompt (`karma_matching.novelty`); null in rows of earlier versions
     Column("judged_probability", Float, nullable=False),  # of being judged; never zero
-    Column("judged", SmallInteger, nullable=False, server_default=text("1")),  # 0: labelled by the prediction
-    Column("predicted", Float),  # P(a better | decisive) when it was formed; null where no gate was at work
-    Column("predicted_tie", Float),  # P(tie) by the same
-    Column("snapshot", Integer, nullable=False),  # version of the competencies it was formed under
+    Column("judged", SmallInteger, nullable=False, server_default=text("1")),  # 0: labeled by the prediction
+    Column("predicted", Float),  # P(a better | decisive) when it was formed; null without a judge budget
+    Column("predicted_tie", Float),  # P(tie) by the same model
+    Column("snapshot", Integer, nullable=False),  # version of the snapshot that it was formed under
     Column("awaited", SmallInteger, nullable=False),  # verdicts still open
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "response_a", "response_b"),
@@ -185,7 +188,7 @@ pairs = Table(
     ),
 )
 
-#: One judge's opinion on one pair in one order. Written by scoring.
+#: One judge's verdict on one pair in one order. Written by scoring.
 verdicts = Table(
     "verdicts",
     metadata,
@@ -210,7 +213,8 @@ verdicts = Table(
     ),
 )
 
-#: What a pair came to. Written by scoring, in the transaction that adds to the competency counts.
+#: The resolution of a pair. Written by scoring, in the transaction that adds to the competency counts; by matching
+#: where no pair of a prompt is judged.
 resolutions = Table(
     "resolutions",
     metadata,
@@ -220,9 +224,9 @@ resolutions = Table(
     Column("chosen", RowId, ForeignKey("responses.id")),
     Column("rejected", RowId, ForeignKey("responses.id")),
     Column("probability", Float),  # that a is better, over all valid verdicts
-    Column("flipped", SmallInteger),  # 1 where the orders took different sides; null where only one was judged
+    Column("flipped", SmallInteger),  # 1 if a judge's two orders took different sides; null if none judged both
     Column("label_source", Text),  # judge or predicted
-    Column("predicted", Float),  # P(a better | decisive) from all that was known but this pair's own verdicts
+    Column("predicted", Float),  # P(a better | decisive) without this pair's own verdicts
     Column("reason", Text),  # why it is unscored
     Column("resolved_at", Float, nullable=False),
     Index(None, "resolved_at"),
@@ -235,39 +239,39 @@ resolutions = Table(
     ),
 )
 
-#: Sufficient statistics of the verdicts: additions commute, so any number of workers may add.
+#: Sufficient statistics of the verdicts. Additions commute, so any number of workers may add.
 competency_counts = Table(
     "competency_counts",
     metadata,
     Column("source", Text, primary_key=True),  # judge, probe
     Column("skill", Text, primary_key=True),  # empty where the prompt has none
-    Column("model_a", Text, primary_key=True),  # model_a < model_b; NAME#BUCKET: what NAME was before that bucket
+    Column("model_a", Text, primary_key=True),  # model_a < model_b; NAME#BUCKET: former model, before that bucket
     Column("model_b", Text, primary_key=True),
-    Column("bucket", Integer, primary_key=True),  # of two seconds since 1970; the first of those that were merged
+    Column("bucket", Integer, primary_key=True),  # of two seconds, since 1970; the first one of merged buckets
     Column("wins_a", Float, nullable=False),
     Column("wins_b", Float, nullable=False),
     Column("ties", Float, nullable=False),
     Column("squares", Float, nullable=False, server_default=text("0")),  # sum of the squared weights
 )
 
-#: What a stream's gate has seen and spent (`karma_matching.budget.allocation`). Written by matching.
+#: The state of a stream's judge budget (`karma_matching.budget.allocation`). Written by matching.
 gates = Table(
     "gates",
     metadata,
     Column("stream", Text, ForeignKey("streams.name"), primary_key=True),
-    Column("seen", BigInteger, nullable=False),  # pairs
-    Column("judged", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),  # pairs that it decided about
+    Column("judged", BigInteger, nullable=False),  # of these pairs
     Column("body", Text, nullable=False),  # JSON
 )
 
-#: Skills found in prompts without a label (`karma_scoring.skill_discovery.skill_finder`). Written by scoring.
+#: Skills discovered in prompts without a label (`karma_scoring.skill_discovery`). Written by scoring.
 skill_clusters = Table(
     "skill_clusters",
     metadata,
     Column("stream", Text, ForeignKey("streams.name"), primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("weight", Float, nullable=False),  # prompts that formed it
-    Column("centroid", LargeBinary, nullable=False),  # float32, as many as the embedder has dimensions
+    Column("weight", Float, nullable=False),  # prompts in it
+    Column("centroid", LargeBinary, nullable=False),  # float32, one number per dimension of the embedder
 )
 
 #: The competencies of one refit (`karma.ranking.snapshot.Snapshot.to_bytes`).
@@ -276,6 +280,6 @@ snapshots = Table(
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("created_at", Float, nullable=False),
-    Column("verdicts", Float, nullable=False),  # weight of all counts that went in
+    Column("verdicts", Float, nullable=False),  # weight of all counts that it is fitted to
     Column("body", LargeBinary, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""The one place where SQLite and PostgreSQL are spelled differently."""
+"""INSERT statements that differ between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def _insert(connection: Connection, table: Table) -> Any:
 
 
 def insert_new(connection: Connection, table: Table) -> Any:
-    """An INSERT that leaves rows alone whose natural key exists."""
+    """An INSERT that skips rows whose natural key exists."""
     return _insert(connection, table).on_conflict_do_nothing()
 
 
 def insert_adding(connection: Connection, table: Table, *added: str) -> Any:
-    """An INSERT that adds the columns `added` to those of a row whose primary key exists."""
+    """An INSERT that, where the primary key exists, adds the columns `added` to the existing row."""
     statement = _insert(connection, table)
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),

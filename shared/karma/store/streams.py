@@ -1,4 +1,4 @@
-"""Pauses: of which streams nothing more is admitted. What was admitted goes on to its end."""
+"""Streams and their pauses. A pause stops the admission of prompts; admitted prompts are finished."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from karma.store.sql import insert_new
 
 
 def pause(connection: Connection, stream: str | None, now: float) -> bool:
-    """Pause a stream, or all (None); whether it was not paused already. A stream need not exist yet."""
+    """Pause a stream, or all (None); returns False if it was paused already. The stream need not exist yet."""
     row = {"stream": EVERYTHING if stream is None else stream, "since": now}
     return connection.execute(insert_new(connection, pauses).returning(pauses.c.stream), [row]).first() is not None
 
 
 def resume(connection: Connection, stream: str | None) -> bool:
-    """Go on with a stream, or with everything that is paused, streams by name too (None); whether anything was."""
+    """End the pause of a stream, or every pause (None); returns whether there was any."""
     statement = delete(pauses)
     if stream is not None:
         statement = statement.where(pauses.c.stream == stream)
@@ -23,12 +23,12 @@ def resume(connection: Connection, stream: str | None) -> bool:
 
 
 def paused(connection: Connection) -> dict[str, float]:
-    """What is paused, and since when (seconds since 1970); the pause of all streams is called `EVERYTHING`."""
+    """Paused stream → since when, in seconds since 1970; `EVERYTHING` is the pause of all streams."""
     query = select(pauses.c.stream, pauses.c.since).order_by(pauses.c.stream)
     return {row.stream: row.since for row in connection.execute(query)}
 
 
 def stream_names(connection: Connection, limit: int, name: str | None = None) -> list[str]:
-    """The names of streams, the most recently begun first; only `name` if it is given and exists."""
+    """The names of streams, newest first; only `name` if it is given and exists."""
     query = select(streams.c.name).order_by(streams.c.created_at.desc(), streams.c.name).limit(limit)
     return list(connection.execute(query if name is None else query.where(streams.c.name == name)).scalars())

@@ -1,7 +1,7 @@
-"""Metrics whose number of series is bounded, whatever users name their streams and models.
+"""Metrics with a bounded number of series, for any number of streams and models.
 
-A label that holds names has a limit: those that were expected have series of their own, then the first that are seen;
-all others share the name `other`. So the sum over a label is always right.
+A label with names has a limit. Expected names have series of their own, then the first other names; all further names
+share the value `other`. So the sum over a label is exact.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import prometheus_client
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-# A second series for every counter and histogram, of which Prometheus makes no use.
+# Prometheus makes no use of the second series, `_created`, of every counter and histogram.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
-#: What all names beyond a label's limit are called.
+#: The label value of all names beyond a label's limit.
 OTHER = "other"
 
-#: How many values of a label have series of their own in one process. Other labels take values from short lists.
+#: Most values of a label with series of their own in one process. Other labels have values from short lists.
 LIMITS = {
     "stream": 50,
     "model": 100,
@@ -39,12 +39,12 @@ LIMITS = {
     "gen_ai_request_model": 150,
 }
 
-#: Labels that hold what another label holds.
-_ALIKE = {"winner": "model", "loser": "model", "model_a": "model", "model_b": "model"}
+#: Labels whose values are those of another label.
+_VALUES_OF = {"winner": "model", "loser": "model", "model_a": "model", "model_b": "model"}
 
 
 class _Names:
-    """The values of a label that have series of their own."""
+    """The values of a label with series of their own."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -65,44 +65,44 @@ _names = {label: _Names(most) for label, most in LIMITS.items()}
 
 
 def expect(**names: Iterable[str]) -> None:
-    """Keep series for names that are known beforehand, by label, whatever else is seen first."""
+    """Reserve series for names, by label, before other names occur."""
     for label, values in names.items():
         for value in values:
             _names[label].shown(value)
 
 
 def shown(label: str, value: str) -> str:
-    """The value of a label as it is shown: itself, or `other` where the label's limit is reached."""
-    names = _names.get(_ALIKE.get(label, label))
+    """The value of a label in a series: itself, or `other` beyond the label's limit."""
+    names = _names.get(_VALUES_OF.get(label, label))
     return value if names is None else names.shown(value)
 
 
 class _Bounded(MetricWrapperBase):
-    """A metric with bounded labels and its children at hand. One without labels is served once it has a value.
+    """A metric with bounded labels and cached children. A gauge without labels is served once it has a value.
 
-    A process registers every metric of KARMA, also those that another one knows: without a value of its own it must
-    not say 0.
+    Every process registers every metric of KARMA, including those that only another process sets: it must not serve 0
+    for these.
     """
 
     def __init__(self, name: str, documentation: str, labelnames: Iterable[str] = (), **options: Any) -> None:
         names = tuple(labelnames)
-        self._at_hand: dict[tuple[object, ...], Any] = {}
+        self._children: dict[tuple[object, ...], Any] = {}
         self._is_served = bool(names)
         super().__init__(name, documentation, names, **(options if names else {**options, "registry": None}))
 
     def labels(self, *values: object, **named: object) -> Any:
-        """The child of these values, of which some may be shown as `other`."""
-        found = self._at_hand.get(values) if values else None
-        if found is None:
+        """The child with these values, some of which may become `other`."""
+        child = self._children.get(values) if values else None
+        if child is None:
             given = values or tuple(named[label] for label in self._labelnames)
-            said = tuple(shown(label, str(value)) for label, value in zip(self._labelnames, given, strict=True))
-            found = super().labels(*said)
-            self._at_hand[said] = found
-        return found
+            bounded = tuple(shown(label, str(value)) for label, value in zip(self._labelnames, given, strict=True))
+            child = super().labels(*bounded)
+            self._children[bounded] = child
+        return child
 
     def clear(self) -> None:
-        """Forget all children."""
-        self._at_hand.clear()
+        """Remove all children."""
+        self._children.clear()
         super().clear()
 
     def _serve(self) -> None:
@@ -119,31 +119,30 @@ class Gauge(_Bounded, prometheus_client.Gauge):
     """A gauge with bounded labels."""
 
     def set(self, value: float) -> None:
-        """Set it; one without labels is served from now on."""
+        """Set the value; a gauge without labels is served from now on."""
         super().set(value)
         self._serve()
 
     def replace(self, values: Mapping[_Labels, float]) -> None:
-        """Set all children to what is known now; those that are not named are served no longer.
+        """Set the children in `values` and remove all others.
 
-        The names must be such as have series of their own (`shown`): what is no amount cannot be added up in `other`.
+        Their names must have series of their own (`shown`), because values that are no amounts cannot be summed up in
+        `other`.
         """
-        for said in [said for said in self._at_hand if said not in values]:
-            del self._at_hand[said]
-            self.remove(*said)
+        for obsolete in [labels for labels in self._children if labels not in values]:
+            del self._children[obsolete]
+            self.remove(*obsolete)
         for labels, value in values.items():
             self.labels(*labels).set(value)
 
     def show(self, amounts: Mapping[_Labels, float]) -> None:
-        """Set all children to amounts that can be added up, by their labels; those that are not named become 0."""
-        summed: dict[tuple[object, ...], float] = dict.fromkeys(self._at_hand, 0.0)
+        """Set the children to amounts, which are summed up in `other`; all other children become 0."""
+        summed: dict[tuple[object, ...], float] = dict.fromkeys(self._children, 0.0)
         for values, amount in amounts.items():
-            said: tuple[object, ...] = tuple(
-                shown(label, value) for label, value in zip(self._labelnames, values, strict=True)
-            )
-            summed[said] = summed.get(said, 0.0) + amount
-        for said, amount in summed.items():
-            self.labels(*said).set(amount)
+            bounded = tuple(shown(label, value) for label, value in zip(self._labelnames, values, strict=True))
+            summed[bounded] = summed.get(bounded, 0.0) + amount
+        for labels, amount in summed.items():
+            self.labels(*labels).set(amount)
 
 
 class Histogram(_Bounded, prometheus_client.Histogram):
@@ -158,29 +157,29 @@ class Histogram(_Bounded, prometheus_client.Histogram):
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """Observe many amounts at the cost of a few: each bucket that they fall into is locked once."""
+        """Observe many amounts at the cost of a few: each bucket is locked once."""
         self._sum.inc(sum(amounts))
-        for place, number in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
-            self._buckets[place].inc(number)
+        for bucket, number in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(number)
 
 
 class MetricBatch:
-    """What is to be shown of a batch, given to its metrics in one go: their locks cost more than all else here."""
+    """Collects the counts of a batch and applies them together, because the locks of metrics are their main cost."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
         self._amounts: defaultdict[tuple[Histogram, tuple[str, ...]], list[float]] = defaultdict(list)
 
     def add(self, counter: Counter, *labels: str, count: float = 1.0) -> None:
-        """Count something; nothing is seen of it before `show`."""
+        """Add to a counter at `show`."""
         self._counts[counter, labels] += count
 
     def observe(self, histogram: Histogram, amounts: Iterable[float], *labels: str) -> None:
-        """Observe amounts; nothing is seen of them before `show`."""
+        """Observe amounts at `show`."""
         self._amounts[histogram, labels].extend(amounts)
 
     def show(self) -> None:
-        """Show all of it. Once."""
+        """Apply everything that was added; to be called once."""
         for (counter, labels), count in self._counts.items():
             counter.labels(*labels).inc(count)
         for (histogram, labels), amounts in self._amounts.items():

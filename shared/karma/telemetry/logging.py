@@ -1,7 +1,6 @@
-"""Structured logs: a line an event on stderr, JSON for machines or readable for people.
+"""Structured logs: one line per event on stderr, as JSON or as text.
 
-Modules log with the standard `logging`; `redaction` says what a line may hold. Lines written around a batch name it
-(`bound`).
+Modules log with the standard `logging`; `redaction` removes texts of prompts. Lines within `bound` name their batch.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from typing import Any, TextIO
 
 from karma.errors import SettingsError
 from karma.messages import Batch
-from karma.telemetry.redaction import OWN_PACKAGES, say, spell, tell_exception
+from karma.telemetry.redaction import OWN_PACKAGES, add_exception, escape, fill_in
 
 
 @contextmanager
 def _hidden(package: str) -> Iterator[None]:
-    """Within the block the package cannot be imported."""
+    """Make the package impossible to import within the block."""
     modules: dict[str, Any] = sys.modules
     before = modules.get(package)
-    modules[package] = None  # which is how the import system is told
+    modules[package] = None  # the import system raises ImportError for it
     try:
         yield
     finally:
@@ -35,7 +34,7 @@ def _hidden(package: str) -> Iterator[None]:
             modules[package] = before
 
 
-# structlog imports rich where it finds it, to draw tracebacks that are plain here: 0.2 s and 4 MiB of every worker.
+# structlog imports rich if it can, for tracebacks that are plain here: 0.2 s and 4 MiB in every worker.
 with _hidden("rich"):
     import structlog
     from structlog.contextvars import bound_contextvars, merge_contextvars
@@ -44,7 +43,7 @@ with _hidden("rich"):
 #: `auto`: text where stderr is a terminal, else JSON.
 LOG_FORMATS = ("auto", "json", "text")
 
-_MOST_IDS = 64  # named in one line
+_MOST_IDS = 64  # in one line
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +51,15 @@ _process: dict[str, str] = {}
 
 
 def configure_logging(level: str, form: str = "auto", stream: TextIO | None = None) -> None:
-    """Write this process's lines to stderr.
+    """Write this process's log to stderr.
 
     Args:
-        level: of KARMA's own lines; libraries' lines are written from `WARNING` on, whatever it is.
-        form: of a line, one of `LOG_FORMATS`.
+        level: of KARMA's own lines; libraries log from `WARNING` on.
+        form: one of `LOG_FORMATS`.
         stream: instead of stderr.
 
     Raises:
-        SettingsError: no such level or form.
+        SettingsError: the level or form does not exist.
     """
     if level not in logging.getLevelNamesMapping():
         raise SettingsError(f"environment: KARMA_LOG_LEVEL is {level!r}, expected DEBUG, INFO, WARNING or ERROR")
@@ -79,12 +78,12 @@ def configure_logging(level: str, form: str = "auto", stream: TextIO | None = No
 
 
 def name_process(service: str, worker: str) -> None:
-    """From now on every line says which worker it is from."""
+    """Add the service and the worker to every further line."""
     _process.update(service=service, worker=worker)
 
 
 def bound(stage: str, batch: Batch) -> AbstractContextManager[None]:
-    """Lines that are written within the block, by this thread and the tasks that it starts, name the batch."""
+    """Add the batch to the lines that this thread, and tasks that it starts, log within the block."""
     prompts, pairs = prompts_of(batch), pairs_of(batch)
     return bound_contextvars(
         stage=stage,
@@ -96,20 +95,20 @@ def bound(stage: str, batch: Batch) -> AbstractContextManager[None]:
 
 
 def prompts_of(batch: Batch) -> list[int]:
-    """The numbers that the prompts of a batch have in the store, in the order of its items."""
+    """The store's ids of the prompts of a batch, in the order of its items."""
     return list(dict.fromkeys(item.prompt for item in batch.items))
 
 
 def pairs_of(batch: Batch) -> list[int]:
-    """The numbers of the pairs of a batch; none where it is not about pairs."""
+    """The store's ids of the pairs of a batch; none if it is not about pairs."""
     return list(dict.fromkeys(pair for item in batch.items if (pair := getattr(item, "pair", 0))))
 
 
-def _formatter(for_people: bool, colours: bool) -> logging.Formatter:
+def _formatter(as_text: bool, colors: bool) -> logging.Formatter:
     render: list[Processor] = (
-        [spell, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)]
-        if for_people
-        else [structlog.processors.JSONRenderer()]  # ASCII only, so that no character in it can steer a terminal
+        [escape, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+        if as_text
+        else [structlog.processors.JSONRenderer()]  # ASCII only, so that no character can control a terminal
     )
     return structlog.stdlib.ProcessorFormatter(
         use_get_message=False,
@@ -121,9 +120,9 @@ def _formatter(for_people: bool, colours: bool) -> logging.Formatter:
             merge_contextvars,
         ],
         processors=[
-            say,
+            fill_in,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            tell_exception,
+            add_exception,
             _arrange,
             *render,
         ],
@@ -131,23 +130,23 @@ def _formatter(for_people: bool, colours: bool) -> logging.Formatter:
 
 
 def _arrange(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """What every line has comes first, in one order."""
+    """Put the fields that every line has first, in a fixed order."""
     first = {name: line.pop(name) for name in ("timestamp", "level", "logger", "event")}
     failure = {"exception": line.pop("exception")} if "exception" in line else {}
     return {**first, **_process, **line, **failure}
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes lines; one that cannot be made leaves its place, where the standard library would print its arguments."""
+    """Writes lines; logs the location of a line that cannot be formatted, where `logging` would print its arguments."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
-        """Say where it was."""
-        place = (record.name, record.pathname, record.lineno)
-        told = logging.LogRecord(
-            log.name, logging.ERROR, __file__, 0, "a line of %s could not be written, at %s:%d", place, None
+        """Log the location of a line that could not be formatted."""
+        location = (record.name, record.pathname, record.lineno)
+        failure = logging.LogRecord(
+            log.name, logging.ERROR, __file__, 0, "a line of %s could not be written, at %s:%d", location, None
         )
-        with suppress(OSError, ValueError):  # stderr itself is gone
-            self.stream.write(f"{self.format(told)}{self.terminator}")
+        with suppress(OSError, ValueError):  # stderr is closed
+            self.stream.write(f"{self.format(failure)}{self.terminator}")
             self.flush()
 
 
@@ -159,22 +158,22 @@ def _log_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Where a warning came up, and of what kind; its text, like that of any library, may hold anything."""
+    """Log the class and location of a warning; its text may quote a prompt."""
     log.warning("%s at %s:%d", category.__name__, filename, lineno)
 
 
-def _log_uncaught(kind: type[BaseException], error: BaseException, places: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, places)
+        sys.__excepthook__(kind, error, trace)
     else:
-        log.critical("the process ends by an error that nobody caught", exc_info=(kind, error, places))
+        log.critical("the process ends by an uncaught error", exc_info=(kind, error, trace))
 
 
-def _log_thread(told: threading.ExceptHookArgs) -> None:
-    if told.exc_value is not None:
-        name = told.thread.name if told.thread else "?"
-        log.critical("the thread %s ended by an error", name, exc_info=told.exc_value)
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None:
+        name = failure.thread.name if failure.thread else "?"
+        log.critical("the thread %s ended by an uncaught error", name, exc_info=failure.exc_value)
 
 
-def _log_unraisable(told: Any) -> None:
-    log.error("an error came up where none can be raised", exc_info=told.exc_value)
+def _log_unraisable(failure: Any) -> None:
+    log.error("an error occurred where it cannot be raised", exc_info=failure.exc_value)

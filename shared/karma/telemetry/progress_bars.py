@@ -1,4 +1,4 @@
-"""How far something is: bars on a terminal with counts, rate and time left, the same everywhere."""
+"""Progress bars on a terminal: count, rate and time left, in one layout for all commands."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from rich.text import Text
 
 
 class CountColumn(ProgressColumn):
-    """`1,200/2,400 31/s`; without the total where nobody knows it, and without the rate where there is none yet."""
+    """`1,200/2,400 31/s`; the total and the rate only if they are known."""
 
     def render(self, task: Task) -> Text:
         """The column of one task."""
         total = "" if task.total is None else f"/{task.total:,.0f}"
         speed = task.finished_speed or task.speed
-        if speed is None and task.finished_time:  # it came all at once
+        if speed is None and task.finished_time:  # it was completed in one step
             speed = task.completed / task.finished_time
         rate = "" if speed is None else f" {speed:,.0f}/s" if speed >= 10 else f" {speed:.1f}/s"
         return Text(f"{task.completed:,.0f}{total}{rate}")
 
 
 def bars(console: Console, hidden: bool = False) -> Progress:
-    """Bars, to be used as a context manager; hidden ones do nothing. Standard output is left alone, as it is data."""
+    """Progress bars as a context manager; hidden ones do nothing. Standard output, which is data, is not redirected."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,10 +1,10 @@
-"""What a line of a log may hold: no text of a prompt or of a response, and no key.
+"""Redaction of log lines: they contain no text of a prompt or a response, and no key.
 
-- What KARMA itself says names things by their ids. An error within it is named by its class, unless KARMA raised it on
-  purpose: any other text of an error may repeat what was being worked on.
-- Of an exception a line holds the classes and the places that it passed, never a variable, and texts by the same rule.
-- Of what a library says it holds the place and the first line as the library's code spells it, with the numbers filled
-  in. Whatever else the library would fill in is named by its type; a text that it made up as it went is left out.
+- KARMA's own messages name objects by their ids. An error as an argument is replaced by its class, unless KARMA raised
+  it: the text of any other error may quote a prompt.
+- An exception is logged as classes and code locations, without variables; its text only by the same rule.
+- A library's message is logged as its location and the first line of its constant format string, with numbers as
+  arguments. Other arguments are replaced by their types; a message that is not a constant is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from karma.errors import KarmaError
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
-#: The packages whose lines are KARMA's own. All others are libraries, plug-ins included.
+#: KARMA's own packages. All others are libraries, plug-ins included.
 OWN_PACKAGES = (
     "karma",
     "karma_cli",
@@ -35,39 +35,39 @@ OWN_PACKAGES = (
 )
 
 _MOST_FRAMES = 40  # of one exception, the innermost
-_MOST_CHARACTERS = 2000  # of what is said in one line
+_MOST_CHARACTERS = 2000  # of one message
 
 
-def say(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Fill in what was said; a processor of structlog, as the others here."""
+def fill_in(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """Format the message with its redacted arguments; a structlog processor, like the other public functions."""
     arguments = line.pop("positional_args", None)
     own = str(line["logger"]).partition(".")[0] in OWN_PACKAGES
     if not own:
         record = line["_record"]
         line["at"] = f"{record.pathname}:{record.lineno}"
-        if not _is_spelled_in_code(record):
-            return {**line, "event": "a library says what may hold anything"}
-    show = _own if own else _of_library
+        if not _is_constant(record):
+            return {**line, "event": "a library's message is withheld: it is not a constant"}
+    redact = _own if own else _of_library
     if isinstance(arguments, dict):
-        arguments = {name: show(value) for name, value in arguments.items()}
+        arguments = {name: redact(value) for name, value in arguments.items()}
     elif arguments:
-        arguments = tuple(map(show, arguments))
-    said = line["event"] % arguments if arguments else line["event"]
-    return {**line, "event": (said if own else said.partition("\n")[0])[:_MOST_CHARACTERS]}
+        arguments = tuple(map(redact, arguments))
+    message = line["event"] % arguments if arguments else line["event"]
+    return {**line, "event": (message if own else message.partition("\n")[0])[:_MOST_CHARACTERS]}
 
 
-def _is_spelled_in_code(record: logging.LogRecord) -> bool:
-    """Whether the code that logs holds the message as it stands, so that nothing was put into it."""
+def _is_constant(record: logging.LogRecord) -> bool:
+    """Whether the message is a constant of the calling code, so that nothing was interpolated."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and (frame.f_code.co_filename, frame.f_lineno) != (record.pathname, record.lineno):
         frame = frame.f_back
     if frame is None:
         return False
-    return record.msg in frame.f_code.co_consts or any(one is record.msg for one in frame.f_globals.values())
+    return record.msg in frame.f_code.co_consts or any(value is record.msg for value in frame.f_globals.values())
 
 
 class _Withheld:
-    """Stands for what a library would have shown."""
+    """Replaces a value in a message by its type."""
 
     def __init__(self, value: object) -> None:
         self._type = type(value).__name__
@@ -84,8 +84,8 @@ def _of_library(value: object) -> object:
     return value if isinstance(value, int | float) else _Withheld(value)
 
 
-def tell_exception(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Put the exception of a line into it."""
+def add_exception(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """Add the exception of a line as `exception`, without texts that may quote a prompt."""
     line.pop("stack_info", None)
     info = line.pop("exc_info", None)
     if info and info[1] is not None:
@@ -94,59 +94,62 @@ def tell_exception(_logger: Any, _method: str, line: EventDict) -> EventDict:
 
 
 def exception_chain(error: BaseException) -> list[dict[str, Any]]:
-    """An exception and what it came from, the last raised first: of each its class, its text where that is known to
-    be harmless, and its places as `FILE:LINE FUNCTION`, the innermost last."""
+    """An exception and its causes, last raised first: class, text if it is harmless, and frames.
+
+    Frames are `FILE:LINE FUNCTION`, the innermost last.
+    """
     chain: list[dict[str, Any]] = []
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        told: dict[str, Any] = {"type": f"{type(one).__module__}.{type(one).__qualname__}".removeprefix("builtins.")}
-        if (text := _harmless_text(one)) is not None:
-            told["message"] = text[:_MOST_CHARACTERS]
-        told["frames"] = _frames(one.__traceback__)
-        if isinstance(one, BaseExceptionGroup):
-            told["exceptions"] = [exception_chain(part) for part in one.exceptions]
-        chain.append(told)
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        kind = type(link)
+        entry: dict[str, Any] = {"type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")}
+        if (text := _harmless_text(link)) is not None:
+            entry["message"] = text[:_MOST_CHARACTERS]
+        entry["frames"] = _frames(link.__traceback__)
+        if isinstance(link, BaseExceptionGroup):
+            entry["exceptions"] = [exception_chain(part) for part in link.exceptions]
+        chain.append(entry)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return chain
 
 
 def _harmless_text(error: BaseException) -> str | None:
-    if isinstance(error, KarmaError | NameError | ImportError):  # the latter two repeat names of the code
+    if isinstance(error, KarmaError | NameError | ImportError):  # the last two quote names in code only
         return str(error)
     if isinstance(error, OSError) and isinstance(error.errno, int):
         return os.strerror(error.errno)
     return None
 
 
-def _frames(places: TracebackType | None) -> list[str]:
+def _frames(trace: TracebackType | None) -> list[str]:
     frames = [
-        f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}" for frame, line in traceback.walk_tb(places)
+        f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}" for frame, line in traceback.walk_tb(trace)
     ]
     return frames[-_MOST_FRAMES:]
 
 
-def spell(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """For people: no character of an id or an error begins a line of its own or steers the terminal."""
-    spelled: EventDict = {name: _spelled(value) if isinstance(value, str) else value for name, value in line.items()}
+def escape(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """Escape control characters, for lines as text: no id or error can start a line or control the terminal."""
+    escaped: EventDict = {name: _escaped(value) if isinstance(value, str) else value for name, value in line.items()}
     if "exception" in line:
-        spelled["exception"] = "\n".join(_told(line["exception"]))
-    return spelled
+        escaped["exception"] = "\n".join(_exception_lines(line["exception"]))
+    return escaped
 
 
-def _told(chain: list[dict[str, Any]], indent: str = "") -> list[str]:
+def _exception_lines(chain: list[dict[str, Any]], indent: str = "") -> list[str]:
     lines = []
-    for place, one in enumerate(chain):
-        text = f": {_spelled(one['message'])}" if "message" in one else ""
-        lines.append(f"{indent}{'because of ' if place else ''}{one['type']}{text}")
-        lines += [f"{indent}  {_spelled(frame)}" for frame in one["frames"]]
-        for part in one.get("exceptions", ()):
-            lines += _told(part, f"{indent}    ")
+    for index, entry in enumerate(chain):
+        text = f": {_escaped(entry['message'])}" if "message" in entry else ""
+        lines.append(f"{indent}{'caused by ' if index else ''}{entry['type']}{text}")
+        lines += [f"{indent}  {_escaped(frame)}" for frame in entry["frames"]]
+        for part in entry.get("exceptions", ()):
+            lines += _exception_lines(part, f"{indent}    ")
     return lines
 
 
-def _spelled(text: str) -> str:
+def _escaped(text: str) -> str:
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

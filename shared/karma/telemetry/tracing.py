@@ -1,12 +1,12 @@
-"""Traces by OpenTelemetry: a span a batch and stage, and one for each call of a model. All their names stand here.
+"""OpenTelemetry traces: a span per batch and stage, and a span per call of a model. All names are defined here.
 
-A dispatched batch begins a trace; the trace context travels in the headers of messages, so what follows from it is in
-the same trace: `dispatch` → `process generate.…` → `process score` → `process match` → `process judge.…` → `process
-learn`. Calls are `chat {model}` after the conventions for generative AI, which still move, and a verdict is an event
-`gen_ai.evaluation.result`. No span holds a text of a prompt, a response, an endpoint or an error.
+A dispatched batch begins a trace. Messages carry the trace context in their headers, so all later stages belong to it:
+`dispatch` → `process generate.…` → `process score` → `process match` → `process judge.…` → `process learn`. Calls are
+`chat {model}` by the conventions for generative AI, which may still change; a verdict is an event
+`gen_ai.evaluation.result`. No span contains a text of a prompt, a response, an endpoint or an error.
 
-Nothing is imported and nothing is kept unless the environment names an endpoint: OpenTelemetry's own variables say
-where spans go and which (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, …). It needs the extra `traces`.
+Without an endpoint in the environment nothing is imported or recorded. OpenTelemetry's own variables configure the
+endpoint and the sampling (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, …). The extra `traces` is required.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from karma.verdicts import position
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-#: Spans that wait at the end are sent for so long; a collector that is away must not hold up who stops a worker.
-_LAST_S = 3.0
+#: Most time for the last spans, so that an unavailable collector does not delay the end of a worker.
+_FLUSH_S = 3.0
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
-#: What a verdict event says of the position that the verdict prefers.
+#: The label of a verdict event, by the position that the verdict prefers.
 _LABELS = {"first": "first", "second": "second", "none": "tie"}
 
-#: Reasons to end that are known; others are an endpoint's own words.
+#: Finish reasons that a span may contain; others are an endpoint's own texts.
 _FINISHED = ("stop", "length", "content_filter", "tool_calls")
 
 _tracer: Tracer | None = None
@@ -45,10 +45,10 @@ _provider: Any = None
 
 
 def is_asked_for(variables: Mapping[str, str]) -> bool:
-    """Whether the environment names where traces go.
+    """Whether the environment configures the export of traces.
 
     Raises:
-        SettingsError: it asks for another way than OTLP over HTTP.
+        SettingsError: it configures another exporter than OTLP over HTTP.
     """
     exporter = variables.get("OTEL_TRACES_EXPORTER", "").strip()
     if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
@@ -64,10 +64,10 @@ def is_asked_for(variables: Mapping[str, str]) -> bool:
 
 
 def start(service: str, worker: str) -> None:
-    """Trace what this process does, if the environment asks for it.
+    """Trace this process if the environment asks for it.
 
     Raises:
-        SettingsError: the environment asks for another way than OTLP over HTTP.
+        SettingsError: the environment configures another exporter than OTLP over HTTP.
         MissingExtraError: the extra `traces` is not installed.
     """
     global _tracer, _provider  # noqa: PLW0603 - a process has one tracer, as it has one root logger
@@ -84,7 +84,7 @@ def start(service: str, worker: str) -> None:
         raise MissingExtraError(str(cause.name), "traces", asked) from cause
 
     class RandomIds(IdGenerator):
-        """Ids that no seed repeats: the library's own come from `random`, which a plug-in may seed."""
+        """Ids that no seed repeats: the library's default uses `random`, which a plug-in may seed."""
 
         def generate_span_id(self) -> int:
             return secrets.randbits(64) or 1
@@ -103,19 +103,19 @@ def start(service: str, worker: str) -> None:
 
 
 def stop() -> None:
-    """Send what waits, for a few seconds at most, and trace no more."""
+    """Export the remaining spans, for a few seconds at most, and stop tracing."""
     global _tracer, _provider
     if _provider is None:
         return
     last = threading.Thread(target=_provider.shutdown, name="last spans", daemon=True)
     last.start()
-    last.join(_LAST_S)
+    last.join(_FLUSH_S)
     _tracer, _provider = None, None
 
 
 @contextmanager
 def sending(sender: str, batches: int) -> Iterator[dict[str, str]]:
-    """The trace context of the batches that are sent within the block: what is under way, or else a new trace."""
+    """The trace context of batches sent within the block: that of the current span, or else of a new trace."""
     if _tracer is None or (context := carried()):
         yield {} if _tracer is None else context
         return
@@ -126,14 +126,14 @@ def sending(sender: str, batches: int) -> Iterator[dict[str, str]]:
         _tracer.start_as_current_span(
             sender, kind=SpanKind.PRODUCER, attributes=attributes, record_exception=False, set_status_on_exception=False
         ) as span,
-        _judged(span),
+        _recorded_end(span),
     ):
         yield carried()
 
 
 @contextmanager
 def processing(stage: str, queue: str, batch: Batch, waited_s: float | None) -> Iterator[None]:
-    """A stage's work on a batch, in the trace that its message names."""
+    """A span for a stage's work on a batch, in the trace of its message."""
     if _tracer is None:
         yield
         return
@@ -161,16 +161,16 @@ def processing(stage: str, queue: str, batch: Batch, waited_s: float | None) -> 
             context=TraceContextTextMapPropagator().extract(batch.header.trace, Context()),
             kind=SpanKind.CONSUMER,
             attributes=attributes,
-            record_exception=False,  # its text may hold anything
+            record_exception=False,  # its text may quote a prompt
             set_status_on_exception=False,
         ) as span,
-        _judged(span),
+        _recorded_end(span),
     ):
         yield
 
 
 def carried() -> dict[str, str]:
-    """The W3C trace context of what is under way, for a message's header; empty where nothing is traced."""
+    """The W3C trace context of the current span, for a message's header; empty if nothing is traced."""
     context: dict[str, str] = {}
     if _tracer is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -179,28 +179,28 @@ def carried() -> dict[str, str]:
     return context
 
 
-def calls(asked: Batch, came: Batch) -> None:
-    """The calls of a model behind the results that just came, and the verdicts among them."""
+def calls(asked: Batch, results: Batch) -> None:
+    """Record the calls of a model behind new results, and the verdicts among them."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
 
-    under_way = get_current_span()
-    if not under_way.is_recording():
+    parent = get_current_span()
+    if not parent.is_recording():
         return
     match asked:
         case GenerateBatch():
-            for answer in came.items:
-                _call(_tracer, under_way, asked.model, answer)
+            for answer in results.items:
+                _call(_tracer, parent, asked.model, answer)
         case JudgeBatch():
-            for verdict in came.items:
-                _call(_tracer, under_way, asked.judge.model, verdict)
+            for verdict in results.items:
+                _call(_tracer, parent, asked.judge.model, verdict)
 
 
-def _call(tracer: Tracer, under_way: Any, spec: ModelSpec | None, result: Any) -> None:
-    """One call as a span of its own, measured by who made it. A judge that asks no model makes none."""
+def _call(tracer: Tracer, parent: Any, spec: ModelSpec | None, result: Any) -> None:
+    """Record one call as a span, with the latency that the caller measured. A judge without a model makes no call."""
     if spec is None:
-        _verdict(under_way, result)
+        _verdict(parent, result)
         return
     from opentelemetry.trace import SpanKind, StatusCode
 
@@ -210,7 +210,7 @@ def _call(tracer: Tracer, under_way: Any, spec: ModelSpec | None, result: Any) -
         f"chat {spec.model}",
         kind=SpanKind.CLIENT,
         attributes=_attributes(spec, result),
-        start_time=under_way.start_time if latency_s is None else now_ns - round(latency_s * 1e9),
+        start_time=parent.start_time if latency_s is None else now_ns - round(latency_s * 1e9),
     )
     if result.failure is not None:
         span.set_attribute("error.type", kind_of(result.failure))
@@ -230,7 +230,7 @@ def _attributes(spec: ModelSpec, result: Answer | Verdict) -> dict[str, Any]:
         "gen_ai.request.max_tokens": spec.max_tokens,
         "karma.prompt": result.prompt,
     }
-    with suppress(ValueError):  # what is no URL has no server
+    with suppress(ValueError):  # an invalid URL has no server
         url = urlsplit(spec.base_url or "")
         if url.hostname:
             attributes["server.address"] = url.hostname
@@ -264,14 +264,14 @@ def _verdict(span: Span, verdict: Verdict) -> None:
 
 
 @contextmanager
-def _judged(span: Span) -> Iterator[None]:
-    """The span says what became of the block."""
+def _recorded_end(span: Span) -> Iterator[None]:
+    """Record on the span how the block ended."""
     from opentelemetry.trace import StatusCode
 
     try:
         yield
     except ReleasedError:
-        span.set_attribute("karma.result", "handed_back")  # nobody's fault
+        span.set_attribute("karma.result", "handed_back")  # released: no failure
         raise
     except Exception as cause:
         span.set_attribute("error.type", f"{type(cause).__module__}.{type(cause).__qualname__}")

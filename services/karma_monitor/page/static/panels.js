@@ -65,7 +65,7 @@ export function wide(name, ...children) {
   return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": name }, ...children);
 }
 
-/** The figures behind a chart, folded away. */
+/** The figures behind a chart, collapsed. */
 export function behind(name, head, rows, options) {
   return h("details", {}, h("summary", {}, `${name} as a table`), table(name, head, rows, options));
 }

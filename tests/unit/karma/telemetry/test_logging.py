@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from karma.errors import MessageError
 from karma.messages import decode
-from karma.telemetry.redaction import OWN_PACKAGES, _spelled
+from karma.telemetry.redaction import OWN_PACKAGES, _escaped
 from karma.worker.run import SERVICES
 
 ROOT = Path(__file__).parents[4]
@@ -139,7 +139,7 @@ def test_of_a_librarys_line_the_first_one_is_kept_with_its_numbers_and_nothing_e
         "library.error('Task %(name)s: %(seconds).1f s', {'name': SECRET, 'seconds': 1.5})\n"
         "library.info(SECRET)\n"
     )
-    assert first["event"] == second["event"] == "a library says what may hold anything"
+    assert first["event"] == second["event"] == "a library's message is withheld: it is not a constant"
     assert third["event"] == "Got <str> after 3 tries"
     assert fourth["event"] == "Task <str>: 1.5 s"
     assert fourth["at"].startswith("<string>:")
@@ -247,7 +247,7 @@ def test_an_error_about_a_message_says_where_it_differs_and_repeats_nothing_of_i
 
 
 @given(st.text())
-def test_any_text_is_spelled_so_that_it_prints(text: str) -> None:
-    assert _spelled(text).isprintable()
+def test_any_text_is_escaped_so_that_it_prints(text: str) -> None:
+    assert _escaped(text).isprintable()
     if text.isprintable():
-        assert _spelled(text) == text
+        assert _escaped(text) == text

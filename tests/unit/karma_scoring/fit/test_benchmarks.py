@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from karma_scoring.fit.benchmarks import SLOPE_MEAN, fit_with_standings, standings, z_scores
+from karma_scoring.fit.benchmarks import SLOPE_MEAN, fit_with_benchmarks, mean_z_scores, z_scores
 from karma_scoring.fit.competency import Counts, Prior, fit
 
 MODELS = tuple("abcdefgh")
@@ -22,14 +22,14 @@ def test_scores_are_standard_scores_over_the_models_that_have_them() -> None:
     given = {"a": {"ifeval": 0.5, "one": 1.0, "same": 3.0}, "b": {"ifeval": 0.7, "same": 3.0}, "c": {}}
 
     assert z_scores(given) == {"a": {"ifeval": pytest.approx(-1.0)}, "b": {"ifeval": pytest.approx(1.0)}}
-    assert standings(given) == {"a": pytest.approx(-1.0), "b": pytest.approx(1.0)}
+    assert mean_z_scores(given) == {"a": pytest.approx(-1.0), "b": pytest.approx(1.0)}
 
 
 def test_before_any_verdict_a_model_stands_where_its_benchmarks_say() -> None:
     """At the slope that is believed beforehand, and as uncertain as ever."""
-    standing = {"a": 1.5, "b": -1.5}
+    scores = {"a": 1.5, "b": -1.5}
 
-    found, slope = fit_with_standings(verdicts(np.zeros(8), 0), MODELS, [], Prior(), standing)
+    found, slope = fit_with_benchmarks(verdicts(np.zeros(8), 0), MODELS, [], Prior(), scores)
 
     assert slope == pytest.approx(SLOPE_MEAN, abs=1e-3)
     np.testing.assert_allclose(found.mean[0, :3], [0.75, -0.75, 0.0], atol=0.01)
@@ -40,11 +40,11 @@ def test_before_any_verdict_a_model_stands_where_its_benchmarks_say() -> None:
 @pytest.mark.parametrize("true_slope", [1.2, 0.0, -0.6])
 def test_the_slope_is_learnt_from_models_with_verdicts(true_slope: float) -> None:
     """And carries over to the one without: benchmarks that tell nothing move it no more."""
-    standing = dict(zip(MODELS, np.linspace(-1.5, 1.5, 8), strict=True))
+    scores = dict(zip(MODELS, np.linspace(-1.5, 1.5, 8), strict=True))
     theta = true_slope * np.linspace(-1.5, 1.5, 8)
     rivals = verdicts(theta[:7], 200)
 
-    found, slope = fit_with_standings(rivals, MODELS, [], Prior(), standing)
+    found, slope = fit_with_benchmarks(rivals, MODELS, [], Prior(), scores)
 
     assert slope is not None
     assert abs(slope - true_slope) < 0.75 * abs(SLOPE_MEAN - true_slope)
@@ -53,11 +53,11 @@ def test_the_slope_is_learnt_from_models_with_verdicts(true_slope: float) -> Non
 
 def test_the_slope_is_the_most_probable_one() -> None:
     """No slope nearby has a greater posterior, by the log density written out."""
-    standing = dict(zip(MODELS, np.linspace(-1.5, 1.5, 8), strict=True))
+    scores = dict(zip(MODELS, np.linspace(-1.5, 1.5, 8), strict=True))
     counts = verdicts(np.random.default_rng(2).normal(0, 1, 8), 5)
 
     def density(slope: float) -> float:
-        means = np.array([slope * standing[model] for model in MODELS])
+        means = np.array([slope * scores[model] for model in MODELS])
         found = fit(counts, MODELS, [], Prior(mean=dict(zip(MODELS, means, strict=True))))
         gap = found.alpha[counts.first] - found.alpha[counts.second]
         z = np.log(2 * np.cosh(gap / 2) + np.exp(found.log_tie))
@@ -65,7 +65,7 @@ def test_the_slope_is_the_most_probable_one() -> None:
         prior = np.sum(((found.alpha[:8] - means) / 1.4) ** 2) + ((found.log_tie - np.log(0.5)) / 1.0) ** 2
         return float(likelihood - 0.5 * prior - 0.5 * ((slope - 0.5) / 0.5) ** 2)
 
-    _, slope = fit_with_standings(counts, MODELS, [], Prior(), standing)
+    _, slope = fit_with_benchmarks(counts, MODELS, [], Prior(), scores)
 
     assert slope is not None
     assert density(slope) > max(density(slope - 0.02), density(slope + 0.02))
@@ -75,7 +75,7 @@ def test_without_benchmarks_nothing_is_learnt_of_them() -> None:
     """The fit is the plain one; nor does a child's benchmark count, whose prior is its parent."""
     counts = verdicts(np.linspace(1, -1, 8), 3)
 
-    for prior, standing in ((Prior(), {}), (Prior(parents={"b": "a"}), {"b": 2.0})):
-        found, slope = fit_with_standings(counts, MODELS, [], prior, standing)
+    for prior, scores in ((Prior(), {}), (Prior(parents={"b": "a"}), {"b": 2.0})):
+        found, slope = fit_with_benchmarks(counts, MODELS, [], prior, scores)
         assert slope is None
         np.testing.assert_allclose(found.mean, fit(counts, MODELS, [], prior).mean)

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from karma.store.records import Count
 from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.drift import former_until, present, without_former
+from karma_scoring.fit.drift import fit_with_drift, former_until, present, without_former
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.learning import learn_from
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 
 MODELS, SKILLS = tuple("abcdef"), ("x", "y", "z")
@@ -62,8 +61,8 @@ class Stream:
             cell = merged.setdefault((skill, a, b, coarse(bucket, bucket_at(self.now))), [0.0] * 3)
             cell[:] = [x + y for x, y in zip(cell, numbers, strict=True)]
         rows = [Count("judge", *key, *numbers, sum(numbers)) for key, numbers in merged.items()]
-        learnt = learn_from(evidence(rows, MODELS, self.now, 720.0), {}, {}, self.last)
-        for change in learnt.changes:
+        fitted = fit_with_drift(evidence(rows, MODELS, self.now, 720.0), {}, {}, self.last)
+        for change in fitted.changes:
             self.found.append(change.model)
             merged = {
                 (
@@ -73,8 +72,8 @@ class Stream:
                 ): numbers
                 for (skill, *pair, bucket), numbers in merged.items()
             }
-        self.counts, self.last = merged, learnt.posterior
-        return without_former(learnt.posterior)
+        self.counts, self.last = merged, fitted.posterior
+        return without_former(fitted.posterior)
 
     def errors(self, found: Posterior) -> Array:
         """Means less truth over deviations, [overall and 3 skills, 6]."""
@@ -145,8 +144,8 @@ def test_the_order_within_a_bucket_is_irrelevant() -> None:
     stream.judge(300)
     rows = [Count("judge", *key, *numbers, sum(numbers)) for key, numbers in stream.counts.items()]
 
-    one = learn_from(evidence(rows, MODELS, stream.now, 720.0), {}, {})
-    other = learn_from(evidence(rows[::-1], MODELS, stream.now, 720.0), {}, {})
+    one = fit_with_drift(evidence(rows, MODELS, stream.now, 720.0), {}, {})
+    other = fit_with_drift(evidence(rows[::-1], MODELS, stream.now, 720.0), {}, {})
 
     assert [(c.model, c.bucket) for c in one.changes] == [(c.model, c.bucket) for c in other.changes] != []
     np.testing.assert_allclose(one.posterior.mean, other.posterior.mean, atol=1e-6)
@@ -161,12 +160,12 @@ def test_a_child_keeps_to_what_its_parent_was() -> None:
     stream.judge(300)
     rows = [Count("judge", *key, *numbers, sum(numbers)) for key, numbers in stream.counts.items()]
 
-    learnt = learn_from(evidence(rows, [*MODELS, "child"], stream.now, 720.0), {"child": MODELS[SWAPPED]}, {})
-    found = without_former(learnt.posterior)
-    (change,) = learnt.changes
-    former = learnt.posterior.mean[0, learnt.posterior.models.index(change.former)]
+    fitted = fit_with_drift(evidence(rows, [*MODELS, "child"], stream.now, 720.0), {"child": MODELS[SWAPPED]}, {})
+    found = without_former(fitted.posterior)
+    (change,) = fitted.changes
+    former = fitted.posterior.mean[0, fitted.posterior.models.index(change.former)]
 
-    assert learnt.posterior.mean[0, learnt.posterior.models.index("child")] == pytest.approx(former, abs=1e-6)
+    assert fitted.posterior.mean[0, fitted.posterior.models.index("child")] == pytest.approx(former, abs=1e-6)
     assert found.mean[0, found.models.index("child")] < found.mean[0, found.models.index(MODELS[SWAPPED])] - 2.0
 
 
@@ -178,18 +177,18 @@ def test_the_posterior_without_former_models_is_centred_and_says_the_same_of_the
     stream.truth[:, SWAPPED] += 3.0
     stream.judge(300)
     rows = [Count("judge", *key, *numbers, sum(numbers)) for key, numbers in stream.counts.items()]
-    learnt = learn_from(evidence(rows, MODELS, stream.now, 720.0), {}, {}).posterior
+    fitted = fit_with_drift(evidence(rows, MODELS, stream.now, 720.0), {}, {}).posterior
 
-    found = without_former(learnt)
+    found = without_former(fitted)
 
     assert found.models == MODELS
-    assert len(learnt.models) == 7
+    assert len(fitted.models) == 7
     np.testing.assert_allclose(found.mean[:, :6].sum(axis=1), 0.0, atol=1e-9)
-    b, c = learnt.models.index("b"), learnt.models.index("c")
-    assert found.mean[0, 1] - found.mean[0, 2] == pytest.approx(learnt.mean[0, b] - learnt.mean[0, c])
+    b, c = fitted.models.index("b"), fitted.models.index("c")
+    assert found.mean[0, 1] - found.mean[0, 2] == pytest.approx(fitted.mean[0, b] - fitted.mean[0, c])
     variance = found.covariance[0, 1, 1] + found.covariance[0, 2, 2] - 2 * found.covariance[0, 1, 2]
-    expected = learnt.covariance[0, b, b] + learnt.covariance[0, c, c] - 2 * learnt.covariance[0, b, c]
+    expected = fitted.covariance[0, b, b] + fitted.covariance[0, c, c] - 2 * fitted.covariance[0, b, c]
     assert variance == pytest.approx(expected)
-    former = next(name for name in learnt.models if name not in MODELS)
+    former = next(name for name in fitted.models if name not in MODELS)
     assert present(former) == MODELS[SWAPPED]
     assert former_until(former) < former_until(present(former))

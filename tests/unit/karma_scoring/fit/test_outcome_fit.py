@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from karma.ranking.outcome_model import FEATURES, OutcomeModel, davidson_slopes, effects, posterior_advantage
+from karma.ranking.davidson import log_z_derivatives
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, effects, posterior_advantage
 from karma_scoring.fit.outcome_fit import LEAST_EXAMPLES, Examples, calibration_error, fit_outcome
 from karma_scoring.predicted_labels import PromptPair, predict_labels
 
@@ -72,7 +73,7 @@ def test_siblings_are_learnt_where_responses_have_effects_of_their_own(with_sibl
     model = with_siblings
     assert model.siblings is not None
     fresh, _ = simulate(60, 20, 8, 2.0, 2)  # the same competencies, as the seed is the same
-    advantage = model.advantage(fresh.gap, fresh.contrast, fresh.models_a, fresh.models_b)
+    advantage = model.advantage(fresh.gap, fresh.relative_features, fresh.models_a, fresh.models_b)
     right_alone = right_told = asked = 0
     for prompt in np.unique(fresh.prompt)[:60]:
         group = np.flatnonzero(fresh.prompt == prompt)
@@ -118,10 +119,10 @@ def test_slopes_are_the_derivatives_and_do_not_overflow() -> None:
     def log_z(x: np.ndarray) -> np.ndarray:
         return np.log(2 * np.cosh(x / 2) + 0.7)
 
-    slope, curvature = davidson_slopes(eta, 0.7)
+    slope, curvature = log_z_derivatives(eta, 0.7)
     assert slope == pytest.approx((log_z(eta + step) - log_z(eta - step)) / (2 * step), abs=1e-8)
     assert curvature == pytest.approx((log_z(eta + step) - 2 * log_z(eta) + log_z(eta - step)) / step**2, abs=1e-4)
-    far = davidson_slopes(np.array([-5000.0, 5000.0]), 0.7)
+    far = log_z_derivatives(np.array([-5000.0, 5000.0]), 0.7)
     assert np.isfinite(far).all()
 
 

@@ -208,7 +208,7 @@ def test_a_merged_skill_leaves_its_place_to_the_older_one_and_its_name_to_nobody
     stars, bread = (embed([f"{topic} {number}" for number in range(64)]).astype(float) for topic in TOPICS[:2])
     means = np.stack([stars[:32].mean(axis=0), bread.mean(axis=0), stars[32:].mean(axis=0)])
     clusters = Clusters(["skill-1", "skill-2", "skill-3"], np.array([32.0, 64.0, 32.0]), means)
-    clusters.look(np.concatenate([stars, bread]), names(4))
+    clusters.split_and_merge(np.concatenate([stars, bread]), names(4))
     assert clusters.names == ["skill-1", "skill-2", "skill-3"]
     assert clusters.weights.tolist() == [64.0, 64.0, 0.0]
     assert {clusters.names[place] for place in clusters.nearest(stars)} == {"skill-1"}
@@ -220,7 +220,7 @@ def test_the_largest_part_of_a_split_skill_keeps_the_name() -> None:
     few = embed([f"bread {number}" for number in range(40)]).astype(float)
     both = np.concatenate([few, many])
     clusters = Clusters(["skill-7"], np.array([140.0]), both.mean(axis=0)[None])
-    clusters.look(both, names(8))
+    clusters.split_and_merge(both, names(8))
     assert [clusters.names[place] for place in clusters.nearest(many)] == ["skill-7"] * 100
     assert [clusters.names[place] for place in clusters.nearest(few)] == ["skill-8"] * 40
     assert clusters.weights.tolist() == [100.0, 40.0]
@@ -230,7 +230,7 @@ def test_texts_without_structure_are_one_skill() -> None:
     noise = np.random.default_rng(0).normal(size=(256, 384))
     noise += 2.0 * np.random.default_rng(1).normal(size=384)
     clusters = empty(384)
-    clusters.look(noise / np.linalg.norm(noise, axis=1, keepdims=True), names())
+    clusters.split_and_merge(noise / np.linalg.norm(noise, axis=1, keepdims=True), names())
     assert clusters.names == ["skill-1"]
 
 
@@ -239,7 +239,7 @@ def test_there_are_never_more_than_the_most() -> None:
     jitter = 0.01 * np.random.default_rng(0).normal(size=axes.shape)
     clusters = empty()
     for _look in range(3):
-        clusters.look((axes + jitter) / np.linalg.norm(axes + jitter, axis=1, keepdims=True), names())
+        clusters.split_and_merge((axes + jitter) / np.linalg.norm(axes + jitter, axis=1, keepdims=True), names())
         assert (clusters.weights > 0).sum() <= MOST
 
 
@@ -253,8 +253,8 @@ def test_names_are_only_ever_added_and_a_dead_one_never_lives_again(seed: int, t
         vectors = axes[rng.integers(topics, size=80)] * rng.uniform(0.2, 2) + rng.normal(size=(80, 16))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         before = list(clusters.names)
-        clusters.look(vectors, number)
-        clusters.learn(vectors)
+        clusters.split_and_merge(vectors, number)
+        clusters.add(vectors)
         assert clusters.names[: len(before)] == before
         assert len(set(clusters.names)) == len(clusters.names)
         now_dead = {name for name, weight in zip(clusters.names, clusters.weights, strict=True) if weight <= 0}
@@ -295,7 +295,7 @@ def test_where_the_extra_is_missing_the_error_names_it(package: str, monkeypatch
 
 def test_a_word_that_is_no_source_of_skills_is_refused_with_those_that_are() -> None:
     assert make_pool(stream={"skills": "embeddings", "embedder": "x"}).default_stream.embedder == "x"
-    with pytest.raises(SettingsError, match=r'pool\.toml: \[stream\].*skills is .embedding.: expected one of labels, embeddings'):
+    with pytest.raises(SettingsError, match=r"pool\.toml: \[stream\].*skills is .embedding.: expected one of"):
         make_pool(stream={"skills": "embedding"})
 
 

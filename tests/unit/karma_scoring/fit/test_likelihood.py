@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from karma_scoring.fit.davidson import Counts, derivatives, log_likelihood, tables_of
+from karma_scoring.fit.likelihood import Counts, derivatives, log_likelihood, tables_of
 
 
 def test_the_derivatives_are_those_of_the_likelihood() -> None:
