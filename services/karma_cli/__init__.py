@@ -1,17 +1,44 @@
-"""The `karma` command. Standard output is data, standard error is everything else.
+"""The `karma` command. Results go to standard output, everything else to standard error.
 
-Exit codes: 0 done, 1 the request could not be wholly met, 2 bad input or configuration.
+A command's module is imported when the command runs, so that `karma --help` is fast. Exit codes: 0 done, 1 the request
+was not met or only in part, 2 bad input or configuration.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+from typer.main import get_command
 
 from karma.errors import KarmaError
-from karma_cli.commands import data, demo, insight, page, run, show
+
+#: The commands, in the order of `karma --help`, which shows these sentences.
+COMMANDS = {
+    "up": "Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.",
+    "down": "Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`.",
+    "worker": "Run one worker. Start more workers to scale a service.",
+    "page": "Serve the page alone. `karma up` already serves it.",
+    "enqueue": "Accept prompts from a file or standard input.",
+    "requeue": "Retry dead prompts and failed calls.",
+    "export": "Write the preferences as a training dataset.",
+    "pause": "Stop admitting prompts, of one stream or of all.",
+    "resume": "Admit prompts again, of one stream or of all.",
+    "status": "Show prompts by state, outcomes, queues and workers.",
+    "watch": "Show live throughput, losses, pair quality, queues and endpoints.",
+    "models": "Show each model's competency with its interval, trend and nearest kin.",
+    "explain": "Explain why a pair was formed, how it was judged, and its outcome.",
+    "report": "Write an HTML report: the page with its data in one file. It needs no network.",
+    "rematch": "Pair stored responses by other policies, have the pairs judged, and compare the policies.",
+    "demo": "Run the pipeline on bundled tiny models and print the results.",
+}
+
+#: Modules of `karma_cli.commands` that hold a second command.
+_MODULES = {"down": "up", "page": "worker", "resume": "pause"}
 
 app = typer.Typer(
     name="karma",
@@ -20,32 +47,53 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("up")(run.up)
-app.command("down")(run.down)
-app.command("worker")(run.worker)
-app.command("page")(page.page)
-app.command("enqueue")(data.enqueue)
-app.command("requeue")(data.requeue)
-app.command("export")(data.export)
-app.command("pause")(page.pause)
-app.command("resume")(page.resume)
-app.command("status")(show.status)
-app.command("watch")(show.watch)
-app.command("models")(show.models)
-app.command("explain")(insight.explain)
-app.command("report")(insight.report)
-app.command("rematch")(insight.rematch)
-app.command("demo")(demo.demo)
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command until it runs."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """The context of the command itself."""
+        return load(str(self.name)).make_context(*arguments, **options)
+
+
+for _name, _summary in COMMANDS.items():
+    app.command(_name, cls=LazyCommand, help=_summary)(lambda: None)
+
+
+def load(name: str) -> Any:
+    """Import a command with its options."""
+    module = import_module(f"karma_cli.commands.{_MODULES.get(name, name)}")
+    single = typer.Typer(add_completion=False)
+    single.command(name)(getattr(module, name))
+    return get_command(single)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"karma {version('karma')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The options of `karma` itself."""
 
 
 def main() -> None:
-    """Run a command; what KARMA raises on purpose is one clear sentence, never a traceback."""
+    """Run a command. A `KarmaError` becomes one sentence on standard error, not a traceback."""
     try:
         app()
     except KarmaError as error:
         print(f"karma: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
+        # The reader of the output is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,34 +1,39 @@
-"""What a command shows while it works: on standard error, on a terminal only, and unless it is to be quiet."""
+"""Progress of a command: on standard error, on a terminal only, and not with `-q`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from rich.progress import Progress
 from rich.text import Text
 
 from karma.errors import StoreOutageError
-from karma.telemetry.progress_bars import bars
-from karma_cli.options import Output, console
-from karma_gateway.exports import ROWS_AT_ONCE, Row
-from karma_gateway.ingest import Line
+from karma.store import Store
+from karma.store.counting import prompts_by_state
+from karma.telemetry.progress_bars import progress_bars
+from karma_cli.output import Output, console
 from karma_monitor.escaping import escape_control
 
-_LOOK_EVERY_S = 0.2
+_POLL_S = 0.2
+_DRAW_S = 0.1
 _READ_BYTES = 1 << 20
+
+_T = TypeVar("_T")
 
 
 def progress(output: Output, hidden: bool = False) -> Progress:
-    """Progress bars for one command; without a terminal, or `hidden`, they do nothing."""
-    return bars(console, hidden or not output.shows_progress)
+    """Progress bars for one command; without a terminal, or `hidden`, they draw nothing."""
+    return progress_bars(console, hidden or not output.shows_progress)
 
 
 @contextmanager
 def working(output: Output, text: str) -> Iterator[Callable[[str], None]]:
-    """A line that says what is being done while it is; yields what changes it."""
+    """A line that says what the command is doing; yields the function that changes it."""
     if not output.shows_progress:
         yield lambda _text: None
         return
@@ -36,44 +41,48 @@ def working(output: Output, text: str) -> Iterator[Callable[[str], None]]:
         yield lambda changed: status.update(Text(escape_control(changed)))
 
 
-def wait_for_end(bar: Progress, ended: Callable[[], tuple[int, int]]) -> None:
-    """Wait until all prompts have ended; `ended` says how many have, and of how many."""
-    task = bar.add_task("prompts ended", total=None)
-    while True:
-        try:
-            done, total = ended()
-        except StoreOutageError:
-            time.sleep(_LOOK_EVERY_S)  # what waits for an end can wait for the store
-            continue
-        bar.update(task, completed=done, total=total)
-        if done == total:
-            return
-        time.sleep(_LOOK_EVERY_S)
-
-
-def follow_lines(chunks: Iterable[list[Line]], source: str, bar: Progress) -> Iterator[list[Line]]:
-    """Chunks of a source's lines; the bar follows."""
-    task = bar.add_task("lines read", total=None if bar.disable else _count_lines(source))
-    for lines in chunks:
-        yield lines
-        bar.update(task, completed=lines[-1].number)
-    bar.update(task, total=bar.tasks[task].completed)
-
-
-def follow_rows(rows: Iterable[Row], bar: Progress, total: int | None) -> Iterator[Row]:
-    """Rows of an export; the bar follows, piece by piece."""
-    task = bar.add_task("preferences written", total=total)
-    count = 0
-    for row in rows:
-        yield row
-        count += 1
-        if count % ROWS_AT_ONCE == 0:
+def track(
+    items: Iterable[_T], bar: Progress, description: str, total: int | None, size: Callable[[_T], int] = lambda _item: 1
+) -> Iterator[_T]:
+    """Yield the items and count them on the bar; `size` is what an item counts for."""
+    task = bar.add_task(description, total=total)
+    count, drawn_at = 0, 0.0
+    for item in items:
+        yield item
+        count += size(item)
+        if time.monotonic() - drawn_at > _DRAW_S:
             bar.update(task, completed=count)
+            drawn_at = time.monotonic()
     bar.update(task, completed=count, total=count)
 
 
-def _count_lines(source: str) -> int | None:
-    """The lines of a file; None of what can be read only once."""
+def wait_for_prompts(
+    store: Store, bar: Progress, streams: Sequence[str] | None = None, on_poll: Callable[[], None] = lambda: None
+) -> None:
+    """Wait until every prompt of the streams (None: of the store) is done or dead. An outage only delays the end."""
+    answered, finished = (bar.add_task(f"prompts {state}", total=None) for state in ("answered", "finished"))
+    while True:
+        on_poll()
+        with suppress(StoreOutageError):
+            states = _states(store, streams)
+            total, ended = sum(states.values()), states["done"] + states["dead"]
+            bar.update(answered, total=total, completed=ended + states["answered"] + states["matched"])
+            bar.update(finished, total=total, completed=ended)
+            if ended == total:
+                return
+        time.sleep(_POLL_S)
+
+
+def _states(store: Store, streams: Sequence[str] | None) -> Mapping[str, int]:
+    states: Counter[str] = Counter()
+    with store.reading() as transaction:
+        for (_stream, state), count in prompts_by_state(transaction.ledger.connection, streams).items():
+            states[state] += count
+    return states
+
+
+def count_lines(source: str) -> int | None:
+    """The lines of a file; None for standard input and for whatever can be read only once."""
     path = Path(source)
     if source == "-" or not path.is_file():
         return None
@@ -82,6 +91,6 @@ def _count_lines(source: str) -> int | None:
         with path.open("rb") as file:
             while block := file.read(_READ_BYTES):
                 lines, last = lines + block.count(b"\n"), block[-1:]
-    except OSError:  # whoever reads the file in earnest says it better
+    except OSError:  # the command that reads the file reports the error
         return None
     return lines + (last != b"\n")

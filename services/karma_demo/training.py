@@ -21,7 +21,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
-from karma.telemetry.progress_bars import bars
+from karma.telemetry.progress_bars import progress_bars
 from karma_demo.family import CHECKPOINTS, JUDGE_MEMBER, MEMBERS, USUAL_LEARNING_RATE, Member
 from karma_demo.tasks import Exercise, exercise
 
@@ -195,7 +195,7 @@ def main() -> None:
     unknown = set(wanted) - {member.name for member in everyone}
     if unknown:
         sys.exit(f"no member is called {', '.join(sorted(unknown))}")
-    with bars(Console(stderr=True), hidden=not sys.stderr.isatty()) as progress:
+    with progress_bars(Console(stderr=True), hidden=not sys.stderr.isatty()) as progress:
         train_all([member for member in everyone if member.name in wanted], arguments.out, progress)
 
 

@@ -1,4 +1,4 @@
-"""Text of models and users, made safe to show: what would move a cursor or turn the reading direction is spelled."""
+"""Makes text of models and users safe to show: characters that move a cursor or reverse the text are spelled out."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ _UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 def escape_control(text: str, lines: bool = False) -> str:
     r"""The text with control and format characters spelled out (`\x1b`, `\u202e`).
 
-    Tabs become spaces, and so do line breaks unless `lines` keeps them.
+    Tabs become spaces; line breaks too, unless `lines` keeps them.
     """
     return "".join(_spelled(character, lines) for character in text.replace("\r\n", "\n"))
 
 
 def shortened(text: str, characters: int, lines: bool = False) -> str:
-    """The text made plain; of a long one the beginning and how much is left out. 0 leaves nothing out."""
+    """The escaped text; of a long one the beginning, and how much is left out. 0 leaves nothing out."""
     if not characters or len(text) <= characters:
         return escape_control(text, lines)
     return f"{escape_control(text[:characters], lines)}… ({len(text) - characters:,} more characters)"
+
+
+def shorten_middle(text: str, characters: int) -> str:
+    """The escaped text in at most so many characters (3 or more): the middle of a long one becomes `…`."""
+    escaped = escape_control(text)
+    if len(escaped) <= characters:
+        return escaped
+    head = characters // 2
+    return f"{escaped[:head]}…{escaped[head + 1 - characters :]}"
 
 
 def _spelled(character: str, lines: bool) -> str:

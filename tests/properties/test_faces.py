@@ -5,6 +5,7 @@ The numbers are worked out here once more, by brute force from the verdicts as t
 
 from __future__ import annotations
 
+import io
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as with_fields
+from rich.console import Console
 from sqlalchemy import select
 
 from karma.config.pool import Pool
@@ -231,8 +233,12 @@ def _judges_say(truth: Truth, judges: list[dict[str, Any]]) -> None:
 
 
 def _watch_says(truth: Truth, picture: dict[str, Any]) -> None:
-    text = panels.quality(picture).plain
+    console = Console(file=io.StringIO(), width=120)
+    console.print(panels.quality(picture))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     for judge in truth.both:
-        assert f"{judge} {100 * truth.flipped[judge] / truth.both[judge]:.1f} %" in text
+        flips = f"{100 * truth.flipped[judge] / truth.both[judge]:.1f} % of {truth.both[judge]}"
+        assert flips in rows[judge]
     if truth.agreement() is not None:
-        assert f"judges agree {100 * (truth.agreement() or 0.0):.1f} %" in text
+        assert f"judge agreement {100 * (truth.agreement() or 0.0):.1f} %" in text

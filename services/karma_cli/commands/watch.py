@@ -1,4 +1,4 @@
-"""`karma watch`: the stream as it flows, like `top`; a line a look where nobody is at a terminal."""
+"""`karma watch`: the live status, on a screen like `top`, or one line per poll where the output is no terminal."""
 
 from __future__ import annotations
 
@@ -12,153 +12,152 @@ import time
 import tty
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import Annotated
 
 import typer
 from rich.live import Live
 
+from karma.config.pool import Pool
 from karma.errors import OutageError
-from karma_cli.options import HomeOption, Output, PoolOption, environment, formatted, read_pool
-from karma_cli.terminal.panels import History
-from karma_cli.terminal.poller import Look, Lookout
+from karma_cli.options import HomeOption, PoolOption, read_environment
+from karma_cli.output import Output, with_format_flags
+from karma_cli.terminal.panels import RateHistory
+from karma_cli.terminal.poller import Poller, Update
 from karma_cli.terminal.screen import Screen, line
 
-#: How long a key, or a new size of the window, may wait to be seen.
-_TICK_S = 0.1
-#: The picture is drawn again at least this often, so that its age is true.
-_DRAW_S = 1.0
+#: The longest that a key or a new window size waits.
+_KEY_WAIT_S = 0.1
+#: The screen is redrawn at least this often, so that its age is right.
+_REDRAW_S = 1.0
 
 
-@formatted
+@with_format_flags
 def watch(
     output: Output,
-    every_s: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="Between two looks.")] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Look once, print it, and end.")] = False,
+    every_s: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="Time between polls.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Poll once, print the status, and exit.")] = False,
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Show live what flows, what is stuck and what it is worth. q ends it, p or the space bar holds the picture.
+    """Show live throughput, losses, pair quality, queues and endpoints.
 
-    Where the output is no terminal: a line a look. With `--json`: the whole live picture a line, with `away` saying
-    what cannot be reached. `-q` prints the number of preferences.
+    q quits; p or the space bar freezes the screen. In a pipe it prints one line per poll.
+
+    `--json` prints the whole live status as one line per poll; `away` says what is unavailable. `-q` prints the number
+    of preferences.
     """
-    found = environment(home, pool)
-    lookout = Lookout(found, read_pool(found))
+    env = read_environment(home, pool)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    try:
+    with closing(Poller(env, Pool.read(env.pool_path))) as poller, suppress(KeyboardInterrupt):
         if output.form == "human" and sys.stdout.isatty() and not once:
-            _follow(lookout, every_s)
+            _run_screen(poller, every_s)
         else:
-            _print(lookout, every_s, once, output)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        lookout.close()
+            _print_updates(poller, every_s, once, output)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Whatever ends this process, the terminal is to be left as it was."""
+    """A signal ends the command like Ctrl-C, so that it restores the terminal."""
     raise KeyboardInterrupt
 
 
-def _print(lookout: Lookout, every_s: float, once: bool, output: Output) -> None:
-    """A look after the other on standard output.
+def _print_updates(poller: Poller, every_s: float, once: bool, output: Output) -> None:
+    """Print one update per poll.
 
     Raises:
-        OutageError: nothing could be seen in the only look.
+        OutageError: the only poll found nothing to print.
     """
-    history = History()
+    history = RateHistory()
     while True:
         started = time.monotonic()
-        look = lookout.look()
-        if once and look.picture is None:
-            raise OutageError(look.away or "nothing can be seen")
-        history.add(look)
-        shown = Screen(look, history) if output.form == "human" else line(look)
-        preferences = [] if look.picture is None else [look.picture["outcome"]["preferences"]]
-        output.give(look.data(), shown, preferences)
+        update = poller.poll()
+        if once and update.status is None:
+            raise OutageError(update.unavailable or "no data yet")
+        history.add(update)
+        shown = Screen(update, history) if output.form == "human" else line(update)
+        preferences = [] if update.status is None else [update.status["outcome"]["preferences"]]
+        output.result(update.data(), shown, preferences)
         if once:
             return
         time.sleep(max(0.0, started + every_s - time.monotonic()))
 
 
-def _follow(lookout: Lookout, every_s: float) -> None:
-    """The live screen. Looks are taken in a thread, so that keys are answered while a server is slow."""
+def _run_screen(poller: Poller, every_s: float) -> None:
+    """Draw the screen until the user quits. A thread polls, so that keys work while a server is slow."""
     console = Output.console()
-    history = History()
-    look = Look()
-    looking: Future[Look] | None = None
-    paused = False
+    history = RateHistory()
+    update = Update()
+    polling: Future[Update] | None = None
+    frozen = False
     due_at = drawn_at = 0.0
     drawn_size = None
     with (
-        _keys() as has_keys,
+        _keyboard() as has_keys,
         Live(console=console, auto_refresh=False, screen=True, redirect_stdout=False, redirect_stderr=False) as live,
     ):
         while True:
-            key = _key(has_keys)
+            key = _pressed_key(has_keys)
             if key in ("q", "Q", "\x04"):
                 return
             if key in ("p", "P", " "):
-                paused = not paused
+                frozen = not frozen
             now = time.monotonic()
-            news = key != ""
-            if looking is not None and looking.done():
-                look, looking, news = looking.result(), None, True
-                history.add(look)
-            if looking is None and not paused and now >= due_at:
-                looking = _begin(lookout)
+            changed = key != ""
+            if polling is not None and polling.done():
+                update, polling, changed = polling.result(), None, True
+                history.add(update)
+            if polling is None and not frozen and now >= due_at:
+                polling = _poll_in_thread(poller)
                 due_at = now + every_s
-            if news or console.size != drawn_size or now - drawn_at >= _DRAW_S:
+            if changed or console.size != drawn_size or now - drawn_at >= _REDRAW_S:
                 size = console.size
-                live.update(Screen(look, history, size.height, paused, has_keys), refresh=True)
+                live.update(Screen(update, history, size.height, frozen, has_keys), refresh=True)
                 drawn_at, drawn_size = now, size
 
 
-def _begin(lookout: Lookout) -> Future[Look]:
-    """A look in a thread that nobody waits for at the end: a server that does not answer keeps no user."""
-    under_way: Future[Look] = Future()
+def _poll_in_thread(poller: Poller) -> Future[Update]:
+    """Poll in a daemon thread: a server that does not answer keeps nobody from quitting."""
+    future: Future[Update] = Future()
 
-    def look() -> None:
+    def poll() -> None:
         try:
-            under_way.set_result(lookout.look())
-        except BaseException as cause:  # whoever asks for the result is told
-            under_way.set_exception(cause)
+            future.set_result(poller.poll())
+        except BaseException as cause:  # raised where the result is read
+            future.set_exception(cause)
 
-    threading.Thread(target=look, name="look", daemon=True).start()
-    return under_way
+    threading.Thread(target=poll, name="poll", daemon=True).start()
+    return future
 
 
 @contextmanager
-def _keys() -> Iterator[bool]:
-    """Have keys handed over as they are pressed, unseen; whether there is a keyboard at all."""
+def _keyboard() -> Iterator[bool]:
+    """Read keys as they are pressed, without echo; yields whether there is a keyboard."""
     if not sys.stdin.isatty():
         yield False
         return
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
 
-    def go_on(_signal: int, _frame: FrameType | None) -> None:
-        tty.setcbreak(descriptor)  # a shell that had stopped us has set the terminal to its own liking
+    def restore(_signal: int, _frame: FrameType | None) -> None:
+        tty.setcbreak(descriptor)  # the shell changed the terminal while this process was stopped
 
-    continued = signal.signal(signal.SIGCONT, go_on)
+    previous = signal.signal(signal.SIGCONT, restore)
     try:
         tty.setcbreak(descriptor)
         yield True
     finally:
-        signal.signal(signal.SIGCONT, continued)
+        signal.signal(signal.SIGCONT, previous)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def _key(has_keys: bool) -> str:
-    """The key that was pressed, waiting for a moment; empty where there was none."""
+def _pressed_key(has_keys: bool) -> str:
+    """The pressed key; empty if none was pressed within a moment."""
     if not has_keys:
-        time.sleep(_TICK_S)
+        time.sleep(_KEY_WAIT_S)
         return ""
-    if not select.select([sys.stdin], [], [], _TICK_S)[0]:
+    if not select.select([sys.stdin], [], [], _KEY_WAIT_S)[0]:
         return ""
     pressed = os.read(sys.stdin.fileno(), 64).decode(errors="replace")
-    return pressed[:1] or "q"  # an end of file: the terminal is gone
+    return pressed[:1] or "q"  # end of file: the terminal is gone

@@ -1,6 +1,6 @@
-"""Which process supervises a `KARMA_HOME`: the one that holds the lock on its pid file.
+"""The pid file of a `KARMA_HOME`: the process that holds the lock on it is the home's supervisor.
 
-A pid alone would not do: where a supervisor was killed, its number soon belongs to somebody else.
+The pid alone would not do: after a supervisor was killed, another process may get its number.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TextIO
 
 from karma.errors import KarmaError
 
-#: A lock that is only looked at is gone in a moment.
-_LOOKED_AT_S = 0.5
+#: `running_pid` locks the file for a moment; `hold` waits that long for it.
+_LOCK_WAIT_S = 0.5
 
 
 class PidFile:
@@ -25,21 +25,21 @@ class PidFile:
         self._file: TextIO | None = None
 
     def hold(self) -> None:
-        """Write this process' id, unless another process supervises the same home.
+        """Write this process's id.
 
         Raises:
-            KarmaError: one does.
+            KarmaError: another process supervises the same home.
         """
         path = _path(self._home)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="ascii")
-        deadline = time.monotonic() + _LOOKED_AT_S
+        deadline = time.monotonic() + _LOCK_WAIT_S
         while not _locked(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 file.seek(0)
                 other = file.read().strip() or "?"
                 file.close()
-                raise KarmaError(f"`karma up` runs already in {self._home} (pid {other}); stop it with `karma down`")
+                raise already_running(self._home, other)
             time.sleep(0.02)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -47,7 +47,7 @@ class PidFile:
         self._file = file
 
     def release(self) -> None:
-        """Remove it; harmless where it is not held."""
+        """Remove the file; harmless where it is not held."""
         if self._file is not None:
             _path(self._home).unlink(missing_ok=True)
             self._file.close()
@@ -55,12 +55,17 @@ class PidFile:
 
 
 def running_pid(home: Path) -> int | None:
-    """The process id of the supervisor of a `KARMA_HOME`, if one runs."""
+    """The process id of the supervisor of a `KARMA_HOME`; None where none is running."""
     try:
         with _path(home).open(encoding="ascii") as file:
             return None if _locked(file, fcntl.LOCK_SH) else int(file.read())
     except (OSError, ValueError):
         return None
+
+
+def already_running(home: Path, pid: int | str) -> KarmaError:
+    """The error of a second `karma up` on the same home."""
+    return KarmaError(f"`karma up` is already running in {home} (pid {pid}); stop it with `karma down`")
 
 
 def _locked(file: TextIO, how: int) -> bool:

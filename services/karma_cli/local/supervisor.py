@@ -1,4 +1,4 @@
-"""The supervisor: an embedded Redis and one process per service, for one machine."""
+"""The supervisor behind `karma up`: an embedded Redis and one process per service, on one machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 _READY_S = 90.0
 _STOP_S = 20.0
 _RESTARTS_PER_MINUTE = 10
-_RESTART_WAIT_S = 5.0  # between two starts of a worker beyond that
-_SCHEMA_WAIT_S = 30.0  # … and of one whose store a newer version migrated, until that version is installed here
+_RESTART_WAIT_S = 5.0  # between two starts of a worker that exceeds the limit
+_SCHEMA_WAIT_S = 30.0  # … and of a worker whose store a newer version migrated
 
 
 class WorkerDeadError(KarmaError):
@@ -41,15 +41,15 @@ class WorkerDeadError(KarmaError):
 
 @dataclass(frozen=True)
 class Command:
-    """One worker to be run: the arguments of `karma.worker.run`, and the name of its log."""
+    """A worker process to run: the arguments of `karma.run`, and the name of its log."""
 
     name: str
     arguments: tuple[str, ...]
-    needed: bool = True  # whether the pipeline is not up without it
+    required: bool = True  # whether the pipeline needs it
 
 
-#: The page, which the pipeline can do without.
-PAGE = Command("page", ("page",), needed=False)
+#: The page; the pipeline runs without it.
+PAGE = Command("page", ("page",), required=False)
 
 
 @dataclass
@@ -57,39 +57,36 @@ class _Running:
     command: Command
     process: subprocess.Popen[bytes]
     log_file: IO[bytes]
-    starts: list[float]
+    starts: list[float]  # of `time.monotonic`
 
 
 def commands(pool: Pool) -> list[Command]:
-    """One process per service, but one per group of models and one per judge that has a model of its own here."""
-    found = [Command("gateway", ("gateway",)), Command("scoring", ("scoring",)), Command("matching", ("matching",))]
+    """The workers of a pool: one per service, but one per group of models, and one per judge with a local model."""
+    found = [Command(service, (service,)) for service in ("gateway", "scoring", "matching")]
     groups: dict[str, list[str]] = {}
     for model in pool.models:
         groups.setdefault(pool.groups[model], []).append(model)
     for group, models in groups.items():
         found.append(Command(f"generation-{group}", ("generation", ",".join(models))))
     remote = [name for name, judge in pool.judges.items() if not judge_kind(judge.kind).local]
-    for name, judge in pool.judges.items():
-        if judge_kind(judge.kind).local:
-            found.append(Command(f"judging-{name}", ("judging", name)))
+    found += [Command(f"judging-{name}", ("judging", name)) for name in pool.judges if name not in remote]
     if remote:
         found.append(Command("judging", ("judging", ",".join(remote))))
     return found
 
 
 class Supervisor:
-    """Starts everything, keeps it running, and stops it in the reverse order.
+    """Starts Redis and the workers, restarts those that end, and stops all of them.
 
-    With `page` the page runs too; where it cannot, `problems` says why, and all else is up.
+    With `page` it runs the page too. A page that cannot start is in `problems`; the pipeline runs without it.
     """
 
     def __init__(self, environment: Environment, pool: Pool, redis_port: int = 0, page: bool = False) -> None:
         self._environment = environment
-        self._pool = pool
         self._commands = [*commands(pool), *([PAGE] if page else [])]
         self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
         self._running: list[_Running] = []
-        self._targets_are_old = False
+        self._targets_stale = False
         self._pid_file = PidFile(environment.home)
         self._targets_file = environment.home / "run" / "targets.json"
         self.logs = environment.home / "logs"
@@ -98,51 +95,45 @@ class Supervisor:
 
     @contextmanager
     def run(self, on_progress: Callable[[str], None] = lambda _text: None) -> Iterator[Supervisor]:
-        """Everything up and ready within the block; everything stopped after it."""
-        self.start(on_progress)
+        """Start everything and wait until it is ready; stop everything after the block.
+
+        Raises:
+            KarmaError: it is already running, or something does not start; everything is stopped again.
+        """
+        self._pid_file.hold()
         try:
+            self._start(on_progress)
             yield self
         finally:
             self.stop()
 
-    def start(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
-        """Start and wait until all are ready.
-
-        Raises:
-            KarmaError: it runs already, or something does not come up; whatever was started is stopped again.
-        """
-        self._pid_file.hold()
+    def _start(self, on_progress: Callable[[str], None]) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._targets_file.unlink(missing_ok=True)  # of one that was killed
-        try:
-            self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
-            connect(self.url)
-            store = Store(self._environment.database_url)
-            store.migrate()
-            store.close()
-            if PAGE in self._commands:
-                access.url_path(self._environment.home).unlink(missing_ok=True)  # of one that was killed
-                access.new_token(self._environment.home)
-            for command in self._commands:
-                self._running.append(self._spawn(command))
-            self._wait_until_ready(on_progress)
-        except BaseException:
-            self.stop()
-            raise
+        self._targets_file.unlink(missing_ok=True)  # left by a killed supervisor
+        self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
+        connect(self.url)
+        store = Store(self._environment.database_url)
+        store.migrate()
+        store.close()
+        if PAGE in self._commands:
+            access.url_path(self._environment.home).unlink(missing_ok=True)  # left by a killed supervisor
+            access.new_token(self._environment.home)
+        self._running += [self._spawn(command) for command in self._commands]
+        self._wait_until_ready(on_progress)
 
-    def watch(self, on_event: Callable[[str], None]) -> None:
-        """One look at the processes: restart those that ended; say so.
+    def check(self, on_event: Callable[[str], None]) -> None:
+        """Restart Redis and the workers that ended; `on_event` gets a sentence for each.
 
-        A worker that ends again and again is started less often and never given up: the others have their work, and
-        whatever kills it is spent after its attempts.
+        A worker that ends again and again is restarted less often, but always: the other workers have their work, and
+        a batch that kills a worker runs out of attempts.
         """
         if self._redis is not None and not self._redis.alive:
-            on_event("Redis ended; starting it again")
+            on_event("Redis ended; restarting it")
             try:
                 self._redis.start()
             except BrokerError as cause:
-                on_event(f"{cause}; trying again")
-        for place, running in enumerate(self._running):
+                on_event(f"{cause}; retrying")
+        for index, running in enumerate(self._running):
             code = running.process.poll()
             if code is None:
                 continue
@@ -154,21 +145,16 @@ class Supervisor:
             if now < running.starts[-1] + wait_s:
                 continue
             name = running.command.name
-            on_event(f"the worker {name} ended with exit code {code}; starting it again (log: {self._log_path(name)})")
+            on_event(f"the worker {name} ended with exit code {code}; restarting it (log: {self._log_path(name)})")
             running.log_file.close()
-            self._running[place] = self._spawn(running.command, recent)
-            self._targets_are_old = True
-        if self._targets_are_old:
-            self._renew_targets()
-
-    def _renew_targets(self) -> None:
-        pids = {running.process.pid for running in self._running}
-        ready: list[WorkerInfo] = []
-        with suppress(BrokerError):  # at the next look
-            ready = [info for info in self.alive() if info.pid in pids]
-        if ready:  # one that does not come up keeps none of the others out
-            self._write_targets(ready)
-        self._targets_are_old = len(ready) < len(pids)
+            self._running[index] = self._spawn(running.command, recent)
+            self._targets_stale = True
+        if self._targets_stale:
+            pids = {running.process.pid for running in self._running}
+            ready = self._ready_among(pids)
+            if ready:  # a worker that does not start keeps none of the others out
+                self._write_targets(ready)
+            self._targets_stale = len(ready) < len(pids)
 
     def stop(self) -> None:
         """SIGTERM to all workers, wait for them, then stop Redis. Harmless when called again."""
@@ -194,9 +180,15 @@ class Supervisor:
             path.unlink(missing_ok=True)
         self._pid_file.release()
 
-    def alive(self) -> list[WorkerInfo]:
-        """The workers that show life."""
+    def ready_workers(self) -> list[WorkerInfo]:
+        """The workers with a recent heartbeat."""
         return [info for info in workers(connect(self.url)) if info.state == "ready"]
+
+    def _ready_among(self, pids: Container[int]) -> list[WorkerInfo]:
+        """The ready workers with these process ids; none while Redis is unavailable."""
+        with suppress(BrokerError):
+            return [info for info in self.ready_workers() if info.pid in pids]
+        return []
 
     def _spawn(self, command: Command, starts: Sequence[float] = ()) -> _Running:
         log_file = self._log_path(command.name).open("ab")
@@ -208,7 +200,7 @@ class Supervisor:
             "KARMA_DATABASE_URL": self._environment.database_url,
             "KARMA_METRICS_PORT": "0",
             "KARMA_SUPERVISOR_PID": str(os.getpid()),
-            "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve the other processes of a small machine
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve the other processes of a small machine
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "karma.run", *command.arguments],
@@ -222,37 +214,34 @@ class Supervisor:
 
     def _wait_until_ready(self, on_progress: Callable[[str], None]) -> None:
         deadline = time.monotonic() + _READY_S
-        wanted = {running.process.pid: running.command.name for running in self._running}
-        ready: list[WorkerInfo] = []
+        names = {running.process.pid: running.command.name for running in self._running}
         while time.monotonic() < deadline:
-            with suppress(BrokerError):  # one that was here a moment ago may come back
-                ready = [info for info in self.alive() if info.pid in wanted]
-            on_progress(f"{len(ready)} of {len(wanted)} workers are ready")
-            if {info.pid for info in ready} >= wanted.keys():
+            ready = self._ready_among(names)
+            on_progress(f"{len(ready)} of {len(names)} workers are ready")
+            if {info.pid for info in ready} >= names.keys():
                 self._write_targets(ready)
                 return
             for running in list(self._running):
                 if running.process.poll() is None:
                     continue
-                if running.command.needed:
-                    raise WorkerDeadError(self._obituary(running))
-                self.problems.append(self._obituary(running))
+                problem = self._exit_message(running)
+                if running.command.required:
+                    raise WorkerDeadError(problem)
+                self.problems.append(problem)
                 running.log_file.close()
                 self._running.remove(running)
-                del wanted[running.process.pid]
+                del names[running.process.pid]
             time.sleep(0.1)
-        late = ", ".join(sorted(set(wanted.values()) - {wanted[info.pid] for info in ready}))
+        late = ", ".join(sorted(names[pid] for pid in names.keys() - {info.pid for info in ready}))
         raise WorkerDeadError(f"not ready after {_READY_S:.0f} s: {late}. Their logs are in {self.logs}")
 
-    def _obituary(self, running: _Running) -> str:
-        path = self._log_path(running.command.name)
-        return (
-            f"the worker {running.command.name} ended with exit code {running.process.returncode}: "
-            f"{last_said(path)} (log: {path})"
-        )
+    def _exit_message(self, running: _Running) -> str:
+        name, code = running.command.name, running.process.returncode
+        path = self._log_path(name)
+        return f"the worker {name} ended with exit code {code}: {last_log_line(path)} (log: {path})"
 
     def _write_targets(self, ready: Sequence[WorkerInfo]) -> None:
-        """A target list as Prometheus' `file_sd_configs` reads it."""
+        """Write a target list for Prometheus' `file_sd_configs`."""
         targets = [
             {"targets": [f"127.0.0.1:{info.metrics_port}"], "labels": {"service": info.service, "worker": info.id}}
             for info in ready
@@ -263,13 +252,13 @@ class Supervisor:
         return self.logs / f"{name}.log"
 
 
-def last_said(log_path: Path) -> str:
-    """The last line of a process's log as a sentence, without the fields that are for machines."""
+def last_log_line(log_path: Path) -> str:
+    """The last line of a process's log as a sentence, without its JSON fields."""
     with suppress(OSError):
         lines = [line for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
         if lines:
             return _sentence(lines[-1])
-    return "it said nothing"
+    return "its log is empty"
 
 
 def _sentence(line: str) -> str:
@@ -279,5 +268,5 @@ def _sentence(line: str) -> str:
         return line
     if not isinstance(fields, dict) or "event" not in fields:
         return line
-    raised = fields.get("exception") or [{}]  # the last raised first
-    return ": ".join(str(part) for part in (fields["event"], raised[0].get("type"), raised[0].get("message")) if part)
+    raised = (fields.get("exception") or [{}])[0]  # the last exception comes first
+    return ": ".join(str(part) for part in (fields["event"], raised.get("type"), raised.get("message")) if part)

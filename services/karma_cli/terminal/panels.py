@@ -1,144 +1,143 @@
-"""The parts of the live picture on a terminal. Every text in it is a user's or a model's, and is made plain."""
+"""The parts of the live screen. Text of users and models is escaped."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from karma_cli.terminal.poller import Look
-from karma_monitor.escaping import escape_control, shortened
+from karma_cli.terminal.poller import Update
+from karma_monitor.escaping import escape_control, shorten_middle, shortened
 from karma_monitor.figures.formatting import duration, rate, share, sparkline
 
-Picture = Mapping[str, Any]
+Status = Mapping[str, Any]
 
-#: Looks of which the rates are drawn.
-_DRAWN = 24
+#: Polls of which a rate's trend is drawn.
+_TREND_POLLS = 24
 _MOST_QUEUES = 6
 _MOST_ENDPOINTS = 10
+_MOST_JUDGES = 6
+_NAME_CHARACTERS = 18  # of a judge
 
-# Okabe and Ito's colours, which nearly everybody can tell apart. What they say is also said in words.
+# Okabe and Ito's colors, which color-blind people can tell apart. Words say the same as each color.
 BAD = "bold #d55e00"
 DOUBTFUL = "#e69f00"
 CALM = "#56b4e9"
 
 
-class History:
-    """The rates of the last looks, by name."""
+class RateHistory:
+    """The rates of the last polls, by name."""
 
     def __init__(self) -> None:
         self._rates: dict[str, deque[float | None]] = {}
 
-    def add(self, look: Look) -> None:
-        """Keep a look's rates; of one that saw nothing, that nothing is known."""
-        if look.picture is None:
+    def add(self, update: Update) -> None:
+        """Keep the rates of an update; without a fresh status they are unknown."""
+        if update.status is None:
             return
-        for name, value in look.picture["rates"].items():
-            self._rates.setdefault(name, deque(maxlen=_DRAWN)).append(value if look.fresh else None)
+        for name, value in update.status["rates"].items():
+            self._rates.setdefault(name, deque(maxlen=_TREND_POLLS)).append(value if update.fresh else None)
 
     def drawn(self, name: str) -> str:
-        """A rate's course as a row of bars."""
+        """The trend of a rate as a row of bars."""
         return sparkline(self._rates.get(name, ()))
 
 
-def outcome(picture: Picture) -> Text:
-    """What is worth having, in one line."""
-    if not sum(picture["states"].values()):
-        return Text("No prompt was accepted yet. Next: karma enqueue FILE", style="bold")
-    found = picture["outcome"]
-    per_min, gain = found["preferences_per_min"], found["yield"]
-    said = [
-        f"{found['preferences']:,} preferences" + ("" if per_min is None else f", {rate(per_min)} a minute"),
-        f"yield {'–' if gain is None else f'{gain:.2f}'} a prompt",
+def problems(status: Status) -> Iterator[Text]:
+    """The current problems, one per line."""
+    for problem in status["problems"]:
+        severity = str(problem["severity"])
+        style = DOUBTFUL if severity == "warning" else BAD
+        yield Text(f"{escape_control(severity).upper()}: {escape_control(str(problem['summary']))}", style=style)
+
+
+def outcome(status: Status) -> Text:
+    """Preferences, yield, cost and time left, in one line."""
+    if not sum(status["states"].values()):
+        return Text("No prompts yet. Next: karma enqueue FILE", style="bold")
+    known = status["outcome"]
+    per_min, per_prompt = known["preferences_per_min"], known["preferences_per_prompt"]
+    parts = [
+        f"{known['preferences']:,} preferences" + ("" if per_min is None else f", {rate(per_min)} per minute"),
+        f"yield {'–' if per_prompt is None else f'{per_prompt:.2f}'} preferences per prompt",
     ]
-    if found["cost"] is not None:
-        each = found["cost_per_preference"]
-        currency = escape_control(str(found["currency"]))
-        said.append(f"cost {found['cost']:,.2f} {currency}" + ("" if each is None else f", {each:.5f} each"))
-    if found["time_left_s"]:
-        said.append(f"{duration(found['time_left_s'])} left")
-    if found["budget_left"] is not None:
-        said.append(f"budget left {share(found['budget_left'])}")
-    return Text(" · ".join(said), style="bold")
+    if known["cost"] is not None:
+        each = known["cost_per_preference"]
+        currency = escape_control(str(known["currency"]))
+        parts.append(f"cost {known['cost']:,.2f} {currency}" + ("" if each is None else f", {each:.5f} per preference"))
+    if known["time_left_s"]:
+        parts.append(f"{duration(known['time_left_s'])} left")
+    if known["budget_left"] is not None:
+        parts.append(f"judge budget left {share(known['budget_left'])}")
+    return Text(" · ".join(parts), style="bold")
 
 
-def funnel(picture: Picture, history: History) -> Table:
-    """The stages: how many, how many a second, and what was lost at each."""
-    table = _table()
-    table.add_column("")
-    table.add_column("count", justify="right")
-    table.add_column("a second", justify="right")
-    table.add_column("course", no_wrap=True)
-    table.add_column("lost on the way")
-    for step in picture["funnel"]:
+def funnel(status: Status, history: RateHistory) -> Table:
+    """Per stage: count, rate, trend of the rate, and losses."""
+    table = _table("", "count", "per second", "trend", "lost")
+    for step in status["funnel"]:
         name = f"{step['stage']}_per_s"
         losses = [f"{loss['count']:,} {shortened(str(loss['reason']), 60)}" for loss in step["losses"] if loss["count"]]
-        course = Text(history.drawn(name), style=CALM)
-        per_s = rate(picture["rates"].get(name))
-        table.add_row(Text(escape_control(step["stage"])), f"{step['count']:,}", per_s, course, Text(", ".join(losses)))
+        trend = Text(history.drawn(name), style=CALM)
+        per_s = rate(status["rates"].get(name))
+        table.add_row(Text(escape_control(step["stage"])), f"{step['count']:,}", per_s, trend, Text(", ".join(losses)))
     return table
 
 
-def quality(picture: Picture) -> Text:
-    """What the newest pairs say about the data, in two or three lines."""
-    found = picture["quality"]
-    if not found["window"]:
-        return Text("quality: no pair was resolved yet")
-    expected = found["longer_expected"]
-    said = [
-        f"flips {share(found['flip_share'])}",
-        f"ties {share(found['tie_share'])}",
-        f"the longer one is chosen {share(found['longer_wins'])}"
+def quality(status: Status) -> RenderableType:
+    """Pair-quality statistics of the last resolved pairs, and of each judge."""
+    known = status["quality"]
+    if not known["window"]:
+        return Text("quality: no resolved pair yet")
+    expected = known["longer_expected"]
+    parts = [
+        f"ties {share(known['tie_share'])}",
+        f"longer response wins {share(known['longer_wins'])}"
         + ("" if expected is None else f" (expected {share(expected)})"),
-        f"judged {share(found['judged_share'])}",
-        f"judges agree {share(found['agreement'])}",
+        f"judged {share(known['judged_share'])}",
+        f"judge agreement {share(known['agreement'])}",
     ]
-    firsts = [
-        f"{shortened(one['judge'], 40)} {share(one['share'])} {_interval(one)}" for one in found["first_position"]
-    ]
-    lines = [
-        f"newest {found['window']:,} pairs: {' · '.join(said)}",
-        f"the answer shown first wins (50 % is fair): {' · '.join(firsts) or '–'}",
-    ]
-    error = found["label_error"]
-    if error is not None:
-        wrong = f"{share(error['estimate'])} {_interval(error)}"
-        lines.append(f"wrong labels among the predicted: {wrong}, {error['audited']:,} audited")
-    return Text("\n".join(lines))
+    text = Text(f"last {known['window']:,} pairs: {' · '.join(parts)}")
+    if (error := known["predicted_label_error"]) is not None:
+        interval = _interval(error["low"], error["high"])
+        text.append(f"\nwrong predicted labels: {share(error['estimate'])}{interval}, {error['audited']:,} audited")
+    table = _table("judge", "verdicts", "order flips", "first response wins", "agreement")
+    for judge in known["judges"][:_MOST_JUDGES]:
+        flips = f"{share(judge['flip_share'])} of {judge['both_orders']:,}" if judge["both_orders"] else "–"
+        first = share(judge["first_share"]) + _interval(judge["first_low"], judge["first_high"])
+        name = shorten_middle(judge["judge"], _NAME_CHARACTERS)
+        table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]))
+    return Group(text, table) if table.row_count else text
 
 
-def _interval(one: Mapping[str, Any]) -> str:
-    if one["low"] is None or one["high"] is None:
-        return ""
-    return f"[{100 * one['low']:.1f} to {100 * one['high']:.1f}]"
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{100 * low:.1f} to {100 * high:.1f}]"
 
 
-def workers(picture: Picture) -> Text:
-    """How many workers of each service are ready; each silent one on a line of its own."""
-    ready = Counter(worker["service"] for worker in picture["workers"] if worker["state"] == "ready")
+def workers(status: Status) -> Text:
+    """The ready workers of each service; each worker without a heartbeat on a line of its own."""
+    ready = Counter(worker["service"] for worker in status["workers"] if worker["state"] == "ready")
     named = ", ".join(f"{escape_control(service)} {count}" for service, count in sorted(ready.items()))
-    redelivered = picture["redelivered"]
-    text = Text(f"workers: {named or 'none; start them with `karma up`'} · {picture['in_flight']:,} prompts in flight")
-    text.append("" if redelivered is None else f" · {redelivered:,} batches delivered again")
-    for worker in picture["workers"]:
+    redelivered = status["redelivered"]
+    text = Text(f"workers: {named or 'none; start them with `karma up`'} · {status['in_flight']:,} prompts in flight")
+    text.append("" if redelivered is None else f" · {redelivered:,} batches redelivered")
+    for worker in status["workers"]:
         if worker["state"] != "ready":
-            text.append(f"\nSILENT for {duration(worker['beat_age_s'])}: {escape_control(worker['id'])}", style=BAD)
+            age = duration(worker["beat_age_s"])
+            text.append(f"\nNO HEARTBEAT for {age}: {escape_control(worker['id'])}", style=BAD)
     return text
 
 
-def queues(picture: Picture) -> RenderableType:
-    """The queues that hold something, the one with the oldest batch first."""
-    waiting = sorted((queue for queue in picture["queues"] if queue["length"]), key=lambda queue: -queue["age_s"])
+def queues(status: Status) -> RenderableType:
+    """The queues that are not empty, the queue with the oldest batch first."""
+    waiting = sorted((queue for queue in status["queues"] if queue["length"]), key=lambda queue: -queue["age_s"])
     if not waiting:
-        return Text("queues: all empty" if picture["queues"] else "queues: unknown")
-    table = _table()
-    table.add_column("queue")
-    table.add_column("batches", justify="right")
-    table.add_column("oldest", justify="right")
+        return Text("queues: all empty" if status["queues"] else "queues: unknown")
+    table = _table("queue", "batches", "oldest")
     for queue in waiting[:_MOST_QUEUES]:
         table.add_row(Text(shortened(queue["queue"], 40)), f"{queue['length']:,}", duration(queue["age_s"]))
     rest = waiting[_MOST_QUEUES:]
@@ -147,32 +146,41 @@ def queues(picture: Picture) -> RenderableType:
     return table
 
 
-def endpoints(picture: Picture) -> RenderableType:
-    """Models and judges; those with failures first, then those that are asked most."""
-    known = sorted(picture["endpoints"], key=lambda one: (-one["failed"], -one["calls"]))
+def endpoints(status: Status) -> RenderableType:
+    """Models and judges: first those with failures, then those with the most calls."""
+    known = sorted(status["endpoints"], key=lambda endpoint: (-endpoint["failed"], -endpoint["calls"]))
     if not known:
-        return Text("models and judges: nothing was asked of any yet")
-    table = _table()
-    table.add_column("model or judge")
-    for title in ("recent calls", "failed", "median", "95 %", "tokens/s", "open"):
-        table.add_column(title, justify="right")
-    for one in known[:_MOST_ENDPOINTS]:
-        name = Text(shortened(str(one["name"]), 40))
-        name.append(" (judge)" if one["kind"] == "judge" else "")
-        failed = Text(f"{one['failed']:,}{_why(one['failures'])}", style=BAD if one["failed"] else "")
-        speed = (duration(one["p50_s"]), duration(one["p95_s"]), rate(one["tokens_per_s"]))
-        table.add_row(name, f"{one['calls']:,}", failed, *speed, f"{one['open']:,}")
+        return Text("models and judges: no calls yet")
+    table = _table("model or judge", "calls", "failed", "median", "95 %", "tokens/s", "pending")
+    for endpoint in known[:_MOST_ENDPOINTS]:
+        name = Text(shortened(str(endpoint["name"]), 40))
+        name.append(" (judge)" if endpoint["kind"] == "judge" else "")
+        failed = Text(f"{endpoint['failed']:,}", style=BAD if endpoint["failed"] else "")
+        if reasons := endpoint["failures"]:
+            failed.append(f" ({shortened(max(reasons, key=reasons.get), 30)})")
+        times = duration(endpoint["p50_s"]), duration(endpoint["p95_s"])
+        speed = rate(endpoint["tokens_per_s"])
+        table.add_row(name, f"{endpoint['calls']:,}", failed, *times, speed, f"{endpoint['open']:,}")
     if len(known) > _MOST_ENDPOINTS:
-        table.add_row(f"{len(known) - _MOST_ENDPOINTS} more", *[""] * 6)
+        table.add_row(f"{len(known) - _MOST_ENDPOINTS} more")
+    return Group(_call_windows(known), table)
+
+
+def _call_windows(known: Sequence[Mapping[str, Any]]) -> Text:
+    """The windows of calls that the figures of the endpoints are of."""
+    windows = []
+    for kind in ("model", "judge"):
+        calls = sum(endpoint["calls"] for endpoint in known if endpoint["kind"] == kind)
+        age_s = max((endpoint["window_s"] or 0.0 for endpoint in known if endpoint["kind"] == kind), default=0.0)
+        if calls:
+            windows.append(f"last {calls:,} calls of {kind}s ({duration(age_s)})")
+    return Text(", ".join(windows) or "no calls yet")
+
+
+def _table(*titles: str) -> Table:
+    """A table without lines; names are on the left, numbers on the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in titles:
+        text = title in ("", "trend", "lost") or title == titles[0]
+        table.add_column(title, justify="left" if text else "right", no_wrap=title == "trend")
     return table
-
-
-def _why(failures: Mapping[str, int]) -> str:
-    """The most frequent reason, short."""
-    if not failures:
-        return ""
-    return f" ({shortened(max(failures, key=lambda reason: failures[reason]), 30)})"
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

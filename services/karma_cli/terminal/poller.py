@@ -1,4 +1,4 @@
-"""Looking at the stream again and again, with whatever of it can be reached."""
+"""Reads the live status again and again, also while the store or Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -16,50 +16,52 @@ from karma_monitor.live_status import LiveStatus
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look showed."""
+class Update:
+    """The result of one poll."""
 
-    picture: dict[str, Any] | None = None  # the live picture; None where none could be taken yet
-    taken_at: float = 0.0  # when it was taken, of `time.monotonic`
-    fresh: bool = False  # it is this look's; otherwise an earlier one's
-    away: str | None = None  # what cannot be reached now, as a sentence
+    status: dict[str, Any] | None = None  # the live status; None until the first one was read
+    taken_at: float = 0.0  # when the status was read, of `time.monotonic`
+    fresh: bool = False  # whether this poll read the status, or an earlier one
+    unavailable: str | None = None  # what cannot be reached, as a sentence
 
     @property
     def age_s(self) -> float:
-        """How old the picture is."""
+        """The age of the status."""
         return time.monotonic() - self.taken_at
 
     def data(self) -> dict[str, Any]:
-        """The look for machines: the live picture and `away`; `away` alone where no picture could be taken."""
-        seen = self.picture if self.fresh and self.picture else {"version": 1, "at": time.time()}
-        return {**seen, "away": self.away}
+        """The update as JSON data: the live status and `away`; without a fresh status only `away`."""
+        status = self.status if self.fresh and self.status else {"version": 1, "at": time.time()}
+        return {**status, "away": self.unavailable}
 
 
-class Lookout:
-    """The board of a stream whose store and Redis may come and go. Not for several threads at once."""
+class Poller:
+    """Polls the live status. For one thread at a time."""
 
-    def __init__(self, found: Environment, pool: Pool) -> None:
-        self._found = found
+    def __init__(self, env: Environment, pool: Pool) -> None:
+        self._env = env
         self._pool = pool
         self._store: Store | None = None
-        self._board: LiveStatus | None = None
-        self._redis: Any | None = None  # the board's
+        self._live: LiveStatus | None = None
+        self._redis: Any | None = None  # used by `_live`
         self._redis_url: str | None = None
-        self._newest = Look()
+        self._newest = Update()
 
-    def look(self) -> Look:
-        """Look now. Without Redis, queues and workers are empty; without the store, the picture is the one before.
+    def poll(self) -> Update:
+        """Read the live status. Without Redis, queues and workers are empty; without the store, the status is the last.
 
         Raises:
-            StoreError: the store was written by another version of KARMA, or can never be opened.
+            StoreError: another version of KARMA wrote the store, or it can never be opened.
         """
         try:
             if self._store is None:
-                self._store = open_store(self._found)
-            board, away = self._current(self._store)
-            self._newest = Look(board.look(), time.monotonic(), True, away)
+                self._store = open_store(self._env)
+            unavailable = self._connect_redis()
+            if self._live is None:
+                self._live = LiveStatus(self._store, self._redis, self._pool)
+            self._newest = Update(self._live.look(), time.monotonic(), True, unavailable)
         except StoreOutageError as cause:
-            self._newest = replace(self._newest, fresh=False, away=str(cause))
+            self._newest = replace(self._newest, fresh=False, unavailable=str(cause))
         return self._newest
 
     def close(self) -> None:
@@ -67,21 +69,18 @@ class Lookout:
         if self._store is not None:
             self._store.close()
 
-    def _current(self, store: Store) -> tuple[LiveStatus, str | None]:
-        """The board with the Redis that is in use now, and what is wrong with that Redis.
+    def _connect_redis(self) -> str | None:
+        """Connect to the Redis that is in use now; returns why it is unavailable.
 
-        A board lives on while Redis is away and comes back at the same place.
+        The live status is kept while Redis is unavailable and recovers at the same address.
         """
-        away = None
         try:
-            url = self._found.broker_url()
+            url = self._env.broker_url()
             if url != self._redis_url:
-                self._redis, self._redis_url, self._board = connect(url), url, None
+                self._redis, self._redis_url, self._live = connect(url), url, None
             elif self._redis is not None:
                 with outages():
                     self._redis.ping()
         except (BrokerError, SettingsError, OSError) as cause:
-            away = str(cause)
-        if self._board is None:
-            self._board = LiveStatus(store, self._redis, self._pool)
-        return self._board, away
+            return str(cause)
+        return None

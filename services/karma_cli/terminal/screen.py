@@ -1,4 +1,4 @@
-"""A look at a stream on a terminal, as large as its window, and in a line."""
+"""The live screen of `karma watch`, and the same as one line for pipes and logs."""
 
 from __future__ import annotations
 
@@ -12,39 +12,44 @@ from rich.text import Text
 
 from karma.store.schema import EVERYTHING
 from karma_cli.terminal import panels
-from karma_cli.terminal.panels import BAD, DOUBTFUL, History
-from karma_cli.terminal.poller import Look
+from karma_cli.terminal.panels import BAD, DOUBTFUL, RateHistory
+from karma_cli.terminal.poller import Update
 from karma_monitor.escaping import escape_control, shortened
 from karma_monitor.figures.formatting import duration, rate, share
 
 #: From this width on, queues and workers stand beside models and judges.
 _WIDE = 130
-#: An older picture says how old it is.
+#: The age from which on a status is called stale.
 _STALE_S = 3.0
 
 
 class Screen:
-    """A look, drawn in as many lines as it needs, or in those that a window has.
+    """The live status, drawn in as many lines as it needs or as a window has.
 
     Args:
-        look: what to draw.
-        history: the course of its rates.
-        lines: of the window; what finds no room is counted. None: no window, and no keys to name.
-        paused: the picture is held.
-        has_keys: a keyboard is there.
+        update: what to draw.
+        history: the rates of the polls before.
+        lines: height of the window; lines that do not fit are counted. None: no window, and no list of keys.
+        frozen: the user has frozen the screen.
+        has_keys: there is a keyboard.
     """
 
     def __init__(
-        self, look: Look, history: History, lines: int | None = None, paused: bool = False, has_keys: bool = False
+        self,
+        update: Update,
+        history: RateHistory,
+        lines: int | None = None,
+        frozen: bool = False,
+        has_keys: bool = False,
     ) -> None:
-        self._look = look
+        self._update = update
         self._history = history
         self._lines = lines
-        self._paused = paused
+        self._frozen = frozen
         self._has_keys = has_keys
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Head and picture from above, the keys at the bottom."""
+        """Head and panels from the top, the keys at the bottom."""
         parts = Group(*self._head(), *self._body(options.max_width))
         lines = console.render_lines(parts, options.update(height=None), pad=False)
         foot: list[Segment] = []
@@ -53,88 +58,83 @@ class Screen:
             hidden = len(lines) - room
             if hidden > 0:
                 del lines[room - 1 :]
-                lines.append(_one_line(console, options, Text(f"… {hidden + 1} more lines in a taller window")))
+                lines.append(_one_line(console, options, Text(f"… {hidden + 1} more lines; enlarge the window")))
             lines += [[]] * (room - len(lines))
             foot = _one_line(console, options, self._foot())
-        for one in lines:
-            yield from one
+        for line_ in lines:
+            yield from line_
             yield Segment.line()
         yield from foot
 
     def _head(self) -> Iterator[RenderableType]:
-        look = self._look
+        update, status = self._update, self._update.status
         title = Text("KARMA ", style="bold")
-        if look.picture is not None:
-            title.append(escape_control(str(look.picture["home"])), style="not bold")
-            streams = [shortened(name, 40) for name in look.picture["streams"]]
+        if status is not None:
+            title.append(escape_control(str(status["home"])), style="not bold")
+            streams = [shortened(name, 40) for name in status["streams"]]
             more = f" and {len(streams) - 3} more" if len(streams) > 3 else ""
             title.append(f"  streams: {', '.join(streams[:3]) or 'none yet'}{more}", style="not bold")
         yield title
-        yield from _state(look, self._paused)
-        if look.picture is not None and look.picture["paused"]:
-            stopped = look.picture["paused"]
-            named = "everything" if EVERYTHING in stopped else ", ".join(shortened(name, 40) for name in stopped)
-            yield Text(f"PAUSED: {named}; karma resume goes on", style=DOUBTFUL)
+        if self._frozen:
+            yield Text(f"FROZEN: this data is {duration(update.age_s)} old", style=DOUBTFUL)
+        elif status is not None and (not update.fresh or update.age_s > _STALE_S):
+            yield Text(f"STALE: this data is {duration(update.age_s)} old", style=DOUBTFUL)
+        if update.unavailable is not None:
+            yield Text(f"UNAVAILABLE: {escape_control(update.unavailable)}", style=BAD)
+        if status is not None and (paused := status["paused"]):
+            named = "everything" if EVERYTHING in paused else ", ".join(shortened(name, 40) for name in paused)
+            yield Text(f"PAUSED: {named}; resume with `karma resume`", style=DOUBTFUL)
 
     def _body(self, width: int) -> Iterator[RenderableType]:
-        picture = self._look.picture
-        if picture is None:
-            yield Text("Nothing has been seen yet." if self._look.away else "looking …")
+        status = self._update.status
+        if status is None:
+            yield Text("No data yet." if self._update.unavailable else "loading …")
             return
-        yield panels.outcome(picture)
+        yield from panels.problems(status)
+        yield panels.outcome(status)
         yield Text()
-        yield panels.funnel(picture, self._history)
+        yield panels.funnel(status, self._history)
         yield Text()
-        yield panels.quality(picture)
+        yield panels.quality(status)
         yield Text()
-        left = Group(panels.workers(picture), Text(), panels.queues(picture))
-        right = panels.endpoints(picture)
+        left = Group(panels.workers(status), Text(), panels.queues(status))
+        right = panels.endpoints(status)
         if width >= _WIDE:
             beside = Table.grid(padding=(0, 4))
             beside.add_row(left, right)
             yield beside
         else:
-            yield left
-            yield Text()
-            yield right
+            yield from (left, Text(), right)
 
     def _foot(self) -> Text:
         if not self._has_keys:
-            return Text("Ctrl-C ends", style="dim")
-        return Text(f"q ends   p or space {'goes on' if self._paused else 'holds the picture'}", style="dim")
+            return Text("Ctrl-C quits", style="dim")
+        return Text(f"q quits   p or space {'resumes' if self._frozen else 'freezes the screen'}", style="dim")
 
 
-def line(look: Look) -> str:
-    """A look in one line, for logs and pipes."""
-    picture = look.picture if look.fresh else None
-    at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(picture["at"] if picture else None))
-    if picture is None:
-        return f"{at} AWAY: {escape_control(look.away or 'nothing can be seen')}"
-    outcome, states = picture["outcome"], picture["states"]
-    waiting = sum(queue["length"] for queue in picture["queues"])
-    oldest = max((queue["age_s"] for queue in picture["queues"]), default=None)
-    silent = sum(worker["state"] != "ready" for worker in picture["workers"])
-    said = [
-        f"{outcome['preferences']:,} preferences ({rate(outcome['preferences_per_min'])} a minute)",
-        f"{states['done'] + states['dead']:,} of {sum(states.values()):,} prompts ended, {states['dead']:,} dead",
+def line(update: Update) -> str:
+    """An update in one line."""
+    status = update.status if update.fresh else None
+    at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(status["at"] if status else None))
+    if status is None:
+        return f"{at} UNAVAILABLE: {escape_control(update.unavailable or 'no data yet')}"
+    outcome, states, judges = status["outcome"], status["states"], status["quality"]["judges"]
+    waiting = sum(queue["length"] for queue in status["queues"])
+    oldest = max((queue["age_s"] for queue in status["queues"]), default=None)
+    expired = sum(worker["state"] != "ready" for worker in status["workers"])
+    flips = [f"{escape_control(one['judge'])} {share(one['flip_share'])}" for one in judges if one["both_orders"]]
+    parts = [
+        f"{outcome['preferences']:,} preferences ({rate(outcome['preferences_per_min'])} per minute)",
+        f"{states['done'] + states['dead']:,} of {sum(states.values()):,} prompts finished, {states['dead']:,} dead",
         f"{waiting:,} batches wait" + (f", the oldest {duration(oldest)}" if waiting else ""),
-        f"{len(picture['workers']) - silent} workers ready" + (f", {silent} SILENT" if silent else ""),
-        f"flips {share(picture['quality']['flip_share'])}",
-        *([f"AWAY: {escape_control(look.away)}"] if look.away else []),
+        f"{len(status['workers']) - expired} workers ready" + (f", {expired} WITHOUT HEARTBEAT" if expired else ""),
+        f"order flips: {', '.join(flips) or '–'}",
+        *(escape_control(str(problem["summary"])) for problem in status["problems"]),
+        *([f"UNAVAILABLE: {escape_control(update.unavailable)}"] if update.unavailable else []),
     ]
-    return f"{at} {'; '.join(said)}"
+    return f"{at} {'; '.join(parts)}"
 
 
 def _one_line(console: Console, options: ConsoleOptions, text: Text) -> list[Segment]:
     text.no_wrap, text.overflow = True, "ellipsis"
     return console.render_lines(text, options.update(height=None), pad=False)[0]
-
-
-def _state(look: Look, paused: bool) -> Iterator[Text]:
-    """What is to be known of the picture itself: that it is held, old, or lacks something."""
-    if paused:
-        yield Text(f"HELD: the picture is {duration(look.age_s)} old", style=DOUBTFUL)
-    elif look.picture is not None and (not look.fresh or look.age_s > _STALE_S):
-        yield Text(f"STALE: the picture is {duration(look.age_s)} old", style=DOUBTFUL)
-    if look.away is not None:
-        yield Text(f"AWAY: {escape_control(look.away)}", style=BAD)

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal: count, rate and time left, in one layout for all commands."""
+"""Progress bars on a terminal, with count, rate and time left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.text import Text
 
 
 class CountColumn(ProgressColumn):
-    """`1,200/2,400 31/s`; the total and the rate only if they are known."""
+    """`1,200/2,400 31/s`; without an unknown total or rate."""
 
     def render(self, task: Task) -> Text:
         """The column of one task."""
@@ -20,8 +20,8 @@ class CountColumn(ProgressColumn):
         return Text(f"{task.completed:,.0f}{total}{rate}")
 
 
-def bars(console: Console, hidden: bool = False) -> Progress:
-    """Progress bars as a context manager; hidden ones do nothing. Standard output, which is data, is not redirected."""
+def progress_bars(console: Console, hidden: bool = False) -> Progress:
+    """Progress bars, as a context manager; hidden bars draw nothing. Standard output is not redirected: it is data."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

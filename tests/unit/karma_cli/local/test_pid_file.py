@@ -52,7 +52,7 @@ def test_a_file_that_was_left_behind_says_nothing(tmp_path: Path, content: str) 
 
 def test_the_one_that_holds_it_is_found_and_no_other_gets_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     assert running_pid(tmp_path) == holder.pid
-    with pytest.raises(KarmaError, match=rf"runs already in .* \(pid {holder.pid}\)"):
+    with pytest.raises(KarmaError, match=rf"is already running in .* \(pid {holder.pid}\)"):
         PidFile(tmp_path).hold()
     assert running_pid(tmp_path) == holder.pid
 

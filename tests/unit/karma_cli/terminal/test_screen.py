@@ -1,4 +1,4 @@
-"""What `karma watch` draws and says of a look, on a real store's picture."""
+"""The screen and the lines of `karma watch`, on the live status of a real store."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from karma.config.environment import Environment
 from karma.errors import KarmaError, SettingsError
 from karma.store import Store
 from karma_cli import app
-from karma_cli.options import Output
-from karma_cli.terminal.panels import History
-from karma_cli.terminal.poller import Look, Lookout
+from karma_cli.output import Output
+from karma_cli.terminal.panels import RateHistory
+from karma_cli.terminal.poller import Poller, Update
 from karma_cli.terminal.screen import Screen, line
 from karma_monitor.figures.formatting import duration, rate, sparkline
 from tests.support.instant import POOL
@@ -48,69 +48,106 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.fixture(scope="module")
-def look(found: Environment) -> Look:
-    lookout = Lookout(found, make_pool())
-    taken = lookout.look()
-    lookout.close()
+def update(found: Environment) -> Update:
+    poller = Poller(found, make_pool())
+    taken = poller.poll()
+    poller.close()
     return taken
 
 
-def drawn(look: Look, width: int = 100, lines: int | None = None, colour: bool = False, paused: bool = False) -> str:
+def drawn(update: Update, width: int = 100, lines: int | None = None, color: bool = False, frozen: bool = False) -> str:
     """What a terminal is sent."""
-    history = History()
-    history.add(look)
-    system = "truecolor" if colour else None
+    history = RateHistory()
+    history.add(update)
+    system = "truecolor" if color else None
     file = io.StringIO()
     Console(file=file, width=width, force_terminal=True, color_system=system, highlight=False).print(
-        Screen(look, history, lines, paused, has_keys=True), end=""
+        Screen(update, history, lines, frozen, has_keys=True), end=""
     )
     return file.getvalue()
 
 
-def changed(look: Look, **parts: Any) -> Look:
-    """The look with parts of its picture replaced."""
-    assert look.picture is not None
-    return replace(look, picture={**deepcopy(look.picture), **parts})
+def changed(update: Update, **parts: Any) -> Update:
+    """The update with parts of its status replaced."""
+    assert update.status is not None
+    return replace(update, status={**deepcopy(update.status), **parts})
 
 
-def test_a_look_shows_what_the_store_holds(look: Look) -> None:
-    shown = drawn(look)
+def test_the_screen_shows_what_the_store_holds(update: Update) -> None:
+    shown = drawn(update)
     assert "10 preferences" in shown
     assert "streams: talk" in shown
     for stage, count in {"prompts": 10, "responses": 20, "pairs": 10, "verdicts": 20, "preferences": 10}.items():
         (row,) = [text for text in shown.splitlines() if text.startswith(f"{stage} ")]
         assert row.split()[1] == str(count)
-    assert "newest 10 pairs: flips 0.0 %" in shown
-    assert "the answer shown first wins (50 % is fair): j 50.0 % [" in shown
+    assert "last 10 pairs: ties 0.0 %" in shown
+    assert re.search(r"^j +20 +0\.0 % of 10 +50\.0 % \[29\.9 to 70\.1\]", shown, re.MULTILINE)
+    assert "last 20 calls of models (" in shown
+
+
+def test_problems_stand_above_everything_else(update: Update) -> None:
+    problems = [
+        {"severity": "critical", "summary": "No worker of judging is ready."},
+        {"severity": "warning", "summary": "5 prompts are dead."},
+    ]
+    bad = changed(update, problems=problems)
+    rows = drawn(bad).splitlines()
+    first = rows.index("CRITICAL: No worker of judging is ready.")
+    assert rows[first + 1] == "WARNING: 5 prompts are dead."
+    assert "10 preferences" in rows[first + 2]
+    assert "No worker of judging is ready.; 5 prompts are dead." in line(bad)
+
+
+def test_each_judge_has_its_own_order_flips(update: Update) -> None:
+    assert update.status is not None
+    (judge,) = update.status["quality"]["judges"]
+    flipping = {**judge, "judge": "coin", "flipped": 3, "flip_share": 0.3}
+    one_order = {**judge, "judge": "prior", "both_orders": 0, "flipped": 0, "flip_share": None}
+    several = changed(update, quality={**update.status["quality"], "judges": [judge, flipping, one_order]})
+    shown = drawn(several)
+    for row in (r"j +20 +0\.0 % of 10 ", r"coin +20 +30\.0 % of 10 ", r"prior +20 +– "):
+        assert re.search(f"^{row}", shown, re.MULTILINE)
+    assert "order flips: j 0.0 %, coin 30.0 %;" in line(several)
 
 
 def test_an_empty_store_names_the_next_command(tmp_path: Path) -> None:
-    lookout = Lookout(Environment.read({"KARMA_HOME": str(tmp_path)}), make_pool())
-    shown = drawn(lookout.look())
-    lookout.close()
-    assert "No prompt was accepted yet. Next: karma enqueue FILE" in shown
-    assert "no pair was resolved yet" in shown
+    poller = Poller(Environment.read({"KARMA_HOME": str(tmp_path)}), make_pool())
+    shown = drawn(poller.poll())
+    poller.close()
+    assert "No prompts yet. Next: karma enqueue FILE" in shown
+    assert "no resolved pair yet" in shown
     assert "start them with `karma up`" in shown
 
 
 @pytest.mark.parametrize("width", [20, 80, 200])
 @pytest.mark.parametrize("lines", [5, 10, 24, 60])
-def test_a_picture_fills_its_window_exactly_and_says_what_is_hidden(look: Look, width: int, lines: int) -> None:
-    shown = drawn(look, width, lines)
+def test_the_screen_fills_its_window_exactly_and_says_what_is_hidden(update: Update, width: int, lines: int) -> None:
+    shown = drawn(update, width, lines)
     rows = shown.split("\n")
     assert len(rows) == lines
     assert max(len(row) for row in rows) <= width
-    assert rows[-1].startswith("q ends")
-    hidden = len(drawn(look, width).rstrip("\n").split("\n")) - (lines - 1)
+    assert rows[-1].startswith("q quits")
+    hidden = len(drawn(update, width).rstrip("\n").split("\n")) - (lines - 1)
     notes = [found[1] for row in rows if (found := re.match(r"… (\d+) more lines", row))]
     assert notes == ([str(hidden + 1)] if hidden > 0 else [])
 
 
-def test_texts_of_users_and_models_are_shown_as_text(look: Look) -> None:
+def test_texts_of_users_and_models_are_shown_as_text(update: Update) -> None:
     worker = {"service": EVIL, "id": EVIL, "state": "silent", "pid": 1, "metrics_port": 1, "beat_age_s": 31.0}
-    endpoint = {"name": EVIL, "kind": "model", "calls": 3, "failed": 1, "p50_s": 0.1, "p95_s": 1.0, "tokens_per_s": 9.0}
+    endpoint = {
+        "name": EVIL,
+        "kind": "model",
+        "calls": 3,
+        "failed": 1,
+        "p50_s": 0.1,
+        "p95_s": 1.0,
+        "tokens_per_s": 9.0,
+        "window_s": 9.0,
+    }
+    assert update.status is not None
+    (judge,) = update.status["quality"]["judges"]
     hostile = changed(
-        look,
+        update,
         home=EVIL,
         streams=[EVIL],
         paused=[EVIL],
@@ -118,8 +155,10 @@ def test_texts_of_users_and_models_are_shown_as_text(look: Look) -> None:
         queues=[{"queue": EVIL, "stage": EVIL, "length": 3, "age_s": 4.0}],
         workers=[worker],
         endpoints=[{**endpoint, "open": 0, "failures": {EVIL: 1}}],
+        problems=[{"severity": EVIL, "summary": EVIL}],
+        quality={**update.status["quality"], "judges": [{**judge, "judge": EVIL}]},
     )
-    hostile = replace(hostile, away=EVIL)
+    hostile = replace(hostile, unavailable=EVIL)
     shown = drawn(hostile, width=400)
     assert "\x1b" not in shown
     assert "\x07" not in shown
@@ -129,63 +168,63 @@ def test_texts_of_users_and_models_are_shown_as_text(look: Look) -> None:
     assert "\n" not in line(hostile)
 
 
-def test_nothing_is_said_by_colour_alone(look: Look) -> None:
+def test_nothing_is_said_by_color_alone(update: Update) -> None:
     worker = {"service": "judging", "state": "silent", "pid": 1, "metrics_port": 1, "beat_age_s": 31.0}
-    bad = changed(look, workers=[{**worker, "id": "judging-1"}], paused=["talk"])
-    bad = replace(bad, away="Redis is away", fresh=False)
-    assert "\x1b[" in drawn(bad, colour=True)
+    bad = changed(update, workers=[{**worker, "id": "judging-1"}], paused=["talk"])
+    bad = replace(bad, unavailable="Redis does not answer", fresh=False)
+    assert "\x1b[" in drawn(bad, color=True)
     plain = drawn(bad)
-    for said in ("SILENT for 31 s: judging-1", "PAUSED: talk;", "AWAY: Redis is away", "STALE: "):
+    for said in ("NO HEARTBEAT for 31 s: judging-1", "PAUSED: talk;", "UNAVAILABLE: Redis does not answer", "STALE: "):
         assert said in plain
-    assert "HELD: " in drawn(bad, paused=True)
+    assert "FROZEN: " in drawn(bad, frozen=True)
 
 
-def test_a_line_tells_the_same_and_is_one(look: Look) -> None:
-    said = line(look)
-    assert "10 preferences (– a minute); 10 of 10 prompts ended, 0 dead" in said
+def test_a_line_holds_the_same_figures(update: Update) -> None:
+    said = line(update)
+    assert "10 preferences (– per minute); 10 of 10 prompts finished, 0 dead" in said
     assert "no `karma up` runs in" in said
-    assert line(Look(away="the store is away")).endswith(" AWAY: the store is away")
+    assert line(Update(unavailable="the store is locked")).endswith(" UNAVAILABLE: the store is locked")
 
 
-def test_a_redis_that_comes_and_goes_is_named_and_the_rest_goes_on(found: Environment, tmp_path: Path) -> None:
+def test_a_redis_that_comes_and_goes_is_named_and_the_rest_is_still_shown(found: Environment, tmp_path: Path) -> None:
     redis = Redis(tmp_path / "redis")
-    lookout = Lookout(replace(found, redis_url=redis.url), make_pool())
+    poller = Poller(replace(found, redis_url=redis.url), make_pool())
     try:
-        away = lookout.look()
+        before = poller.poll()
         redis.start()
-        back = lookout.look()
+        back = poller.poll()
         redis.kill()
-        again = lookout.look()
+        again = poller.poll()
         redis.start()
-        once_more = lookout.look()
+        once_more = poller.poll()
     finally:
-        lookout.close()
+        poller.close()
         redis.kill()
-    for missing in (away, again):
+    for missing in (before, again):
         assert missing.fresh
-        assert missing.away is not None and "Redis" in missing.away
-        assert missing.picture is not None and missing.picture["outcome"]["preferences"] == 10
+        assert missing.unavailable is not None and "Redis" in missing.unavailable
+        assert missing.status is not None and missing.status["outcome"]["preferences"] == 10
     for there in (back, once_more):
-        assert there.away is None
+        assert there.unavailable is None
 
 
-def test_a_store_that_is_away_leaves_the_picture_before_and_says_how_old_it_is(
-    found: Environment, look: Look, tmp_path: Path
+def test_while_the_store_is_unavailable_the_last_status_is_shown_with_its_age(
+    found: Environment, update: Update, tmp_path: Path
 ) -> None:
     nobody = replace(found, database_url="postgresql://karma@127.0.0.1:1/karma")
-    lookout = Lookout(nobody, make_pool())
-    first = lookout.look()
-    assert first.picture is None
-    assert first.away is not None and "127.0.0.1:1" in first.away
-    assert "Nothing has been seen yet" in drawn(first)
+    poller = Poller(nobody, make_pool())
+    first = poller.poll()
+    assert first.status is None
+    assert first.unavailable is not None and "127.0.0.1:1" in first.unavailable
+    assert "No data yet" in drawn(first)
     assert set(first.data()) == {"version", "at", "away"}
-    older = replace(look, taken_at=time.monotonic() - 14, fresh=False, away=first.away)
-    assert "STALE: the picture is 14 s old" in drawn(older)
+    older = replace(update, taken_at=time.monotonic() - 14, fresh=False, unavailable=first.unavailable)
+    assert "STALE: this data is 14 s old" in drawn(older)
     assert "10 preferences" in drawn(older)
     assert set(older.data()) == {"version", "at", "away"}
 
 
-def test_one_look_at_a_store_that_is_away_cannot_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_poll_of_an_unavailable_store_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pool.toml").write_text(POOL)
     monkeypatch.setenv("KARMA_DATABASE_URL", "postgresql://karma@127.0.0.1:1/karma")
     done = CliRunner().invoke(app, ["watch", "--once", "--home", str(tmp_path), "--pool", str(tmp_path / "pool.toml")])
@@ -194,10 +233,10 @@ def test_one_look_at_a_store_that_is_away_cannot_be_met(tmp_path: Path, monkeypa
     assert (done.exception.exit_code, done.output) == (1, "")
 
 
-def test_a_gap_in_the_course_stays_a_gap(look: Look) -> None:
-    history = History()
+def test_a_gap_in_a_trend_stays_a_gap(update: Update) -> None:
+    history = RateHistory()
     for value, fresh in ((0.0, True), (4.0, True), (4.0, False), (8.0, True)):
-        history.add(replace(changed(look, rates={"pairs_per_s": value}), fresh=fresh))
+        history.add(replace(changed(update, rates={"pairs_per_s": value}), fresh=fresh))
     assert history.drawn("pairs_per_s") == "▁▅ █"
 
 
@@ -229,7 +268,7 @@ def test_a_rate_has_the_digits_that_matter() -> None:
     ]
 
 
-def test_a_course_of_nothing_is_flat() -> None:
+def test_a_trend_of_nothing_is_flat() -> None:
     assert sparkline([0, 0, None]) == "▁▁ "
     assert sparkline([]) == ""
 
@@ -246,22 +285,22 @@ def test_a_course_of_nothing_is_flat() -> None:
     ],
 )
 def test_where_the_output_is_piped_the_flags_choose_its_form(flags: dict[str, Any], form: str) -> None:
-    assert Output.chosen(**flags).form == form
+    assert Output.from_flags(**flags).form == form
 
 
 def test_a_table_has_lines_for_people_and_none_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("human", "plain"):
         table = Table("one", "two", title="both")
         table.add_row("1", "2")
-        Output(form).give({"a": 1}, Group(table), [1])
+        Output(form).result({"a": 1}, Group(table), [1])
     human, piped = capsys.readouterr().out.split("both", 2)[1:]
     assert "│ 1   │ 2   │" in human
     assert [line.split() for line in piped.splitlines()] == [[], ["one", "two"], ["1", "2"]]
 
 
-def test_json_says_its_version_and_a_quiet_result_is_made_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    Output("json").give({"path": "x"}, "x", ["x"])
-    Output("quiet").give({"path": EVIL}, EVIL, [EVIL, 2])
+def test_json_has_its_version_and_a_quiet_result_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    Output("json").result({"path": "x"}, "x", ["x"])
+    Output("quiet").result({"path": EVIL}, EVIL, [EVIL, 2])
     assert capsys.readouterr().out.splitlines() == ['{"version": 1, "path": "x"}', SPELLED, "2"]
 
 
@@ -270,4 +309,4 @@ def test_json_says_its_version_and_a_quiet_result_is_made_plain(capsys: pytest.C
 )
 def test_flags_that_contradict_each_other_are_refused(flags: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="leave out|give one"):
-        Output.chosen(**flags)
+        Output.from_flags(**flags)

@@ -1,0 +1,85 @@
+"""`karma enqueue`: accept prompts from a file or standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Annotated
+
+import typer
+
+from karma.config.settings import PipelineSettings
+from karma.errors import KarmaError, SettingsError, StoreOutageError
+from karma_cli.options import HomeOption, PoolOption, open_store, pool_if_any, read_environment, wake_gateway
+from karma_cli.output import Output, warn, with_format_flags
+from karma_cli.progress import count_lines, progress, track, wait_for_prompts
+from karma_gateway.ingest import Receipt, Refusal, take
+from karma_gateway.sources import read_lines
+from karma_monitor.escaping import escape_control
+
+_PRINTED_REFUSALS = 20
+
+
+@with_format_flags
+def enqueue(
+    output: Output,
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="A JSON Lines file, or - for standard input.")],
+    stream: Annotated[str, typer.Option("--stream", help="The stream to add to.")] = "default",
+    priority: Annotated[int, typer.Option("--priority", min=0, max=9, help="0 to 9, higher first.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="Accept all lines or none; exit 2 if one is wrong.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every prompt of the store has finished.")] = False,
+    pool: PoolOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Accept prompts from a file or standard input.
+
+    One JSON object per line: `prompt` or `messages`; optional `id`, `skill`, `reference`, `responses`.
+
+    `-q` prints the number of accepted prompts.
+    """
+    env = read_environment(home, pool)
+    read_pool = pool_if_any(env)
+    max_bytes = (read_pool.pipeline if read_pool else PipelineSettings()).prompt_bytes
+    if read_pool and not read_pool.stream_models(stream):
+        warn(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
+    receipt = Receipt()
+    outage: StoreOutageError | None = None
+    with (
+        closing(open_store(env, promised=True)) as store,
+        progress(output, hidden=source == "-" and sys.stdin.isatty()) as bar,
+    ):
+        total = None if bar.disable else count_lines(source)
+        chunks = track(read_lines(source, max_bytes), bar, "lines read", total, len)
+        try:
+            for lines in [list(chain.from_iterable(chunks))] if strict else chunks:
+                part = take(store, stream, lines, max_bytes=max_bytes, priority=priority, all_or_nothing=strict)
+                _print_refusals(part.refused, already=len(receipt.refused))
+                if strict and part.refused:
+                    wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
+                    raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
+                receipt.accepted += part.accepted
+                receipt.present += part.present
+                receipt.refused += part.refused
+                wake_gateway(env)
+        except StoreOutageError as cause:
+            outage = cause
+        counts = {"accepted": receipt.accepted, "present": receipt.present, "refused": len(receipt.refused)}
+        if outage is None and not any(counts.values()):
+            warn(f"{source} holds no prompt")
+        if wait and outage is None:
+            wait_for_prompts(store, bar)
+    output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
+    output.result({"stream": stream, **counts}, None, [receipt.accepted])
+    if outage is not None:
+        raise KarmaError(f"{outage}. Prompts accepted before are kept; enqueue the same again once it works.")
+    if receipt.refused:
+        raise typer.Exit(1)
+
+
+def _print_refusals(refused: Sequence[Refusal], already: int) -> None:
+    for refusal in refused[: max(0, _PRINTED_REFUSALS - already)]:
+        print(f"× {escape_control(str(refusal))}", file=sys.stderr)
+    if already < _PRINTED_REFUSALS <= already + len(refused):
+        print("× … further refusals are only counted", file=sys.stderr)

@@ -1,0 +1,38 @@
+"""`karma explain`: why a pair was formed, how it was judged, and its outcome."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from karma.errors import SettingsError
+from karma_cli.options import HomeOption, open_store, read_environment
+from karma_cli.output import Output, with_format_flags
+from karma_monitor.explain import explain as explain_pair
+from karma_monitor.explanation import sentences
+
+#: Characters of a text that are shown without `--full`.
+_SHOWN_CHARACTERS = 600
+
+
+@with_format_flags
+def explain(
+    output: Output,
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help="A pair's number, or its id in an export.")],
+    full: Annotated[bool, typer.Option("--full", help="Show the whole prompt and responses.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Explain why a pair was formed, how it was judged, and its outcome.
+
+    `-q` prints the outcome: `decisive`, `tie`, `inconsistent`, `unscored`, or `open`.
+    """
+    number = pair.rpartition("/")[2]
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise SettingsError(f"{pair!r} is no pair's number; expected one like 17, or an export's id like default/p1/17")
+    with closing(open_store(read_environment(home))) as store:
+        facts = explain_pair(store, int(number))
+    resolution = facts["resolution"]
+    shown = sentences(facts, 0 if full else _SHOWN_CHARACTERS)
+    output.result(facts, shown, [resolution["outcome"] if resolution else "open"])

@@ -1,0 +1,65 @@
+"""`karma export`: write the preferences as a training dataset."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from karma.store.records import ExportFilter
+from karma_cli.options import HomeOption, StreamOption, open_store, pool_if_any, read_environment
+from karma_cli.output import Output, with_format_flags
+from karma_cli.progress import progress, track
+from karma_gateway import exports
+
+
+@with_format_flags
+def export(
+    output: Output,
+    exporter: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A file named *.jsonl or *.parquet; - for JSON Lines on stdout.")
+    ],
+    stream: StreamOption = None,
+    label_source: Annotated[
+        Literal["judge", "predicted"] | None,
+        typer.Option("--label-source", help="Only judged labels, or only labels predicted under a judge budget."),
+    ] = None,
+    least_probability: Annotated[
+        float, typer.Option("--min-probability", min=0.5, max=1.0, help="Only preferences at least this certain.")
+    ] = 0.5,
+    bare: Annotated[bool, typer.Option("--bare", help="Leave out KARMA's own columns.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Write the preferences as a training dataset.
+
+    `-q` prints the path of the file.
+    """
+    env = read_environment(home)
+    # Only prices and tie margins come from the pool file: a copied store exports without it.
+    pool = None if bare else pool_if_any(env)
+    from_pool = (pool.prices, pool.tie_margin) if pool else ()
+    kept = ExportFilter(stream, label_source, least_probability)
+    to_stdout = str(out) == "-"
+    # Rows printed on the terminal leave no room for a bar.
+    with closing(open_store(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
+        total = None if bar.disable else exports.expected(store, kept)
+        rows = exports.rows(store, exporter, kept, bare, *from_pool)
+        rows = track(rows, bar, "preferences written", total)
+        count = _print_rows(rows) if to_stdout else exports.write(rows, out)
+    output.note(f"{count} preferences")
+    if not to_stdout:
+        output.result({"path": str(out), "preferences": count}, str(out), [out])
+
+
+def _print_rows(rows: Iterable[exports.Row]) -> int:
+    count = 0
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False))
+        count += 1
+    return count

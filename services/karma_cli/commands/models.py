@@ -1,0 +1,131 @@
+"""`karma models`: each model's competency with its interval, trend and nearest kin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from karma.errors import SettingsError, did_you_mean
+from karma.ranking.snapshot import Snapshot
+from karma.store.latest_snapshot import LatestSnapshot
+from karma_cli.options import HomeOption, open_store, read_environment
+from karma_cli.output import Output, warn, with_format_flags
+from karma_monitor.escaping import shorten_middle
+from karma_monitor.figures.leaderboard import Z90, Rating, leaderboard, skills_of
+
+#: Refits of which a trend is drawn.
+_TREND_POINTS = 24
+#: Below this width only every other refit is drawn.
+_WIDE = 120
+#: Shortest length to which a name is cut.
+_NAME_CHARACTERS = 12
+_GAP = 2  # columns between two columns of a table
+
+
+@with_format_flags
+def models(
+    output: Output,
+    skill: Annotated[str | None, typer.Option("--skill", help="Only this skill; `overall`: the mean of all.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Show each model's competency with its interval, trend and nearest kin.
+
+    `-q` prints the models' names, best first.
+    """
+    with closing(open_store(read_environment(home))) as store, store.reading() as transaction:
+        snapshot = LatestSnapshot().newest(transaction)
+        history = transaction.preferences.competency_history(points=_TREND_POINTS)
+    if skill is not None and skill not in skills_of(snapshot):
+        raise SettingsError(f"no skill is called {skill!r}{did_you_mean(skill, skills_of(snapshot))}")
+    skills = skills_of(snapshot) if skill is None else (skill,)
+    boards = {name: leaderboard(snapshot, name, history) for name in skills}
+    if not snapshot.models:
+        warn("No ratings yet: no pair has been judged. Next: karma enqueue FILE")
+    tables = competencies(boards, Output.console().width) if snapshot.models else None
+    output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
+
+
+def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> RenderableType:
+    """The models' competencies per skill, in as many tables as fit into the width. No number is ever cut.
+
+    Order, trend and nearest kin are those of the first skill. Long names are shortened in the middle.
+
+    Args:
+        boards: skill → ratings of the same models.
+        width: of the terminal, in columns.
+    """
+    first, *others = boards
+    characters = max(_NAME_CHARACTERS, width // 5)
+    board = boards[first]
+    columns = [(shorten_middle(first, characters), [_competency(rating) for rating in board])]
+    if any(rating.change is not None for rating in board):
+        columns.append(("trend", [_trend(rating, width) for rating in board]))
+    columns.append(("nearest kin", [_kin(rating, characters) for rating in board]))
+    for skill in others:
+        by_model = {rating.model: _competency(rating) for rating in boards[skill]}
+        columns.append((shorten_middle(skill, characters), [by_model[rating.model] for rating in board]))
+    names = [shorten_middle(rating.model, characters) for rating in board]
+    parts: list[RenderableType] = [Text("competency, logits ± 90 % interval", style="italic")]
+    while columns:
+        fitting = 1
+        while fitting < len(columns) and _width(("model", names), *columns[: fitting + 1]) <= width:
+            fitting += 1
+        parts += [_table(("model", names), *columns[:fitting]), Text()]
+        columns = columns[fitting:]
+    return Group(*parts[:-1])
+
+
+def _width(*columns: tuple[str, Sequence[str]]) -> int:
+    return sum(max(map(cell_len, (title, *cells))) + _GAP for title, cells in columns) - _GAP
+
+
+def _table(*columns: tuple[str, Sequence[str]]) -> Table:
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
+    for title, _cells in columns:
+        table.add_column(Text(title), no_wrap=True)
+    for row in zip(*(cells for _title, cells in columns), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _competency(rating: Rating) -> str:
+    return f"{rating.mean:+.1f} ± {Z90 * rating.deviation:.1f}"
+
+
+def _kin(rating: Rating, characters: int) -> str:
+    return "unknown" if rating.kin is None else f"{shorten_middle(rating.kin, characters)} {rating.kinship:.2f}"
+
+
+def _trend(rating: Rating, width: int) -> str:
+    if rating.change is None or rating.change_s is None:
+        return "–"
+    line = rating.sparkline if width >= _WIDE else rating.sparkline[::-2][::-1]
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    unit, unit_s = next((unit for unit in units if rating.change_s >= 0.95 * unit[1]), units[-1])
+    return f"{line} {rating.change:+.1f} in {rating.change_s / unit_s:.0f} {unit}"
+
+
+def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict[str, Any]:
+    models: dict[str, dict[str, Any]] = {model: {} for model in snapshot.models}
+    for skill, ratings in boards.items():
+        for rating in ratings:
+            models[rating.model][skill] = {
+                "mean": rating.mean,
+                "deviation": rating.deviation,
+                "low": rating.low,
+                "high": rating.high,
+                "kin": rating.kin,
+                "kinship": rating.kinship,
+                "change": rating.change,
+                "change_s": rating.change_s,
+                "course": rating.course,
+            }
+    return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "models": models}

@@ -1,0 +1,58 @@
+"""`karma status`: prompts by state, outcomes, queues and workers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from karma.config.pool import Pool
+from karma.store.schema import EVERYTHING
+from karma_cli.options import HomeOption, PoolOption, open_store, read_environment, redis_if_any
+from karma_cli.output import Output, with_format_flags
+from karma_monitor.escaping import escape_control
+from karma_monitor.status import status as read_status
+
+
+@with_format_flags
+def status(output: Output, pool: PoolOption = None, home: HomeOption = None) -> None:
+    """Show prompts by state, outcomes, queues and workers.
+
+    `-q` prints the number of unfinished prompts.
+    """
+    env = read_environment(home, pool)
+    read_pool = Pool.read(env.pool_path)
+    with closing(open_store(env)) as store:
+        state = read_status(store, redis_if_any(env), read_pool)
+    unfinished = sum(count for name, count in state["prompts"].items() if name not in ("done", "dead"))
+    output.result(state, tables(state), [unfinished])
+
+
+def tables(state: dict[str, Any]) -> RenderableType:
+    """A status as tables."""
+    parts: list[RenderableType] = []
+    for title in ("prompts", "resolutions", "preferences", "failed"):
+        table = Table(*state[title], title=title, title_justify="left")
+        table.add_row(*(f"{count:,}" for count in state[title].values()))
+        parts.append(table)
+    if state["paused"]:
+        named = "everything" if EVERYTHING in state["paused"] else ", ".join(map(escape_control, state["paused"]))
+        parts.append(Text(f"paused: {named}; resume with `karma resume`"))
+    if state["prompts"]["dead"] or any(state["failed"].values()):
+        parts.append(
+            "reasons: prompts.error, responses.failure, verdicts.failure in the store; retry with `karma requeue`"
+        )
+    queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
+    for name, queue in state["queues"].items():
+        if queue["length"]:
+            queues.add_row(Text(escape_control(name)), f"{queue['length']:,}", f"{queue['age_s']:.1f}")
+    workers = Table("service", "worker", "state", title="workers", title_justify="left")
+    for worker in state["workers"]:
+        workers.add_row(*(Text(escape_control(worker[key])) for key in ("service", "id", "state")))
+    if queues.row_count:
+        parts.append(queues)
+    parts.append(workers if workers.row_count else "no worker is running; start them with `karma up`")
+    return Group(*parts)

@@ -1,0 +1,151 @@
+"""`karma up` and `karma down`: run the whole pipeline on this machine, and stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from karma.config.environment import Environment
+from karma.config.pool import Pool
+from karma.errors import KarmaError
+from karma_cli.local.pid_file import already_running, running_pid
+from karma_cli.local.supervisor import Supervisor, last_log_line
+from karma_cli.options import HomeOption, PoolOption, read_environment
+from karma_cli.output import console, warn
+from karma_monitor.page.access import is_loopback, token_path, url_path
+
+_POLL_S = 0.5
+_DETACHED_READY_S = 100.0
+_STOP_S = 60.0
+
+
+def up(
+    pool: PoolOption = None,
+    home: HomeOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once everything is ready; stop with `karma down`.")
+    ] = False,
+    redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free port.")] = 0,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the page too (KARMA_PAGE_HOST, KARMA_PAGE_PORT).")
+    ] = True,
+) -> None:
+    """Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.
+
+    On a terminal it prints the token for changes on the page; otherwise the path of the token.
+    """
+    env = read_environment(home, pool)
+    read_pool = Pool.read(env.pool_path)
+    if detach:
+        _detach(env, redis_port, page)
+        return
+    by_signal = False
+
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal by_signal
+        by_signal = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, on_signal)
+    supervisor = Supervisor(env, read_pool, redis_port, page)
+    try:
+        with console.status("starting") as line, supervisor.run(line.update):
+            line.stop()
+            console.print(f"[bold]KARMA is up[/bold]: pool {env.pool_path}, home {env.home}")
+            for info in supervisor.ready_workers():
+                address = f"http://127.0.0.1:{info.metrics_port}/metrics"
+                console.print(f"  {info.service:<11} {info.id:<22} metrics {address}")
+            console.print(f"logs: {supervisor.logs}")
+            for problem in supervisor.problems:
+                warn(problem)
+            if page:
+                _print_page(env)
+            console.print(
+                "next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything."
+            )
+            while True:
+                with suppress(OSError):  # a full disk ends nothing: the next check retries
+                    supervisor.check(_report)
+                time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        console.print("stopped by a signal" if by_signal else "stopped")
+
+
+def _report(event: str) -> None:
+    with suppress(OSError):  # a closed terminal keeps no worker from being restarted
+        console.print(f"[yellow]{event}[/yellow]")
+
+
+def down(home: HomeOption = None) -> None:
+    """Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`."""
+    env = read_environment(home)
+    pid = running_pid(env.home)
+    if pid is None:
+        console.print(f"nothing is running in {env.home}")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_S
+    while running_pid(env.home) is not None:
+        if time.monotonic() > deadline:
+            logs = env.home / "logs"
+            raise KarmaError(f"the supervisor (pid {pid}) did not stop within {_STOP_S:.0f} s; its logs are in {logs}")
+        time.sleep(0.1)
+    console.print("stopped")
+
+
+def _print_page(env: Environment) -> None:
+    """Print the page's address. The token itself is printed on a terminal only, so that it reaches no log."""
+    try:
+        url, path = url_path(env.home).read_text(), token_path(env.home)
+        token = path.read_text() if console.is_terminal else f"in {path}"
+    except OSError:
+        return  # the page is not running; the reason has been printed
+    console.print(f"page: {url} (token for changes: {token})", highlight=False, markup=False)
+    if not is_loopback(env.page_host):
+        warn(f"the page listens on {env.page_host}: whoever reaches it can read every prompt and response")
+
+
+def _detach(env: Environment, redis_port: int, page: bool) -> None:
+    """Start `karma up` in the background, and wait until it is ready."""
+    if (pid := running_pid(env.home)) is not None:
+        raise already_running(env.home, pid)
+    log_path = env.home / "logs" / "supervisor.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    targets = env.home / "run" / "targets.json"
+    for stale in (targets, url_path(env.home)):
+        stale.unlink(missing_ok=True)  # left by a killed supervisor
+    flags = ["--redis-port", str(redis_port), "--page" if page else "--no-page"]
+    paths = {
+        "KARMA_HOME": str(env.home),
+        "KARMA_POOL": str(env.pool_path),
+        "KARMA_DATABASE_URL": env.database_url,
+    }
+    with log_path.open("wb") as log_file:
+        process = subprocess.Popen(  # noqa: S603 - KARMA's own command
+            [sys.executable, "-m", "karma_cli", "up", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=log_file,
+            start_new_session=True,
+            env=os.environ | paths,
+        )
+    deadline = time.monotonic() + _DETACHED_READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if targets.exists():
+            console.print(f"KARMA is up (pid {process.pid}); logs: {log_path.parent}; stop it with `karma down`")
+            if page and not url_path(env.home).exists():
+                page_log = log_path.parent / "page.log"
+                warn(f"the page is not running: {last_log_line(page_log)} (log: {page_log})")
+            elif page:
+                _print_page(env)
+            return
+        time.sleep(0.1)
+    raise KarmaError(f"`karma up` did not get ready: {last_log_line(log_path)} (log: {log_path})")

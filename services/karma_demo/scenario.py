@@ -1,0 +1,120 @@
+"""The demo's scenario: its tasks, its pool file, and the check of its results against the known answers.
+
+The pipeline sees neither the reference answers nor the known accuracies: prompts carry a skill label and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from karma.checkers import checker
+from karma.ranking.snapshot import OVERALL, Snapshot
+from karma.store import Store
+from karma.store.records import ExportFilter
+from karma_demo.family import JUDGE, MEMBERS, accuracy, checkpoint_path
+from karma_demo.tasks import Task, tasks
+from karma_gateway.ingest import Line
+
+STREAM = "demo"
+
+_POOL_HEAD = """\
+# Written by `karma demo`: the tiny family in one process, and its likelihood judge.
+[pipeline]
+window = 160  # small, so that planning learns from the first verdicts
+plan_prompts = 64
+refit_every_s = 0.5
+
+[stream]
+responses_per_prompt = 3
+"""
+_POOL_MODEL = """
+[models.{name}]
+backend = "transformers"
+model = {folder}
+group = "family"
+temperature = 0.7
+max_tokens = 48
+concurrency = 64
+"""
+_POOL_JUDGE = """
+[judges.likelihood]
+kind = "likelihood"
+scale = 0.1
+
+[judges.likelihood.model]
+backend = "transformers"
+model = {folder}
+concurrency = 64
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """How the pipeline's results compare with the known answers and accuracies."""
+
+    checkable: int  # decisive pairs with exactly one right response
+    right: int  # of these, pairs whose chosen response is right
+    spearman: float  # rank correlation of fitted overall competency with held-out accuracy
+
+    @property
+    def judge_accuracy(self) -> float:
+        """Share of the checkable pairs whose chosen response is right; NaN without such a pair."""
+        return self.right / self.checkable if self.checkable else float("nan")
+
+
+def demo_tasks(count: int, seed: int) -> list[Task]:
+    """The tasks of the demo."""
+    return tasks("demo", count, seed)
+
+
+def prompt_lines(asked: list[Task]) -> list[Line]:
+    """The tasks as lines of a prompt file, without reference answers."""
+    return [
+        Line("demo", number, json.dumps({"id": task.id, "prompt": task.prompt, "skill": task.skill}).encode())
+        for number, task in enumerate(asked, start=1)
+    ]
+
+
+def pool_file() -> str:
+    """The pool file as TOML: all members answer, and a larger model, which is no member, judges."""
+    text = _POOL_HEAD
+    for member in MEMBERS:
+        text += _POOL_MODEL.format(name=member.name, folder=json.dumps(str(checkpoint_path(member.name))))
+        text += f'parent = "{member.parent}"\n' if member.parent else ""
+    return text + _POOL_JUDGE.format(folder=json.dumps(str(checkpoint_path(JUDGE))))
+
+
+def check(store: Store, snapshot: Snapshot, asked: list[Task]) -> Check:
+    """Compare the preferences with the reference answers, and the competencies with the known accuracies."""
+    references = {task.id: task.reference for task in asked}
+    is_right = checker("answer")
+    checkable = right = after = 0
+    while True:
+        with store.reading() as transaction:
+            rows = transaction.preferences.export_rows(after, 500, ExportFilter(STREAM))
+        if not rows:
+            break
+        after = rows[-1].id
+        for row in rows:
+            reference = references.get(row.prompt_id)
+            if reference is not None:
+                chosen, rejected = is_right(row.chosen_text, reference), is_right(row.rejected_text, reference)
+                checkable += chosen != rejected
+                right += chosen and not rejected
+    known = accuracy()
+    names = [member.name for member in MEMBERS]
+    fitted = snapshot.vector("mean", names, OVERALL)
+    return Check(checkable, right, spearman(list(fitted), [known[name]["mean"] for name in names]))
+
+
+def spearman(first: list[float], second: list[float]) -> float:
+    """Spearman's rank correlation (1904); equal values share their mean rank."""
+
+    def ranks(values: list[float]) -> np.ndarray:
+        array = np.asarray(values)
+        return np.array([((array < value).sum() + (array <= value).sum() - 1) / 2 for value in array])
+
+    return float(np.corrcoef(ranks(first), ranks(second))[0, 1])
