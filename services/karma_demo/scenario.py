@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from karma.checkers import checker
+from karma.plugins import checker
 from karma.ranking.snapshot import OVERALL, Snapshot
 from karma.store import Store
 from karma.store.records import ExportFilter

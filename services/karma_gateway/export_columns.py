@@ -43,7 +43,7 @@ def karma_column(row: Any) -> dict[str, Any]:
 
 
 def provenance_of(row: Any) -> dict[str, Any]:
-    """Columns of a preference as an exporter gets it (`karma.extension_points.Exporter`). What is unknown is None.
+    """Columns of a preference as an exporter gets it (`karma.plugins.protocols.Exporter`). What is unknown is None.
 
     - `length_ratio`: characters of the chosen response over the rejected one's.
     - `agrees_with_competency`: whether the model won that competency favored when the pair was formed.

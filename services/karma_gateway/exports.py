@@ -13,7 +13,7 @@ from karma import plugins
 from karma.atomic_file import whole_file
 from karma.config.settings import Price
 from karma.errors import MissingExtraError, SettingsError
-from karma.extension_points import Exporter
+from karma.plugins.protocols import Exporter
 from karma.store import Store
 from karma.store.counting import preferences, resolutions_by_outcome
 from karma.store.pair_rows import verdict_rows

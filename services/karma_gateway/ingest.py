@@ -84,8 +84,8 @@ def take(
                     receipt.refused.append(Refusal(line.source, line.number, reason))
             if all_or_nothing and receipt.refused:
                 raise _TakenBackError
-            reach("door.before_commit")
-        reach("door.after_commit")
+            reach("ingest.before_commit")
+        reach("ingest.after_commit")
     except _TakenBackError:
         answers = []
     receipt.accepted, receipt.present = answers.count("accepted"), answers.count("present")

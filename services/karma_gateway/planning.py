@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from karma.policies import planner_named
+from karma.plugins import planner_named
+from karma.plugins.registry import policy_kind
 from karma.policies.exploration import exploring
 from karma.policies.prompt_group import PromptGroup
 from karma.ranking.snapshot import Snapshot
-from karma.registry import policy_kind
 
 Plan = list[tuple[tuple[str, int], ...]]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from karma.config.streams import Derivation
 from karma.errors import KarmaError
-from karma.policies import policy_named
+from karma.plugins import policy_named
 from karma.store import Store
 from karma.store.answered_prompts import answered_prompts
 from karma.store.records import NewPrompt

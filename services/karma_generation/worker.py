@@ -7,8 +7,8 @@ from functools import partial
 
 from karma import plugins
 from karma.config.environment import Environment
-from karma.extension_points import Backend
 from karma.messages import Answer, GenerateItem, ModelSpec
+from karma.plugins.protocols import Backend
 from karma.queue.celery_app import queue_name
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections

@@ -7,8 +7,8 @@ from functools import partial
 
 from karma import plugins
 from karma.config.environment import Environment
-from karma.extension_points import Judge
 from karma.messages import JudgeItem, JudgeSpec, Verdict
+from karma.plugins.protocols import Judge
 from karma.queue.celery_app import queue_name
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections

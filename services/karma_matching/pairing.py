@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from karma.extension_points import Policy
-from karma.policies import policy_named
+from karma.plugins import policy_named
+from karma.plugins.protocols import Policy
 from karma.policies.candidates import Candidate, Candidates, Choice
 from karma.policies.similarity import near_duplicates
 from karma.ranking.snapshot import Snapshot

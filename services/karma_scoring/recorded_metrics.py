@@ -129,7 +129,7 @@ def _show_stream(stream: str, sums: PolicyQuality, batch: MetricBatch) -> None:
         (metrics.ORDERS_COMPARED, {"yes": sums.flipped, "no": sums.both_orders - sums.flipped}),
         (metrics.PAIRS_BY_AGREEMENT, unanimous),
         (metrics.LONGER_CHOSEN, sums.lengths),
-        (metrics.PRIOR_AGREEMENT, {"yes": sums.foreseen[True], "no": sums.foreseen[False]}),
+        (metrics.PRIOR_AGREEMENT, {"yes": sums.by_prior[True], "no": sums.by_prior[False]}),
     ):
         _add(batch, counter, stream, values)
     for counter, amount in (

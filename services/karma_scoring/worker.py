@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from karma.checkers import checker
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.messages import LearnBatch, ScoreBatch
+from karma.plugins import checker
+from karma.plugins.registry import judge_kind
 from karma.queue.outbox import Outbox
-from karma.registry import judge_kind
 from karma.store import Store, Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits, NewResponse

@@ -1,4 +1,4 @@
-"""Every item of a batch ends exactly once, whatever the backend or the judge that was asked does."""
+"""Batch results: exactly one result per item, whatever a backend or a judge returns."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _REASON_CHARACTERS = 500
 
 
 class Numbered(Protocol):
-    """What names the open work that it asks for or answers."""
+    """An item or a result, with the id of its open work."""
 
     @property
     def item(self) -> int:
-        """The number of the open work."""
+        """The id of the open work."""
         ...
 
 
@@ -33,20 +33,20 @@ def one_result_per_item(
     fail: Callable[[Item, str], Result],
     who: str,
 ) -> Iterator[tuple[Result, ...]]:
-    """The results on `items`, in groups as `ask` gives them, exactly one for each.
+    """Exactly one result per item, in the groups that `ask` yields.
 
-    An item that `ask` forgets, or does not reach because it raises, ends by `fail` with the reason. A second result on
-    an item and a result on none of the items are dropped. Where the rest is to be handed back, its items stay open.
+    An item without a result, also because `ask` raised, fails with the reason. Second results for an item, and results
+    for other items, are dropped. If the batch is released, items without a result stay open.
 
     Args:
-        items: what is to be answered.
-        ask: gives groups of results in any order.
-        settle: makes a result sound.
-        fail: the result that says why there is none.
-        who: was asked, as reasons and logs name it.
+        items: the items of the batch.
+        ask: yields groups of results in any order.
+        settle: makes a result valid.
+        fail: makes a failed result with a reason.
+        who: the backend or judge, for reasons and logs.
 
     Raises:
-        ReleasedError: no more may be begun; items that gave no result yet are not failed.
+        ReleasedError: no more work may begin; items without a result are not failed.
     """
     waiting = {item.item: item for item in items}
     reason = f"{who} gave no answer"
@@ -63,20 +63,20 @@ def one_result_per_item(
     except ReleasedError:
         raise
     except Exception as cause:
-        log.exception("%s failed; %d of %d items were still open", who, len(waiting), len(items))
+        log.exception("%s failed; %d of %d items have no result", who, len(waiting), len(items))
         reason = reason_of(cause, f"{who} failed")
     if waiting:
         yield tuple(fail(item, reason) for item in waiting.values())
 
 
 def reason_of(cause: Exception, what: str) -> str:
-    """An error as a reason that is stored and shown: only what is raised on purpose holds nothing of a prompt."""
-    said = str(cause) if isinstance(cause, KarmaError) else type(cause).__name__
-    return storable(f"{what}: {said}")[:_REASON_CHARACTERS]
+    """An error as a stored reason. Only the text of KARMA's own errors is included: any other may quote a prompt."""
+    text = str(cause) if isinstance(cause, KarmaError) else type(cause).__name__
+    return storable(f"{what}: {text}")[:_REASON_CHARACTERS]
 
 
 def storable(text: str) -> str:
-    """The text without what JSON or a database cannot hold: NUL becomes �, half of a surrogate pair `?`."""
+    """The text as JSON and databases accept it: NUL becomes �, a lone surrogate `?`."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

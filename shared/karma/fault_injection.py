@@ -1,8 +1,8 @@
-"""Fault points: the boundaries between transaction, publication and release at which tests make a process die.
+"""Fault points: boundaries between transaction, publication and release at which tests kill a process.
 
-A test sets `KARMA_TEST_FAULTS` to a folder and arms a point by creating a file of its name there. The first process
-that reaches the point takes the file away and dies on the spot, as SIGKILL would have it. Without the variable a point
-costs one comparison.
+A test sets `KARMA_TEST_FAULTS` to a folder and arms a point by creating a file with the point's name in it. The first
+process that reaches the point deletes the file and exits at once, as after SIGKILL. Without the variable a point costs
+one comparison.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _ASKING = (*_CLAIMED, "before_publish", "after_publish", *_RELEASED)
 _RECORDING = (*_CLAIMED, "before_commit", "after_commit", *_RELEASED)
 _SENDING = ("after_publish", "after_mark")
 
-#: Every point, by the service whose processes pass it; `door` is whoever enqueues.
+#: Every point, by the service whose processes reach it; `ingest` runs in any process that enqueues.
 POINTS: Final = {
-    "door": ("door.before_commit", "door.after_commit"),
+    "ingest": ("ingest.before_commit", "ingest.after_commit"),
     "gateway": (
         *(f"dispatch.{name}" for name in ("before_commit", "after_commit", *_SENDING)),
         *(f"sweep.{name}" for name in ("after_fence", "before_commit", "after_commit", *_SENDING)),
@@ -41,7 +41,7 @@ _folder = os.environ.get("KARMA_TEST_FAULTS")
 
 
 def reach(point: str) -> None:
-    """Die here if a test armed this point."""
+    """Exit here if a test armed this point."""
     if _folder is None:
         return
     with suppress(FileNotFoundError):

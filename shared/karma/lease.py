@@ -1,8 +1,8 @@
-"""The lease on the batch in hand: whether paid work may still be begun for it.
+"""The lease on the current batch: whether calls may still begin for it.
 
-A worker that was frozen, or cut off from Redis, cannot know whether its batch was given to another. So a claim is a
-lease: calls are begun only while the last sign of life is fresh, results of calls that were made are always brought.
-A stage sets the lease around its work; whoever is about to begin a call, however deep below, asks it here.
+A worker that was frozen, or lost its connection to Redis, cannot know whether another worker has its batch. So a claim
+is a lease: calls begin only while the last heartbeat is recent. Results of finished calls are always published. A stage
+sets the lease around its work; code that is about to make a call checks it here.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Literal
 
 from karma.errors import ReleasedError
 
-#: `go`: begin. `wait`: it cannot be known now. `stop`: the batch is another's, or the process is to stop.
+#: `go`: calls may begin. `wait`: unknown. `stop`: another worker has the batch, or the process is shutting down.
 LeaseState = Literal["go", "wait", "stop"]
 Lease = Callable[[], LeaseState]
 
-_ASK_EVERY_S = 0.1
+_POLL_S = 0.1
 
 
 def _always() -> LeaseState:
@@ -31,7 +31,7 @@ _current: ContextVar[Lease] = ContextVar("lease", default=_always)
 
 @contextmanager
 def held(lease: Lease) -> Iterator[None]:
-    """Work within the block is done under this lease."""
+    """Set the lease for the block."""
     token = _current.set(lease)
     try:
         yield
@@ -40,18 +40,18 @@ def held(lease: Lease) -> Iterator[None]:
 
 
 def current() -> Lease:
-    """The lease of the batch in hand; always `go` where there is none."""
+    """The lease on the current batch; always `go` without a batch."""
     return _current.get()
 
 
 def require() -> None:
-    """Return once more work may be begun.
+    """Wait until calls may begin.
 
     Raises:
-        ReleasedError: none may.
+        ReleasedError: no more calls may begin.
     """
     lease = current()
-    while (standing := lease()) != "go":
-        if standing == "stop":
-            raise ReleasedError("the rest of the batch is handed back")
-        time.sleep(_ASK_EVERY_S)
+    while (state := lease()) != "go":
+        if state == "stop":
+            raise ReleasedError("the rest of the batch is released")
+        time.sleep(_POLL_S)

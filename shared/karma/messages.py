@@ -1,11 +1,10 @@
-"""The messages between the services: the only contract they share.
+"""The messages between the services, their only shared contract.
 
-Every message is a frozen structure, JSON on the wire, never pickle. The tag of a message (field `message`) names its
-kind and version (`generate.v1`). A field added with a default keeps the version; any other change is a new class with
-a new tag, and the old class stays readable for ever through an upcaster in `UPCASTERS`. One example file a version
-lies in `tests/contracts/`.
+Every message is a frozen structure, encoded as JSON, never pickled. Its tag (field `message`) is its kind and version
+(`generate.v1`). A new field with a default keeps the version. Any other change is a new class with a new tag, and an
+upcaster in `UPCASTERS` keeps the old class readable. `tests/contracts/` has an example file per version.
 
-A message carries a batch of items. Items are joined by `item` (the open work it answers) and never by their order.
+A message carries a batch of items. Results are matched to items by `item`, the id of the open work, never by order.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a worker must know to ask a model. The same fields stand in `pool.toml` under `[models.NAME]`.
+    """Everything that a worker needs to call a model; the fields of `[models.NAME]` in `pool.toml`.
 
-    Secrets are never here: `api_key_env` is the *name* of an environment variable of the worker.
+    It contains no secrets: `api_key_env` is the *name* of an environment variable of the worker.
     """
 
     name: str
@@ -39,28 +38,28 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model: str  # the endpoint's model name, or a folder or hub name of a checkpoint
     base_url: str | None = None  # of an OpenAI-compatible endpoint, with its `/v1`
     api_key_env: str | None = None
-    system: str | None = None  # a system turn put before every prompt that has none
+    system: str | None = None  # a system turn for prompts without one
     temperature: float = 0.7
     top_p: float = 1.0
     max_tokens: int = 512  # new tokens of one response, at most
-    concurrency: int = 32  # calls under way at once (remote), sequences in one forward batch (local)
+    concurrency: int = 32  # concurrent calls (remote), sequences in one forward batch (local)
     timeout_s: float = 120.0  # of one attempt of one call
-    max_retries: int = 5  # further attempts after 429, 5xx, a time-out or a dropped connection
+    max_retries: int = 5  # after 429, 5xx, a timeout or a dropped connection
     device: str = "auto"
     dtype: str = "auto"
-    options: dict[str, Any] = {}  # passed on to the endpoint's body or to the plug-in as they are
+    options: dict[str, Any] = {}  # passed to the endpoint's body or to the plug-in unchanged
 
 
 class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a worker must know to judge. The same fields stand in `pool.toml` under `[judges.NAME]`."""
+    """Everything that a worker needs to judge; the fields of `[judges.NAME]` in `pool.toml`."""
 
     name: str
     kind: str  # `likelihood`, `verifier`, `openai`, `transformers`, `prior`, or the name of a plug-in
-    model: ModelSpec | None = None  # of the judges that ask one
+    model: ModelSpec | None = None  # of judges that use one
     both_orders: bool = True  # whether a verdict can depend on which response is shown first
-    template: str = "pairwise"  # the judge template's name, for the judges that use one
+    template: str = "pairwise"  # name of the judge template, for judges that use one
     checker: str = "answer"  # of `verifier`
-    scale: float = 1.0  # of `likelihood`: nats a token that count as one logit
+    scale: float = 1.0  # of `likelihood`: nats per token that count as one logit
     options: dict[str, Any] = {}
 
 
@@ -75,7 +74,7 @@ class GenerateItem(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one `GenerateItem`: a text, or a failure with its reason. Exactly one of the two is set."""
+    """The result of one `GenerateItem`: a text, or a failure with its reason. Exactly one of the two is set."""
 
     item: int
     prompt: int
@@ -83,14 +82,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     sample: int
     text: str | None = None
     failure: str | None = None
-    finish_reason: str | None = None  # `stop` or `length`, as the endpoint says
+    finish_reason: str | None = None  # `stop` or `length`, by the endpoint
     tokens_in: int | None = None
     tokens_out: int | None = None
     latency_s: float | None = None
 
 
 class MatchItem(msgspec.Struct, frozen=True):
-    """One prompt whose answers are in."""
+    """One prompt with all its responses."""
 
     item: int
     prompt: int
@@ -108,18 +107,18 @@ class JudgeItem(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     second: str
     reference: str | None = None
-    prior: float | None = None  # P(the first is better) by the models' competencies alone
+    prior: float | None = None  # P(the first shown is better) by the models' competencies alone
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one `JudgeItem`: the probability that the *first shown* is better, or a failure with its reason."""
+    """The result of one `JudgeItem`: P(the *first shown* is better), or a failure with its reason."""
 
     item: int
     pair: int
     prompt: int
     judge: str
     order: Literal[0, 1]
-    template_hash: str = ""  # part of the judge's identity in the store; empty where it uses no template
+    template_hash: str = ""  # part of the judge's identity in the store; empty without a template
     probability: float | None = None
     failure: str | None = None
     rationale: str | None = None
@@ -129,10 +128,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope: where a batch belongs and which attempt it is.
+    """The envelope of a batch.
 
-    `batch` is the ledger's name of this publication and `token` its secret: what a worker brings back under an old
-    token may still fill an open item, but moves nothing else. `epoch` names the life of the Redis it was published to.
+    `batch` is the ledger's id of this publication and `token` its secret. Results with an old token are recorded for
+    open items, but change nothing else. `epoch` is the id of the Redis incarnation that it was published to.
     """
 
     stream: str
@@ -141,10 +140,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0  # 0 to 9, higher first
     epoch: str = ""
     published_at: float = 0.0  # seconds since 1970
-    part: int = 0  # results of one batch may come in several parts
-    alone: bool = False  # a last attempt: whoever does it has nothing else in hand
+    part: int = 0  # number of a part: a batch may have several parts of results
+    alone: bool = False  # the final attempt: to be processed exclusively
     trace: dict[str, str] = {}  # W3C trace context
-    signature: str = ""  # a place for a later HMAC
+    signature: str = ""  # reserved for an HMAC
 
 
 class GenerateBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="generate.v1"):
@@ -186,13 +185,13 @@ class LearnBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message",
 
 Batch = GenerateBatch | ScoreBatch | MatchBatch | JudgeBatch | LearnBatch
 
-#: Old message classes → the function that turns one into its successor. Empty while every message is at version 1.
+#: Old message class → upcaster to its successor. Empty while every message is at version 1.
 UPCASTERS: dict[type, Callable[[Any], Batch]] = {}
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Batch] = msgspec.json.Decoder(Batch)
 
-#: How errors of the decoder begin that go on with a part of the message, and with it maybe of a prompt.
+#: Errors of the decoder that quote a part of the message, possibly of a prompt.
 _QUOTING = re.compile(r"(Invalid enum value|Object contains unknown field|Invalid value) .*( - at .*)", re.DOTALL)
 _UNKNOWN_VERSION = re.compile(r"Invalid value '[a-z]{1,16}\.v[0-9]{1,4}' - at `\$\.message`")
 
@@ -206,7 +205,7 @@ def decode(text: str | bytes) -> Batch:
     """Read a message of any version.
 
     Raises:
-        MessageError: the text is no message that this version of KARMA knows; says where it differs.
+        MessageError: the text is no message that this version of KARMA can read; the error has the location.
     """
     try:
         batch = _decoder.decode(text)
@@ -216,6 +215,6 @@ def decode(text: str | bytes) -> Batch:
     return upcast(batch) if upcast else batch
 
 
-def _fault(said: str) -> str:
-    """What is wrong with a message and where, without the part of it that the decoder quotes."""
-    return said if _UNKNOWN_VERSION.fullmatch(said) else _QUOTING.sub(r"\1\2", said)
+def _fault(error: str) -> str:
+    """The fault of a message and its location, without the part of the message that the decoder quotes."""
+    return error if _UNKNOWN_VERSION.fullmatch(error) else _QUOTING.sub(r"\1\2", error)

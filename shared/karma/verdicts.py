@@ -1,7 +1,7 @@
-"""What verdicts say: sides, positions, flips, agreement, and the resolution of a pair.
+"""Rules about verdicts: side, position, order flip, agreement, and the resolution of a pair.
 
-Every face of KARMA (resolution, metrics, page, `karma watch`, report, status, export) reads these rules from here. A
-verdict is the probability that the response shown *first* is better; `shown` is 0 where response a was first, else 1.
+All figures of KARMA (resolution, metrics, page, `karma watch`, report, status, export) use these rules. A verdict is
+the probability that the response shown *first* is better. Its order `shown` is 0 if response a was first, else 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Position = Literal["first", "second", "none"]
 #: |p − 0.5| up to which a verdict takes no side, unless the stream sets `tie_margin`.
 TIE_MARGIN = 0.05
 
-#: So that swapping the responses never moves a probability across the margin by a rounding error.
+#: Tolerance, so that a rounding error never moves a probability across the margin when the responses are swapped.
 _ROUNDING = 1e-9
 
 
@@ -48,59 +48,59 @@ class Verdict(Protocol):
 
 
 def a_is_better(probability: float, shown: int) -> float:
-    """P(response a is better), from the probability that the response shown first is."""
+    """P(response a is better), from P(the response shown first is better) and the order."""
     return probability if shown == 0 else 1.0 - probability
 
 
 def side(a_better: float, tie_margin: float = TIE_MARGIN) -> Side:
-    """The side that P(a is better) takes."""
+    """The side that P(a is better) favors; `none` within the tie margin."""
     if abs(a_better - 0.5) <= tie_margin + _ROUNDING:
         return "none"
     return "a" if a_better > 0.5 else "b"
 
 
 def position(probability: float, tie_margin: float = TIE_MARGIN) -> Position:
-    """The position that a verdict prefers, whichever response stood there."""
-    preferred = side(probability, tie_margin)
-    return "none" if preferred == "none" else "first" if preferred == "a" else "second"
+    """The position that a verdict favors, whichever response is there."""
+    favored = side(probability, tie_margin)
+    return "none" if favored == "none" else "first" if favored == "a" else "second"
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one judge says of a pair over all its valid verdicts; at least one is valid."""
+    """The opinion of one judge on a pair: its valid verdicts, one or both orders, combined."""
 
     judge: str
-    a_better: float  # P(a is better), the mean over the orders, so that one order weighs as much as two
+    a_better: float  # P(a is better), mean over the orders: a judge counts equally with one order or two
     side: Side
     both_orders: bool  # whether both orders have a valid verdict
     flipped: bool  # whether the two orders take different sides
 
 
 def opinions(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> list[Opinion]:
-    """The opinions of the judges that gave a valid verdict, in the order of their first one."""
+    """The opinions of the judges with a valid verdict, in the order of their first one."""
     by_judge: dict[str, dict[int, float]] = {}
     for verdict in verdicts:
         if verdict.probability is not None:
             orders = by_judge.setdefault(verdict.judge, {})
             orders[verdict.shown] = a_is_better(verdict.probability, verdict.shown)
-    found = []
+    result = []
     for judge, orders in by_judge.items():
         mean = sum(orders.values()) / len(orders)
         both = len(orders) == 2
-        flipped = both and {side(one, tie_margin) for one in orders.values()} == {"a", "b"}
-        found.append(Opinion(judge, mean, side(mean, tie_margin), both, flipped))
-    return found
+        flipped = both and {side(a_better, tie_margin) for a_better in orders.values()} == {"a", "b"}
+        result.append(Opinion(judge, mean, side(mean, tie_margin), both, flipped))
+    return result
 
 
 def agreements(given: Iterable[Opinion]) -> list[tuple[str, str, bool]]:
-    """Every two judges that both take a side of a pair, and whether it is the same side."""
-    sided = sorted((one for one in given if one.side != "none"), key=lambda one: one.judge)
-    return [(one.judge, other.judge, one.side == other.side) for one, other in combinations(sided, 2)]
+    """(judge, other judge, same side) for every two judges that both take a side of a pair."""
+    sided = sorted((opinion for opinion in given if opinion.side != "none"), key=lambda opinion: opinion.judge)
+    return [(first.judge, second.judge, first.side == second.side) for first, second in combinations(sided, 2)]
 
 
 def agreement(given: Iterable[Opinion]) -> float | None:
-    """The share of all two judges that take the same side; None where fewer than two take one."""
-    same = [alike for _one, _other, alike in agreements(given)]
+    """The share of pairs of judges that take the same side; None if fewer than two judges take a side."""
+    same = [agrees for _first, _second, agrees in agreements(given)]
     return sum(same) / len(same) if same else None
 
 
@@ -108,8 +108,8 @@ def agreement(given: Iterable[Opinion]) -> float | None:
 class Resolution:
     """The outcome of a pair.
 
-    `probability` is P(a is better), averaged over the judges. `flipped` says whether the two orders of a judge took
-    different sides; None where no judge was valid in both.
+    `probability` is P(a is better), averaged over the judges. `flipped` is whether any judge's two orders take
+    different sides; None if no judge is valid in both orders.
     """
 
     outcome: Outcome
@@ -119,23 +119,23 @@ class Resolution:
 
     @property
     def a_is_chosen(self) -> bool:
-        """Whether a decisive pair chose response a."""
+        """Whether the pair is decisive and response a is chosen."""
         return self.outcome == "decisive" and self.probability is not None and self.probability > 0.5
 
 
 def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> Resolution:
     """The outcome of a pair from its verdicts.
 
-    `unscored`: no valid verdict. `decisive`: the mean over the judges takes a side. Where it takes none, `inconsistent`
-    if a judge's orders contradict each other, else `tie`.
+    `unscored`: no valid verdict. `decisive`: the mean over the judges takes a side. If it takes none: `inconsistent`
+    with an order flip, else `tie`.
     """
     given = list(verdicts)
     valid = opinions(given, tie_margin)
     if not valid:
         reasons = sorted({verdict.failure for verdict in given if verdict.failure})
         return Resolution("unscored", reason="; ".join(reasons) or "no verdict")
-    probability = sum(one.a_better for one in valid) / len(valid)
-    both = [one.flipped for one in valid if one.both_orders]
+    probability = sum(opinion.a_better for opinion in valid) / len(valid)
+    both = [opinion.flipped for opinion in valid if opinion.both_orders]
     flipped = any(both) if both else None
     if side(probability, tie_margin) != "none":
         return Resolution("decisive", probability, flipped)
@@ -143,7 +143,7 @@ def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> Reso
 
 
 def agrees_with_competency(win_probability: float | None, a_is_chosen: bool) -> bool | None:
-    """Whether the model won that competency favored when the pair was formed; None where it favored neither."""
+    """Whether competency, when the pair was formed, favored the winner; None if it favored neither model."""
     if win_probability is None or win_probability == 0.5:
         return None
     return (win_probability > 0.5) == a_is_chosen

@@ -50,24 +50,24 @@ def run(rounds: int, kind: str, home: Path, progress: Callable[[str], None] = la
         karma.environment["KARMA_TEST_FAULTS"] = str(armed)
         with karma.up(), Feed(url, RATE) as feed:
             for turn in range(rounds):
-                for point in POINTS["door"]:
+                for point in POINTS["ingest"]:
                     _die_at_the_door(karma, armed, point)
                     hits[point] += 1
-                for points in zip_longest(*(POINTS[service] for service in POINTS if service != "door")):
+                for points in zip_longest(*(POINTS[service] for service in POINTS if service != "ingest")):
                     named = [point for point in points if point is not None]
                     _die_in_passing(karma, armed, named)
                     hits.update(named)
                     progress(f"{turn + 1}/{rounds}, {time.monotonic() - started:.0f} s: {', '.join(named)}")
             feed.stop()
-            door = rounds * len(POINTS["door"])
-            karma.wait_for_end(feed.accepted + door, 240)
+            ingested = rounds * len(POINTS["ingest"])
+            karma.wait_for_end(feed.accepted + ingested, 240)
         found = verifier.read(url)
     return {
         "database": kind,
         "points": len(hits),
         "deaths": hits.total(),
         "never_hit": [point for points in POINTS.values() for point in points if not hits[point]],
-        "accepted": feed.accepted + door,
+        "accepted": feed.accepted + ingested,
         "calls": endpoint.arrived,
         "seconds": round(time.monotonic() - started, 1),
         **{name: found[name] for name in ("ended", "dead", "failed_responses", "failed_verdicts", "doubled", "broken")},
@@ -98,7 +98,7 @@ def _die_at_the_door(karma: Pipeline, armed: Path, point: str) -> None:
     died = subprocess.run(enqueue, input=prompt, text=True, env=karma.environment, check=False, capture_output=True)
     assert died.returncode == 137, died.stderr
     again = json.loads(karma.run("enqueue", "-", "--json", text=prompt).stdout)
-    committed = point == "door.after_commit"
+    committed = point == "ingest.after_commit"
     assert (again["accepted"], again["present"]) == ((0, 1) if committed else (1, 0))
 
 

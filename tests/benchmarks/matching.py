@@ -11,10 +11,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from karma.plugins.registry import POLICIES
 from karma.policies.candidates import Candidate
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
 from karma.ranking.snapshot import Snapshot
-from karma.registry import POLICIES
 from karma_matching.budget.allocation import Budget, BudgetState
 from karma_matching.budget.decisions import JudgeBudget
 from karma_matching.pairing import form

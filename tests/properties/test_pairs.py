@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karma.plugins.registry import POLICIES
 from karma.policies.candidates import Candidate
 from karma.policies.similarity import near_duplicates, similarity
 from karma.ranking.snapshot import Snapshot
-from karma.registry import POLICIES
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_matching.pairing import form
 from karma_scoring.fit.competency import Counts, Prior, fit

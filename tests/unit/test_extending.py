@@ -11,15 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from karma import plugins, policies
-from karma.checkers import checker
+from karma import plugins
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import SettingsError
 from karma.messages import GenerateItem, JudgeItem, Turn
+from karma.plugins import checker
+from karma.plugins.registry import FAMILIES
 from karma.policies.candidates import Candidate
 from karma.ranking.snapshot import Snapshot
-from karma.registry import FAMILIES
 from karma.store import Store
 from karma.worker import run
 from karma_cli.local.supervisor import commands
@@ -78,7 +78,7 @@ def parts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     yield tmp_path
     sys.modules.pop("my_parts", None)
     plugins.instance.cache_clear()
-    policies.planner_named.cache_clear()
+    plugins.planner_named.cache_clear()
 
 
 def test_the_page_has_a_part_of_every_family(parts: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every built-in part is registered in one place, `karma/registry.py`, and that place names nothing else."""
+"""Every built-in part is registered in one place, `karma/plugins/registry.py`, and that place names nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from karma.plugins import find
-from karma.registry import FAMILIES, Family
+from karma.plugins.registry import FAMILIES, Family
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for folder in ("shared", "services") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -59,9 +59,9 @@ def test_no_other_file_lists_parts_or_asks_for_one_by_name(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for family, named in FAMILIES.items():
         listed = [strings for strings in _collections(tree) if len(strings & named.keys()) > 1]
-        assert not listed, f"{path}: {family} are listed besides karma/registry.py: {listed}"
+        assert not listed, f"{path}: {family} are listed besides karma/plugins/registry.py: {listed}"
         asked = _compared(tree) & named.keys()
-        assert not asked, f"{path}: asks for {asked} by name; declare the fact in karma/registry.py"
+        assert not asked, f"{path}: asks for {asked} by name; declare the fact in karma/plugins/registry.py"
 
 
 def _collections(tree: ast.AST) -> Iterator[set[str]]:

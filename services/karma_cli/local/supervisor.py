@@ -18,9 +18,9 @@ from typing import IO
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, NewerSchemaError
+from karma.plugins.registry import judge_kind
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
-from karma.registry import judge_kind
 from karma.store import Store
 from karma_cli.local.pid_file import PidFile
 from karma_cli.local.redis_server import RedisServer

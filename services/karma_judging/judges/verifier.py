@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from karma.checkers import checker
-from karma.extension_points import Checker
 from karma.messages import JudgeItem, JudgeSpec, Verdict
+from karma.plugins import checker
+from karma.plugins.protocols import Checker
 from karma_judging.verdicts import verdict
 
 

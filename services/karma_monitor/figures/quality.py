@@ -142,7 +142,7 @@ def policy_figures(sums: PolicyQuality) -> dict[str, float | int | None]:
         "predicted": sums.sources["predicted"],
         "decisive_per_prompt": ratio(decisive, prompts),
         "decisive_per_call": ratio(decisive, sums.calls),
-        "bits_per_pair": ratio(sums.bits, sums.informed),
+        "bits_per_pair": ratio(sums.bits, sums.with_information),
         "bits_per_call": ratio(sums.bits, sums.calls),
         "tie_share": ratio(sums.outcomes["tie"], resolved),
         "inconsistent_share": ratio(sums.outcomes["inconsistent"], resolved),

@@ -15,7 +15,7 @@ from karma.config.settings import Price
 from karma.config.tables import convert, errors_in
 from karma.errors import SettingsError
 from karma.messages import JudgeSpec, ModelSpec
-from karma.registry import backend_kind, judge_kind
+from karma.plugins.registry import backend_kind, judge_kind
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from karma.config.streams import derivation
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError, did_you_mean
 from karma.messages import JudgeSpec, ModelSpec
-from karma.registry import judge_kind, policy_kind
+from karma.plugins.registry import judge_kind, policy_kind
 
 _T = TypeVar("_T")
 _TABLES = ("models", "judges", "stream", "streams", "pipeline")

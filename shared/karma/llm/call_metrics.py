@@ -1,10 +1,10 @@
-"""Calls of a language model as metrics after OpenTelemetry's conventions for generative AI."""
+"""Metrics of calls of a language model, by OpenTelemetry's conventions for generative AI."""
 
 from __future__ import annotations
 
 from karma.telemetry import metrics
 
-#: What is asked of a model: the next turn of a chat.
+#: Every call asks for the next turn of a chat.
 _OPERATION = "chat"
 
 
@@ -16,15 +16,15 @@ def observe_call(
     tokens_out: int | None = None,
     error: str | None = None,
 ) -> None:
-    """One call, further attempts included.
+    """Record one call, retries included.
 
     Args:
-        provider: `openai` for any endpoint that speaks its protocol, `transformers` for a model in this process.
-        model: as the endpoint knows it.
-        latency_s: None where the call was not begun; then nothing is shown of it.
-        tokens_in: read; None where unknown.
-        tokens_out: written; None where unknown.
-        error: a short word for what it failed of.
+        provider: `openai` for any endpoint with its protocol, `transformers` for a model in this process.
+        model: the endpoint's name of the model.
+        latency_s: None if the call was not begun; then nothing is recorded.
+        tokens_in: read; None if unknown.
+        tokens_out: written; None if unknown.
+        error: the kind of its failure.
     """
     if latency_s is None:
         return

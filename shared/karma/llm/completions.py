@@ -1,6 +1,6 @@
-"""What goes to an OpenAI-compatible chat endpoint and what comes back: bodies, answers, refusals.
+"""Requests and responses of an OpenAI-compatible chat endpoint: bodies, completions, refusals.
 
-Whatever an endpoint says is untrusted: its size, its numbers and its texts are held to what a database can keep.
+An endpoint is untrusted: sizes, numbers and texts are limited to values that a database accepts.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from karma.messages import ModelSpec, Turn
 if TYPE_CHECKING:
     import aiohttp
 
-_RETRY_AFTER_MOST_S = 300.0  # an endpoint that asks for more is asked again then
+_RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
 _BODY_BYTES = 8 << 20
 _FINISH_CHARACTERS = 40
-_MOST_TOKENS = 2**31 - 1  # what a database's integer holds
+_MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One call: a chat, a seed, and further fields of the body."""
+    """One call: a chat, a seed, and additional fields of the body."""
 
     messages: tuple[Turn, ...]
     seed: int
@@ -36,9 +36,9 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class ChatResult:
-    """What came of one call: a text, or a failure with its reason.
+    """The result of one call: a text, or a failure with its reason.
 
-    `kind` is a short label of the failure: `rate_limited`, `server_error`, `timeout`, `connection`, `refused`, `empty`,
+    `kind` is the kind of the failure: `rate_limited`, `server_error`, `timeout`, `connection`, `refused`, `empty`,
     `missing_key`, `redirect` or `too_large`.
     """
 
@@ -49,15 +49,15 @@ class ChatResult:
     tokens_in: int | None = None
     tokens_out: int | None = None
     latency_s: float | None = None  # of the whole call, retries and waits included
-    first_tokens: Mapping[str, float] = field(default_factory=dict)  # token → log-probability, where asked for
+    first_tokens: Mapping[str, float] = field(default_factory=dict)  # token → log-probability, if requested
 
 
 class FailedAttempt(Exception):  # noqa: N818 - it carries a result
-    """One attempt failed: `again` says whether another may succeed, `wait_s` how long the endpoint asked to wait."""
+    """One attempt failed. `retry`: another may succeed; `wait_s`: the delay that the endpoint asked for."""
 
-    def __init__(self, kind: str, reason: str, again: bool, wait_s: float | None = None) -> None:
+    def __init__(self, kind: str, reason: str, retry: bool, wait_s: float | None = None) -> None:
         super().__init__(reason)
-        self.kind, self.reason, self.again, self.wait_s = kind, reason, again, wait_s
+        self.kind, self.reason, self.retry, self.wait_s = kind, reason, retry, wait_s
 
 
 class _Logprob(msgspec.Struct):
@@ -103,7 +103,7 @@ _error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 def body_of(spec: ModelSpec, request: ChatRequest) -> bytes:
-    """The JSON of a call; the model's own options and the request's fields win over what KARMA sets."""
+    """The JSON of a call; the model's options and the request's fields override KARMA's own."""
     turns = list(request.messages)
     if spec.system is not None and all(turn.role != "system" for turn in turns):
         turns.insert(0, Turn("system", spec.system))
@@ -121,22 +121,22 @@ def body_of(spec: ModelSpec, request: ChatRequest) -> bytes:
 
 
 async def read(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer, up to the limit of what is kept in memory."""
+    """The body of a response, up to 8 MiB."""
     parts = bytearray()
     async for part in response.content.iter_any():
         parts += part
         if len(parts) > _BODY_BYTES:
-            raise FailedAttempt("too_large", f"the answer is larger than {_BODY_BYTES >> 20} MiB", again=False)
+            raise FailedAttempt("too_large", f"the answer is larger than {_BODY_BYTES >> 20} MiB", retry=False)
     return bytes(parts)
 
 
 def result_of(body: bytes) -> ChatResult:
-    """What a body of status 200 says; raises FailedAttempt where it is no chat completion."""
+    """The result in a body of status 200; raises FailedAttempt if it is no chat completion."""
     try:
         completion = _decoder.decode(body)
         choice = completion.choices[0]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as cause:
-        raise FailedAttempt("refused", f"the answer is no chat completion: {cause}", again=False) from cause
+        raise FailedAttempt("refused", f"the answer is no chat completion: {cause}", retry=False) from cause
     usage = completion.usage or _Usage()
     text = choice.message.content
     empty = text is None or not text.strip()
@@ -148,30 +148,30 @@ def result_of(body: bytes) -> ChatResult:
         finish_reason=storable(choice.finish_reason[:_FINISH_CHARACTERS]) if choice.finish_reason else None,
         tokens_in=_count(usage.prompt_tokens),
         tokens_out=_count(usage.completion_tokens),
-        first_tokens={one.token: one.logprob for one in first},
+        first_tokens={each.token: each.logprob for each in first},
     )
 
 
 def _count(tokens: float | None) -> int | None:
-    """A number of tokens, or None where what the endpoint says can be none."""
+    """The number of tokens; None if the endpoint's number is invalid."""
     return int(tokens) if tokens is not None and 0 <= tokens <= _MOST_TOKENS else None
 
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttempt:
-    """What any other status than 200 means. A redirect is never followed: endpoints come from the configuration."""
+    """The failure of a status other than 200. Redirects are never followed: only configured endpoints are called."""
     if 300 <= status < 400:
         return FailedAttempt(
-            "redirect", f"{status}: the endpoint redirects, and redirects are not followed", again=False
+            "redirect", f"{status}: the endpoint redirects, and redirects are not followed", retry=False
         )
     if status == 429:
-        return FailedAttempt("rate_limited", "429: rate limited", again=True, wait_s=_retry_after(headers))
+        return FailedAttempt("rate_limited", "429: rate limited", retry=True, wait_s=_retry_after(headers))
     if status >= 500:
-        return FailedAttempt("server_error", f"{status}: server error", again=True, wait_s=_retry_after(headers))
-    return FailedAttempt("refused", f"{status}: {_said(body)}", again=False)
+        return FailedAttempt("server_error", f"{status}: server error", retry=True, wait_s=_retry_after(headers))
+    return FailedAttempt("refused", f"{status}: {_error_message(body)}", retry=False)
 
 
-def _said(body: bytes) -> str:
-    """The error message in a body as OpenAI words it, or else the body itself."""
+def _error_message(body: bytes) -> str:
+    """The error message in a body in OpenAI's format, or else the body itself."""
     try:
         error = _error_decoder.decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -180,7 +180,7 @@ def _said(body: bytes) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by a Retry-After header, which holds seconds or a date; nonsense is left to the backoff."""
+    """Seconds to wait by a Retry-After header, which contains seconds or a date; None if it is invalid."""
     asked = headers.get("Retry-After", "")
     try:
         wait_s = float(asked)

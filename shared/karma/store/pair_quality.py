@@ -1,7 +1,7 @@
-"""Pair quality: sums over pairs and their verdicts, from which every face computes the same figures.
+"""Pair-quality statistics: sums over pairs and their verdicts, from which all figures of pair quality are computed.
 
-Metrics show the sums of what was just resolved, the page those of a window, the report those of all pairs. Beside each
-number of wins stands the number expected by competency: longer responses may win because better models write more.
+Metrics use the sums over newly resolved pairs, the page those of a window, the report those of all pairs. Each count of
+wins has a count expected by competency: longer responses may win because better models write longer ones.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from dataclasses import dataclass, field
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.verdicts import TIE_MARGIN, a_is_better, agreements, agrees_with_competency, opinions, position
 
-#: Upper ends of the buckets of longer ÷ shorter length; the last has none.
+#: Upper bounds of the buckets of longer ÷ shorter length.
 LENGTH_RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, math.inf)
 
 
 @dataclass
 class JudgeQuality:
-    """Sums over one judge's verdicts. Those on positions are of pairs that it judged in both orders."""
+    """Sums over one judge's verdicts. Positions count only for pairs that it judged in both orders."""
 
     verdicts: int = 0
     failed: int = 0
     tokens: int = 0
-    metered: int = 0  # verdicts whose tokens are known
+    metered: int = 0  # verdicts with a token count
     ties: int = 0  # valid verdicts within the tie margin
     both_orders: int = 0  # pairs
-    flipped: int = 0  # of these pairs: the two orders take different sides
+    flipped: int = 0  # of these pairs, those with an order flip
     first: int = 0  # verdicts for the response shown first
     second: int = 0
     longer: int = 0  # verdicts for the longer response
@@ -43,52 +43,52 @@ class JudgeQuality:
 
 @dataclass
 class LengthBucket:
-    """Decisive pairs whose lengths differ by about the same ratio."""
+    """Decisive pairs with a similar ratio of lengths."""
 
     pairs: int = 0
-    longer: int = 0  # chose the longer response
+    longer: int = 0  # the longer response was chosen
     expected: float = 0.0
 
 
 @dataclass
 class PolicyQuality:
-    """Sums over the pairs that one policy formed in one stream."""
+    """Sums over the pairs of one policy in one stream."""
 
-    prompts: set[int] = field(default_factory=set)  # with a pair
+    prompts: set[int] = field(default_factory=set)  # ids of those with a pair
     without_pair: int = 0
     pairs: int = 0
     judged: int = 0  # sent to a judge; the others are labeled by the prediction
-    outcomes: Counter[str] = field(default_factory=Counter)  # `open` while there is none
+    outcomes: Counter[str] = field(default_factory=Counter)  # `open` without one yet
     sources: Counter[str] = field(default_factory=Counter)  # of the labels of decisive pairs
-    both_orders: int = 0  # judge by judge
+    both_orders: int = 0  # pairs × judges
     flipped: int = 0
-    pairs_both_orders: int = 0  # pairs of which any judge saw both orders
+    pairs_both_orders: int = 0  # pairs that any judge judged in both orders
     pairs_flipped: int = 0
-    compared: int = 0  # two judges that took a side of one pair
+    compared: int = 0  # pairs of judges that took a side of one pair
     agreed: int = 0
     pairs_compared: int = 0
     pairs_unanimous: int = 0
     bits: float = 0.0
-    informed: int = 0  # pairs with a known information
+    with_information: int = 0  # pairs whose expected information is known
     calls: int = 0
     tokens: int = 0
     metered: int = 0
     lengths: Counter[str] = field(default_factory=Counter)  # judged preferences: longer, shorter, equal was chosen
     longer_expected: float = 0.0
     longer_variance: float = 0.0
-    foreseen: Counter[bool] = field(default_factory=Counter)  # whether the model that was ahead won
+    by_prior: Counter[bool] = field(default_factory=Counter)  # whether competency favored the winner
     ratios: list[float] = field(default_factory=list)  # length of chosen ÷ rejected, judged preferences
-    probabilities: list[float] = field(default_factory=list)  # that the chosen response is better, the same
+    probabilities: list[float] = field(default_factory=list)  # that the chosen response is better, of the same
     log_ratios: float = 0.0  # sum of ln(chosen ÷ rejected length) over all preferences
-    referenced: int = 0  # preferences with exactly one right response by the reference
-    wrong: int = 0  # of these: the wrong one was chosen
+    referenced: int = 0  # preferences with exactly one correct response by the reference
+    wrong: int = 0  # of these, those that chose the incorrect response
 
 
 class PairQuality:
-    """Adds up pairs.
+    """Accumulates the statistics of pairs.
 
     Args:
-        tie_margin: of a stream.
+        tie_margin: stream → tie margin.
         own: judge → the models of the pool that are its own.
     """
 
@@ -105,7 +105,7 @@ class PairQuality:
         self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
 
     def add(self, record: PairRecord) -> None:
-        """Take in one pair."""
+        """Add one pair."""
         pair = record.pair
         sums = self.policies[record.stream, pair.policy]
         sums.prompts.add(pair.prompt)
@@ -114,7 +114,7 @@ class PairQuality:
         sums.outcomes[record.outcome or "open"] += 1
         if pair.information is not None:
             sums.bits += pair.information
-            sums.informed += 1
+            sums.with_information += 1
         if record.verdicts:
             self._add_verdicts(record, sums)
         if record.outcome == "decisive":
@@ -123,7 +123,7 @@ class PairQuality:
     def _add_verdicts(self, record: PairRecord, sums: PolicyQuality) -> None:
         margin = self._tie_margin(record.stream)
         given = opinions(record.verdicts, margin)
-        both = {one.judge for one in given if one.both_orders}
+        both = {opinion.judge for opinion in given if opinion.both_orders}
         for verdict in record.verdicts:
             judge = self.judges[verdict.judge]
             judge.verdicts += 1
@@ -136,22 +136,22 @@ class PairQuality:
                 judge.failed += 1
             else:
                 self._add_side(judge, record.pair, verdict, verdict.judge in both, margin)
-        for one in given:
-            if one.both_orders:
-                judge = self.judges[one.judge]
-                judge.both_orders, judge.flipped = judge.both_orders + 1, judge.flipped + one.flipped
-                sums.both_orders, sums.flipped = sums.both_orders + 1, sums.flipped + one.flipped
+        for opinion in given:
+            if opinion.both_orders:
+                judge = self.judges[opinion.judge]
+                judge.both_orders, judge.flipped = judge.both_orders + 1, judge.flipped + opinion.flipped
+                sums.both_orders, sums.flipped = sums.both_orders + 1, sums.flipped + opinion.flipped
         sums.pairs_both_orders += bool(both)
-        sums.pairs_flipped += any(one.flipped for one in given)
-        twos = agreements(given)
-        for first, second, alike in twos:
+        sums.pairs_flipped += any(opinion.flipped for opinion in given)
+        compared = agreements(given)
+        for first, second, agrees in compared:
             for name in (first, second):
                 self.judges[name].compared += 1
-                self.judges[name].agreed += alike
-            sums.compared, sums.agreed = sums.compared + 1, sums.agreed + alike
-        if twos:
+                self.judges[name].agreed += agrees
+            sums.compared, sums.agreed = sums.compared + 1, sums.agreed + agrees
+        if compared:
             sums.pairs_compared += 1
-            sums.pairs_unanimous += all(alike for _first, _second, alike in twos)
+            sums.pairs_unanimous += all(agrees for _first, _second, agrees in compared)
 
     def _add_side(
         self, judge: JudgeQuality, pair: PairRow, verdict: VerdictRow, both_orders: bool, margin: float
@@ -169,13 +169,13 @@ class PairQuality:
             a_is_longer = pair.length_a > pair.length_b
             judge.longer += for_a == a_is_longer
             judge.shorter += for_a != a_is_longer
-            judge.longer_expected += _chance(pair, a_is_longer)
+            judge.longer_expected += _win_probability(pair, a_is_longer)
         own = self._own.get(verdict.judge)
         if own and (pair.model_a in own) != (pair.model_b in own):
             a_is_own = pair.model_a in own
             judge.own += for_a == a_is_own
             judge.other += for_a != a_is_own
-            judge.own_expected += _chance(pair, a_is_own)
+            judge.own_expected += _win_probability(pair, a_is_own)
 
     def _add_preference(self, record: PairRecord, sums: PolicyQuality) -> None:
         pair, source = record.pair, record.label_source or "judge"
@@ -193,7 +193,7 @@ class PairQuality:
             sums.referenced += 1
             sums.wrong += (pair.quality_a > 0.5) != record.a_is_chosen
         if chosen != rejected:
-            expected = _chance(pair, pair.length_a > pair.length_b)
+            expected = _win_probability(pair, pair.length_a > pair.length_b)
             bucket = self.buckets[source][_bucket(max(ratio, 1.0 / ratio))]
             bucket.pairs += 1
             bucket.longer += chosen > rejected
@@ -208,16 +208,16 @@ class PairQuality:
         sums.ratios.append(chosen / max(1, rejected))
         if record.probability is not None:
             sums.probabilities.append(max(record.probability, 1.0 - record.probability))
-        foreseen = agrees_with_competency(pair.win_probability, record.a_is_chosen)
-        if foreseen is not None:
-            sums.foreseen[foreseen] += 1
+        by_prior = agrees_with_competency(pair.win_probability, record.a_is_chosen)
+        if by_prior is not None:
+            sums.by_prior[by_prior] += 1
 
 
-def _chance(pair: PairRow, of_a: bool) -> float:
-    """P(a wins), or P(b wins), by competency alone when the pair was formed; even where nothing was known."""
-    chance = 0.5 if pair.win_probability is None else pair.win_probability
-    return chance if of_a else 1.0 - chance
+def _win_probability(pair: PairRow, of_a: bool) -> float:
+    """P(a wins), or P(b wins), by competency alone when the pair was formed; 0.5 if unknown."""
+    a_wins = 0.5 if pair.win_probability is None else pair.win_probability
+    return a_wins if of_a else 1.0 - a_wins
 
 
 def _bucket(ratio: float) -> int:
-    return next(index for index, end in enumerate(LENGTH_RATIOS) if ratio <= end)
+    return next(index for index, bound in enumerate(LENGTH_RATIOS) if ratio <= bound)

@@ -1,10 +1,10 @@
-"""Short names for why a response or a verdict failed: a reason itself is a text, and may quote an endpoint."""
+"""Kinds of failures of responses and verdicts: short names for reasons, which are texts and may quote an endpoint."""
 
 from __future__ import annotations
 
 import re
 
-#: How reasons begin → their kind. The first ten kinds are those of `ChatResult.kind`.
+#: (beginning of a reason, its kind). The first nine kinds are those of `ChatResult.kind`.
 _BEGINNINGS = (
     (r"429: ", "rate_limited"),
     (r"5\d\d: ", "server_error"),
@@ -24,10 +24,10 @@ _BEGINNINGS = (
 )
 _KINDS = tuple((re.compile(beginning), kind) for beginning, kind in _BEGINNINGS)
 
-#: Every kind, the one of what is not known included.
+#: Every kind, including that of unknown reasons.
 KINDS = (*(kind for _beginning, kind in _BEGINNINGS), "other")
 
 
 def kind_of(failure: str) -> str:
-    """The kind of a stored reason; `other` where a plug-in words its own."""
+    """The kind of a stored reason; `other` if it is unknown, for example a plug-in's."""
     return next((kind for beginning, kind in _KINDS if beginning.match(failure)), "other")

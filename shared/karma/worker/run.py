@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.plugins.registry import backend_kind, judge_kind
 from karma.queue.claims import SILENCE_S
-from karma.registry import backend_kind, judge_kind
 
 SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")
 
@@ -25,6 +25,7 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
     Raises:
         SettingsError: no such service, model or judge.
         MissingExtraError: the service's extra is not installed.
+        NewerSchemaError: a newer version migrated the store of a service that has one.
     """
     if service not in SERVICES:
         raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")

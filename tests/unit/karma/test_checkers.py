@@ -5,13 +5,13 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from karma import plugins
-from karma.checkers import checker
 from karma.checkers.answer import answer
 from karma.checkers.contains import contains
 from karma.checkers.exact import exact
 from karma.checkers.number import number
 from karma.errors import SettingsError
-from karma.registry import CHECKERS
+from karma.plugins import checker
+from karma.plugins.registry import CHECKERS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A periodic task takes no more than its share of a core, unless it found work."""
+"""The gateway's rounds: a periodic task takes no more than its share of a core, and an outage is logged once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from karma_gateway.worker import PeriodicTask
+from karma.errors import OutageError, StoreOutageError
+from karma.worker.retry import Shutdown
+from karma_gateway.worker import PeriodicTask, _repeat
 
 
 @pytest.mark.parametrize(("found_work", "runs"), [(False, 1), (True, 2)])
@@ -24,3 +26,23 @@ def test_a_costly_run_delays_the_next_one_unless_it_found_work(found_work: bool,
     task.run_if_due()
     task.run_if_due()
     assert len(started_at) == runs
+
+
+def test_an_outage_that_lasts_is_logged_once_and_the_next_one_again(caplog: pytest.LogCaptureFixture) -> None:
+    shutdown = Shutdown(limit_s=0.0)
+    rounds: list[OutageError | None] = [
+        StoreOutageError("the store is locked"),
+        StoreOutageError("the store is locked"),
+        None,
+        StoreOutageError("the store is locked"),
+    ]
+
+    def round_() -> None:
+        if not rounds:
+            shutdown.request()
+        elif error := rounds.pop(0):
+            raise error
+
+    _repeat(round_, shutdown)
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == ["the gateway waits: the store is locked"] * 2

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from karma.config.streams import Derivation, check_enqueued, derivation, teaches
 from karma.errors import SettingsError
-from karma.registry import POLICIES
+from karma.plugins.registry import POLICIES
 from tests.support.memory import make_pool
 
 NAMES = st.text(st.characters(exclude_characters="@", exclude_categories=["Cs"]), min_size=1)

@@ -62,11 +62,11 @@ def test_what_is_no_completion_is_refused_and_not_asked_again(answer: bytes) -> 
     with pytest.raises(FailedAttempt) as failed:
         result_of(answer)
 
-    assert (failed.value.kind, failed.value.again) == ("refused", False)
+    assert (failed.value.kind, failed.value.retry) == ("refused", False)
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "again"),
+    ("status", "kind", "retry"),
     [
         (302, "redirect", False),
         (400, "refused", False),
@@ -76,10 +76,10 @@ def test_what_is_no_completion_is_refused_and_not_asked_again(answer: bytes) -> 
         (503, "server_error", True),
     ],
 )
-def test_a_refusal_is_asked_again_only_where_that_can_help(status: int, kind: str, again: bool) -> None:
+def test_a_refusal_is_retryable_only_if_a_retry_can_help(status: int, kind: str, retry: bool) -> None:
     found = refusal_of(status, {}, b"")
 
-    assert (found.kind, found.again) == (kind, again)
+    assert (found.kind, found.retry) == (kind, retry)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from karma.errors import SettingsError
+from karma.plugins.registry import POLICIES
 from karma.policies.candidates import Candidate
 from karma.policies.kin import Kin
 from karma.ranking.snapshot import Snapshot
-from karma.registry import POLICIES
 from karma_matching.pairing import FormedPair, form
 
 MODELS = ("a", "b", "c", "d")

@@ -1,8 +1,8 @@
 """What can be added, and what each part must be: backends, judges, policies, checkers, exporters.
 
-A part of KARMA's own is one file and one line in `karma.registry`. A part of somebody else's is registered under the
-same name by an entry point of its package, or by a module that `KARMA_PLUGINS` names. `docs/extending.md` walks
-through all five.
+A part of KARMA's own is one file and one line in `karma.plugins.registry`. A part of somebody else's is registered
+under the same name by an entry point of its package, or by a module that `KARMA_PLUGINS` names. `docs/extending.md`
+walks through all five.
 
 | family | entry-point group | a line of `pyproject.toml` | registered is |
 | --- | --- | --- | --- |

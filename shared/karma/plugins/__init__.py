@@ -1,20 +1,26 @@
 """Finds a part by its name: a backend, a judge, a policy, a checker, an exporter.
 
-A part is looked up among the built-in ones (`karma.registry`), then among installed packages' entry points (group
-`karma.<family>`), then in the modules named in `KARMA_PLUGINS` (comma-separated import paths), each of which holds
-`PLUGINS = {"karma.<family>": {"name": object}}`. A message can only *name* a part, never import one.
+A part is looked up among the built-in ones (`karma.plugins.registry`), then among installed packages' entry points
+(group `karma.<family>`), then in the modules named in `KARMA_PLUGINS` (comma-separated import paths), each of which
+holds `PLUGINS = {"karma.<family>": {"name": object}}`. A message can only *name* a part, never import one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from karma.errors import SettingsError
-from karma.registry import FAMILIES, Family
+from karma.plugins.registry import FAMILIES, Family
+
+if TYPE_CHECKING:
+    from karma.plugins.protocols import Checker, PlanningPolicy, Policy
+
+log = logging.getLogger(__name__)
 
 
 def find(family: Family, name: str) -> Any:
@@ -47,6 +53,44 @@ def instance(family: Family, name: str) -> Any:
     """
     found = find(family, name)
     return found() if callable(found) else found
+
+
+def policy_named(name: str) -> Policy:
+    """The policy of that name, built in or a plug-in.
+
+    Raises:
+        SettingsError: no policy has the name.
+    """
+    return cast("Policy", instance("policies", name))
+
+
+@cache
+def planner_named(name: str) -> PlanningPolicy:
+    """The policy that plans for the policy of that name: itself, or `random` where it does not plan.
+
+    A plug-in needs to be installed only where it matches; where it is not installed, models at random answer.
+    """
+    try:
+        policy = policy_named(name)
+    except SettingsError as cause:
+        log.warning("models at random answer the prompts of policy %s: %s", name, cause)
+        policy = policy_named("random")
+    return cast("PlanningPolicy", policy if hasattr(policy, "plan") else policy_named("random"))
+
+
+def checker(name: str) -> Checker:
+    """The checker of that name, built in or a plug-in.
+
+    Raises:
+        SettingsError: there is none of the name, or it cannot be called.
+    """
+    found = find("checkers", name)
+    if not callable(found):
+        raise SettingsError(
+            f"checker {name!r} is a {type(found).__name__}; expected a function of a text and a reference that "
+            "returns whether the text is right"
+        )
+    return cast("Checker", found)
 
 
 def _from_environment(group: str) -> dict[str, Any]:
