@@ -129,5 +129,5 @@ def _plain_columns(shown: RenderableType) -> RenderableType:
     if isinstance(shown, Group):
         return Group(*(_plain_columns(part) for part in shown.renderables))
     if isinstance(shown, Table):
-        shown.box, shown.pad_edge = None, False
+        shown.box, shown.pad_edge, shown.padding = None, False, (0, 2, 0, 0)
     return shown

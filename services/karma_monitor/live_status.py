@@ -63,7 +63,7 @@ class LiveStatus:
         self._left: float | None = None
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
-        self._learnt = LatestSnapshot()
+        self._learned = LatestSnapshot()
         self._spent = Costs(store, pool)
         self._costs: Background[Cost] = Background(self._spent.look, most_share=0.1, every_s=1.0)
 
@@ -217,7 +217,7 @@ class LiveStatus:
     def _look_at_pairs(self) -> dict[str, Any]:
         self.window.renew(_NEW_PAIRS_S if len(self.window) else _FIRST_PAIRS_S)
         with self._store.reading() as transaction:
-            snapshot = self._learnt.newest(transaction)
+            snapshot = self._learned.newest(transaction)
         records = list(self.window)
         return summary(quality_of(records, self._tie_margin), records, snapshot)
 

@@ -43,8 +43,8 @@ def predict_labels(pairs: Sequence[PromptPair], model: OutcomeModel | None) -> l
     of unaudited labels. Without response effects the prediction is the one made when the pair was formed.
     """
     asked = [index for index, pair in enumerate(pairs) if pair.outcome is None or pair.judged_probability < 1.0]
-    siblings = None if model is None else model.siblings
-    if model is None or siblings is None:
+    effects = None if model is None else model.siblings
+    if model is None or effects is None:
         return [Label(pairs[index].pair, pairs[index].predicted) for index in asked]
     _, response = np.unique([[pair.response_a, pair.response_b] for pair in pairs], return_inverse=True)
     first, second = response.reshape(-1, 2).T
@@ -54,7 +54,7 @@ def predict_labels(pairs: Sequence[PromptPair], model: OutcomeModel | None) -> l
     outcome = np.array([pair.outcome for pair in pairs if pair.outcome is not None], dtype=np.float64)
 
     def posterior(others: NDArray[np.bool_]) -> Array:
-        return posterior_advantage(siblings, model.tie, advantage, first, second, judged[others], outcome[others])
+        return posterior_advantage(effects, model.tie, advantage, first, second, judged[others], outcome[others])
 
     unjudged = posterior(np.full(len(judged), True))
     labels = []

@@ -10,12 +10,16 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
+from karma.ranking.snapshot import Snapshot
+from karma.store import Store
 from tests.support.instant import POOL
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 from tests.support.redis_server import Redis
@@ -157,7 +161,7 @@ def test_status_of_a_run_follows_the_schema_and_counts_it(running: Pipeline) -> 
 def test_a_second_up_on_the_same_home_is_refused(running: Pipeline) -> None:
     done = running.run("up", check=False)
     assert done.returncode == 1
-    assert "runs already" in done.stderr
+    assert "is already running" in done.stderr
 
 
 def test_a_killed_worker_is_started_again_and_said_so(running: Pipeline) -> None:
@@ -209,7 +213,7 @@ def test_models_and_export_print_data_on_stdout_only(running: Pipeline, tmp_path
     before = sum(running.status()["prompts"].values())
     running.enqueue([{"prompt": f"export {n}"} for n in range(20)])
     running.wait_for_end(before + 20)
-    wait_until(lambda: json.loads(running.run("models", "--json").stdout)["models"], 20, "competencies were learnt")
+    wait_until(lambda: json.loads(running.run("models", "--json").stdout)["models"], 20, "competencies were learned")
     out = tmp_path / "out.jsonl"
     done = running.run("export", "trl-dpo", str(out))
     assert done.stdout.strip() == str(out)
@@ -247,15 +251,15 @@ def test_watch_is_live_on_a_terminal_and_leaves_it_as_it_was(running: Pipeline) 
         seen.wait_for("yield")
         wait_until(lambda: running.run("status", "-q").stdout.strip() == "0", 60, "all have ended")
         assert not seen.shows_keys()
-        (before,) = {int(count) for count in re.findall(r"(\d+) preferences", seen.text())}
+        (before,) = {int(count) for count in re.findall(r"(\d+) preferences(?! per)", seen.text())}
         running.enqueue([{"prompt": f"watch {n}"} for n in range(30)])
         seen.wait_for(f"{before + 30} preferences")
         seen.press("p")
-        seen.wait_for("HELD: the picture is")
+        seen.wait_for("FROZEN: this data is")
         seen.press(" ")
         since = len(seen.raw)
         seen.resize(60, 10)
-        seen.wait_for("more lines in a taller window", since)
+        seen.wait_for("more lines; enlarge the window", since)
         seen.press("q")
         assert seen.process.wait(60) == 0
         assert seen.shows_keys()
@@ -263,7 +267,30 @@ def test_watch_is_live_on_a_terminal_and_leaves_it_as_it_was(running: Pipeline) 
     assert seen.raw.rstrip().endswith(USUAL_SCREEN)
 
 
-def test_watch_prints_a_picture_a_line_for_machines_until_it_is_told_to_stop(running: Pipeline) -> None:
+def test_models_keeps_every_number_on_a_terminal_of_80_columns(karma: Pipeline) -> None:
+    rng = np.random.default_rng(0)
+    names, skills = (
+        [f"organization/model-{n:02d}-instruct-{n:02d}" for n in range(30)],
+        [f"skill-{n}" for n in range(6)],
+    )
+    cold = Snapshot.empty(names, skills, deviation=0.5)
+    mean = rng.normal(0.0, 4.0, cold.mean.shape)
+    store = Store(f"sqlite:///{karma.home / 'karma.db'}")
+    store.migrate()
+    with store.transaction() as transaction:
+        for version in (1, 2):
+            moved = replace(cold, version=version, mean=mean + 0.1 * version)
+            assert transaction.preferences.add_snapshot(version, float(version), moved.to_bytes())
+    store.close()
+    with terminal([*KARMA, "models"], karma.environment, columns=80) as seen:
+        assert seen.process.wait(60) == 0
+        seen.wait_for("skill-5")
+    rows = seen.text().replace("\r", "").splitlines()
+    assert max(map(len, rows)) <= 80
+    assert len(re.findall(r"[+-]\d+\.\d ± 0\.8\b", seen.text())) == 30 * (1 + 6)
+
+
+def test_watch_prints_one_json_object_per_line_until_it_is_stopped(running: Pipeline) -> None:
     command = [*KARMA, "watch", "--json", "--every", "0.2"]
     watching = subprocess.Popen(command, env=running.environment, stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None

@@ -55,7 +55,7 @@ def test_half_of_the_judge_calls_leave_few_labels_wrong(tmp_path: Path) -> None:
     with karma.up():
         karma.enqueue(asked[::4], "--stream", "fit")
         karma.wait_for_end(FIT, 200)
-        wait_until(lambda: (found := newest()) and found.outcome, 60, "the outcome model is learnt")
+        wait_until(lambda: (found := newest()) and found.outcome, 60, "the outcome model is learned")
         karma.enqueue([one for n, one in enumerate(asked) if n % 4], "--stream", "evaluate")
         status = karma.wait_for_end(len(asked), 300)
     assert status["prompts"]["done"] == len(asked)

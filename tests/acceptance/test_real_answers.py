@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from karma_demo.demonstration import spearman
+from karma_demo.scenario import spearman
 from tests.support.pipeline import Pipeline, wait_until
 
 PAIRS_PER_PROMPT = 10
@@ -47,7 +47,7 @@ def prompts(folder: Path) -> list[dict]:
 @pytest.mark.skipif(
     "KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data"
 )
-def test_the_learnt_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> None:
+def test_the_learned_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     folder = Path(os.environ["KARMA_BENCH_DATA"])
@@ -60,16 +60,16 @@ def test_the_learnt_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> No
         assert status["prompts"]["done"] == 480
         judged = sum(status["resolutions"].values()) - status["resolutions"]["no_pair"]
         assert judged == 480 * PAIRS_PER_PROMPT
-        learnt: dict = {}
+        learned: dict = {}
 
         def settled() -> bool:
-            before = dict(learnt)
-            learnt.update(json.loads(karma.run("models", "--json").stdout))
-            return before.get("version") == learnt["version"]
+            before = dict(learned)
+            learned.update(json.loads(karma.run("models", "--json").stdout))
+            return before.get("version") == learned["version"]
 
         wait_until(settled, 30, "no newer competencies come")
     table = pq.read_table(folder / "models_open.parquet", columns=["model", "win_rate"]).to_pydict()
-    means = [learnt["models"][model]["overall"]["mean"] for model in table["model"]]
+    means = [learned["models"][model]["overall"]["mean"] for model in table["model"]]
     correlation = spearman(means, table["win_rate"])
     print(f"Spearman {correlation:.3f} over {len(means)} models, {judged} pairs, {status['resolutions']}")
     assert np.isfinite(means).all()

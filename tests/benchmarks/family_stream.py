@@ -1,4 +1,4 @@
-"""A stream of the tiny family in one process: planned, answered, paired, judged and learnt from by the product's code.
+"""A stream of the tiny family in one process: planned, answered, paired, judged and learned from by the product's code.
 
 Only the transport is missing. Every stream starts cold and learns from its own verdicts alone.
 """

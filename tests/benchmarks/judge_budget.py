@@ -2,7 +2,7 @@
 
 `KARMA_BENCH_DATA=DIR python -m tests.benchmarks.judge_budget [--fit DIR --evaluate DIR] [--json OUT]`
 
-Competencies and the outcome model are learnt from 120 fit prompts, 60 random pairs each. Then every evaluation prompt
+Competencies and the outcome model are learned from 120 fit prompts, 60 random pairs each. Then every evaluation prompt
 comes once, in random order, with 60 uniform random pairs of its answers; the product's gate decides which of them are
 judged, learns from what it buys as it goes, and labels the others. Printed against random spending.
 
@@ -155,7 +155,7 @@ def learn(recording: Recording, rng: np.random.Generator) -> Learner:
 
 
 def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, how: str) -> Run:
-    """One pass: `gate` decides by information, `random` at random (labels by the same models, learnt as it goes)."""
+    """One pass: `gate` decides by information, `random` at random (labels by the same models, learned as it goes)."""
     rng = np.random.default_rng(seed)
     learner = learn(fit_part, rng)
     state, budget = BudgetState(), Budget(judge_share=share)

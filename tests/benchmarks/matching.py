@@ -13,7 +13,7 @@ from pathlib import Path
 
 from karma.plugins.registry import POLICIES
 from karma.policies.candidates import Candidate
-from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
 from karma.ranking.snapshot import Snapshot
 from karma_matching.budget.allocation import Budget, BudgetState
 from karma_matching.budget.decisions import JudgeBudget
@@ -21,7 +21,7 @@ from karma_matching.pairing import form
 from karma_scoring.features import features
 from tests.support.alpaca import add_folders, recordings
 
-OUTCOME = OutcomeModel(1.0, (0.2,) * len(FEATURES), {}, 0.5, Siblings(6.0, 1.5, 2.0), 1000, 0.01)
+OUTCOME = OutcomeModel(1.0, (0.2,) * len(FEATURES), {}, 0.5, ResponseEffects(6.0, 1.5, 2.0), 1000, 0.01)
 
 
 def main() -> None:

@@ -73,12 +73,12 @@ class Run:
     def comparisons_until(self, marks: Sequence[float], looks: Sequence[int]) -> NDArray[np.int64]:
         """The number of comparisons at which each mark is first seen if looked at every so often, [looks, marks]."""
         reached = np.full((len(looks), len(marks)), _MOST)
-        posterior = self._learnt(0, None)
+        posterior = self._learned(0, None)
         while (reached == _MOST).any() and len(self._bought) < _MOST:
             before = len(self._bought)
             self._buy(posterior)
             for number in range(before + _STEP, len(self._bought) + 1, _STEP):
-                posterior = self._learnt(number, posterior)
+                posterior = self._learned(number, posterior)
                 agreement = self._agreement(posterior)
                 seen = (number % np.array(looks)[:, None] == 0) & (agreement >= np.array(marks))
                 reached = np.where(seen, np.minimum(reached, number), reached)
@@ -105,7 +105,7 @@ class Run:
         places = {model: place for place, model in enumerate(data.models)}
         return [(places[first[0]], places[second[0]]) for first, second in answers]
 
-    def _learnt(self, number: int, start: Posterior | None) -> Posterior:
+    def _learned(self, number: int, start: Posterior | None) -> Posterior:
         data = self._recording.data
         skill, first, second, verdict = np.array(self._bought[:number], dtype=np.int64).reshape(-1, 4).T
         won, lost, tied = ((verdict == outcome).astype(np.float64) for outcome in (1, -1, 0))

@@ -1,6 +1,6 @@
 """Policies to be aligned: members of the tiny family that lost much of what they knew, so that there is headroom.
 
-Members that never learnt a skill gain nothing from a few hundred pairs, whatever the pairs are. These know more than
+Members that never learned a skill gain nothing from a few hundred pairs, whatever the pairs are. These know more than
 they show: either noise was added to their matrices, or they were trained on after on one skill and forgot the rest.
 """
 

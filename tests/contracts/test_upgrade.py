@@ -27,6 +27,8 @@ from tests.support.pipeline import Pipeline, wait_until
 from tests.support.redis_server import Redis
 from tests.support.verifier import assert_exact
 
+pytestmark = pytest.mark.server
+
 #: What became of Redis meanwhile: it stayed up; it was stopped and started again with its file; it was emptied.
 Fate = Literal["kept", "restarted", "emptied"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import ExportFilter
@@ -18,7 +18,7 @@ from tests.support.memory import Flow, make_pool
 from tests.support.verifier import assert_exact
 
 PROMPTS = 120
-OUTCOME = OutcomeModel(1.0, (0.3,) * len(FEATURES), {}, 0.5, Siblings(6.0, 1.5, 2.0), 500, 0.01)
+OUTCOME = OutcomeModel(1.0, (0.3,) * len(FEATURES), {}, 0.5, ResponseEffects(6.0, 1.5, 2.0), 500, 0.01)
 
 
 def flow_of(store: Store, outcome: OutcomeModel | None, share: float = 0.4, **stream: object) -> Flow:
@@ -79,7 +79,7 @@ def test_audited_pairs_tell_the_error_of_the_labels(store: Store) -> None:
     assert squares == pytest.approx(sum(value * value for value in inverse))
 
 
-def test_before_anything_is_learnt_all_is_judged_and_kept_to_learn_from(store: Store) -> None:
+def test_before_anything_is_learned_all_is_judged_and_kept_to_learn_from(store: Store) -> None:
     flow = flow_of(store, None, share=0.1)
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(50)))
     flow.finish()
@@ -91,9 +91,9 @@ def test_before_anything_is_learnt_all_is_judged_and_kept_to_learn_from(store: S
     examples = examples_of(gated.examples, Snapshot.empty())
     assert len(examples) == 300
     assert examples.relative_features.shape == (300, len(FEATURES))
-    learnt = gated.outcome(Snapshot.empty())
-    assert learnt is not None
-    assert learnt.examples == 300
+    learned = gated.outcome(Snapshot.empty())
+    assert learned is not None
+    assert learned.examples == 300
 
 
 def test_a_prompt_of_which_nothing_is_judged_ends_at_once(store: Store) -> None:

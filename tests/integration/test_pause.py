@@ -91,7 +91,7 @@ def test_the_command_line_pauses_and_goes_on(tmp_path: Path) -> None:
     karma.enqueue([{"prompt": "x"}], "--stream", "mine")
     assert json.loads(karma.run("pause", "mine", "--json").stdout)["paused"] == ["mine"]
     assert karma.run("pause", "mien", "-q").stdout.split() == ["mien", "mine"]
-    assert "no prompt was accepted to the stream 'mien'" in karma.run("pause", "mien").stderr
+    assert "the stream 'mien' has no prompt yet" in karma.run("pause", "mien").stderr
     assert karma.status()["paused"] == ["mien", "mine"]
     karma.run("pause")
     assert "everything is paused" in karma.run("resume", "mine").stderr

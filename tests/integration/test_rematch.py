@@ -79,7 +79,7 @@ def test_the_same_command_again_adds_nothing_and_compares_again(karma: Pipeline,
 def test_the_comparison_for_people_names_streams_and_figures(karma: Pipeline, compared: dict) -> None:
     done = karma.run("rematch", "mine", "--policy", "all-pairs", "--pairs", "0", "--no-wait")
     assert "mine@all-pairs+0pairs" in done.stdout
-    assert "decisive pairs a judge call" in done.stdout
+    assert "decisive pairs per judge call" in done.stdout
     assert "0 prompts added, 60 already present" in done.stderr
 
 
@@ -122,9 +122,9 @@ def test_a_pair_that_is_not_there_is_an_error(karma: Pipeline, pair: str, code: 
 
 
 def test_models_are_shown_with_intervals_kin_and_trend(karma: Pipeline) -> None:
-    learnt = json.loads(karma.run("models", "--json").stdout)
-    assert set(learnt["models"]) >= {"a", "b", "c"}
-    overall = learnt["models"]["a"]["overall"]
+    learned = json.loads(karma.run("models", "--json").stdout)
+    assert set(learned["models"]) >= {"a", "b", "c"}
+    overall = learned["models"]["a"]["overall"]
     assert overall["low"] < overall["mean"] < overall["high"]
     shown = karma.run("models", "--skill", "talk").stdout
     assert "talk" in shown

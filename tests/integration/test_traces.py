@@ -103,8 +103,8 @@ def test_the_way_of_a_prompt_is_one_trace_from_dispatch_to_learning(run: Run) ->
     paired = [prompt for (prompt,) in run.rows("SELECT prompt FROM pairs")]
     assert len(paired) == PROMPTS - 1, "one prompt's answer was refused"
     for prompt in paired:
-        for learnt in run.batches(prompt, "learn"):
-            way = [learnt]
+        for learned in run.batches(prompt, "learn"):
+            way = [learned]
             while way[-1]["parent"]:
                 way.append(spans[way[-1]["parent"]])
             stages = [span["name"].partition(".")[0] for span in way]

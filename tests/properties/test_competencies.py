@@ -18,7 +18,7 @@ deviations = st.floats(0, 3)
 ties = st.floats(0, 3)
 
 
-def learnt(record: list[tuple[int, int, int, float, float, float]], **prior: object) -> Posterior:
+def learned(record: list[tuple[int, int, int, float, float, float]], **prior: object) -> Posterior:
     """The posterior of a record of verdicts."""
     table = np.array(record, dtype=float).reshape(-1, 6)
     indices = table[:, :3].astype(np.int64)
@@ -31,7 +31,7 @@ def test_competencies_are_centred_and_their_covariances_proper(
     record: list[tuple[int, int, int, float, float, float]],
 ) -> None:
     """In every row the means add up to 0; no direction has a negative variance."""
-    found = learnt(record, parents={"d": "a"})
+    found = learned(record, parents={"d": "a"})
 
     np.testing.assert_allclose(found.mean[:, :4].sum(axis=1), 0.0, atol=1e-8)
     np.testing.assert_allclose(found.covariance, found.covariance.transpose(0, 2, 1), atol=1e-10)
@@ -43,7 +43,7 @@ def test_every_table_of_a_snapshot_is_symmetric_and_within_its_bounds(
     record: list[tuple[int, int, int, float, float, float]],
 ) -> None:
     """Kinship in [0, 1] or unknown, information in [0, 1] bit, win probabilities that add up to 1."""
-    found = snapshot(learnt(record), version=1)
+    found = snapshot(learned(record), version=1)
 
     for name in ("gap_deviation", "kinship", "information", "comparisons"):
         table = getattr(found, name)
@@ -62,7 +62,7 @@ def test_the_order_of_the_verdicts_is_irrelevant(
     turned = [(s, j, i, losses, wins, tied) for s, i, j, wins, losses, tied in record]
     shuffler.shuffle(turned)  # type: ignore[attr-defined]
 
-    np.testing.assert_allclose(learnt(turned).mean, learnt(record).mean, atol=1e-6)
+    np.testing.assert_allclose(learned(turned).mean, learned(record).mean, atol=1e-6)
 
 
 @given(gaps, deviations, st.floats(0.05, 2))
@@ -99,7 +99,7 @@ def test_the_better_model_is_expected_to_win(gap: float, deviation: float, tie: 
 @given(records)
 def test_a_snapshot_survives_its_bytes(record: list[tuple[int, int, int, float, float, float]]) -> None:
     """In single precision."""
-    before = snapshot(learnt(record), version=9)
+    before = snapshot(learned(record), version=9)
     after = Snapshot.from_bytes(before.to_bytes())
 
     assert (after.version, after.models, after.skills) == (9, MODELS, SKILLS)

@@ -26,7 +26,7 @@ targets = st.none() | st.sampled_from(MODELS)
 seeds = st.integers(0, 2**63 - 1)
 
 
-def learnt(seed: int) -> Snapshot:
+def learned(seed: int) -> Snapshot:
     """The snapshot after some random verdicts between a, b and c; d is seldom seen, e is unknown."""
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, 4, 8), rng.integers(0, 3, 8)
@@ -34,7 +34,7 @@ def learnt(seed: int) -> Snapshot:
     return snapshot(fit(Counts(rng.integers(-1, 1, 8), first, second, *numbers), MODELS[:4], ["x"], Prior()), 1)
 
 
-snapshots = st.builds(learnt, st.integers(0, 20)) | st.just(Snapshot.empty())
+snapshots = st.builds(learned, st.integers(0, 20)) | st.just(Snapshot.empty())
 
 
 @st.composite

@@ -32,7 +32,7 @@ DIGESTS = {
 }
 
 
-def learnt() -> Snapshot:
+def learned() -> Snapshot:
     """Competencies after verdicts between seven of the models, in two skills."""
     rng = np.random.default_rng(4)
     first, second = rng.integers(0, 7, 60), rng.integers(0, 6, 60)
@@ -70,4 +70,4 @@ def digest(policy: str, known: Snapshot) -> str:
 
 @pytest.mark.parametrize("policy", DIGESTS)
 def test_a_seed_gives_the_same_plans_and_pairs_as_ever(policy: str) -> None:
-    assert (digest(policy, Snapshot.empty()), digest(policy, learnt())) == DIGESTS[policy]
+    assert (digest(policy, Snapshot.empty()), digest(policy, learned())) == DIGESTS[policy]

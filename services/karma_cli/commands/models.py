@@ -88,7 +88,7 @@ def _width(*columns: tuple[str, Sequence[str]]) -> int:
 
 
 def _table(*columns: tuple[str, Sequence[str]]) -> Table:
-    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for title, _cells in columns:
         table.add_column(Text(title), no_wrap=True)
     for row in zip(*(cells for _title, cells in columns), strict=True):

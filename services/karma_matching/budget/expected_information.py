@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.information import outcome as expected_outcome
-from karma.ranking.outcome_model import OutcomeModel, Siblings
+from karma.ranking.outcome_model import OutcomeModel, ResponseEffects
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -41,7 +41,7 @@ def expected_information(
 
 
 def _greedy(
-    effects: Siblings,
+    effects: ResponseEffects,
     tie: float,
     advantage: Array,
     deviation: Array,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.davidson import log_z_derivatives, tie_probability, win_given_decisive
-from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings, posterior_advantage
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects, posterior_advantage
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -88,7 +88,7 @@ def fit_outcome(examples: Examples) -> OutcomeModel | None:
     error = None  # with few examples, even a perfect model has a large calibration error by chance
     if np.count_nonzero(decisive) >= LEAST_EXAMPLES:
         error = calibration_error(win_given_decisive(held_out[decisive]), examples.outcome[decisive] > 0.0)
-    return replace(model, siblings=_fit_siblings(examples, held_out, model.tie), calibration_error=error)
+    return replace(model, siblings=_fit_response_effects(examples, held_out, model.tie), calibration_error=error)
 
 
 def calibration_error(probability: Array, occurred: NDArray[np.bool_], bins: int = 10) -> float:
@@ -158,7 +158,7 @@ def _fit(examples: Examples) -> OutcomeModel:
     )
 
 
-def _fit_siblings(examples: Examples, advantage: Array, tie: float) -> Siblings | None:
+def _fit_response_effects(examples: Examples, advantage: Array, tie: float) -> ResponseEffects | None:
     """The parameters that best predict one half of each prompt's verdicts from the other half, by grid search."""
     order = np.argsort(examples.prompt, kind="stable")
     groups = [
@@ -170,9 +170,9 @@ def _fit_siblings(examples: Examples, advantage: Array, tie: float) -> Siblings 
         return None
     draw = np.random.default_rng(0)
     halves = [draw.permutation(len(group)) for group in groups]
-    best: tuple[float, Siblings | None] = (np.inf, None)
+    best: tuple[float, ResponseEffects | None] = (np.inf, None)
     for variance, scale in product(_VARIANCES, _SCALES):
-        trial = Siblings(variance, scale, 1.0)
+        trial = ResponseEffects(variance, scale, 1.0)
         predictions = []
         for group, shuffled in zip(groups, halves, strict=True):
             known, test = shuffled[: len(group) // 2], shuffled[len(group) // 2 :]
@@ -189,7 +189,7 @@ def _fit_siblings(examples: Examples, advantage: Array, tie: float) -> Siblings 
         for slope in _SLOPES:
             loss = float(np.logaddexp(0.0, -slope * after[counted] * outcome[counted]).mean())
             if loss < best[0]:
-                best = (loss, Siblings(variance, scale, slope))
+                best = (loss, ResponseEffects(variance, scale, slope))
     return best[1]
 
 

@@ -49,7 +49,7 @@ _CLOSE = 1e-6
 
 
 @dataclass(frozen=True)
-class Siblings:
+class ResponseEffects:
     """Parameters of the response effects, by which a prompt's other verdicts count; fitted to held-out verdicts."""
 
     variance: float  # σ² of a response's effect
@@ -65,7 +65,7 @@ class OutcomeModel:
     weights: tuple[float, ...]  # logits per unit of each of `FEATURES`
     offsets: Mapping[str, float]  # logits by model; 0 for a model without one
     tie: float  # Davidson's ν
-    siblings: Siblings | None  # None where too few prompts have several judged pairs
+    siblings: ResponseEffects | None  # None where too few prompts have several judged pairs
     examples: int  # judged pairs that it was fitted to
     calibration_error: float | None  # expected, of P(a better | decisive) on held-out pairs; None: too few pairs
 
@@ -102,12 +102,12 @@ class OutcomeModel:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> OutcomeModel:
         """The model from the result of `to_dict`, also after a round trip through JSON."""
-        siblings = fields["siblings"] and Siblings(**fields["siblings"])
+        siblings = fields["siblings"] and ResponseEffects(**fields["siblings"])
         return cls(**{**fields, "weights": tuple(fields["weights"]), "siblings": siblings})
 
 
 @dataclass(frozen=True, eq=False)
-class Effects:
+class EffectPosterior:
     """The posterior of response effects given verdicts: the Laplace approximation, a Gaussian around the mode."""
 
     mean: Array  # [R]
@@ -120,7 +120,9 @@ class Effects:
         return self.mean[first] - self.mean[second], np.maximum(variance, 0.0)
 
 
-def effects(advantage: Array, first: Indices, second: Indices, outcome: Array, tie: float, variance: float) -> Effects:
+def fit_effects(
+    advantage: Array, first: Indices, second: Indices, outcome: Array, tie: float, variance: float
+) -> EffectPosterior:
     """The effects of one prompt's R responses given n verdicts, by Newton's method; the log posterior is concave.
 
     Args:
@@ -147,11 +149,17 @@ def effects(advantage: Array, first: Indices, second: Indices, outcome: Array, t
             break
     _, curvature = log_z_derivatives(advantage + design @ mean, tie)
     precision = prior + design.T @ (curvature[:, None] * design)
-    return Effects(mean, np.linalg.inv(precision).astype(np.float64, copy=False))
+    return EffectPosterior(mean, np.linalg.inv(precision).astype(np.float64, copy=False))
 
 
 def posterior_advantage(
-    siblings: Siblings, tie: float, advantage: Array, first: Indices, second: Indices, judged: Indices, outcome: Array
+    effects: ResponseEffects,
+    tie: float,
+    advantage: Array,
+    first: Indices,
+    second: Indices,
+    judged: Indices,
+    outcome: Array,
 ) -> Array:
     """η of all n pairs of a prompt given the verdicts on some of them, [n].
 
@@ -159,7 +167,7 @@ def posterior_advantage(
     to logits by the fitted slope. A pair that shares no response with a judged pair keeps its advantage.
 
     Args:
-        siblings: the fitted parameters.
+        effects: the fitted parameters.
         tie: Davidson's ν.
         advantage: η without the verdicts, [n].
         first: index of response a among the prompt's responses, [n].
@@ -170,15 +178,15 @@ def posterior_advantage(
     if not len(judged):
         return advantage
     size = int(max(first.max(), second.max())) + 1
-    scaled = siblings.scale * advantage
-    known = effects(scaled[judged], first[judged], second[judged], outcome, tie, siblings.variance)
+    scaled = effects.scale * advantage
+    known = fit_effects(scaled[judged], first[judged], second[judged], outcome, tie, effects.variance)
     missing = size - len(known.mean)
     mean: Array = np.pad(known.mean, (0, missing))
-    covariance: Array = np.eye(size) * siblings.variance
+    covariance: Array = np.eye(size) * effects.variance
     covariance[: len(known.mean), : len(known.mean)] = known.covariance
-    shift, variance = Effects(mean, covariance).gap(first, second)
+    shift, variance = EffectPosterior(mean, covariance).gap(first, second)
     in_judged_pair = np.zeros(size, dtype=bool)
     in_judged_pair[first[judged]] = in_judged_pair[second[judged]] = True
-    updated = siblings.slope * (scaled + shift) / np.sqrt(1.0 + np.pi * variance / 8.0)
+    updated = effects.slope * (scaled + shift) / np.sqrt(1.0 + np.pi * variance / 8.0)
     posterior: Array = np.where(in_judged_pair[first] | in_judged_pair[second], updated, advantage)
     return posterior

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 Stage = Literal["generate", "score", "match", "judge"]
 Acceptance = Literal["accepted", "present", "conflict"]
@@ -230,9 +230,7 @@ class NewResolution:
     reason: str | None = None
 
     @classmethod
-    def of_prediction(
-        cls, pair: int, prompt: int, response_a: int, response_b: int, probability: float
-    ) -> NewResolution:
+    def of_prediction(cls, pair: int, prompt: int, response_a: int, response_b: int, probability: float) -> Self:
         """The predicted label of an unjudged pair; `probability` that response a is better."""
         a_is_chosen = probability > 0.5
         return cls(
@@ -287,10 +285,7 @@ class Example:
 
 
 class Count(NamedTuple):
-    """Summed weights of verdicts on two models, model_a < model_b, in one time bucket.
-
-    It is a tuple, because a refit reads hundreds of thousands of counts.
-    """
+    """Summed weights of verdicts on two models, model_a < model_b, in one time bucket; a tuple, as refits read many."""
 
     source: str
     skill: str

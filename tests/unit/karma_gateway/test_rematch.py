@@ -126,14 +126,14 @@ def test_an_unknown_policy_and_an_empty_stream_are_refused_with_what_there_is(fl
 
 @pytest.mark.parametrize("teaches", [False, True])
 def test_verdicts_teach_only_if_asked(flow: Flow, teaches: bool) -> None:
-    def learnt() -> float:
+    def learned() -> float:
         with flow.store.reading() as transaction:
             return transaction.preferences.counted_verdicts()
 
-    before = learnt()
+    before = learned()
     assert before > 0
     (derived,) = derivations("mine", ["random"], None, teaches)
     derive(flow.store, derived)
     flow.finish()
-    assert (learnt() > before) is teaches
+    assert (learned() > before) is teaches
     assert count(flow, competency_counts) > 0

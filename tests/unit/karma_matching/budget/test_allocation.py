@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.ranking.outcome_model import FEATURES, OutcomeModel, Siblings
+from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
 from karma_matching.budget.allocation import Budget, BudgetState, decide, judge_all, judged_share
 from karma_matching.budget.expected_information import expected_information
 
@@ -114,7 +114,7 @@ def test_without_siblings_the_order_is_that_of_information() -> None:
 
 def test_with_siblings_pairs_that_others_decide_come_later() -> None:
     """Of three equal pairs among three responses the third is nearly decided by the first two."""
-    model = replace(MODEL, siblings=Siblings(variance=6.0, scale=1.5, slope=2.0))
+    model = replace(MODEL, siblings=ResponseEffects(variance=6.0, scale=1.5, slope=2.0))
     advantage = np.array([0.1, 0.1, 0.1, 0.12])
     first, second = np.array([0, 1, 0, 3]), np.array([1, 2, 2, 4])
     order, bits = expected_information(model, advantage, np.zeros(4), first, second)

@@ -38,7 +38,7 @@ def test_before_any_verdict_a_model_stands_where_its_benchmarks_say() -> None:
 
 
 @pytest.mark.parametrize("true_slope", [1.2, 0.0, -0.6])
-def test_the_slope_is_learnt_from_models_with_verdicts(true_slope: float) -> None:
+def test_the_slope_is_learned_from_models_with_verdicts(true_slope: float) -> None:
     """And carries over to the one without: benchmarks that tell nothing move it no more."""
     scores = dict(zip(MODELS, np.linspace(-1.5, 1.5, 8), strict=True))
     theta = true_slope * np.linspace(-1.5, 1.5, 8)
@@ -71,7 +71,7 @@ def test_the_slope_is_the_most_probable_one() -> None:
     assert density(slope) > max(density(slope - 0.02), density(slope + 0.02))
 
 
-def test_without_benchmarks_nothing_is_learnt_of_them() -> None:
+def test_without_benchmarks_nothing_is_learned_of_them() -> None:
     """The fit is the plain one; nor does a child's benchmark count, whose prior is its parent."""
     counts = verdicts(np.linspace(1, -1, 8), 3)
 

@@ -122,7 +122,7 @@ def test_means_and_covariances_are_those_of_a_brute_force_optimiser() -> None:
 
 
 def matched(theta: Array, tie: float, policy: str, number: int, rng: np.random.Generator) -> Counts:
-    """Verdicts on `number` prompts, planned 50 at a time by the gateway under what was learnt from those before."""
+    """Verdicts on `number` prompts, planned 50 at a time by the gateway under what was learned from those before."""
     skills, models = theta.shape
     names, labels = [f"m{m}" for m in range(models)], [f"s{s}" for s in range(skills)]
     verdicts = counts([])
@@ -142,7 +142,7 @@ def matched(theta: Array, tie: float, policy: str, number: int, rng: np.random.G
 def test_ninety_percent_intervals_hold_the_truth_nine_times_in_ten(policy: str, tie: float) -> None:
     """Gaps per skill and overall, over truths drawn from the prior: 85 to 95 %.
 
-    Also where what was learnt chose what to compare next: the nearest kin, or what is least known.
+    Also where what was learned chose what to compare next: the nearest kin, or what is least known.
     """
     rng, prior, held = np.random.default_rng(7), Prior(), []
     for _ in range(200 if policy == "random" else 60):
@@ -168,7 +168,7 @@ def test_ninety_percent_intervals_hold_the_truth_nine_times_in_ten(policy: str, 
 
 
 def test_ties_teach_how_often_verdicts_tie() -> None:
-    """Davidson's ν is learnt: equal models that tie in half of 1,000 verdicts have P(tie) = ν / (2 + ν) = 1/2."""
+    """Davidson's ν is learned: equal models that tie in half of 1,000 verdicts have P(tie) = ν / (2 + ν) = 1/2."""
     found = fit(counts([(-1, 0, 1, 250, 250, 500)]), ["a", "b"], [], Prior())
 
     assert np.exp(found.log_tie) == pytest.approx(2.0, rel=0.02)

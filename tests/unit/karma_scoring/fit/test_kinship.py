@@ -108,13 +108,13 @@ def test_a_child_of_a_known_parent_is_known_from_the_start() -> None:
 
 def test_the_snapshots_numbers_are_those_of_its_posterior() -> None:
     """Gaps, deviations, win probabilities, the tie parameter."""
-    learnt = posterior()
-    found = snapshot(learnt, version=4)
+    learned = posterior()
+    found = snapshot(learned, version=4)
     pair = found.between("a", "b", "x")
-    variance = learnt.covariance[1, 0, 0] + learnt.covariance[1, 1, 1] - 2 * learnt.covariance[1, 0, 1]
+    variance = learned.covariance[1, 0, 0] + learned.covariance[1, 1, 1] - 2 * learned.covariance[1, 0, 1]
 
     assert (found.version, found.models, found.skills) == (4, ("a", "b", "unseen"), ("x",))
-    assert pair.gap == pytest.approx(learnt.mean[1, 0] - learnt.mean[1, 1])
+    assert pair.gap == pytest.approx(learned.mean[1, 0] - learned.mean[1, 1])
     assert pair.gap_deviation == pytest.approx(np.sqrt(variance))
     assert pair.win_probability + found.between("b", "a", "x").win_probability == pytest.approx(1.0)
-    assert found.tie == pytest.approx(np.exp(learnt.log_tie))
+    assert found.tie == pytest.approx(np.exp(learned.log_tie))

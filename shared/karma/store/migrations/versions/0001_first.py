@@ -8,7 +8,7 @@ down_revision = None
 
 
 def row_id() -> sa.types.TypeEngine[int]:
-    """SQLite numbers its rows by itself only where the key is spelled INTEGER."""
+    """SQLite assigns row ids only to a key of the type INTEGER."""
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 

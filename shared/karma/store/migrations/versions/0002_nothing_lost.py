@@ -1,4 +1,4 @@
-"""When unpublished work is due, attempts at results, and indexes for long ledgers."""
+"""Due times of unpublished batches, attempts at recording results, and indexes for long ledgers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,7 @@ def upgrade() -> None:
     """Add columns with defaults, and indexes."""
     op.add_column("batches", sa.Column("due_at", sa.Float(), nullable=False, server_default=sa.text("0")))
     attempts = sa.Column("result_attempts", sa.SmallInteger(), nullable=False, server_default=sa.text("0"))
-    # SQLite would give the number of work that was closed to other work; a late result must find its own or none.
+    # SQLite would reuse the ids of closed items; a late result must match its own item or none.
     with op.batch_alter_table("work_items", table_kwargs={"sqlite_autoincrement": True}) as work_items:
         work_items.add_column(attempts)
     op.drop_index("ix_prompts_state_priority_id", table_name="prompts")

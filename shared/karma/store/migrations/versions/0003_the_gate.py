@@ -1,4 +1,4 @@
-"""Pairs that are labelled without a judge, squared weights of verdicts, gates, and skills that were found."""
+"""Predicted labels, squared weights of verdicts, judge budgets (table `gates`), and discovered skills."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ _PARTIAL = (
 
 
 def upgrade() -> None:
-    """Add columns and tables; every pair that is there was judged, and every verdict weighed 1."""
+    """Add columns and tables; existing pairs are judged, and existing verdicts have the weight 1."""
     op.add_column("competency_counts", sa.Column("squares", sa.Float(), nullable=False, server_default=sa.text("0")))
     op.execute("UPDATE competency_counts SET squares = wins_a + wins_b + ties, bucket = bucket * 1800")  # hours to 2 s
     op.add_column("pairs", sa.Column("judged", sa.SmallInteger(), nullable=False, server_default=sa.text("1")))

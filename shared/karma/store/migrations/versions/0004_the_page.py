@@ -1,4 +1,4 @@
-"""Pauses, and indexes of what the page lists: dead prompts and unscored pairs."""
+"""Pauses, and indexes for lists of the page: dead prompts and unscored pairs."""
 
 import sqlalchemy as sa
 from alembic import op

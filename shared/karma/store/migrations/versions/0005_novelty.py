@@ -1,4 +1,4 @@
-"""How new the prompt of a pair was; unknown of pairs formed before."""
+"""The novelty of a pair's prompt; null for existing pairs."""
 
 import sqlalchemy as sa
 from alembic import op
