@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,15 +83,12 @@ def _states(store: Store, streams: Sequence[str] | None) -> Mapping[str, int]:
 
 
 def count_lines(source: str) -> int | None:
-    """The lines of a file; None for standard input and for whatever can be read only once."""
+    """The line breaks in a file; None for standard input and for whatever can be read only once."""
     path = Path(source)
     if source == "-" or not path.is_file():
         return None
-    lines, last = 0, b"\n"
     try:
         with path.open("rb") as file:
-            while block := file.read(_READ_BYTES):
-                lines, last = lines + block.count(b"\n"), block[-1:]
+            return sum(block.count(b"\n") for block in iter(partial(file.read, _READ_BYTES), b""))
     except OSError:  # the command that reads the file reports the error
         return None
-    return lines + (last != b"\n")

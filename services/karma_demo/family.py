@@ -1,4 +1,4 @@
-"""The members of the tiny family: what each was trained on, where its checkpoint lies, and how good it is."""
+"""The members of the tiny family: training recipes, checkpoint folders and accuracies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ USUAL_LEARNING_RATE: Final = 6e-3
 
 @dataclass(frozen=True)
 class Member:
-    """A recipe. Two members that differ in nothing but `seed` are kin; a `parent` is the checkpoint to start from."""
+    """A training recipe. Members that differ only in `seed` are kin; `parent` is the checkpoint to start from."""
 
     name: str
     width: int  # of the hidden state
-    steps: int  # of 32 exercises each
+    steps: int  # batches of 32 exercises
     seed: int
     mixture: Mapping[Skill, float] = field(default_factory=lambda: dict.fromkeys(SKILLS, 1.0))  # skill → weight
     parent: str | None = None
@@ -51,7 +51,7 @@ MEMBERS: Final[tuple[Member, ...]] = (
     Member("novice-continued", 32, 800, 22, parent="novice"),
 )
 
-#: The likelihood judge of the demo: trained on all skills, longer and larger than any of the pool, and not in it.
+#: The likelihood judge of the demo: not in the pool, larger than its members, and trained longer, on all skills.
 JUDGE: Final = "judge"
 JUDGE_MEMBER: Final = Member(JUDGE, 96, 4000, 31)
 
@@ -60,7 +60,7 @@ def checkpoint_path(name: str) -> Path:
     """The folder of a member's checkpoint.
 
     Raises:
-        ValueError: no member has the name; names those that exist.
+        ValueError: no member has this name; lists the known names.
     """
     known = [member.name for member in (*MEMBERS, JUDGE_MEMBER)]
     if name not in known:
@@ -69,6 +69,6 @@ def checkpoint_path(name: str) -> Path:
 
 
 def accuracy() -> dict[str, dict[str, float]]:
-    """Accuracy on held-out tasks as the card has it: member → skill (and `mean`) → share of right answers."""
+    """Accuracy on held-out tasks, as in the card: member → skill (and `mean`) → share of right answers."""
     measured: dict[str, dict[str, float]] = json.loads(ACCURACY_FILE.read_text())["accuracy"]
     return measured

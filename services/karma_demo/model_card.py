@@ -1,6 +1,6 @@
-"""Measures the tiny family on held-out tasks and writes its card: `python -m karma_demo.model_card`.
+"""Measures the tiny family on held-out tasks and writes its model card: `python -m karma_demo.model_card`.
 
-`CARD.md` is for people, `accuracy.json` for `karma_demo.family.accuracy`; both come from the same measurement.
+`CARD.md` is for people, `accuracy.json` for `karma_demo.family.accuracy`; both hold the same measurement.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BATCH: Final = 64
 
 
 def load(folder: Path) -> tuple[Any, Any]:
-    """The tokenizer and the model (float32, evaluation mode) of a checkpoint, read from disk alone."""
+    """The tokenizer and the model (float32, evaluation mode) of a checkpoint; reads the disk only."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -36,9 +36,9 @@ def load(folder: Path) -> tuple[Any, Any]:
 
 
 def respond(tokenizer: Any, model: Any, prompts: Sequence[str], temperature: float = 0.0) -> list[str]:
-    """One response a prompt, in the order of the prompts; temperature 0 takes the likeliest token each time.
+    """One response per prompt, in the order of the prompts; temperature 0 decodes greedily.
 
-    Sampling draws from torch's global generator; seed it with `torch.manual_seed` for the same responses again.
+    Sampling uses torch's global generator; `torch.manual_seed` makes it repeatable.
     """
     import torch
 
@@ -64,7 +64,7 @@ def respond(tokenizer: Any, model: Any, prompts: Sequence[str], temperature: flo
 
 
 def measure(folder: Path, asked: Sequence[Task]) -> dict[str, float]:
-    """Share of right greedy answers of one checkpoint: skill (and `mean`, over skills) → 0…1."""
+    """Accuracy of one checkpoint's greedy answers: skill (and `mean`, over skills) → share from 0 to 1."""
     tokenizer, model = load(folder)
     responses = respond(tokenizer, model, [task.prompt for task in asked])
     right: dict[str, list[bool]] = {}
@@ -75,34 +75,34 @@ def measure(folder: Path, asked: Sequence[Task]) -> dict[str, float]:
 
 
 def standard_error(share: float, count: int) -> float:
-    """Of a share of `count` independent tasks, binomial."""
+    """The binomial standard error of a share of `count` independent tasks."""
     return math.sqrt(share * (1 - share) / count)
 
 
 def mean_standard_error(shares: Iterable[float], count: int) -> float:
-    """Of the mean over skills, each a share of `count` tasks: the skills are fixed, so only tasks vary."""
+    """The standard error of the mean over skills, each with `count` tasks; the skills are fixed, so only tasks vary."""
     errors = [standard_error(share, count) for share in shares]
     return math.sqrt(sum(error**2 for error in errors)) / len(errors)
 
 
 def card(measured: Mapping[str, Mapping[str, float]], per_skill: int) -> str:
-    """The card as Markdown; members of the pool from weakest to strongest, then the judge."""
+    """The model card as Markdown: members of the pool from weakest to strongest, then the judge."""
     pool = sorted(MEMBERS, key=lambda member: measured[member.name]["mean"])
     lines = [
         "# The tiny family",
         "",
-        "Llama checkpoints of two layers, trained from nothing by `python -m karma_demo.training` on six verifiable",
+        "Llama checkpoints of two layers, trained from scratch by `python -m karma_demo.training` on six verifiable",
         "skills. Accuracy in percent of greedy answers to held-out tasks, whose payloads no member has seen,",
-        f"{per_skill} a skill, ± one binomial standard error. Measured by `python -m karma_demo.model_card`.",
+        f"{per_skill} per skill, ± one binomial standard error. Measured by `python -m karma_demo.model_card`.",
         "",
-        "| member | mean | " + " | ".join(SKILLS) + " | parameters | made |",
+        "| member | mean | " + " | ".join(SKILLS) + " | parameters | training |",
         "| --- |" + " ---: |" * (len(SKILLS) + 2) + " --- |",
         *(_row(member, measured[member.name], per_skill) for member in (*pool, JUDGE_MEMBER)),
         "",
         f"`{JUDGE_MEMBER.name}` is the likelihood judge and no member of the pool.",
         "",
-        "Made for demonstrations and tests: the creatures are invented, and outside the six skills the members say",
-        "nothing of worth.",
+        "Made for demonstrations and tests: the creatures are invented, and outside the six skills the answers are",
+        "meaningless.",
         "",
     ]
     return "\n".join(lines)
@@ -112,7 +112,7 @@ def _row(member: Member, shares: Mapping[str, float], per_skill: int) -> str:
     mean_error = mean_standard_error([shares[skill] for skill in SKILLS], per_skill)
     cells = [f"{100 * shares['mean']:.1f} ± {100 * mean_error:.1f}"]
     cells += [f"{100 * shares[skill]:.0f} ± {100 * standard_error(shares[skill], per_skill):.1f}" for skill in SKILLS]
-    made = f"continues {member.parent}" if member.parent else "from nothing"
+    made = f"continues {member.parent}" if member.parent else "from scratch"
     made += f", {member.steps} steps, seed {member.seed}"
     return f"| {member.name} | {' | '.join(cells)} | {_parameters(checkpoint_path(member.name)):,} | {made} |"
 
@@ -125,9 +125,9 @@ def _parameters(folder: Path) -> int:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m karma_demo.model_card", description=__doc__)
-    parser.add_argument("--per-skill", type=int, default=TASKS_PER_SKILL, help="held-out tasks a skill")
+    parser.add_argument("--per-skill", type=int, default=TASKS_PER_SKILL, help="held-out tasks per skill")
     per_skill: int = parser.parse_args().per_skill
     if per_skill < 1:
         sys.exit(f"--per-skill is {per_skill}; expected one or more")

@@ -16,6 +16,7 @@ from karma.store import Store
 from karma.store.records import ExportFilter
 from karma_demo.family import JUDGE, MEMBERS, accuracy, checkpoint_path
 from karma_demo.tasks import Task, tasks
+from karma_gateway.exports import rows
 from karma_gateway.ingest import Line
 
 STREAM = "demo"
@@ -70,11 +71,11 @@ def demo_tasks(count: int, seed: int) -> list[Task]:
     return tasks("demo", count, seed)
 
 
-def prompt_lines(asked: list[Task]) -> list[Line]:
+def prompt_lines(demo_set: list[Task]) -> list[Line]:
     """The tasks as lines of a prompt file, without reference answers."""
     return [
         Line("demo", number, json.dumps({"id": task.id, "prompt": task.prompt, "skill": task.skill}).encode())
-        for number, task in enumerate(asked, start=1)
+        for number, task in enumerate(demo_set, start=1)
     ]
 
 
@@ -87,23 +88,17 @@ def pool_file() -> str:
     return text + _POOL_JUDGE.format(folder=json.dumps(str(checkpoint_path(JUDGE))))
 
 
-def check(store: Store, snapshot: Snapshot, asked: list[Task]) -> Check:
+def check(store: Store, snapshot: Snapshot, demo_set: list[Task]) -> Check:
     """Compare the preferences with the reference answers, and the competencies with the known accuracies."""
-    references = {task.id: task.reference for task in asked}
+    references = {task.id: task.reference for task in demo_set}
     is_right = checker("answer")
-    checkable = right = after = 0
-    while True:
-        with store.reading() as transaction:
-            rows = transaction.preferences.export_rows(after, 500, ExportFilter(STREAM))
-        if not rows:
-            break
-        after = rows[-1].id
-        for row in rows:
-            reference = references.get(row.prompt_id)
-            if reference is not None:
-                chosen, rejected = is_right(row.chosen_text, reference), is_right(row.rejected_text, reference)
-                checkable += chosen != rejected
-                right += chosen and not rejected
+    checkable = right = 0
+    for row in rows(store, "jsonl", ExportFilter(STREAM)):
+        reference = references.get(row["karma"]["prompt_id"])
+        if reference is not None:
+            chosen, rejected = is_right(row["chosen"], reference), is_right(row["rejected"], reference)
+            checkable += chosen != rejected
+            right += chosen and not rejected
     known = accuracy()
     names = [member.name for member in MEMBERS]
     fitted = snapshot.vector("mean", names, OVERALL)

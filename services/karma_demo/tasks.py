@@ -1,7 +1,7 @@
-"""Six verifiable skills: tasks with a reference answer, and worked solutions to learn from.
+"""Six verifiable skills: tasks with reference answers, and exercises with worked solutions.
 
-A task's *payload* is what it is about (two numbers, a word, two creatures), without the wording. A hash of the payload
-decides its split, so that no model has seen the payload of a held-out or demo task under any wording.
+A task's *payload* is its content (two numbers, a word, two creatures) without the wording. A hash of the payload
+decides its split, so that training never sees the payload of a held-out or demo task in any wording.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ PHRASINGS: Final[Mapping[Skill, tuple[str, str, str, str]]] = {
     ),
 }
 
-# Invented, so that a model can know them only from its training. Which creature lives where is arbitrary but fixed.
+# Invented creatures, known only from training. Their homes are arbitrary but fixed.
 _CREATURES: Final = (
     "borog", "dalim", "fennu", "gavot", "hulpi", "jarem", "kitso", "lomba", "merok", "nuvil", "ostar", "pelun",
     "quima", "rastu", "selko", "tivar", "umbel", "vanto", "wexil", "yorba", "zemmi", "cadru", "drupo", "flisk",
@@ -72,27 +72,27 @@ _FRESH_DRAWS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One prompt whose answer can be checked."""
+    """A prompt whose answer can be checked."""
 
     id: str  # unique among all tasks of all splits and seeds, up to a hash of 32 bits
-    prompt: str  # what the user says
+    prompt: str  # the user's message
     skill: Skill
-    reference: str  # what must follow the last `Answer:`
+    reference: str  # the right text after the last `Answer:`
 
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """A task together with the answer a perfect model gives; what training reads."""
+    """A training example: a task with the response of a perfect model."""
 
     prompt: str
     skill: Skill
     reference: str
-    response: str  # ends in `Answer: <reference>`, always in the one style of the skill
+    response: str  # ends in `Answer: <reference>`; one style per skill
 
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """A payload's parts: `fields` fill a phrasing, `response` is the worked solution."""
+    """A drawn payload: `fields` fill a phrasing, `response` is the worked solution."""
 
     payload: str
     fields: Mapping[str, str]
@@ -133,13 +133,13 @@ def _dashes(rng: random.Random) -> _Draw:
 
 
 def _count(rng: random.Random) -> _Draw:
-    # Each count from 1 to 5 is as likely as any other, so that guessing is right one time in five.
+    # Counts from 1 to 5 are equally likely, so that guessing is right one time in five.
     letter, *others = rng.sample(_LETTERS, k=5)
     count = rng.randint(1, 5)
     letters = [letter] * count + rng.choices(others, k=rng.randint(7, 9) - count)
     rng.shuffle(letters)
     word = "".join(letters)
-    # The count so far after each letter: without it, models this small stay at guessing.
+    # The running count after each letter: without it, models this small only guess.
     tally = "".join(f"{one}{letters[: i + 1].count(letter)}" for i, one in enumerate(letters))
     return _Draw(f"{letter}:{word}", {"letter": letter, "word": word}, str(count), f"{tally}. ")
 
@@ -161,7 +161,7 @@ _DRAWERS: Final[Mapping[Skill, Callable[[random.Random], _Draw]]] = {
 
 
 def split_of(skill: Skill, payload: str) -> Split:
-    """The split a payload belongs to: 70 % train, 15 % held out, 15 % demo, by its hash alone."""
+    """The split of a payload, by its hash: 70 % train, 15 % held out, 15 % demo."""
     percent = int.from_bytes(hashlib.sha256(f"{skill}:{payload}".encode()).digest()[:4]) % 100
     if percent < 70:
         return "train"
@@ -169,7 +169,7 @@ def split_of(skill: Skill, payload: str) -> Split:
 
 
 def exercise(skill: Skill, split: Split, rng: random.Random) -> Exercise:
-    """One exercise of a skill whose payload lies in `split`, drawn with `rng`."""
+    """Draw an exercise of a skill whose payload is in `split`."""
     draw = _DRAWERS[skill](rng)
     while split_of(skill, draw.payload) != split:
         draw = _DRAWERS[skill](rng)
@@ -178,10 +178,12 @@ def exercise(skill: Skill, split: Split, rng: random.Random) -> Exercise:
 
 
 def tasks(split: Split, count: int, seed: int = 0) -> list[Task]:
-    """`count` tasks with the skills in equal shares and mixed order; the same arguments give the same tasks.
+    """`count` tasks, the skills in equal shares and mixed order; the same arguments give the same tasks.
 
-    A shorter list is the beginning of a longer one. Prompts repeat only where a skill has no fresh ones left.
-    Raises ValueError for an unknown split or a negative count.
+    A shorter list is the beginning of a longer list. Prompts repeat only once a skill has no new prompts.
+
+    Raises:
+        ValueError: unknown split, or negative count.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")

@@ -1,6 +1,6 @@
-"""The family's tokenizer: bytes, and whole words for what the phrasings are made of.
+"""The family's tokenizer: whole words for the phrasings, single bytes for all else.
 
-Payloads (invented words, numbers) stay single characters, so that reversing or counting letters is possible at all.
+Payloads (invented words, numbers) stay single characters, so that letters can be reversed or counted.
 """
 
 import re
@@ -34,10 +34,10 @@ def _template_words() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer shared by all members, with its chat template; the same on every call."""
+    """The tokenizer of all members, with its chat template; the same on every call."""
     specials = [PAD, BOS, EOS, *(f"<|{role}|>" for role in ROLES)]
     tokens = [*specials, *sorted(ByteLevel.alphabet()), *_template_words()]
-    # Without merges a word is either a token of its own or falls into its bytes, never into parts of other words.
+    # Without merges a word is either one token or its bytes, never parts of other words.
     tokenizer = Tokenizer(BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevelDecoder()

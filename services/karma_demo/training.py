@@ -1,8 +1,8 @@
-"""Makes the tiny family again from nothing: `python -m karma_demo.training`, a few minutes on two cores.
+"""Trains the tiny family from scratch: `python -m karma_demo.training`, a few minutes on two cores.
 
-Every member is a Llama of two layers, trained on exercises with worked solutions; only the answer counts in the loss.
-Seeds are fixed. A member with a parent continues the parent's checkpoint, so parents come first. How far it is stands
-on standard error, as a bar where that is a terminal.
+Every member is a Llama of two layers, trained on exercises with worked solutions; only the response counts in the loss.
+Seeds are fixed. A member with a parent continues the parent's checkpoint, so parents come first. Progress is on
+standard error, as bars on a terminal.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from karma_demo.tasks import Exercise, exercise
 BATCH: Final = 32
 _BUCKET_BATCHES: Final = 16
 _BETAS: Final = (0.9, 0.98)
-_MATRIX_LEARNING_RATE: Final = 0.01  # of Muon, for a member whose own rate is the usual one
+_MATRIX_LEARNING_RATE: Final = 0.01  # of Muon, for a member with the usual learning rate
 _WEIGHT_DECAY: Final = 0.01
 _WARM_UP: Final = 50  # steps
-_INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is made for far wider models; these learn to copy much later with it
+_INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is for far wider models; with it these learn to copy much later
 _ROPE_THETA: Final = 100.0  # prompts have some 50 tokens, not thousands
 _IGNORED: Final = -100  # label that the loss leaves out
 _PROCESSES: Final = 2
 _LOOK_EVERY_S: Final = 0.5
 
-#: Steps that all processes have made so far; set in each of them by `_share`.
+#: Steps made by all processes; set in each of them by `_share`.
 _steps_made: Synchronized[int] | None = None
 
 
 def train(member: Member, folder: Path) -> float:
-    """Train one member into `folder/NAME`; returns the seconds it took."""
+    """Train a member, save it in `folder/NAME`, and return the duration in seconds."""
     import torch
     from torch.nn.utils import clip_grad_norm_
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of saving a checkpoint: it knows nothing of our bars
+    logging.disable_progress_bar()  # of saving a checkpoint: it would disturb our bars
     started = time.monotonic()
     torch.set_num_threads(1)
     torch.manual_seed(member.seed)
@@ -81,7 +81,7 @@ def train(member: Member, folder: Path) -> float:
 def _optimizers(member: Member, model: Any) -> list[Any]:
     """Muon for the matrices between the layers, AdamW for the embedding and the norms.
 
-    Copying letters, which most skills need, takes AdamW alone several times as many steps to find.
+    AdamW alone needs several times as many steps to learn to copy letters, which most skills need.
     """
     import torch
 
@@ -154,13 +154,13 @@ def _encode(one: Exercise, tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def _share(steps_made: Synchronized[int]) -> None:
-    """Have this process count its steps where the others do."""
-    global _steps_made  # noqa: PLW0603 - what a process of the pool is given can only be kept so
+    """Share the step counter with this process."""
+    global _steps_made  # noqa: PLW0603 - an initializer of the pool can only set a global
     _steps_made = steps_made
 
 
 def train_all(members: list[Member], folder: Path, progress: Progress) -> None:
-    """Train members side by side, each as soon as its parent is there."""
+    """Train members in parallel, each once its parent is trained."""
     trained = progress.add_task("members trained", total=len(members))
     stepped = progress.add_task("steps", total=sum(member.steps for member in members))
     context = get_context("spawn")
@@ -185,10 +185,10 @@ def train_all(members: list[Member], folder: Path, progress: Progress) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m karma_demo.training", description=__doc__)
     parser.add_argument("--out", type=Path, default=CHECKPOINTS, help="folder for the checkpoints")
-    parser.add_argument("--only", help="names of members, separated by commas; a parent must be there already")
+    parser.add_argument("--only", help="names of members, comma-separated; a parent must exist already")
     arguments = parser.parse_args()
     everyone = [*MEMBERS, JUDGE_MEMBER]
     wanted = arguments.only.split(",") if arguments.only else [member.name for member in everyone]

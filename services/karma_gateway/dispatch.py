@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from karma.config.pool import Pool
-from karma.fault_injection import reach
+from karma.queue.fault_injection import reach
 from karma.queue.outbox import Outbox
 from karma.seeds import seed_of
 from karma.store import Store, Transaction

@@ -10,11 +10,11 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from karma import plugins
-from karma.atomic_file import whole_file
 from karma.config.settings import Price
 from karma.errors import MissingExtraError, SettingsError
 from karma.plugins.protocols import Exporter
 from karma.store import Store
+from karma.store.atomic_file import whole_file
 from karma.store.counting import preferences, resolutions_by_outcome
 from karma.store.pair_rows import verdict_rows
 from karma.store.records import ExportFilter, VerdictRow

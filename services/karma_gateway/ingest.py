@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from karma.config.streams import check_enqueued
-from karma.fault_injection import reach
+from karma.config.derived_streams import check_enqueued
+from karma.queue.fault_injection import reach
 from karma.store import Store
 from karma.store.records import NewPrompt
 

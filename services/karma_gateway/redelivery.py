@@ -1,4 +1,7 @@
-"""Results in hand of a worker that died are delivered again: they were paid for, and are in no queue any more."""
+"""Results in hand of a worker that died are delivered again: they were paid for, and are in no queue any more.
+
+Lost work without results is found and sent again by the sweeper (`karma_gateway.sweeper`).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from msgspec.structs import replace
 
 from karma.config.pool import Pool
 from karma.errors import MessageError
-from karma.fault_injection import reach
 from karma.messages import LearnBatch, ScoreBatch, decode
 from karma.queue.celery_app import Publisher
 from karma.queue.claims import RELEASED, ClaimsView, kept_result, refresh_end, revoke
+from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
 from karma.store import Store
 from karma.store.ledger import IN_FLIGHT

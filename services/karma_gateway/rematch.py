@@ -1,7 +1,8 @@
 """Rematch: stored prompts with their stored responses, paired again by other policies, for comparison.
 
-Each policy gets a stream of its own (`karma.config.streams`), whose prompts bring the base's responses: nothing is
-generated again and nothing of the base changes. The services treat it like any stream of prompts with responses.
+Each policy gets a stream of its own (`karma.config.derived_streams`), whose prompts bring the base's responses:
+nothing is generated again and nothing of the base changes. The services treat it like any stream of prompts with
+responses.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karma.config.streams import Derivation
+from karma.config.derived_streams import Derivation
 from karma.errors import KarmaError
 from karma.plugins import policy_named
 from karma.store import Store

@@ -15,10 +15,10 @@ from typing import Any
 
 from karma.config.pool import Pool
 from karma.errors import OutageError
-from karma.fault_injection import reach
 from karma.queue.backlog import head_published_at, queue_state
 from karma.queue.celery_app import Publisher, queue_name
 from karma.queue.claims import HEARTBEAT_S, RELEASED, TOMBSTONE_S, ClaimsView, claim_name, ended_at, forget_old, revoke
+from karma.queue.fault_injection import reach
 from karma.queue.outbox import Outbox
 from karma.queue.redis import renew_incarnation
 from karma.store import Store, Transaction

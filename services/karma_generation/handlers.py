@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from karma.batch_results import one_result_per_item, storable
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
+from karma.messages.results import one_result_per_item, storable
 
 #: Asks a model; answers may come in groups and in any order.
 Ask = Callable[[ModelSpec, Sequence[GenerateItem]], Iterator[Sequence[Answer]]]

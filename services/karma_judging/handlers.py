@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from karma.batch_results import one_result_per_item, storable
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
+from karma.messages.results import one_result_per_item, storable
 from karma_judging.verdicts import verdict
 
 #: Asks a judge; verdicts may come in groups and in any order.
@@ -51,7 +51,7 @@ def _fault(item: JudgeItem, given: Verdict) -> str | None:
     if (given.pair, given.order) != (item.pair, item.order):
         return f"the verdict is on pair {given.pair} in order {given.order}, not on what was asked"
     if given.probability is None:
-        return "neither a probability nor a reason came back"
+        return "neither a probability nor a reason was returned"
     if not 0.0 <= given.probability <= 1.0:
         return f"the probability {given.probability} is not in [0, 1]"
     return None

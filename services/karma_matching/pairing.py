@@ -80,6 +80,11 @@ def _formed(candidates: Candidates, choice: Choice, policy: str) -> FormedPair:
     x, y = candidates.pairs[choice.pair]
     a, b = candidates.candidates[x], candidates.candidates[y]
     known = candidates.snapshot.between(a.model, b.model, candidates.skill)
-    chosen: Reasons = {"policy": policy, "why": choice.why, "probability": choice.probability}
-    reasons = chosen | vars(known) | {"likeness": candidates.similarity(choice.pair)}
+    reasons: Reasons = {
+        "policy": policy,
+        "why": choice.why,
+        "probability": choice.probability,
+        **vars(known),
+        "likeness": candidates.similarity(choice.pair),
+    }
     return FormedPair(a.response_id, b.response_id, reasons)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from karma.config.streams import teaches
+from karma.config.derived_streams import teaches
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.ranking.outcome_model import OutcomeModel
 from karma.store import Transaction

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from karma.fault_injection import POINTS
+from karma.queue.fault_injection import POINTS
 from tests.support import verifier
 from tests.support.databases import database
 from tests.support.endpoint import Behaviour, serve

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from karma.fault_injection import POINTS
+from karma.queue.fault_injection import POINTS
 from tests.acceptance.fault_points import run
 
 

@@ -15,7 +15,7 @@ from karma.errors import SettingsError
 from karma.store import counting
 from karma.store.records import VerdictRow
 from karma_gateway import exports
-from karma_gateway.export_columns import provenance_of
+from karma_gateway.exporters import provenance_of
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
 

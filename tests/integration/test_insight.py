@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from karma.config.streams import Derivation
+from karma.config.derived_streams import Derivation
 from karma.store import Store
 from karma_gateway.rematch import derive
 from karma_monitor.explain import explain

@@ -94,7 +94,7 @@ def test_a_result_that_waits_for_hours_to_be_recorded_is_not_asked_for_again(set
     batch = setup.pop("generate.a")
     assert isinstance(batch, GenerateBatch)
     name = claim_name("generate", batch.header.batch, 0)
-    assert setup.claims.take(name, batch.header.epoch) == "claimed"
+    assert setup.claims.acquire(name, batch.header.epoch) == "claimed"
     answered = setup.flow.answer(batch)
     hours_ago = setup.clock() - 7200
     setup.publisher.publish([replace(answered, header=replace(answered.header, published_at=hours_ago))])

@@ -15,8 +15,7 @@ MOST_MODULES = 14
 
 #: What every part of the library may use, and what starts it. Everything else belongs into a room of its concept.
 GROUND = {
-    *("errors", "messages", "seeds", "lease", "verdicts"),
-    *("fault_injection", "batch_results", "atomic_file"),
+    *("errors", "seeds", "lease", "verdicts"),
     *("__init__", "run"),
 }
 

@@ -1,4 +1,7 @@
-"""What a service may lean on: generation and judging no database, nobody torch before it is used."""
+"""What a service may lean on: generation and judging no database, nobody torch before it is used.
+
+What each package may import is in `[tool.importlinter]` of `pyproject.toml`.
+"""
 
 from __future__ import annotations
 

@@ -54,20 +54,20 @@ def demo(
     pool_path.write_text(scenario.pool_file())
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the package holds all checkpoints
     pool = Pool.read(pool_path)
-    asked = scenario.demo_tasks(prompts, seed)
+    tasks = scenario.demo_tasks(prompts, seed)
     path = own / "preferences.jsonl"
     started = time.monotonic()
     with ExitStack() as stack:
         with working(output, "starting Redis and the workers") as show:
             supervisor = stack.enter_context(Supervisor(env, pool).run(show))
         store = stack.enter_context(closing(open_store(env, promised=True)))
-        lines = scenario.prompt_lines(asked)
+        lines = scenario.prompt_lines(tasks)
         receipt = take(store, scenario.STREAM, lines, max_bytes=pool.pipeline.prompt_bytes)
         output.note(f"{receipt.accepted} prompts accepted, {receipt.present} already present")
         with progress(output) as bar:
             wait_for_prompts(store, bar, on_poll=lambda: supervisor.check(warn))
         _wait_for_refit(store)
-        data, shown = _results(store, pool, asked)
+        data, shown = _results(store, pool, tasks)
         count = exports.write(exports.rows(store, "trl-dpo"), path)
     took_s = time.monotonic() - started
     if output.form in ("human", "plain"):
@@ -91,7 +91,7 @@ def _wait_for_refit(store: Store) -> None:
         time.sleep(_POLL_S)
 
 
-def _results(store: Store, pool: Pool, asked: list[Task]) -> tuple[dict[str, Any], RenderableType]:
+def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any], RenderableType]:
     """The results as data and for people."""
     with store.reading() as transaction:
         totals = count_totals(transaction.ledger.connection, transaction.ledger.now)
@@ -101,7 +101,7 @@ def _results(store: Store, pool: Pool, asked: list[Task]) -> tuple[dict[str, Any
     flipped, both = sum(sums.flipped for sums in policies), sum(sums.both_orders for sums in policies)
     table = Table(*outcomes, title="prompts by outcome", title_justify="left")
     table.add_row(*(f"{count:,}" for count in outcomes.values()))
-    result = scenario.check(store, snapshot, asked)
+    result = scenario.check(store, snapshot, tasks)
     data = {
         "resolutions": outcomes,
         "flipped": flipped,

@@ -22,9 +22,7 @@ from karma_gateway import exports
 def export(
     output: Output,
     exporter: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A file named *.jsonl or *.parquet; - for JSON Lines on stdout.")
-    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="*.jsonl, *.parquet, or - for JSON Lines on stdout.")],
     stream: StreamOption = None,
     label_source: Annotated[
         Literal["judge", "predicted"] | None,

@@ -19,7 +19,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma_cli.options import HomeOption, open_store, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.escaping import shorten_middle
-from karma_monitor.figures.leaderboard import Z90, Rating, leaderboard, skills_of
+from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
 
 #: Refits of which a trend is drawn.
 _TREND_POINTS = 24
@@ -28,6 +28,8 @@ _WIDE = 120
 #: Shortest length to which a name is cut.
 _NAME_CHARACTERS = 12
 _GAP = 2  # columns between two columns of a table
+#: Fields of a rating in `--json`.
+_FIELDS = ("mean", "deviation", "low", "high", "kin", "kinship", "change", "change_s", "course")
 
 
 @with_format_flags
@@ -97,7 +99,7 @@ def _table(*columns: tuple[str, Sequence[str]]) -> Table:
 
 
 def _competency(rating: Rating) -> str:
-    return f"{rating.mean:+.1f} ± {Z90 * rating.deviation:.1f}"
+    return f"{rating.mean:+.1f} ± {rating.high - rating.mean:.1f}"
 
 
 def _kin(rating: Rating, characters: int) -> str:
@@ -117,15 +119,5 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
     models: dict[str, dict[str, Any]] = {model: {} for model in snapshot.models}
     for skill, ratings in boards.items():
         for rating in ratings:
-            models[rating.model][skill] = {
-                "mean": rating.mean,
-                "deviation": rating.deviation,
-                "low": rating.low,
-                "high": rating.high,
-                "kin": rating.kin,
-                "kinship": rating.kinship,
-                "change": rating.change,
-                "change_s": rating.change_s,
-                "course": rating.course,
-            }
+            models[rating.model][skill] = {name: getattr(rating, name) for name in _FIELDS}
     return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "models": models}

@@ -31,10 +31,7 @@ def rematch(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream whose responses are paired again.")],
     policy: Annotated[list[str], typer.Option("--policy", help="A matching policy; repeat it to compare several.")],
     pairs: Annotated[
-        int | None,
-        typer.Option(
-            "--pairs", min=0, help="Most pairs per prompt; 0: no limit. Default: the stream's.", show_default=False
-        ),
+        int | None, typer.Option("--pairs", min=0, help="Most pairs per prompt; 0: no limit. Default: the stream's.")
     ] = None,
     teach: Annotated[bool, typer.Option("--teach", help="Let the verdicts update the competencies.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every prompt has finished.")] = True,

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -30,31 +29,21 @@ _STOP_S = 60.0
 def up(
     pool: PoolOption = None,
     home: HomeOption = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return once everything is ready; stop with `karma down`.")
-    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; stop with karma down.")] = False,
     redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free port.")] = 0,
-    page: Annotated[
-        bool, typer.Option("--page/--no-page", help="Serve the page too (KARMA_PAGE_HOST, KARMA_PAGE_PORT).")
-    ] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page.")] = True,
 ) -> None:
     """Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.
 
-    On a terminal it prints the token for changes on the page; otherwise the path of the token.
+    KARMA_PAGE_HOST (127.0.0.1) and KARMA_PAGE_PORT (8080; 0: any free port) set the page's address. On a terminal it
+    prints the token for changes on the page; otherwise the path of the token.
     """
     env = read_environment(home, pool)
     read_pool = Pool.read(env.pool_path)
     if detach:
         _detach(env, redis_port, page)
         return
-    by_signal = False
-
-    def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal by_signal
-        by_signal = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
     supervisor = Supervisor(env, read_pool, redis_port, page)
     try:
         with console.status("starting") as line, supervisor.run(line.update):
@@ -68,20 +57,18 @@ def up(
                 warn(problem)
             if page:
                 _print_page(env)
-            console.print(
-                "next: karma enqueue FILE, karma watch, karma export trl-dpo out.jsonl. Ctrl-C stops everything."
-            )
+            console.print("next: karma enqueue FILE, karma watch, karma export trl-dpo OUT. Ctrl-C stops everything.")
             while True:
                 with suppress(OSError):  # a full disk ends nothing: the next check retries
                     supervisor.check(_report)
                 time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        console.print("stopped by a signal" if by_signal else "stopped")
+        console.print("stopped")
 
 
 def _report(event: str) -> None:
     with suppress(OSError):  # a closed terminal keeps no worker from being restarted
-        console.print(f"[yellow]{event}[/yellow]")
+        console.print(event, style="yellow", markup=False)
 
 
 def down(home: HomeOption = None) -> None:
@@ -122,20 +109,14 @@ def _detach(env: Environment, redis_port: int, page: bool) -> None:
     targets = env.home / "run" / "targets.json"
     for stale in (targets, url_path(env.home)):
         stale.unlink(missing_ok=True)  # left by a killed supervisor
-    flags = ["--redis-port", str(redis_port), "--page" if page else "--no-page"]
-    paths = {
-        "KARMA_HOME": str(env.home),
-        "KARMA_POOL": str(env.pool_path),
-        "KARMA_DATABASE_URL": env.database_url,
-    }
+    flags = [f"--home={env.home}", f"--pool={env.pool_path}", f"--redis-port={redis_port}"]
     with log_path.open("wb") as log_file:
         process = subprocess.Popen(  # noqa: S603 - KARMA's own command
-            [sys.executable, "-m", "karma_cli", "up", *flags],
+            [sys.executable, "-m", "karma_cli", "up", *flags, "--page" if page else "--no-page"],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,
             start_new_session=True,
-            env=os.environ | paths,
         )
     deadline = time.monotonic() + _DETACHED_READY_S
     while time.monotonic() < deadline and process.poll() is None:

@@ -36,7 +36,7 @@ _REDRAW_S = 1.0
 @with_format_flags
 def watch(
     output: Output,
-    every_s: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="Time between polls.")] = 1.0,
+    every_s: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="Seconds between polls.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Poll once, print the status, and exit.")] = False,
     pool: PoolOption = None,
     home: HomeOption = None,
@@ -49,18 +49,13 @@ def watch(
     of preferences.
     """
     env = read_environment(home, pool)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, so that the terminal is restored
+        signal.signal(ending, signal.default_int_handler)
     with closing(Poller(env, Pool.read(env.pool_path))) as poller, suppress(KeyboardInterrupt):
         if output.form == "human" and sys.stdout.isatty() and not once:
             _run_screen(poller, every_s)
         else:
             _print_updates(poller, every_s, once, output)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """A signal ends the command like Ctrl-C, so that it restores the terminal."""
-    raise KeyboardInterrupt
 
 
 def _print_updates(poller: Poller, every_s: float, once: bool, output: Output) -> None:
@@ -118,7 +113,7 @@ def _run_screen(poller: Poller, every_s: float) -> None:
 
 
 def _poll_in_thread(poller: Poller) -> Future[Update]:
-    """Poll in a daemon thread: a server that does not answer keeps nobody from quitting."""
+    """Poll in a daemon thread: the user can quit while a server does not answer."""
     future: Future[Update] = Future()
 
     def poll() -> None:

@@ -13,9 +13,7 @@ from karma_monitor.page.access import token_of, token_path
 
 
 def worker(
-    service: Annotated[
-        str, typer.Argument(metavar="SERVICE", help="gateway, generation, scoring, matching or judging.")
-    ],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="gateway, generation, scoring, matching, judging.")],
     models: Annotated[str, typer.Option("--models", help="For generation: models to serve, comma-separated.")] = "",
     judges: Annotated[str, typer.Option("--judges", help="For judging: judges to serve, comma-separated.")] = "",
     pool: PoolOption = None,

@@ -62,17 +62,17 @@ class _Running:
 
 def commands(pool: Pool) -> list[Command]:
     """The workers of a pool: one per service, but one per group of models, and one per judge with a local model."""
-    found = [Command(service, (service,)) for service in ("gateway", "scoring", "matching")]
+    needed = [Command(service, (service,)) for service in ("gateway", "scoring", "matching")]
     groups: dict[str, list[str]] = {}
     for model in pool.models:
         groups.setdefault(pool.groups[model], []).append(model)
     for group, models in groups.items():
-        found.append(Command(f"generation-{group}", ("generation", ",".join(models))))
+        needed.append(Command(f"generation-{group}", ("generation", ",".join(models))))
     remote = [name for name, judge in pool.judges.items() if not judge_kind(judge.kind).local]
-    found += [Command(f"judging-{name}", ("judging", name)) for name in pool.judges if name not in remote]
+    needed += [Command(f"judging-{name}", ("judging", name)) for name in pool.judges if name not in remote]
     if remote:
-        found.append(Command("judging", ("judging", ",".join(remote))))
-    return found
+        needed.append(Command("judging", ("judging", ",".join(remote))))
+    return needed
 
 
 class Supervisor:

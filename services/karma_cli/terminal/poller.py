@@ -19,7 +19,7 @@ from karma_monitor.live_status import LiveStatus
 class Update:
     """The result of one poll."""
 
-    status: dict[str, Any] | None = None  # the live status; None until the first one was read
+    status: dict[str, Any] | None = None  # the live status; None until the first read
     taken_at: float = 0.0  # when the status was read, of `time.monotonic`
     fresh: bool = False  # whether this poll read the status, or an earlier one
     unavailable: str | None = None  # what cannot be reached, as a sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
@@ -23,6 +24,7 @@ _WIDE = 130
 _STALE_S = 3.0
 
 
+@dataclass(frozen=True)
 class Screen:
     """The live status, drawn in as many lines as it needs or as a window has.
 
@@ -34,27 +36,19 @@ class Screen:
         has_keys: there is a keyboard.
     """
 
-    def __init__(
-        self,
-        update: Update,
-        history: RateHistory,
-        lines: int | None = None,
-        frozen: bool = False,
-        has_keys: bool = False,
-    ) -> None:
-        self._update = update
-        self._history = history
-        self._lines = lines
-        self._frozen = frozen
-        self._has_keys = has_keys
+    update: Update
+    history: RateHistory
+    lines: int | None = None
+    frozen: bool = False
+    has_keys: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Head and panels from the top, the keys at the bottom."""
         parts = Group(*self._head(), *self._body(options.max_width))
         lines = console.render_lines(parts, options.update(height=None), pad=False)
         foot: list[Segment] = []
-        if self._lines is not None:
-            room = self._lines - 1
+        if self.lines is not None:
+            room = self.lines - 1
             hidden = len(lines) - room
             if hidden > 0:
                 del lines[room - 1 :]
@@ -67,7 +61,7 @@ class Screen:
         yield from foot
 
     def _head(self) -> Iterator[RenderableType]:
-        update, status = self._update, self._update.status
+        update, status = self.update, self.update.status
         title = Text("KARMA ", style="bold")
         if status is not None:
             title.append(escape_control(str(status["home"])), style="not bold")
@@ -75,7 +69,7 @@ class Screen:
             more = f" and {len(streams) - 3} more" if len(streams) > 3 else ""
             title.append(f"  streams: {', '.join(streams[:3]) or 'none yet'}{more}", style="not bold")
         yield title
-        if self._frozen:
+        if self.frozen:
             yield Text(f"FROZEN: this data is {duration(update.age_s)} old", style=DOUBTFUL)
         elif status is not None and (not update.fresh or update.age_s > _STALE_S):
             yield Text(f"STALE: this data is {duration(update.age_s)} old", style=DOUBTFUL)
@@ -86,14 +80,14 @@ class Screen:
             yield Text(f"PAUSED: {named}; resume with `karma resume`", style=DOUBTFUL)
 
     def _body(self, width: int) -> Iterator[RenderableType]:
-        status = self._update.status
+        status = self.update.status
         if status is None:
-            yield Text("No data yet." if self._update.unavailable else "loading …")
+            yield Text("No data yet." if self.update.unavailable else "loading …")
             return
         yield from panels.problems(status)
         yield panels.outcome(status)
         yield Text()
-        yield panels.funnel(status, self._history)
+        yield panels.funnel(status, self.history)
         yield Text()
         yield panels.quality(status)
         yield Text()
@@ -107,9 +101,9 @@ class Screen:
             yield from (left, Text(), right)
 
     def _foot(self) -> Text:
-        if not self._has_keys:
+        if not self.has_keys:
             return Text("Ctrl-C quits", style="dim")
-        return Text(f"q quits   p or space {'resumes' if self._frozen else 'freezes the screen'}", style="dim")
+        return Text(f"q quits   p or space {'resumes' if self.frozen else 'freezes the screen'}", style="dim")
 
 
 def line(update: Update) -> str:
@@ -122,7 +116,9 @@ def line(update: Update) -> str:
     waiting = sum(queue["length"] for queue in status["queues"])
     oldest = max((queue["age_s"] for queue in status["queues"]), default=None)
     expired = sum(worker["state"] != "ready" for worker in status["workers"])
-    flips = [f"{escape_control(one['judge'])} {share(one['flip_share'])}" for one in judges if one["both_orders"]]
+    flips = [
+        f"{escape_control(judge['judge'])} {share(judge['flip_share'])}" for judge in judges if judge["both_orders"]
+    ]
     parts = [
         f"{outcome['preferences']:,} preferences ({rate(outcome['preferences_per_min'])} per minute)",
         f"{states['done'] + states['dead']:,} of {sum(states.values()):,} prompts finished, {states['dead']:,} dead",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from karma_gateway.export_columns import with_karma
+from karma_gateway.exporters import with_karma
 
 
 def trl_dpo(row: Any, bare: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from karma.config.streams import derivation
+from karma.config.derived_streams import derivation
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.counting import prompts_without_pair

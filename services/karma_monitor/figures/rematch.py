@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from karma.config.streams import Derivation
+from karma.config.derived_streams import Derivation
 from karma.store import Store
 from karma.store.counting import prompts_by_state
 from karma_monitor.figures.quality import TieMargin, measure, policy_figures

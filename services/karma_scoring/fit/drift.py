@@ -68,7 +68,7 @@ def fit_with_drift(
         z_scores: mean standard score in benchmarks, by model (`benchmarks.mean_z_scores`).
         start: an earlier posterior, from which the search begins.
     """
-    found: list[Change] = []
+    detected: list[Change] = []
     while True:
         first = _earliest_names(evidence.models)
         prior = Prior(parents={first[child]: first[parent] for child, parent in parents.items() if parent in first})
@@ -76,8 +76,8 @@ def fit_with_drift(
         start, _slope = fit_with_benchmarks(evidence.counts, evidence.models, evidence.skills, prior, scores, start)
         strongest = next(iter(changes(evidence, start)), None)
         if strongest is None or strongest.log_bayes_factor < CERTAIN:
-            return DriftFit(start, tuple(found))
-        found.append(strongest)
+            return DriftFit(start, tuple(detected))
+        detected.append(strongest)
         evidence = split_at(evidence, strongest)
 
 

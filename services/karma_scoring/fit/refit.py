@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from karma.config.pool import Pool
 from karma.errors import OutageError
-from karma.fault_injection import reach
+from karma.queue.fault_injection import reach
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.preferences import Preferences

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from karma.config.derived_streams import derivation
 from karma.config.models import judge_table, model_table, prices
 from karma.config.settings import PipelineSettings, Price, StreamSettings
-from karma.config.streams import derivation
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError, did_you_mean
 from karma.messages import JudgeSpec, ModelSpec

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from karma.batch_results import storable
 from karma.messages import ModelSpec, Turn
+from karma.messages.results import storable
 
 if TYPE_CHECKING:
     import aiohttp

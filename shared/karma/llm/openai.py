@@ -19,12 +19,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from karma import lease
-from karma.batch_results import storable
 from karma.errors import KarmaError, ReleasedError
 from karma.lease import Lease
 from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, FailedAttempt, body_of, read, refusal_of, result_of
 from karma.messages import ModelSpec
+from karma.messages.results import storable
 from karma.telemetry import metrics
 
 if TYPE_CHECKING:

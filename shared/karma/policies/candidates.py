@@ -67,7 +67,8 @@ class Candidates:
 
     def between_models(self) -> list[int]:
         """Indices of the pairs of two different models; of all pairs where there is none."""
-        different = [pair for pair, (x, y) in enumerate(self.pairs) if self.models[x] != self.models[y]]
+        models = self.models
+        different = [pair for pair, (x, y) in enumerate(self.pairs) if models[x] != models[y]]
         return different or list(range(len(self.pairs)))
 
     def similarity(self, pair: int) -> float:

@@ -14,7 +14,6 @@ import msgspec
 
 from karma.config.pool import Pool
 from karma.errors import SettingsError
-from karma.fault_injection import reach
 from karma.messages import (
     Answer,
     Batch,
@@ -31,6 +30,7 @@ from karma.messages import (
     Verdict,
 )
 from karma.queue.celery_app import Publisher
+from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
 from karma.seeds import seed_of
 from karma.store import Store, Transaction

@@ -12,14 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from karma.config.environment import Durability
 from karma.errors import NewerSchemaError, SchemaError, SettingsError, StoreError, StoreOutageError
 from karma.store.database_errors import first_line, is_missing_table, is_outage, is_schema_error
 from karma.store.judge_budgets import JudgeBudgets
@@ -62,7 +61,9 @@ class Store:
         clock: seconds since 1970.
     """
 
-    def __init__(self, url: str, durability: Durability = "normal", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, durability: Literal["normal", "full"] = "normal", clock: Callable[[], float] = time.time
+    ) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError as cause:

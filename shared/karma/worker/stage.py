@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from karma import lease
-from karma.batch_results import reason_of
 from karma.errors import MessageError, OutageError, ReleasedError
-from karma.fault_injection import reach
 from karma.messages import Batch, decode
+from karma.messages.results import reason_of
 from karma.queue.celery_app import queue_of
 from karma.queue.claims import RELEASED, claim_name
+from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation, wake_if_full
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing

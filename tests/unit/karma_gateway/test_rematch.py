@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
-from karma.config.streams import Derivation
+from karma.config.derived_streams import Derivation
 from karma.errors import KarmaError, SettingsError
 from karma.messages import GenerateBatch
 from karma.store.schema import competency_counts, pairs, prompts, responses

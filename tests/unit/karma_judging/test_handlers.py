@@ -58,7 +58,7 @@ def test_what_is_no_probability_is_a_failure(probability: float) -> None:
 
 
 def test_a_verdict_that_says_nothing_is_a_failure() -> None:
-    assert outcome([verdict(ITEMS[0], None)])[0].items[0].failure == "neither a probability nor a reason came back"
+    assert outcome([verdict(ITEMS[0], None)])[0].items[0].failure == "neither a probability nor a reason was returned"
 
 
 def test_a_verdict_on_the_other_order_is_a_failure_because_it_would_turn_the_label_round() -> None:

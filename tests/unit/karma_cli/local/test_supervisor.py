@@ -47,6 +47,6 @@ def test_a_worker_is_restarted_but_never_in_a_storm(
     now = time.monotonic()
     supervisor._running = [_running(code, *(now - seconds for seconds in started_s_ago))]
     events: list[str] = []
-    supervisor.watch(events.append)
+    supervisor.check(events.append)
     assert bool(events) == restarted
     assert (supervisor._running[0].process.poll() is None) == restarted

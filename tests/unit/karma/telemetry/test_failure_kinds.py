@@ -25,7 +25,7 @@ from karma.telemetry.failure_kinds import KINDS, kind_of
         ("the answer is larger than 8 MiB", "too_large"),
         ("unparsable verdict: 'I like both'", "unparsable"),
         ("the probability nan is not in [0, 1]", "unsound"),
-        ("neither a probability nor a reason came back", "unsound"),
+        ("neither a probability nor a reason was returned", "unsound"),
         ("the prompt has 900 tokens, the model takes 512", "does_not_fit"),
         ("no reference", "nothing_to_go_by"),
         ("given up after 3 attempts: its worker's heartbeat expired", "given_up"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.batch_results import one_result_per_item, storable
 from karma.errors import SettingsError
+from karma.messages.results import one_result_per_item, storable
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from karma.plugins import find
 from karma.plugins.registry import FAMILIES, Family
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 SOURCES = [path for folder in ("shared", "services") for path in sorted((ROOT / folder).rglob("*.py"))]
 FOLDERS = {
     "backends": "services/karma_generation/backends",

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from karma.fault_injection import POINTS
+from karma.queue.fault_injection import POINTS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_an_armed_point_kills_once_and_others_do_not(tmp_path: Path) -> None:
     (tmp_path / "score.claimed").touch()
-    program = "from karma.fault_injection import reach; reach('score.received'); reach('score.claimed'); print('alive')"
+    program = (
+        "from karma.queue.fault_injection import reach; reach('score.received'); reach('score.claimed'); print('alive')"
+    )
     command = [sys.executable, "-c", program]
     environment = {**os.environ, "KARMA_TEST_FAULTS": str(tmp_path)}
     died = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

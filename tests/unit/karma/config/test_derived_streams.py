@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.config.streams import Derivation, check_enqueued, derivation, teaches
+from karma.config.derived_streams import Derivation, check_enqueued, derivation, teaches
 from karma.errors import SettingsError
 from karma.plugins.registry import POLICIES
 from tests.support.memory import make_pool
