@@ -33,7 +33,7 @@ from tests.support.redis_server import Redis
 #: From the end of one fault to the beginning of the next.
 APART_S = (20.0, 23.0)
 _FAULT_S = 6.0  # how long a fault lasts, on average
-_WARM_S = 15.0
+WARM_S = 15.0
 _STUCK_S = 120.0  # without progress
 
 POOL = """[pipeline]
@@ -57,17 +57,18 @@ def run(
     home: Path,
     only: str = "",
     apart_s: tuple[float, float] = APART_S,
+    warm_s: float = WARM_S,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """One run; returns its figures. `only` chooses the faults whose names contain it."""
     draw = random.Random(seed)
     log = home / "calls.jsonl"
-    rate = prompts / (_WARM_S + faults * (sum(apart_s) / 2 + _FAULT_S))
+    rate = prompts / (warm_s + faults * (sum(apart_s) / 2 + _FAULT_S))
     done: list[Fault] = []
     with a_world(kind, home, log) as (world, url):
         names = _draw_names(faults, [one for one in faults_of(world) if only in one], draw)
         with world.karma.up(), Feed(url, rate) as feed:
-            time.sleep(_WARM_S)
+            time.sleep(warm_s)
             for place, name in enumerate(names):
                 fault = Fault(name, time.time())
                 faults_of(world)[name](draw)

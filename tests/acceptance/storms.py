@@ -6,7 +6,7 @@ kill     SIGKILL of a random process of KARMA, the supervisor's among them
 roll     SIGTERM of one worker after another, as a rolling restart does
 freeze   SIGSTOP of a worker until its work was given to another, then SIGCONT
 restart  PostgreSQL restarted every 5 to 20 s
-flush    Redis emptied, or killed with or without its file, with 500 batches in flight
+flush    Redis emptied, or killed with or without its file, with 500 batches in flight (flush-few: 150)
 reset    every connection to Redis reset three times within three seconds
 """
 
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,11 @@ def restart(world: World, url: str, draw: random.Random) -> dict[str, float]:
     return _progress_after(url, 60)
 
 
-def flush(world: World, url: str, draw: random.Random) -> dict[str, float]:
-    """Redis loses everything, or is killed and comes back, when 500 batches are under way."""
-    wait_until(lambda: _batches(url) >= 500, 120, "500 batches are in flight")
+def flush(world: World, url: str, draw: random.Random, least: int = 500, before_s: float = 10.0) -> dict[str, float]:
+    """Redis loses everything, or is killed and comes back, when `least` batches are under way."""
+    wait_until(lambda: _batches(url) >= least, 120, f"{least} batches are in flight", every_s=0.2)
     in_flight = _batches(url)
-    time.sleep(10)  # the rate before
+    time.sleep(before_s)  # the rate before
     fault = Fault(draw.choice(["redis_emptied", "redis_killed_with_file", "redis_killed_without_file"]), time.time())
     faults_of(world)[fault.kind](draw)
     fault.ended_at = time.time()
@@ -120,6 +121,7 @@ STORMS: Mapping[str, tuple[Blow, float, str, int]] = {
     "freeze": (freeze, 10.0, _QUICK, _MANY_CALLS),
     "restart": (restart, 20.0, _QUICK, _MANY_CALLS),
     "flush": (flush, 30.0, _IN_FLIGHT, _FEW_CALLS),
+    "flush-few": (partial(flush, least=150, before_s=5.0), 16.0, _IN_FLIGHT, 2),
     "reset": (reset, 10.0, _QUICK, _MANY_CALLS),
 }
 
@@ -134,7 +136,7 @@ def run(
     started = time.monotonic()
     with a_world(kind, home, home / "calls.jsonl", limits, concurrency) as (world, url):
         with world.karma.up(), Feed(url, rate) as feed:
-            wait_until(lambda: len(ends(url)) > 2 * rate, 60, "prompts end")
+            wait_until(lambda: len(ends(url)) > 2 * rate, 60, "prompts end", every_s=0.2)
             for place in range(count):
                 figures.append(blow(world, url, draw))
                 if place % max(1, count // 50) == 0:
@@ -173,7 +175,10 @@ def _progress_after(url: str, deadline_s: float) -> dict[str, float]:
     """How long until ten more prompts have ended."""
     started = time.time()
     wait_until(
-        lambda: sum(moment > started for moment in ends(url)) >= 10, deadline_s, "prompts end again after the fault"
+        lambda: sum(moment > started for moment in ends(url)) >= 10,
+        deadline_s,
+        "prompts end again after the fault",
+        every_s=0.2,
     )
     return {"back_s": round(time.time() - started, 1)}
 

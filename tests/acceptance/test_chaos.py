@@ -10,11 +10,12 @@ from tests.acceptance.chaos import run
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("kind", "faults"), [pytest.param("sqlite", 8, marks=pytest.mark.long), ("postgresql", 8)])
+@pytest.mark.parametrize(("kind", "faults"), [pytest.param("sqlite", 8, marks=pytest.mark.long), ("postgresql", 6)])
 def test_random_faults_lose_nothing_double_nothing_and_repeat_next_to_nothing(
     kind: str, faults: int, tmp_path: Path
 ) -> None:
-    found = run(prompts=faults * 60, faults=faults, seed=4, kind=kind, home=tmp_path / "home", apart_s=(3.0, 6.0))
+    home, apart_s = tmp_path / "home", (2.0, 4.0)
+    found = run(prompts=faults * 50, faults=faults, seed=4, kind=kind, home=home, apart_s=apart_s, warm_s=6.0)
     print(found)
     assert found["lost"] == found["doubled"] == 0, found
     assert found["ended"] == found["accepted"]

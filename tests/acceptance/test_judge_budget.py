@@ -11,6 +11,7 @@ import pytest
 
 from karma.ranking.snapshot import Snapshot
 from tests.acceptance.test_real_answers import prompts
+from tests.support import needs
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.recorded import TIE_LOGITS, key, logits
 
@@ -38,12 +39,9 @@ WHERE p.stream = 'evaluate'
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(
-    "KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data"
-)
 def test_half_of_the_judge_calls_leave_few_labels_wrong(tmp_path: Path) -> None:
     karma = Pipeline(tmp_path, POOL, plugins="tests.support.recorded")
-    karma.environment["KARMA_BENCH_DATA"] = os.environ["KARMA_BENCH_DATA"]
+    karma.environment["KARMA_BENCH_DATA"] = str(needs.answers())
     asked = prompts(Path(os.environ["KARMA_BENCH_DATA"]))
     database = tmp_path / "karma.db"
 

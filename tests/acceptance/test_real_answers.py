@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from karma_demo.scenario import spearman
+from tests.support import needs
 from tests.support.pipeline import Pipeline, wait_until
 
 PAIRS_PER_PROMPT = 10
@@ -44,13 +43,10 @@ def prompts(folder: Path) -> list[dict]:
     ]
 
 
-@pytest.mark.skipif(
-    "KARMA_BENCH_DATA" not in os.environ, reason="KARMA_BENCH_DATA does not name the folder of the data"
-)
 def test_the_learned_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    folder = Path(os.environ["KARMA_BENCH_DATA"])
+    folder = needs.answers()
     karma = Pipeline(tmp_path, POOL, plugins="tests.support.recorded")
     karma.environment["KARMA_BENCH_DATA"] = str(folder)
     asked = prompts(folder)
@@ -64,10 +60,10 @@ def test_the_learned_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> N
 
         def settled() -> bool:
             before = dict(learned)
-            learned.update(json.loads(karma.run("models", "--json").stdout))
+            learned.update(json.loads(karma.call("models", "--json").stdout))
             return before.get("version") == learned["version"]
 
-        wait_until(settled, 30, "no newer competencies come")
+        wait_until(settled, 30, "no newer competencies come", every_s=1.0)
     table = pq.read_table(folder / "models_open.parquet", columns=["model", "win_rate"]).to_pydict()
     means = [learned["models"][model]["overall"]["mean"] for model in table["model"]]
     correlation = spearman(means, table["win_rate"])

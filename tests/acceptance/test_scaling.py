@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from karma.queue.heartbeats import WorkerInfo, workers
-from karma.queue.redis import connect
+from karma.queue.heartbeats import WorkerInfo
 from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 
@@ -23,7 +22,7 @@ SERVICES = {
     "matching": (),
     "judging": ("--judges", "fair"),
 }
-PROMPTS_PER_S = 40
+PROMPTS_PER_S = 20
 
 
 class Feed:
@@ -63,11 +62,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             yield pipeline
 
 
-def of_service(pipeline: Pipeline, service: str) -> list[WorkerInfo]:
-    redis = connect((pipeline.home / "run" / "redis.url").read_text())
-    return [info for info in workers(redis) if info.service == service and info.state == "ready"]
-
-
 def work_done(info: WorkerInfo) -> float:
     """Batches that a worker finished, or prompts that a gateway dispatched, from its own /metrics."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{info.metrics_port}/metrics", timeout=5).read().decode()
@@ -83,22 +77,23 @@ def test_each_service_goes_from_one_worker_to_three_and_back(running: Pipeline) 
     feed = Feed(running)
     try:
         for service, options in SERVICES.items():
-            others = {info.id for name in SERVICES if name != service for info in of_service(running, name)}
-            extra = [running.start_worker(service, *options) for _ in range(2)]
-            assert len(of_service(running, service)) == 3
-            before = {info.id: work_done(info) for info in of_service(running, service)}
+            others = {info.id for name in SERVICES if name != service for info in running.workers(name)}
+            extra = running.start_workers(service, 2, *options)
+            assert len(running.workers(service)) == 3
+            before = {info.id: work_done(info) for info in running.workers(service)}
             wait_until(
                 lambda service=service, before=before: all(
-                    work_done(info) > before[info.id] for info in of_service(running, service)
+                    work_done(info) > before[info.id] for info in running.workers(service)
                 ),
                 60,
                 f"all three {service} workers did some of the work",
+                every_s=0.2,
             )
             for worker in extra:
                 running.stop_worker(worker)
                 assert worker.returncode == 0
-            assert len(of_service(running, service)) == 1
-            assert others == {info.id for name in SERVICES if name != service for info in of_service(running, name)}
+            assert len(running.workers(service)) == 1
+            assert others == {info.id for name in SERVICES if name != service for info in running.workers(name)}
     finally:
         sent = feed.close()
     status = running.wait_for_end(sent)

@@ -13,13 +13,13 @@ from tests.acceptance.storms import run
 @pytest.mark.parametrize(
     ("storm", "count", "kind"),
     [
-        ("kill", 8, "sqlite"),
+        ("kill", 5, "sqlite"),
         pytest.param("kill", 8, "postgresql", marks=pytest.mark.long),
-        ("freeze", 2, "postgresql"),
+        ("freeze", 1, "postgresql"),
         pytest.param("restart", 1, "postgresql", marks=pytest.mark.long),
-        ("flush", 1, "sqlite"),
-        ("reset", 2, "sqlite"),
-        ("roll", 6, "sqlite"),
+        ("flush-few", 1, "sqlite"),
+        ("reset", 1, "sqlite"),
+        ("roll", 4, "sqlite"),
     ],
 )
 def test_a_storm_loses_nothing_and_doubles_nothing(storm: str, count: int, kind: str, tmp_path: Path) -> None:

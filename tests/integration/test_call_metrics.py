@@ -12,6 +12,7 @@ from karma.llm import openai
 from karma.llm.completions import ChatRequest
 from karma.llm.openai import ChatClient
 from karma.messages import ModelSpec, Turn
+from tests.support import needs
 from tests.support.endpoint import Behaviour, Endpoint, serve
 from tests.support.pipeline import wait_until
 from tests.support.shown import forget_all, value
@@ -98,7 +99,7 @@ def test_calls_under_way_and_those_that_back_off_are_shown_while_they_are(
 
 
 def test_a_model_in_this_process_is_shown_by_the_name_of_its_checkpoint_and_not_its_folder() -> None:
-    pytest.importorskip("torch", reason="no torch here")
+    needs.package("torch")
     from karma.llm.transformers import LocalModel
     from karma_demo.family import checkpoint_path
 

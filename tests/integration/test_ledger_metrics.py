@@ -21,11 +21,12 @@ from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.store import Store
 from karma_monitor.prometheus import LedgerMetrics
+from tests.support import needs
 from tests.support.endpoint import Behaviour, serve
 from tests.support.feed import Feed
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import Pipeline, wait_until
-from tests.support.prometheus import Prometheus, program
+from tests.support.prometheus import Prometheus
 from tests.support.prometheus import serve as serve_prometheus
 from tests.support.shown import forget_all, value
 
@@ -127,7 +128,7 @@ def replace(pipeline: Pipeline, service: str) -> WorkerInfo:
 
 
 def run(folder: Path, seconds: float) -> Iterator[Run]:
-    program("prometheus")
+    needs.prometheus()
     behaviour = Behaviour(latency_ms=10, rate_429=0.1, drop=0.05, unparsable=0.05, ties=0.1, position_bias=0.1, seed=5)
     with serve(behaviour) as endpoint:
         pipeline = Pipeline(folder / "home", pool(endpoint.url))

@@ -89,10 +89,10 @@ def test_the_status_says_what_is_paused(store: Store) -> None:
 def test_the_command_line_pauses_and_goes_on(tmp_path: Path) -> None:
     karma = Pipeline(tmp_path, POOL, "tests.support.instant")
     karma.enqueue([{"prompt": "x"}], "--stream", "mine")
-    assert json.loads(karma.run("pause", "mine", "--json").stdout)["paused"] == ["mine"]
-    assert karma.run("pause", "mien", "-q").stdout.split() == ["mien", "mine"]
-    assert "the stream 'mien' has no prompt yet" in karma.run("pause", "mien").stderr
+    assert json.loads(karma.call("pause", "mine", "--json").stdout)["paused"] == ["mine"]
+    assert karma.call("pause", "mien", "-q").stdout.split() == ["mien", "mine"]
+    assert "the stream 'mien' has no prompt yet" in karma.call("pause", "mien").stderr
     assert karma.status()["paused"] == ["mien", "mine"]
-    karma.run("pause")
-    assert "everything is paused" in karma.run("resume", "mine").stderr
-    assert json.loads(karma.run("resume", "--json").stdout) == {"version": 1, "paused": [], "changed": True}
+    karma.call("pause")
+    assert "everything is paused" in karma.call("resume", "mine").stderr
+    assert json.loads(karma.call("resume", "--json").stdout) == {"version": 1, "paused": [], "changed": True}

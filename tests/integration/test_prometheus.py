@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import needs
 from tests.support.instant import POOL
 from tests.support.pipeline import Pipeline, wait_until
-from tests.support.prometheus import Prometheus, program, serve
+from tests.support.prometheus import Prometheus, serve
 
 PROMPTS = 200
 
@@ -30,7 +30,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def prometheus(pipeline: Pipeline, tmp_path: Path) -> Iterator[Prometheus]:
-    program("prometheus")
+    needs.prometheus()
     with serve(tmp_path / "prometheus", pipeline.home / "run" / "targets.json") as server:
         wait_until(lambda: server.value("count(up == 1)") >= 5, 40, "Prometheus sees five workers")
         yield server
@@ -67,9 +67,7 @@ def test_prometheus_and_the_store_agree_after_a_run(pipeline: Pipeline, promethe
 
 
 def test_promtool_finds_nothing_wrong_with_what_the_workers_of_a_run_serve(pipeline: Pipeline) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool on the PATH; Debian's package `prometheus` has it")
+    promtool = needs.promtool()
     targets = json.loads((pipeline.home / "run" / "targets.json").read_text())
     assert {one["labels"]["service"] for one in targets} >= {"gateway", "generation", "scoring", "matching", "judging"}
     for one in targets:

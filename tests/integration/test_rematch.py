@@ -77,64 +77,64 @@ def test_the_same_command_again_adds_nothing_and_compares_again(karma: Pipeline,
 
 
 def test_the_comparison_for_people_names_streams_and_figures(karma: Pipeline, compared: dict) -> None:
-    done = karma.run("rematch", "mine", "--policy", "all-pairs", "--pairs", "0", "--no-wait")
+    done = karma.call("rematch", "mine", "--policy", "all-pairs", "--pairs", "0", "--no-wait")
     assert "mine@all-pairs+0pairs" in done.stdout
     assert "decisive pairs per judge call" in done.stdout
     assert "0 prompts added, 60 already present" in done.stderr
 
 
 def test_an_unknown_policy_is_bad_input(karma: Pipeline) -> None:
-    done = karma.run("rematch", "mine", "--policy", "kinn", check=False)
+    done = karma.call("rematch", "mine", "--policy", "kinn", check=False)
     assert done.returncode == 2
     assert "known are: all-pairs, best-vs-random" in done.stderr
 
 
 def test_a_stream_without_prompts_is_an_error_that_names_those_with_some(karma: Pipeline) -> None:
-    done = karma.run("rematch", "yours", "--policy", "kin", check=False)
+    done = karma.call("rematch", "yours", "--policy", "kin", check=False)
     assert done.returncode == 1
     assert "'yours' holds no prompt; known streams: mine" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_nobody_can_enqueue_to_a_derived_stream(karma: Pipeline) -> None:
-    done = karma.run("enqueue", "-", "--stream", "mine@random", text='{"prompt": "x"}\n', check=False)
+    done = karma.call("enqueue", "-", "--stream", "mine@random", text='{"prompt": "x"}\n', check=False)
     assert done.returncode == 2
     assert "names with an @" in done.stderr
 
 
 def test_a_pair_is_explained_in_plain_text_and_as_data(karma: Pipeline, compared: dict) -> None:
-    exported = [json.loads(line) for line in karma.run("export", "jsonl", "-").stdout.splitlines()]
+    exported = [json.loads(line) for line in karma.call("export", "jsonl", "-").stdout.splitlines()]
     hostile = next(row for row in exported if "script" in row["chosen"])
-    told = karma.run("explain", hostile["id"]).stdout
+    told = karma.call("explain", hostile["id"]).stdout
     assert f"Pair {hostile['karma']['pair']}: prompt" in told
     assert r"<script>alert('\x1b[31m')</script>" in told
     assert "\x1b" not in told
-    facts = json.loads(karma.run("explain", str(hostile["karma"]["pair"]), "--json").stdout)
+    facts = json.loads(karma.call("explain", str(hostile["karma"]["pair"]), "--json").stdout)
     assert facts["resolution"]["outcome"] == "decisive"
 
 
 @pytest.mark.parametrize(("pair", "code", "said"), [("999999", 1, "has no pair 999999"), ("x", 2, "no pair's number")])
 def test_a_pair_that_is_not_there_is_an_error(karma: Pipeline, pair: str, code: int, said: str) -> None:
-    done = karma.run("explain", pair, check=False)
+    done = karma.call("explain", pair, check=False)
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_models_are_shown_with_intervals_kin_and_trend(karma: Pipeline) -> None:
-    learned = json.loads(karma.run("models", "--json").stdout)
+    learned = json.loads(karma.call("models", "--json").stdout)
     assert set(learned["models"]) >= {"a", "b", "c"}
     overall = learned["models"]["a"]["overall"]
     assert overall["low"] < overall["mean"] < overall["high"]
-    shown = karma.run("models", "--skill", "talk").stdout
+    shown = karma.call("models", "--skill", "talk").stdout
     assert "talk" in shown
     assert "nearest kin" in shown
-    assert karma.run("models", "--skill", "tallk", check=False).returncode == 2
+    assert karma.call("models", "--skill", "tallk", check=False).returncode == 2
 
 
 def test_the_report_holds_a_hostile_model_as_data(karma: Pipeline, compared: dict, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
-    assert karma.run("report", str(out)).stdout.strip() == str(out)
+    assert karma.call("report", str(out)).stdout.strip() == str(out)
     page = out.read_text()
     assert EVIL not in page
     assert "mine@all-pairs+0pairs" in page

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+from tests.support import needs
+
+needs.package("torch")
+needs.package("transformers")
+
+import torch  # noqa: E402
 
 from karma_demo.family import CHECKPOINTS, JUDGE, JUDGE_MEMBER, MEMBERS, accuracy, checkpoint_path  # noqa: E402
 from karma_demo.model_card import load, measure, respond  # noqa: E402 - only where torch is installed

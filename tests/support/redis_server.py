@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from karma_cli.local.redis_server import server_program
+from tests.support import needs
 from tests.support.pipeline import wait_until
 
 
@@ -36,7 +36,7 @@ class Redis:
         self._folder.mkdir(parents=True, exist_ok=True)
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "appendonly": "yes", "save": ""}
         command = [
-            str(server_program()),
+            str(needs.redis()),
             *(part for name, value in options.items() for part in (f"--{name}", str(value))),
         ]
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import re
 import struct
 import subprocess
@@ -13,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from tests.support import needs
 from tests.support.pipeline import wait_until
 
 #: Control sequences, as ECMA-48 has them.
@@ -78,7 +78,7 @@ def terminal(
     **streams: int,
 ) -> Iterator[Terminal]:
     """A process whose standard streams are a terminal but for those that are given. It is killed at the end."""
-    master, slave = pty.openpty()
+    master, slave = needs.terminal()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     hidden = ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE")
     surroundings = {name: value for name, value in environment.items() if name not in hidden}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import LIMITS, OTHER, Gauge
 from karma_matching.pair_metrics import observe
 from karma_monitor.prometheus import LedgerMetrics
+from tests.support import needs
 from tests.support.memory import make_pool
 from tests.support.shown import all_metrics, count_series, forget_all, full_name, value
 from tests.support.stores import memory
@@ -65,9 +65,7 @@ def test_names_follow_the_rules_of_prometheus() -> None:
 
 
 def test_promtool_finds_nothing_wrong_with_any_metric_once_it_has_a_value() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool on the PATH; Debian's package `prometheus` has it")
+    promtool = needs.promtool()
     for metric in all_metrics():
         child = metric.labels(*("x" for _label in metric._labelnames)) if metric._labelnames else metric
         getattr(child, {"counter": "inc", "gauge": "set", "histogram": "observe"}[metric._type])(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from karma.errors import MessageError
 from karma.messages import decode
 from karma.telemetry.redaction import OWN_PACKAGES, _escaped
 from karma.worker.run import SERVICES
+from tests.support import needs
 
 ROOT = Path(__file__).parents[4]
 
@@ -198,7 +198,7 @@ def test_every_service_counts_as_our_own() -> None:
 def test_people_on_a_terminal_get_text_and_files_get_json() -> None:
     said = "log.info('hello')\nlog.warning('world')"
     assert all(json.loads(line) for line in run(said, "auto").splitlines())
-    mine, theirs = pty.openpty()
+    mine, theirs = needs.terminal()
     run(said, "auto", stderr=theirs)
     os.close(theirs)
     shown = os.read(mine, 4096).decode()
