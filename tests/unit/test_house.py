@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_no_folder_of_a_service_has_more_than_14_modules(service: str) -> None:
 
 def test_the_library_has_nothing_flat_but_its_ground() -> None:
     assert flat(LIBRARY) == set()
+
+
+def test_every_place_that_contributing_names_exists() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where things are")[2].partition("## Habits")[0]
+    named = re.findall(r"`(karma(?:_[a-z]+)?/[\w./]+)`", table)
+    assert len(named) > 15
+    assert [path for path in named if not ((LIBRARY.parent / path).exists() or (SERVICES / path).exists())] == []
 
 
 @pytest.fixture
