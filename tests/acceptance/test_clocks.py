@@ -23,7 +23,7 @@ from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.pipeline import KARMA, Pipeline, wait_until
 from tests.support.verifier import assert_exact, read
 
-PROMPTS = 60  # for each service in turn
+PROMPTS = 40  # for each service in turn
 DAY_S = 86_400
 LIMITS = "[pipeline]\nwindow = 16\nbatch_items = 4\n"
 
@@ -65,7 +65,9 @@ def test_a_worker_whose_clock_is_a_day_off_does_its_part(tmp_path: Path, kind: s
             for turn, service in enumerate(WORK, start=1):
                 with worker_on_another_day(karma, redis, service, days, faketime) as wrong:
                     karma.enqueue([{"id": f"{service}{n}", "prompt": f"Say {service} {n}."} for n in range(PROMPTS)])
-                    wait_until(lambda turn=turn: read(url)["ended"] >= turn * PROMPTS, 60, "all have ended")
+                    wait_until(
+                        lambda turn=turn: read(url)["ended"] >= turn * PROMPTS, 60, "all have ended", every_s=0.3
+                    )
                     wait_until(lambda: redis.zcard(CLAIMS_KEY) == 0, 10, f"no claim is left with {service}")
                     assert sum(series(wrong, f"{WORK[service]}_total").values()) > 0, f"this {service} did nothing"
                     assert days_off(moments_in(log_path(karma, service))) == {days}, "its clock was right"

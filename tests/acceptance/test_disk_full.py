@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
@@ -26,7 +27,7 @@ from tests.support.pipeline import Pipeline, wait_until
 from tests.support.postgresql import PostgreSQL
 from tests.support.verifier import assert_exact, read
 
-FIRST, LATER = 600, 2
+FIRST, LATER = 300, 2
 SILENCE_S = 3
 LIMITS = f"[pipeline]\nwindow = 64\nbatch_items = 8\nclaim_silence_s = {SILENCE_S}\npublish_grace_s = 2\n"
 
@@ -81,20 +82,23 @@ class Run:
 
     def __init__(self, karma: Pipeline, url: str, endpoint: Endpoint) -> None:
         self._karma, self._url, self._endpoint = karma, url, endpoint
+        self._engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=NullPool)
         self._accepted = karma.enqueue([{"id": f"a{n}", "prompt": f"Say {n}."} for n in range(FIRST)])["accepted"]
-        wait_until(lambda: self.ended() > FIRST / 10, 60, "the run is under way")
+        wait_until(lambda: self.ended() > FIRST / 10, 60, "the run is under way", every_s=0.2)
         redis_url = karma.environment.get("KARMA_REDIS_URL") or (karma.home / "run" / "redis.url").read_text()
         self.redis: Any = connect(redis_url)
         self._matching = [info.pid for info in workers(self.redis) if info.service == "matching"]
 
     def ended(self) -> int:
         """Prompts that have ended."""
-        return int(read(self._url)["ended"])
+        with self._engine.connect() as connection:
+            found = connection.execute(text("SELECT count(*) FROM prompts WHERE state IN ('done', 'dead')"))
+            return int(found.scalar_one())
 
     def knock(self, name: str, count: int, size: int) -> bool:
         """Ask at the door to take prompts; whether it took them. A refusal is one clear sentence, and takes none."""
         lines = "".join(json.dumps({"id": f"{name}{n}", "prompt": "." * size}) + "\n" for n in range(count))
-        done = self._karma.run("enqueue", "-", "--json", text=lines, check=False)
+        done = self._karma.call("enqueue", "-", "--json", text=lines, check=False)
         assert "Traceback" not in done.stderr, done.stderr
         receipt = json.loads(done.stdout)
         if done.returncode == 0:
@@ -113,7 +117,7 @@ class Run:
         for pid in self._matching:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: time.monotonic() > since + 5 * SILENCE_S, 60, "time passes")
+        wait_until(lambda: time.monotonic() > since + 5 * SILENCE_S, 60, "time passes", every_s=0.5)
         assert self.ended() < FIRST, "the disk was full only after the end"
 
     def end(self) -> None:

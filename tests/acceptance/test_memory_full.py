@@ -17,7 +17,7 @@ from tests.support.verifier import assert_exact
 
 MIB = 1 << 20
 SILENCE_S = 5
-LIMITS = f"[pipeline]\nwindow = 1024\nplan_prompts = 256\nclaim_silence_s = {SILENCE_S}\npublish_grace_s = 2\n"
+LIMITS = f"[pipeline]\nwindow = 512\nplan_prompts = 128\nclaim_silence_s = {SILENCE_S}\npublish_grace_s = 2\n"
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 
 def large(count: int) -> list[dict]:
-    """Prompts of 4 KB each."""
-    return [{"id": f"m{n}", "prompt": f"Say {n}. " + f"{n:08d}" * 512} for n in range(count)]
+    """Prompts of 8 KB each."""
+    return [{"id": f"m{n}", "prompt": f"Say {n}. " + f"{n:08d}" * 1024} for n in range(count)]
 
 
 def refusals(redis: Any) -> int:
@@ -59,22 +59,24 @@ def assert_nothing_was_lost_or_asked_twice(karma: Pipeline, endpoint: Endpoint, 
 @pytest.mark.timeout(200)
 def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Path, redis_url: str) -> None:
     """First a limit just above what is used, under which work goes on; then one that refuses every write; then none."""
-    prompts = 1500
+    prompts = 800
     redis = connect(redis_url)
     with serve(Behaviour(latency_ms=100)) as endpoint:
         karma = Pipeline(tmp_path / "home", LIMITS + pool(endpoint.url), redis_url=redis_url)
         with karma.up():
             idle = used(redis)
             karma.enqueue(large(prompts))
-            wait_until(lambda: done(karma) > 50 and used(redis) > idle + 3 * MIB, 60, "work waits in Redis")
+            wait_until(
+                lambda: done(karma) > 50 and used(redis) > idle + 3 * MIB, 60, "work waits in Redis", every_s=0.1
+            )
             before = done(karma)
             redis.config_set("maxmemory", used(redis) + MIB // 16)
-            wait_until(lambda: done(karma) > before + 300, 60, "progress while memory is short")
+            wait_until(lambda: done(karma) > before + 150, 60, "progress while memory is short", every_s=0.1)
             redis.config_set("maxmemory", 1)
             refused, since = refusals(redis), redis.time()[0]
             assert done(karma) < prompts, "memory was full only after the end"
             # A claim would fall silent in this time, and three attempts would be spent.
-            wait_until(lambda: redis.time()[0] > since + 3 * SILENCE_S, 60, "time passes")
+            wait_until(lambda: redis.time()[0] > since + 3 * SILENCE_S, 60, "time passes", every_s=0.5)
             assert refusals(redis) > refused + 10
             redis.config_set("maxmemory", 0)
             karma.wait_for_end(prompts, 90)
@@ -83,8 +85,8 @@ def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Pa
 
 @pytest.mark.timeout(200)
 def test_a_redis_too_small_for_what_waits_carries_all_of_it(tmp_path: Path, redis_url: str) -> None:
-    """6 MB for 2,000 prompts of 4 KB, each of which travels four times, and never more."""
-    prompts = 2000
+    """6 MB for 1,000 prompts of 8 KB, each of which travels four times, and never more."""
+    prompts = 1000
     redis = connect(redis_url)
     redis.config_set("maxmemory", 6 * MIB)
     with serve(Behaviour()) as endpoint:

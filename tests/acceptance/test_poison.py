@@ -15,7 +15,7 @@ from tests.support.verifier import assert_exact
 HEALTHY = 100
 #: Poisoned prompts per service.
 POISONED = 1
-ATTEMPTS = 3
+ATTEMPTS = 2
 
 POOL = f"""
 [pipeline]

@@ -55,8 +55,9 @@ def test_a_rule_that_is_wrong_is_found(tmp_path: Path) -> None:
     for path in RULES.glob("*.yml"):
         text = path.read_text()
         (tmp_path / "rules" / path.name).write_text(text.replace("karma:length_excess:cusum > 20", "vector(0) > 1"))
+    shipped = yaml.safe_load((FOLDER / "tests" / "quality.yml").read_text())
     changed = tmp_path / "tests" / "quality.yml"
-    changed.write_text((FOLDER / "tests" / "quality.yml").read_text())
+    changed.write_text(yaml.safe_dump({**shipped, "tests": shipped["tests"][:1]}))
     with pytest.raises(AssertionError, match="KarmaLengthBiasRising"):
         promtool("test", "rules", changed)
 
