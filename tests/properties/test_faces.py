@@ -30,6 +30,7 @@ from karma_monitor.report import collect
 from karma_monitor.status import status
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
+from tests.support.stores import emptied_memory
 from tests.support.watched import WatchedFlow
 
 JUDGES = ("i", "j", "k")
@@ -165,8 +166,7 @@ def truth_of(store: Store, margin: float) -> Truth:
 )
 def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]], said: list[float | None]) -> None:
     forget_all()
-    store, pool = Store("sqlite://"), pool_of(margin)
-    store.create()
+    store, pool = emptied_memory(), pool_of(margin)
     run(store, pool, lengths, said)
     truth = truth_of(store, margin)
     live = LiveStatus(store, None, pool)
@@ -191,7 +191,6 @@ def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]],
     rows = [row["karma"] for row in exports.rows(store, "jsonl", tie_margin=pool.tie_margin)]
     assert len(rows) == truth.outcomes["decisive"]
     assert {row["pair"]: row["judge_agreement"] for row in rows}.items() <= truth.pair_agreement.items()
-    store.close()
 
 
 def _sum_of(quality: dict[str, Any]) -> Counter[str]:

@@ -14,14 +14,14 @@ from karma.store import Store
 from karma_gateway.ingest import Line, take
 from karma_matching import novelty
 from karma_matching.novelty import Novelty, shingles
-from tests.support.stores import memory
+from tests.support.stores import emptied_memory
 
 _WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=6).map(" ".join)
 
 
 def store_of(texts: list[tuple[str, str]]) -> Store:
     """A store in memory whose prompts, in order, are (stream, text)."""
-    store = memory()
+    store = emptied_memory()
     for number, (stream, text) in enumerate(texts):
         line = json.dumps({"id": str(number), "prompt": text}).encode()
         assert take(store, stream, [Line("test", number, line)], max_bytes=100_000).accepted == 1
@@ -55,15 +55,12 @@ def test_novelty_is_as_defined_in_whatever_order_it_is_asked_for(
     store = store_of(texts)
     asked = draw.draw(st.lists(st.lists(st.integers(1, len(texts)), min_size=1, max_size=5), min_size=1, max_size=12))
     found = Novelty()
-    try:
-        with patch.object(novelty, "BEFORE", before), store.reading() as transaction:
-            for ids in asked:
-                for stream in ("x", "y"):
-                    mine = [id_ for id_ in ids if texts[id_ - 1][0] == stream]
-                    expected = {id_: plainly(texts, id_, before) for id_ in mine}
-                    assert found.of(transaction.ledger, stream, mine) == pytest.approx(expected)
-    finally:
-        store.close()
+    with patch.object(novelty, "BEFORE", before), store.reading() as transaction:
+        for ids in asked:
+            for stream in ("x", "y"):
+                mine = [id_ for id_ in ids if texts[id_ - 1][0] == stream]
+                expected = {id_: plainly(texts, id_, before) for id_ in mine}
+                assert found.of(transaction.ledger, stream, mine) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +86,14 @@ def test_of_a_chat_the_turn_that_is_to_be_answered_counts() -> None:
 def test_only_what_is_near_is_read_and_kept() -> None:
     store = store_of([("x", f"prompt {number} of many") for number in range(200)])
     found = Novelty()
-    try:
-        with patch.object(novelty, "BEFORE", 10), store.reading() as transaction:
-            for id_ in range(1, 201):
-                found.of(transaction.ledger, "x", [id_])
-            (kept,) = found._windows
-            assert 10 <= len(kept.novelty) <= 41
-            assert len(kept._last) <= 41 * 2
-            assert len(found.of(transaction.ledger, "x", [20, 190])) == 2
-            assert [len(one.novelty) <= 41 for one in found._windows] == [True, True]
-            for id_ in range(20, 200, 5):
-                found.of(transaction.ledger, "x", [id_, 220 - id_])
-            assert len(found._windows) <= 16
-    finally:
-        store.close()
+    with patch.object(novelty, "BEFORE", 10), store.reading() as transaction:
+        for id_ in range(1, 201):
+            found.of(transaction.ledger, "x", [id_])
+        (kept,) = found._windows
+        assert 10 <= len(kept.novelty) <= 41
+        assert len(kept._last) <= 41 * 2
+        assert len(found.of(transaction.ledger, "x", [20, 190])) == 2
+        assert [len(one.novelty) <= 41 for one in found._windows] == [True, True]
+        for id_ in range(20, 200, 5):
+            found.of(transaction.ledger, "x", [id_, 220 - id_])
+        assert len(found._windows) <= 16

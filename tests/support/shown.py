@@ -24,8 +24,10 @@ def full_name(metric: MetricWrapperBase) -> str:
 
 
 def value(name: str, /, **labels: str) -> float:
-    """A series; 0 where it is not shown."""
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+    """A series; 0 where it is not shown. Only the metric that has it is collected: there are many."""
+    metric = REGISTRY._names_to_collectors.get(name)
+    samples = (one for family in (metric.collect() if metric else ()) for one in family.samples)
+    return next((one.value for one in samples if one.name == name and one.labels == labels), 0.0)
 
 
 def count_series() -> int:

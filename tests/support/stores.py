@@ -20,6 +20,18 @@ def memory() -> Store:
     return store
 
 
+def emptied_memory() -> Store:
+    """A store in memory that every call empties and gives again: its statements are compiled once. Not to be closed."""
+    store = _shared()
+    _file_of(store).deserialize(_created())
+    return store
+
+
+@cache
+def _shared() -> Store:
+    return Store("sqlite://")
+
+
 @cache
 def _created() -> bytes:
     store = Store("sqlite://")

@@ -100,7 +100,7 @@ def test_an_unavailable_collector_delays_the_end_of_a_worker_by_seconds_only() -
     done = run(
         "import socket, time\n"
         "from karma.telemetry import tracing\n"
-        "assert tracing._FLUSH_S < 5.0; tracing._LAST_S = 0.5\n"
+        "assert tracing._FLUSH_S < 5.0; tracing._FLUSH_S = 0.5\n"
         "deaf = socket.socket(); deaf.bind(('127.0.0.1', 0)); deaf.listen()\n"
         "import os\n"
         "os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = f'http://127.0.0.1:{deaf.getsockname()[1]}'\n"
