@@ -123,7 +123,7 @@ def _errors(kind: str, most: bool) -> Callable[[Status, Pool], Iterator[str]]:
 
 
 def _order_flips(status: Status, _pool: Pool) -> Iterator[str]:
-    for judge in status["quality"].get("judges", ()):
+    for judge in status["quality"]["judges"]:
         if judge["both_orders"] >= _MIN_PAIRS and exceeds(judge["flipped"], judge["both_orders"], _FLIPPED):
             pairs = f"{judge['flipped']:,} of {judge['both_orders']:,} pairs"
             yield f"Verdicts of {judge['judge']} depend on the order: {pairs} flipped."
@@ -144,8 +144,7 @@ def _ties(status: Status, _pool: Pool) -> Iterator[str]:
 
 
 def _error(status: Status) -> dict[str, Any] | None:
-    quality = status["quality"]
-    error: dict[str, Any] | None = quality.get("predicted_label_error", quality.get("label_error"))
+    error: dict[str, Any] | None = status["quality"]["predicted_label_error"]
     return error
 
 
@@ -168,7 +167,7 @@ def _cost_unknown(status: Status, _pool: Pool) -> Iterator[str]:
     calls = sum(stage["of"] for stage in status["funnel"] if stage["stage"] in ("responses", "verdicts"))
     unknown = outcome["cost_unknown_calls"]
     if outcome["cost"] is not None and unknown > _UNPRICED * calls:
-        names = ", ".join(outcome.get("cost_excludes", ())) or "some models or judges"
+        names = ", ".join(outcome["cost_excludes"]) or "some models or judges"
         yield f"The cost leaves out {unknown:,} calls of {names}: no price or no token counts."
 
 

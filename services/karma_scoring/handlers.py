@@ -141,7 +141,7 @@ def learn(
         for each in resolved
         if teaches(stream) and each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
     )
-    ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved), then="done")
+    ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved))
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)

@@ -156,16 +156,19 @@ class Ledger:
             update(prompts).where(prompts.c.id == id_).values(state="dead", error=error, ended_at=self.now)
         )
 
-    def lower_awaited(self, locked: Mapping[int, PromptRow], recorded: Counter[int], then: str) -> list[int]:
+    def lower_awaited(
+        self, locked: Mapping[int, PromptRow], recorded: Counter[int], then: str | None = None
+    ) -> list[int]:
         """Lower the number of awaited results by the recorded ones; returns the prompts that wait for no more.
 
-        Those get the state `then`. The caller holds the rows, so exactly one transaction returns each prompt.
+        Those get the state `then`; None leaves it to `end`. The caller holds the rows, so exactly one transaction
+        returns each prompt.
         """
         left = {id_: locked[id_].awaited - count for id_, count in recorded.items()}
         complete = sorted(id_ for id_, count in left.items() if count <= 0)
         self._update(
             [
-                {"key": id_, "to": then if count <= 0 else locked[id_].state, "left": max(0, count)}
+                {"key": id_, "to": (count <= 0 and then) or locked[id_].state, "left": max(0, count)}
                 for id_, count in sorted(left.items())
             ]
         )

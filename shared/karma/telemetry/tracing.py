@@ -257,7 +257,8 @@ def _verdict(span: Span, verdict: Verdict) -> None:
     if verdict.probability is not None:
         p = verdict.probability
         attributes["gen_ai.evaluation.score.value"] = p
-        attributes["gen_ai.evaluation.score.label"] = _LABELS[position(p)]
+        # Without a tie margin: a stream has its own, which this process does not know.
+        attributes["gen_ai.evaluation.score.label"] = _LABELS[position(p, tie_margin=0.0)]
     if verdict.failure is not None:
         attributes["error.type"] = kind_of(verdict.failure)
     span.add_event("gen_ai.evaluation.result", attributes)
