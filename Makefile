@@ -14,7 +14,8 @@ demo: $(VENV)/.demo
 	$(BIN)/karma demo
 
 unit: $(VENV)/.dev
-	$(PYTEST) -n 2 -m 'not long and not server' tests/unit tests/contracts tests/properties $(PYTEST_ARGS)
+	$(PYTEST) -n 2 -m 'not long and not server' --hypothesis-profile=quick \
+	  tests/properties tests/unit tests/contracts $(PYTEST_ARGS)
 
 test: $(VENV)/.dev
 	$(PYTEST) -n 4 $(PYTEST_ARGS)

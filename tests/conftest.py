@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("karma", deadline=None, print_blob=True)
+settings.register_profile("quick", deadline=None, print_blob=True, max_examples=30)  # of `make unit`
 settings.load_profile("karma")
 
 #: Fixtures that start a server.

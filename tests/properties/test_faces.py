@@ -158,7 +158,7 @@ def truth_of(store: Store, margin: float) -> Truth:
     return truth
 
 
-@settings(max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=settings.default.max_examples // 2, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     margin=MARGINS,
     lengths=st.lists(st.tuples(LENGTHS, LENGTHS), min_size=1, max_size=6),

@@ -8,6 +8,7 @@ import pytest
 
 from karma.errors import OutageError, StoreOutageError
 from karma.worker.retry import Shutdown
+from karma_gateway import worker
 from karma_gateway.worker import PeriodicTask, _repeat
 
 
@@ -28,7 +29,10 @@ def test_a_costly_run_delays_the_next_one_unless_it_found_work(found_work: bool,
     assert len(started_at) == runs
 
 
-def test_an_outage_that_lasts_is_logged_once_and_the_next_one_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_that_lasts_is_logged_once_and_the_next_one_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_OUTAGE_WAIT_S", 0.01)
     shutdown = Shutdown(limit_s=0.0)
     rounds: list[OutageError | None] = [
         StoreOutageError("the store is locked"),

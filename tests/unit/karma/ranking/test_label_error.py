@@ -51,7 +51,7 @@ def coverage(rounds: int, pairs: int, audit: float, wrong: float, together: floa
 def test_a_nominal_95_percent_interval_covers_the_truth(
     pairs: int, audit: float, wrong: float, together: float
 ) -> None:
-    assert 0.92 <= coverage(400, pairs, audit, wrong, together) <= 0.98
+    assert 0.92 <= coverage(300, pairs, audit, wrong, together) <= 0.98
 
 
 @pytest.mark.long

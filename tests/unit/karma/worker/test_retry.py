@@ -8,6 +8,7 @@ import pytest
 
 from karma import lease
 from karma.errors import OutageError, ReleasedError, SchemaError, StoreOutageError
+from karma.worker import retry
 from karma.worker.retry import Shutdown, retry_on_outage
 
 
@@ -43,7 +44,10 @@ def test_what_cannot_be_brought_in_time_is_handed_back() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_each_kind_of_error_is_logged_once_and_so_is_the_recovery(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_kind_of_error_is_logged_once_and_so_is_the_recovery(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "_FIRST_WAIT_S", 0.01)
     errors: list[OutageError] = [
         StoreOutageError("gone"),
         SchemaError("old"),

@@ -90,7 +90,7 @@ class Stream:
 def test_a_model_that_is_swapped_is_followed_within_200_of_its_verdicts(per_second: float) -> None:
     """From −1 to +1 logits. By its own mean and deviation; its rivals are held by theirs throughout."""
     inside, rivals, alarms = [], [], []
-    for seed in range(8):
+    for seed in range(6):
         stream = Stream(seed, per_second)
         stream.truth[:, SWAPPED] += -1.0 - stream.truth[:, SWAPPED].mean()
         for _ in range(4):
@@ -105,8 +105,8 @@ def test_a_model_that_is_swapped_is_followed_within_200_of_its_verdicts(per_seco
         rivals.append(np.abs(np.delete(errors, SWAPPED, axis=1)) < 1.645)
         alarms.append(stream.found)
 
-    assert alarms == [[MODELS[SWAPPED]]] * 8
-    assert sum(inside) >= 7  # two deviations hold 95 %
+    assert alarms == [[MODELS[SWAPPED]]] * 6
+    assert sum(inside) >= 5  # two deviations hold 95 %
     assert 0.8 < np.mean(rivals) < 0.98
 
 

@@ -65,7 +65,7 @@ def test_under_a_gate_ninety_percent_intervals_hold_the_truth_nine_times_in_ten(
     nodes, mass = np.polynomial.hermite_e.hermegauss(41)
     cells = np.array([(s, i, j) for s in range(2) for i, j in itertools.combinations(range(5), 2)])
     held = []
-    for _ in range(60):
+    for _ in range(40):
         theta = rng.normal(0, 1.4, 5) + rng.normal(0, 0.5, (2, 5))
         gap = theta[cells[:, 0], cells[:, 1]] - theta[cells[:, 0], cells[:, 2]]
         share = expit(gap[:, None] + 1.5 * nodes) @ (mass / mass.sum())
