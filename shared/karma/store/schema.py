@@ -44,6 +44,12 @@ metadata = MetaData(
     }
 )
 
+
+def _partial(name: str, column: str, where: str) -> Index:
+    """An index of the rows that meet a condition: they are few, and lists of them are asked for."""
+    return Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+
+
 #: A named flow of prompts.
 streams = Table(
     "streams",
@@ -81,13 +87,8 @@ prompts = Table(
     Column("ended_at", Float),
     UniqueConstraint("stream", "prompt_id"),
     Index(None, "state", "stream", "priority", "id"),  # the order of admission
-    Index(
-        "ix_prompts_no_pair",
-        "stream",
-        sqlite_where=text("no_pair IS NOT NULL"),
-        postgresql_where=text("no_pair IS NOT NULL"),
-    ),
-    Index("ix_prompts_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
+    _partial("ix_prompts_no_pair", "stream", "no_pair IS NOT NULL"),
+    _partial("ix_prompts_dead", "id", "state = 'dead'"),
 )
 
 #: One publication of open work to one queue. A row is deleted some time after its last item is closed.
@@ -101,9 +102,8 @@ batches = Table(
     Column("stream", Text, nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column(
-        "due_at", Float, nullable=False, server_default=text("0")
-    ),  # when the sweeper publishes it, unless it is published
+    # when the sweeper publishes it, unless it is published
+    Column("due_at", Float, nullable=False, server_default=text("0")),
     Column("published_at", Float),  # null until it is published
     Column("epoch", Text),  # id of the Redis incarnation that it was published to
 )
@@ -147,12 +147,7 @@ responses = Table(
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "model", "sample"),
-    Index(
-        "ix_responses_failure",
-        "prompt",
-        sqlite_where=text("failure IS NOT NULL"),
-        postgresql_where=text("failure IS NOT NULL"),
-    ),
+    _partial("ix_responses_failure", "prompt", "failure IS NOT NULL"),
 )
 
 #: Two responses to one prompt, a < b, with the reasons for the pair. Written by matching.
@@ -179,13 +174,8 @@ pairs = Table(
     Column("awaited", SmallInteger, nullable=False),  # verdicts still open
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "response_a", "response_b"),
-    *(
-        Index(name, "id", sqlite_where=text(where), postgresql_where=text(where))
-        for name, where in (
-            ("ix_pairs_gated", "predicted IS NOT NULL"),
-            ("ix_pairs_audited", "judged = 1 AND judged_probability < 1"),
-        )
-    ),
+    _partial("ix_pairs_gated", "id", "predicted IS NOT NULL"),
+    _partial("ix_pairs_audited", "id", "judged = 1 AND judged_probability < 1"),
 )
 
 #: One judge's verdict on one pair in one order. Written by scoring.
@@ -205,12 +195,7 @@ verdicts = Table(
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("pair", "judge", "template_hash", "shown"),
-    Index(
-        "ix_verdicts_failure",
-        "pair",
-        sqlite_where=text("failure IS NOT NULL"),
-        postgresql_where=text("failure IS NOT NULL"),
-    ),
+    _partial("ix_verdicts_failure", "pair", "failure IS NOT NULL"),
 )
 
 #: The resolution of a pair. Written by scoring, in the transaction that adds to the competency counts; by matching
@@ -231,12 +216,7 @@ resolutions = Table(
     Column("resolved_at", Float, nullable=False),
     Index(None, "resolved_at"),
     Index(None, "prompt"),
-    Index(
-        "ix_resolutions_unscored",
-        "resolved_at",
-        sqlite_where=text("outcome = 'unscored'"),
-        postgresql_where=text("outcome = 'unscored'"),
-    ),
+    _partial("ix_resolutions_unscored", "resolved_at", "outcome = 'unscored'"),
 )
 
 #: Sufficient statistics of the verdicts. Additions commute, so any number of workers may add.

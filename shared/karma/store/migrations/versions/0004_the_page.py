@@ -16,9 +16,8 @@ def upgrade() -> None:
     """Add a table and two small indexes; nothing is paused."""
     op.create_table(
         "pauses",
-        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("stream", sa.Text(), primary_key=True),
         sa.Column("since", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("stream", name=op.f("pk_pauses")),
     )
     for name, table, column, where in _PARTIAL:
         op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))

@@ -9,4 +9,4 @@ down_revision = "0004"
 
 def upgrade() -> None:
     """Add a column."""
-    op.add_column("pairs", sa.Column("novelty", sa.Float(), nullable=True))
+    op.add_column("pairs", sa.Column("novelty", sa.Float()))
