@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from rich.text import Text
 
 from karma.errors import StoreOutageError
 from karma.store import Store
-from karma.store.counting import prompts_by_state
 from karma.telemetry.progress_bars import progress_bars
 from karma_cli.output import Output, console
 from karma_monitor.escaping import escape_control
@@ -65,21 +63,14 @@ def wait_for_prompts(
     while True:
         on_poll()
         with suppress(StoreOutageError):
-            states = _states(store, streams)
+            with store.reading() as transaction:
+                states = transaction.ledger.count_states(streams)
             total, ended = sum(states.values()), states["done"] + states["dead"]
             bar.update(answered, total=total, completed=ended + states["answered"] + states["matched"])
             bar.update(finished, total=total, completed=ended)
             if ended == total:
                 return
         time.sleep(_POLL_S)
-
-
-def _states(store: Store, streams: Sequence[str] | None) -> Mapping[str, int]:
-    states: Counter[str] = Counter()
-    with store.reading() as transaction:
-        for (_stream, state), count in prompts_by_state(transaction.ledger.connection, streams).items():
-            states[state] += count
-    return states
 
 
 def count_lines(source: str) -> int | None:

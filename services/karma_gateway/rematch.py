@@ -16,7 +16,7 @@ from karma.config.derived_streams import Derivation
 from karma.errors import KarmaError
 from karma.plugins import policy_named
 from karma.store import Store
-from karma.store.answered_prompts import answered_prompts
+from karma.store.answered_prompts import Given, answered_prompts
 from karma.store.records import NewPrompt
 from karma.store.streams import stream_names
 
@@ -78,15 +78,14 @@ def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = 
     return count
 
 
-def _prompt(row: Any, texts: Sequence[Any]) -> NewPrompt:
-    given = [(text.model, text.sample, text.text) for text in texts]
+def _prompt(row: Any, texts: Sequence[Given]) -> NewPrompt:
     return NewPrompt(
         prompt_id=row.prompt_id,
         content_hash=row.content_hash,
         messages=row.messages,
         skill=row.skill,
         reference=row.reference,
-        given=json.dumps(given, ensure_ascii=False),
+        given=json.dumps(texts, ensure_ascii=False),
     )
 
 

@@ -10,7 +10,7 @@ from karma_gateway.rematch import derive
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from karma_monitor.figures.quality import default_margin, measure
-from karma_monitor.figures.rematch import compare, progress
+from karma_monitor.figures.rematch import compare
 from karma_monitor.report import write
 from tests.support.memory import Flow, make_pool
 
@@ -23,7 +23,8 @@ def test_rematch_explain_and_report_work_on_either_database(store: Store, tmp_pa
     assert derive(store, derived).added == 12
     assert derive(store, derived).present == 12
     flow.finish()
-    assert progress(store, [derived.name]).ended == 12
+    with store.reading() as transaction:
+        assert transaction.ledger.count_states([derived.name])["done"] == 12
     figures = compare(store, [derived], default_margin)[derived.name]
     assert (figures["pairs"], figures["judge_calls"], figures["decisive_per_prompt"]) == (36, 72, 3.0)
     quality = measure(store, default_margin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -16,13 +17,14 @@ from karma.config.environment import Environment
 from karma.errors import KarmaError
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
+from karma.store import Store
 from karma_cli.options import HomeOption, open_store, pool_if_any, read_environment, wake_gateway
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, wait_for_prompts
 from karma_gateway.rematch import derivations, derive
 from karma_monitor.escaping import escape_control
-from karma_monitor.figures import rematch as figures
 from karma_monitor.figures.quality import default_margin
+from karma_monitor.figures.rematch import compare
 
 
 @with_format_flags
@@ -49,7 +51,7 @@ def rematch(
     with closing(open_store(env, promised=True)) as store:
         counts = {}
         with progress(output) as bar:
-            total = figures.progress(store, [stream]).total or None
+            total = sum(_states(store, [stream]).values()) or None
             for derivation in derived:
                 task = bar.add_task(f"{escape_control(derivation.name)}: prompts copied", total=total)
                 counts[derivation.name] = derive(store, derivation, partial(bar.advance, task))
@@ -62,16 +64,16 @@ def rematch(
                 warn("no worker is running; pairs are judged once one is: karma up. Ctrl-C keeps what was added.")
             with progress(output) as bar:
                 wait_for_prompts(store, bar, list(counts))
-        state = figures.progress(store, list(counts))
-        compared = figures.compare(store, derived, pool.tie_margin if pool else default_margin)
+        states = _states(store, list(counts))
+        compared = compare(store, derived, pool.tie_margin if pool else default_margin)
     streams = {name: {**asdict(counts[name]), **values} for name, values in compared.items()}
-    unfinished = state.total - state.ended
+    unfinished = sum(count for state, count in states.items() if state not in ("done", "dead"))
     data = {"stream": stream, "unfinished": unfinished, "streams": streams}
     output.result(data, comparison(compared), list(compared))
     if unfinished:
         output.note(f"{unfinished} prompts are unfinished; run the same command again to compare again")
-    if state.dead:
-        raise KarmaError(f"{state.dead} prompts are dead and not in the comparison; `karma requeue dead` retries them")
+    if dead := states["dead"]:
+        raise KarmaError(f"{dead} prompts are dead and not in the comparison; `karma requeue dead` retries them")
 
 
 #: Rows of the comparison: figure, title, format.
@@ -107,6 +109,11 @@ def comparison(compared: dict[str, dict[str, float | int | None]]) -> Renderable
         values = (stream[key] for stream in compared.values())
         table.add_row(title, *("–" if value is None else f"{value:{form}}".replace("%", " %") for value in values))
     return table
+
+
+def _states(store: Store, streams: Sequence[str]) -> dict[str, int]:
+    with store.reading() as transaction:
+        return transaction.ledger.count_states(streams)
 
 
 def _any_worker(env: Environment) -> bool:

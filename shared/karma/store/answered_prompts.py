@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, case, select
 
+from karma.store.chunks import groups_in
 from karma.store.schema import prompts, responses
 
+#: A usable response: model, sample, text.
+Given = tuple[str, int, str]
 
-def answered_prompts(connection: Connection, stream: str, after: int, limit: int) -> list[tuple[Any, list[Any]]]:
+
+def answered_prompts(connection: Connection, stream: str, after: int, limit: int) -> list[tuple[Any, list[Given]]]:
     """Up to `limit` prompts of a stream with ids above `after`, in order, each with its usable responses.
 
     `complete` is 1 where no more responses are awaited, else 0.
@@ -26,17 +29,8 @@ def answered_prompts(connection: Connection, stream: str, after: int, limit: int
         .limit(limit)
     )
     rows = list(connection.execute(query))
-    texts = _texts_of(connection, [row.id for row in rows])
-    return [(row, texts.get(row.id, [])) for row in rows]
-
-
-def _texts_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Any]]:
-    query = (
-        select(responses.c.prompt, responses.c.model, responses.c.sample, responses.c.text)
-        .where(responses.c.prompt.in_(ids), responses.c.text.is_not(None), responses.c.failure.is_(None))
-        .order_by(responses.c.prompt, responses.c.id)
-    )
-    by_prompt: dict[int, list[Any]] = {}
-    for row in connection.execute(query):
-        by_prompt.setdefault(row.prompt, []).append(row)
-    return by_prompt
+    usable = responses.c.text.is_not(None) & responses.c.failure.is_(None)
+    given = select(*(responses.c[name] for name in ("prompt", "model", "sample", "text"))).where(usable)
+    ids = [row.id for row in rows]
+    texts = groups_in(connection, given.order_by(responses.c.id), responses.c.prompt, ids, lambda _id, *values: values)
+    return [(row, texts[row.id]) for row in rows]

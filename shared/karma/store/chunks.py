@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection
@@ -25,6 +26,16 @@ def rows_in(connection: Connection, statement: Any, column: ColumnElement[Any], 
     """
     for chunk in chunks(sorted(set(ids))):
         yield from connection.execute(statement.where(column.in_(chunk)))
+
+
+def groups_in(
+    connection: Connection, statement: Any, column: ColumnElement[Any], ids: Iterable[Any], make: Callable[..., _T]
+) -> dict[Any, list[_T]]:
+    """The same rows, each as `make` makes it of its values, by their value of `column`; without a row: empty."""
+    groups: dict[Any, list[_T]] = defaultdict(list)
+    for row in rows_in(connection, statement, column, ids):
+        groups[getattr(row, column.key)].append(make(*row))
+    return groups
 
 
 def execute_in(connection: Connection, statement: Any, column: ColumnElement[Any], ids: Iterable[Any]) -> None:

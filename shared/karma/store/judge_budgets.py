@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from karma.store.chunks import rows_in
+from karma.store.chunks import groups_in
 from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, resolved
 from karma.store.records import BudgetedPair, Example
 from karma.store.schema import gates, pairs, prompts, resolutions
@@ -50,10 +49,7 @@ class JudgeBudgets:
             .where(pairs.c.predicted.is_not(None))
             .order_by(pairs.c.id)
         )
-        by_prompt: dict[int, list[BudgetedPair]] = defaultdict(list)
-        for row in rows_in(self.connection, query, pairs.c.prompt, prompt_ids):
-            by_prompt[row.prompt].append(BudgetedPair(*row))
-        return by_prompt
+        return groups_in(self.connection, query, pairs.c.prompt, prompt_ids, BudgetedPair)
 
     def record_predictions(self, predictions: Sequence[tuple[int, float]]) -> None:
         """Record the predictions for audited pairs beside their verdicts: (pair, P(a better | decisive))."""

@@ -42,19 +42,7 @@ class Ledger:
         for prompt in new:
             first.setdefault(prompt.prompt_id, prompt)
         rows = [
-            {
-                "stream": stream,
-                "prompt_id": prompt.prompt_id,
-                "content_hash": prompt.content_hash,
-                "messages": prompt.messages,
-                "skill": prompt.skill,
-                "reference": prompt.reference,
-                "given": prompt.given,
-                "priority": prompt.priority,
-                "state": "accepted",
-                "awaited": 0,
-                "accepted_at": self.now,
-            }
+            vars(prompt) | {"stream": stream, "state": "accepted", "awaited": 0, "accepted_at": self.now}
             for prompt in first.values()
         ]
         inserted: set[str] = set()
@@ -110,10 +98,8 @@ class Ledger:
 
     def has_accepted(self) -> bool:
         """Whether any prompt waits for admission."""
-        return (
-            self.connection.execute(select(prompts.c.id).where(prompts.c.state == "accepted").limit(1)).first()
-            is not None
-        )
+        query = select(prompts.c.id).where(prompts.c.state == "accepted").limit(1)
+        return self.connection.execute(query).first() is not None
 
     # --- moving prompts -------------------------------------------------------------------------------------------
 
@@ -181,9 +167,9 @@ class Ledger:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def count_states(self) -> dict[str, int]:
-        """Prompts by state; states without a prompt are 0."""
+    def count_states(self, streams: Sequence[str] | None = None) -> dict[str, int]:
+        """Prompts by state, of `streams` or of all; states without a prompt are 0."""
         by_state = dict.fromkeys(STATES, 0)
-        for (_stream, state), number in prompts_by_state(self.connection).items():
+        for (_stream, state), number in prompts_by_state(self.connection, streams).items():
             by_state[state] += number
         return by_state

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from karma.store.chunks import chunks, rows_in
+from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 
@@ -63,10 +62,8 @@ def pair_rows(connection: Connection, ids: Iterable[int]) -> dict[int, PairRow]:
 
 def verdict_rows(connection: Connection, ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
     """The verdicts on pairs, by pair, in the order in which they were recorded."""
-    by_pair: dict[int, list[VerdictRow]] = defaultdict(list)
-    for row in rows_in(connection, select(*_VERDICT_COLUMNS).order_by(verdicts.c.id), verdicts.c.pair, ids):
-        by_pair[row.pair].append(VerdictRow(*row))
-    return by_pair
+    query = select(*_VERDICT_COLUMNS).order_by(verdicts.c.id)
+    return groups_in(connection, query, verdicts.c.pair, ids, VerdictRow)
 
 
 def pair_records(connection: Connection, ids: Sequence[int]) -> list[PairRecord]:

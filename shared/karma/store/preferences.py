@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
-from karma.store.chunks import execute_in, rows_in
+from karma.store.chunks import execute_in, groups_in, rows_in
 from karma.store.pair_rows import pair_rows, verdict_rows
 from karma.store.records import (
     Count,
@@ -45,11 +45,8 @@ class Preferences:
 
     def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
         """The responses of prompts, in order of their ids."""
-        by_prompt: dict[int, list[ResponseRow]] = defaultdict(list)
         query = select(*_RESPONSE_COLUMNS).order_by(responses.c.id)
-        for row in rows_in(self.connection, query, responses.c.prompt, prompt_ids):
-            by_prompt[row.prompt].append(ResponseRow(*row))
-        return by_prompt
+        return groups_in(self.connection, query, responses.c.prompt, prompt_ids, ResponseRow)
 
     def add_pairs(self, new: Sequence[NewPair]) -> list[int]:
         """Record pairs; returns their ids in the same order."""
@@ -84,9 +81,7 @@ class Preferences:
 
     def add_resolutions(self, new: Sequence[NewResolution]) -> None:
         """Record the resolutions of pairs."""
-        if new:
-            rows = [vars(each) | {"resolved_at": self.now} for each in new]
-            self.connection.execute(insert_new(self.connection, resolutions), rows)
+        self._add(resolutions, new, "resolved_at")
 
     def add_counts(self, counts: Iterable[Count]) -> None:
         """Add verdicts to the competency counts, in the order of their keys so that writers cannot deadlock."""
@@ -222,9 +217,9 @@ class Preferences:
             query = query.where(sure | (resolutions.c.probability <= 1.0 - kept.least_probability))
         return list(self.connection.execute(query))
 
-    def _add(self, table: Any, new: Sequence[Any]) -> None:
+    def _add(self, table: Any, new: Sequence[Any], time_column: str = "created_at") -> None:
         if new:
-            rows = [vars(each) | {"created_at": self.now} for each in new]
+            rows = [vars(each) | {time_column: self.now} for each in new]
             self.connection.execute(insert_new(self.connection, table), rows)
 
 

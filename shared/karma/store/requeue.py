@@ -6,13 +6,13 @@ it continues where it ended. Existing responses and verdicts stay and are not pa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, literal, select, update
 
 from karma.store.database import Store
+from karma.store.records import Stage
 from karma.store.schema import PARKED, pairs, prompts, resolutions, responses, verdicts, work_items
 
 #: Requeues up to `AT_ONCE` prompts of a stream (None: of all) with ids above a given one; returns their ids.
@@ -56,13 +56,9 @@ def requeue_unanswered(connection: Connection, stream: str | None = None, after:
     )
     if ids:
         failed = responses.c.prompt.in_(ids) & responses.c.failure.is_not(None)
-        query = select(responses.c.prompt, responses.c.model, responses.c.sample).where(failed).order_by(responses.c.id)
-        work = [
-            {"prompt": row.prompt, "stage": "generate", "target": row.model, "sample": row.sample, "batch": PARKED}
-            for row in connection.execute(query)
-        ]
+        columns = {"prompt": responses.c.prompt, "target": responses.c.model, "sample": responses.c.sample}
+        _park(connection, "generate", columns, select(responses.c.id).where(failed).order_by(responses.c.id))
         connection.execute(delete(responses).where(failed))
-        connection.execute(insert(work_items), work)
         _reopen(connection, ids)
     return ids
 
@@ -81,33 +77,21 @@ def requeue_unscored(connection: Connection, stream: str | None = None, after: i
         ).scalars()
     )
     failed = verdicts.c.pair.in_(unscored) & verdicts.c.failure.is_not(None)
-    query = (
-        select(pairs.c.prompt, verdicts.c.pair, verdicts.c.judge, verdicts.c.shown)
-        .join(pairs, pairs.c.id == verdicts.c.pair)
-        .where(failed)
-        .order_by(verdicts.c.id)
-    )
-    work = [
-        {
-            "prompt": row.prompt,
-            "stage": "judge",
-            "target": row.judge,
-            "pair": row.pair,
-            "shown": row.shown,
-            "batch": PARKED,
-        }
-        for row in connection.execute(query)
-    ]
+    awaited = select(func.count()).where(failed, verdicts.c.pair == pairs.c.id).scalar_subquery()
+    connection.execute(update(pairs).where(pairs.c.id.in_(unscored)).values(awaited=awaited))
+    columns = {"prompt": pairs.c.prompt, "target": verdicts.c.judge, "pair": pairs.c.id, "shown": verdicts.c.shown}
+    asked = select(verdicts.c.id).join(pairs, pairs.c.id == verdicts.c.pair).where(failed).order_by(verdicts.c.id)
+    _park(connection, "judge", columns, asked)
     connection.execute(delete(resolutions).where(resolutions.c.pair.in_(unscored)))
     connection.execute(delete(verdicts).where(failed))
-    connection.execute(insert(work_items), work)
-    awaited = Counter(row["pair"] for row in work)
-    connection.execute(
-        update(pairs).where(pairs.c.id == bindparam("key")).values(awaited=bindparam("left")),
-        [{"key": pair, "left": count} for pair, count in awaited.items()],
-    )
     _reopen(connection, ids)
     return ids
+
+
+def _park(connection: Connection, stage: Stage, columns: dict[str, Any], failures: Select[Any]) -> None:
+    """Open parked work for failed rows: `columns` are those of the work, as the query `failures` reads them."""
+    parked = {**columns, "stage": literal(stage), "batch": literal(PARKED)}
+    connection.execute(insert(work_items).from_select(list(parked), failures.with_only_columns(*parked.values())))
 
 
 def _lock(connection: Connection, condition: Any, stream: str | None, after: int) -> Sequence[int]:

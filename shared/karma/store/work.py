@@ -5,15 +5,25 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from karma.store.chunks import chunks, execute_in, rows_in
+from karma.store.chunks import chunks, execute_in, groups_in, rows_in
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
 from karma.store.schema import PARKED, batches, work_items
 
 _ITEM_COLUMNS = [work_items.c[name] for name in OpenItem.__dataclass_fields__]
 _BATCH_COLUMNS = [batches.c[name] for name in BatchRow.__dataclass_fields__]
+
+
+class _Address(NamedTuple):
+    """What a batch shares with the batches that follow it."""
+
+    stage: Stage
+    target: str
+    stream: str
+    priority: int
 
 
 class WorkList:
@@ -55,26 +65,15 @@ class WorkList:
 
     def _new_batch(self, stage: Stage, target: str, stream: str, priority: int, due_at: float = 0.0) -> str:
         """A batch without items. One with a due time is published by the sweeper at that time."""
-        return self._new_batches([(stage, target, stream, priority)], due_at)[0]
+        return self._new_batches([_Address(stage, target, stream, priority)], due_at)[0]
 
-    def _new_batches(self, addresses: Sequence[tuple[Stage, str, str, int]], due_at: float = 0.0) -> list[str]:
+    def _new_batches(self, addresses: Sequence[_Address], due_at: float = 0.0) -> list[str]:
         ids = [secrets.token_hex(8) for _address in addresses]
-        self.connection.execute(
-            insert(batches),
-            [
-                {
-                    "id": id_,
-                    "token": secrets.token_hex(8),
-                    "stage": stage,
-                    "target": target,
-                    "stream": stream,
-                    "priority": priority,
-                    "created_at": self.now,
-                    "due_at": due_at,
-                }
-                for id_, (stage, target, stream, priority) in zip(ids, addresses, strict=True)
-            ],
-        )
+        rows = [
+            address._asdict() | {"id": id_, "token": secrets.token_hex(8), "created_at": self.now, "due_at": due_at}
+            for id_, address in zip(ids, addresses, strict=True)
+        ]
+        self.connection.execute(insert(batches), rows)
         if not due_at:
             self.opened.extend(ids)
         return ids
@@ -90,10 +89,8 @@ class WorkList:
 
     def items_in(self, ids: Sequence[str]) -> dict[str, list[OpenItem]]:
         """The open items of batches, in order; batches without any are left out."""
-        by_batch: dict[str, list[OpenItem]] = {}
-        for row in rows_in(self.connection, select(*_ITEM_COLUMNS).order_by(work_items.c.id), work_items.c.batch, ids):
-            by_batch.setdefault(row.batch, []).append(OpenItem(*row))
-        return by_batch
+        query = select(*_ITEM_COLUMNS).order_by(work_items.c.id)
+        return groups_in(self.connection, query, work_items.c.batch, ids, OpenItem)
 
     def close(self, ids: Iterable[int]) -> None:
         """Close items whose results are recorded."""
@@ -164,11 +161,8 @@ class WorkList:
 
     def parked(self, prompt_ids: Sequence[int]) -> dict[int, list[OpenItem]]:
         """Parked work of prompts, per prompt: open work without a batch, from which they continue (`requeue`)."""
-        by_prompt: dict[int, list[OpenItem]] = {}
         query = select(*_ITEM_COLUMNS).where(work_items.c.batch == PARKED).order_by(work_items.c.id)
-        for row in rows_in(self.connection, query, work_items.c.prompt, prompt_ids):
-            by_prompt.setdefault(row.prompt, []).append(OpenItem(*row))
-        return by_prompt
+        return groups_in(self.connection, query, work_items.c.prompt, prompt_ids, OpenItem)
 
     def unpark(self, items: Sequence[OpenItem], stream: str, priority: int, limits: BatchLimits) -> None:
         """Move parked work of one stage and target into new batches."""
@@ -189,9 +183,8 @@ class WorkList:
         return {row[0]: row[1] for row in self.connection.execute(query)}
 
 
-def _address(row: BatchRow) -> tuple[Stage, str, str, int]:
-    """Stage, target, stream and priority of a batch."""
-    return row.stage, row.target, row.stream, row.priority
+def _address(row: BatchRow) -> _Address:
+    return _Address(row.stage, row.target, row.stream, row.priority)
 
 
 def _fill(work: Sequence[Work], limits: BatchLimits) -> Iterator[list[Work]]:
