@@ -12,6 +12,9 @@ from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
 Facts = dict[str, Any]
 
+#: Columns of a pair that say why it was formed; all else is in its `reasons`.
+_FORMED = ("policy", "kinship", "gap", "gap_deviation", "information", "likeness", "novelty", "snapshot", "created_at")
+
 
 def explain(store: Store, pair: int) -> Facts:
     """Everything about a pair. Texts are whole and as they are stored: not safe to show.
@@ -30,34 +33,13 @@ def explain(store: Store, pair: int) -> Facts:
     reasons = json.loads(row.reasons)
     return {
         "pair": row.id,
-        "stream": row.stream,
-        "prompt_id": row.prompt_id,
-        "skill": row.skill,
-        "state": row.state,
+        **{name: getattr(row, name) for name in ("stream", "prompt_id", "skill", "state", "reference")},
         "messages": json.loads(row.messages),
-        "reference": row.reference,
         "responses": {
-            side: {
-                "response": getattr(row, f"response_{side}"),
-                "model": getattr(row, f"model_{side}"),
-                "sample": getattr(row, f"sample_{side}"),
-                "quality": getattr(row, f"quality_{side}"),
-                "text": getattr(row, f"text_{side}"),
-            }
+            side: {name: getattr(row, f"{name}_{side}") for name in ("response", "model", "sample", "quality", "text")}
             for side in "ab"
         },
-        "formed": {
-            **reasons,
-            "policy": row.policy,
-            "kinship": row.kinship,
-            "gap": row.gap,
-            "gap_deviation": row.gap_deviation,
-            "information": row.information,
-            "likeness": row.likeness,
-            "novelty": row.novelty,
-            "snapshot": row.snapshot,
-            "created_at": row.created_at,
-        },
+        "formed": {**reasons, **{name: getattr(row, name) for name in _FORMED}},
         "judging": {
             "judged": bool(row.judged),
             "probability": row.judged_probability,

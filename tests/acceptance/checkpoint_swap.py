@@ -23,10 +23,11 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from karma.queue.heartbeats import workers
-from karma.ranking.snapshot import OVERALL
+from karma.ranking.snapshot import OVERALL, Snapshot
 from karma.store import Store
 from karma_demo.family import JUDGE, checkpoint_path
 from karma_demo.tasks import tasks
+from karma_monitor.queries.pairs import snapshot_body
 from tests.support.pipeline import Pipeline, wait_until
 
 STUDENT = "student"
@@ -101,10 +102,14 @@ def _verdict(url: str, after: str, swapped_at: float) -> dict[str, Any]:
         ]
     store = Store(url)
     with store.reading() as transaction:
-        course = transaction.preferences.competency_history(points=10_000)
+        course = [
+            (created_at, Snapshot.from_bytes(body))
+            for version, created_at in transaction.preferences.snapshot_times()
+            if (body := snapshot_body(transaction.ledger.connection, version)) is not None
+        ]
     store.close()
     refits = []
-    for created_at, _version, snapshot in course:
+    for created_at, snapshot in course:
         if created_at < swapped_at or snapshot.index(STUDENT) is None or snapshot.index(after) is None:
             continue
         names = [STUDENT, after]

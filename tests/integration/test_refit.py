@@ -9,6 +9,7 @@ from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import Count
+from karma_monitor.figures.refits import Refits
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.handlers import learn
@@ -120,8 +121,8 @@ def test_the_course_of_the_competencies_is_thinned_and_keeps_its_ends(store: Sto
 
     with store.reading() as transaction:
         kept = [version for version, _ in transaction.preferences.snapshot_times()]
-        course = transaction.preferences.competency_history(points=5)
-        whole = transaction.preferences.competency_history(points=1000)
+        course = Refits(5).read(transaction)
+        whole = Refits(1000).read(transaction)
 
     assert (kept[0], kept[-1]) == (1, 60)
     assert 10 < len(kept) < 40

@@ -20,6 +20,7 @@ from karma_cli.options import HomeOption, open_store, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.escaping import shorten_middle
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
+from karma_monitor.figures.refits import Refits
 
 #: Refits of which a trend is drawn.
 _TREND_POINTS = 24
@@ -44,7 +45,7 @@ def models(
     """
     with closing(open_store(read_environment(home))) as store, store.reading() as transaction:
         snapshot = LatestSnapshot().newest(transaction)
-        history = transaction.preferences.competency_history(points=_TREND_POINTS)
+        history = Refits(_TREND_POINTS).read(transaction)
     if skill is not None and skill not in skills_of(snapshot):
         raise SettingsError(f"no skill is called {skill!r}{did_you_mean(skill, skills_of(snapshot))}")
     skills = skills_of(snapshot) if skill is None else (skill,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from karma_monitor.queries.totals import Totals
@@ -13,39 +14,24 @@ def funnel(totals: Totals) -> list[dict[str, Any]]:
     `of`: what the losses are a part of: all prompts, responses asked for, prompts that ended, verdicts, resolved pairs.
     """
 
-    def loss(reason: str, number: int, link: str | None) -> dict[str, Any]:
-        return {"reason": reason, "count": number, "link": link}
-
     rows, failed, outcomes = totals.rows, totals.failed, totals.outcomes
-    without_preference = ("tie", "inconsistent", "unscored")
-    stages: list[tuple[str, int, int, list[dict[str, Any]]]] = [
-        ("prompts", rows["prompts"], rows["prompts"], [loss("dead", totals.states["dead"], "/dead")]),
-        (
-            "responses",
-            rows["responses"] - failed["responses"],
-            rows["responses"],
-            [loss("failed", failed["responses"], "/dead")],
-        ),
-        (
-            "pairs",
-            rows["pairs"],
-            totals.ended,
-            [loss(reason, number, None) for reason, number in totals.no_pair.items()],
-        ),
-        (
-            "verdicts",
-            rows["verdicts"] - failed["verdicts"],
-            rows["verdicts"],
-            [loss("failed", failed["verdicts"], None)],
-        ),
-        (
-            "preferences",
-            outcomes["decisive"],
-            sum(outcomes.values()),
-            [loss(name, outcomes[name], f"/pairs?outcome={name}") for name in without_preference],
-        ),
-    ]
+
+    def stage(name: str, count: int, of: int, losses: Mapping[str, int], link: str | None = None) -> dict[str, Any]:
+        named = [
+            {"reason": reason, "count": lost, "link": link and link.format(reason)}
+            for reason, lost in losses.items()
+            if lost
+        ]
+        return {"stage": name, "count": max(0, count), "of": of, "losses": named}
+
+    def calls(table: str, link: str | None = None) -> dict[str, Any]:
+        return stage(table, rows[table] - failed[table], rows[table], {"failed": failed[table]}, link)
+
+    undecided = {name: outcomes[name] for name in ("tie", "inconsistent", "unscored")}
     return [
-        {"stage": stage, "count": max(0, number), "of": of, "losses": [one for one in losses if one["count"]]}
-        for stage, number, of, losses in stages
+        stage("prompts", rows["prompts"], rows["prompts"], {"dead": totals.states["dead"]}, "/dead"),
+        calls("responses", "/dead"),
+        stage("pairs", rows["pairs"], totals.ended, totals.no_pair),
+        calls("verdicts"),
+        stage("preferences", outcomes["decisive"], sum(outcomes.values()), undecided, "/pairs?outcome={}"),
     ]

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
-
-#: One earlier refit: when, its version, its competencies. As `competency_history` of the store gives them.
-Point = tuple[float, int, Snapshot]
+from karma_monitor.figures.refits import Point
 
 #: Half the width of a normal distribution's central 90 %, in standard deviations.
 Z90 = 1.644854

@@ -5,20 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from karma.errors import KarmaError, did_you_mean
-from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
+from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import evenly
-from karma_monitor.figures.leaderboard import Point, Rating, known_kinship, leaderboard, skills_of
+from karma_monitor.figures.leaderboard import Rating, known_kinship, leaderboard, skills_of
+from karma_monitor.figures.refits import Refits
 from karma_monitor.live_status import LiveStatus
-from karma_monitor.queries.pairs import counted_wins, snapshot_body
+from karma_monitor.queries.pairs import counted_wins
 from karma_monitor.refresh import Pace
 
 #: A rating with fewer comparisons is preliminary.
@@ -39,7 +39,7 @@ class Leaderboards:
         self._history_s = history_s
         self._lock = threading.Lock()
         self._snapshot = LatestSnapshot()
-        self._history: dict[int, Point] = {}
+        self._refits = Refits(_HISTORY_POINTS)
         self._wins: dict[str, tuple[Pace, Wins]] = {}
 
     def look(self, skill: str | None) -> dict[str, Any]:
@@ -51,11 +51,11 @@ class Leaderboards:
         with self._lock:
             with self._store.reading() as transaction:
                 snapshot = self._snapshot.newest(transaction)
+                history = self._refits.read(transaction, self._history_s)
             skills = skills_of(snapshot)
             name = OVERALL if skill is None else skill
             if name not in skills:
                 raise KarmaError(f"no skill is called {name!r}{did_you_mean(name, skills)}")
-            history = self._refits()
             wins = self._wins_of(name)
         ratings = leaderboard(snapshot, name, history)
         shown = [ratings[index].model for index in evenly(len(ratings), _MOST_IN_MATRIX)]
@@ -77,21 +77,6 @@ class Leaderboards:
             "calibration_window": len(recent),
             "course": [{"model": one.model, "points": one.course} for one in ratings],
         }
-
-    def _refits(self) -> list[Point]:
-        """Refits evenly spread over those in the store, oldest first; the others come with the next call."""
-        deadline = time.monotonic() + self._history_s
-        with self._store.reading() as transaction:
-            kept = transaction.preferences.snapshot_times()
-            wanted = dict(kept[index] for index in evenly(len(kept), _HISTORY_POINTS))
-            for version in sorted(wanted.keys() - self._history.keys(), reverse=True):
-                if time.monotonic() > deadline:
-                    break
-                body = snapshot_body(transaction.ledger.connection, version)
-                if body is not None:
-                    self._history[version] = (wanted[version], version, _means_only(Snapshot.from_bytes(body)))
-        self._history = {version: point for version, point in self._history.items() if version in wanted}
-        return [self._history[version] for version in sorted(self._history)]
 
     def _wins_of(self, skill: str) -> Wins:
         pace, known = self._wins.get(skill, (Pace(0.02, 5.0), None))
@@ -172,18 +157,3 @@ def _rating(one: Rating, comparisons: float) -> dict[str, Any]:
 
 def _rows(cells: Any) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(value) for value in row] for row in cells]
-
-
-def _means_only(snapshot: Snapshot) -> Snapshot:
-    """A refit without its pair tables, which take most of the memory and which no history shows."""
-    nothing = np.broadcast_to(np.float64(0.0), snapshot.kinship.shape)
-    return replace(
-        snapshot,
-        gap_deviation=nothing,
-        kinship=nothing,
-        information=nothing,
-        win=nothing,
-        comparisons=nothing,
-        cosine=None,
-        outcome=None,
-    )

@@ -93,10 +93,7 @@ class Views:
         shown = [
             {
                 "prompt": row.id,
-                "stream": row.stream,
-                "prompt_id": row.prompt_id,
-                "error": row.error,
-                "accepted_at": row.accepted_at,
+                **{name: getattr(row, name) for name in ("stream", "prompt_id", "error", "accepted_at")},
                 "text": _text(row.messages),
             }
             for row in rows[:limit]
@@ -107,13 +104,11 @@ class Views:
         """The newest failures by reason."""
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
-            failed, silent = failed_responses(connection, _FAILURES), failed_verdicts(connection, _FAILURES)
-            unscored = unscored_pairs(connection, _FAILURES)
-        return {
-            "responses": _grouped("model", [(row.name, row.reason, row.at) for row in failed]),
-            "verdicts": _grouped("judge", [(row.name, row.reason, row.at) for row in silent]),
-            "unscored": _grouped("stream", [(row.stream, row.reason or "", row.at) for row in unscored]),
-        }
+            return {
+                "responses": _grouped("model", failed_responses(connection, _FAILURES)),
+                "verdicts": _grouped("judge", failed_verdicts(connection, _FAILURES)),
+                "unscored": _grouped("stream", unscored_pairs(connection, _FAILURES)),
+            }
 
     def unavailable(self) -> list[str]:
         """The servers that are unavailable: store, redis."""
@@ -123,25 +118,22 @@ class Views:
                 transaction.ledger.connection.exec_driver_sql("SELECT 1")
         except OutageError:
             found.append("store")
-        if self._redis is None:
-            found.append("redis")
-        else:
-            try:
-                with outages():
-                    self._redis.ping()
-            except OutageError:
-                found.append("redis")
-        return found
+        try:
+            with outages():
+                answers = self._redis is not None and self._redis.ping()
+        except OutageError:
+            answers = False
+        return found if answers else [*found, "redis"]
 
 
-def _grouped(by: str, rows: list[tuple[str, str, float]]) -> list[dict[str, Any]]:
+def _grouped(by: str, rows: list[Any]) -> list[dict[str, Any]]:
     """The most frequent reasons, the first line of each, and the time of the newest."""
     counted: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], float] = {}
-    for name, reason, at in rows:
-        key = (name, reason.partition("\n")[0][:_CHARACTERS])
+    for row in rows:
+        key = (row.name, (row.reason or "").partition("\n")[0][:_CHARACTERS])
         counted[key] += 1
-        last[key] = max(at, last.get(key, at))
+        last[key] = max(row.at, last.get(key, row.at))
     return [
         {by: key[0], "reason": key[1], "count": number, "last_at": last[key]}
         for key, number in counted.most_common(_SHOWN_REASONS)

@@ -67,12 +67,6 @@ def snapshot_body(connection: Connection, version: int) -> bytes | None:
 
 
 def judge_budgets(connection: Connection, stream: str | None = None, limit: int = 200) -> list[Any]:
-    """Pairs seen and judged under each judge budget; those that saw most first."""
-    query = select(gates.c.stream, gates.c.seen, gates.c.judged).order_by(gates.c.seen.desc()).limit(limit)
+    """The judge budgets with the pairs that they saw and judged, those that saw most first; `body` is their JSON."""
+    query = select(gates).order_by(gates.c.seen.desc()).limit(limit)
     return list(connection.execute(query if stream is None else query.where(gates.c.stream == stream)))
-
-
-def judge_budget_states(connection: Connection, limit: int = 200) -> list[tuple[str, str]]:
-    """The stored states of the judge budgets, (stream, JSON); those that saw most pairs first."""
-    query = select(gates.c.stream, gates.c.body).order_by(gates.c.seen.desc()).limit(limit)
-    return [(row.stream, row.body) for row in connection.execute(query)]

@@ -46,57 +46,31 @@ def newest_verdicts(connection: Connection, after: int, limit: int) -> list[Any]
 
 
 def _calls(connection: Connection, table: Any, name: Any, after: int, limit: int) -> list[Any]:
-    query = (
-        select(
-            table.c.id, name.label("name"), table.c.created_at, table.c.latency_s, table.c.tokens_out, table.c.failure
-        )
-        .where(table.c.id > after)
-        .order_by(table.c.id.desc())
-        .limit(limit)
-    )
-    return list(connection.execute(query))
+    columns = (table.c[column] for column in ("id", "created_at", "latency_s", "tokens_out", "failure"))
+    query = select(*columns, name.label("name")).where(table.c.id > after).order_by(table.c.id.desc())
+    return list(connection.execute(query.limit(limit)))
 
 
 def failed_responses(connection: Connection, limit: int) -> list[Any]:
-    """Failed responses of the newest prompts: id, model, reason, when, and whose they are."""
-    query = (
-        select(
-            responses.c.id,
-            responses.c.model.label("name"),
-            responses.c.failure.label("reason"),
-            responses.c.created_at.label("at"),
-            prompts.c.stream,
-            prompts.c.prompt_id,
-        )
-        .join(prompts, prompts.c.id == responses.c.prompt)
-        .where(responses.c.failure.is_not(None))
-        .order_by(responses.c.prompt.desc())
-        .limit(limit)
-    )
-    return list(connection.execute(query))
+    """Failed responses of the newest prompts: model, reason, time."""
+    return _failures(connection, responses, responses.c.model, responses.c.prompt, limit)
 
 
 def failed_verdicts(connection: Connection, limit: int) -> list[Any]:
-    """Failed verdicts on the newest pairs: judge, reason, when."""
-    query = (
-        select(verdicts.c.judge.label("name"), verdicts.c.failure.label("reason"), verdicts.c.created_at.label("at"))
-        .where(verdicts.c.failure.is_not(None))
-        .order_by(verdicts.c.pair.desc())
-        .limit(limit)
-    )
+    """Failed verdicts on the newest pairs: judge, reason, time."""
+    return _failures(connection, verdicts, verdicts.c.judge, verdicts.c.pair, limit)
+
+
+def _failures(connection: Connection, table: Any, name: Any, newest: Any, limit: int) -> list[Any]:
+    columns = name.label("name"), table.c.failure.label("reason"), table.c.created_at.label("at")
+    query = select(*columns).where(table.c.failure.is_not(None)).order_by(newest.desc()).limit(limit)
     return list(connection.execute(query))
 
 
 def unscored_pairs(connection: Connection, limit: int) -> list[Any]:
-    """The pairs that came to no valid verdict last: pair, reason, when, and whose they are."""
+    """The newest pairs without a valid verdict: stream, reason, time."""
     query = (
-        select(
-            resolutions.c.pair,
-            resolutions.c.reason,
-            resolutions.c.resolved_at.label("at"),
-            prompts.c.stream,
-            prompts.c.prompt_id,
-        )
+        select(prompts.c.stream.label("name"), resolutions.c.reason, resolutions.c.resolved_at.label("at"))
         .join(prompts, prompts.c.id == resolutions.c.prompt)
         .where(resolutions.c.outcome == "unscored")
         .order_by(resolutions.c.resolved_at.desc())

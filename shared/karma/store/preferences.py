@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
@@ -24,10 +24,6 @@ from karma.store.records import (
 )
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
 from karma.store.sql import insert_adding, insert_new
-
-if TYPE_CHECKING:
-    from karma.ranking.snapshot import Snapshot
-
 
 _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow.__dataclass_fields__]
 
@@ -138,24 +134,6 @@ class Preferences:
     def drop_snapshots(self, versions: Iterable[int]) -> None:
         """Delete snapshots."""
         execute_in(self.connection, delete(snapshots), snapshots.c.version, versions)
-
-    def competency_history(self, points: int = 100) -> list[tuple[float, int, Snapshot]]:
-        """The competencies over time: (creation time, version, snapshot), oldest first.
-
-        Args:
-            points: most snapshots, evenly spaced among the stored ones; the oldest and the newest are included.
-        """
-        from karma.ranking.snapshot import Snapshot  # imports NumPy, which nothing else here needs
-
-        kept = self.snapshot_times()
-        if len(kept) > points:
-            indices = sorted({round(n * (len(kept) - 1) / max(1, points - 1)) for n in range(points)})
-            kept = [kept[index] for index in indices][-points:]
-        history: list[tuple[float, int, Snapshot]] = []
-        for version, created_at in kept:  # one at a time: bodies may have megabytes
-            body = self.connection.execute(select(snapshots.c.body).where(snapshots.c.version == version)).scalar_one()
-            history.append((created_at, version, Snapshot.from_bytes(body)))
-        return history
 
     def latest_version(self) -> tuple[int, float]:
         """The version of the newest snapshot and the weight of its verdicts; (0, 0.0) if there is none."""
