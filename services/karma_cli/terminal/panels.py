@@ -119,16 +119,12 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def workers(status: Status) -> Text:
-    """The ready workers of each service; each worker without a heartbeat on a line of its own."""
+    """The ready workers of each service. A worker without a heartbeat is among the problems."""
     ready = Counter(worker["service"] for worker in status["workers"] if worker["state"] == "ready")
     named = ", ".join(f"{escape_control(service)} {count}" for service, count in sorted(ready.items()))
     redelivered = status["redelivered"]
     text = Text(f"workers: {named or 'none; start them with `karma up`'} · {status['in_flight']:,} prompts in flight")
     text.append("" if redelivered is None else f" · {redelivered:,} batches redelivered")
-    for worker in status["workers"]:
-        if worker["state"] != "ready":
-            age = duration(worker["beat_age_s"])
-            text.append(f"\nNO HEARTBEAT for {age}: {escape_control(worker['id'])}", style=BAD)
     return text
 
 

@@ -28,7 +28,6 @@ class Window:
         self._stream = stream
         self._most = most
         self._pairs: dict[int, PairRecord] = {}
-        self.version = 0  # changes with the pairs
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -55,7 +54,6 @@ class Window:
                 for record in pair_records(connection, chunk):
                     if record.outcome is not None:
                         self._pairs[record.pair.id] = record
-                        self.version += 1
                 if time.monotonic() > deadline:
                     break
         if len(self._pairs) > self._most:

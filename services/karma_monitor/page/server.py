@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -48,14 +49,13 @@ def main(environment: Environment) -> None:
     pool = Pool.read(environment.pool_path)
     listener = listen(environment.page_host, environment.page_port)
     connections = _connections(environment, pool)
-    redis = None if connections is None else connections.redis
-    store = (
-        Store(environment.database_url)
-        if connections is None
-        else Store(environment.database_url, clock=connections.clock)
+    redis, clock, shutdown = (
+        (connections.redis, connections.clock, connections.shutdown)
+        if connections is not None
+        else (None, time.time, Shutdown(STOP_S))
     )
+    store = Store(environment.database_url, clock=clock)
     _save_memory(store)
-    shutdown = Shutdown(STOP_S) if connections is None else connections.shutdown
     wait_for_schema(store, environment.supervisor_pid)
     end_on_migration(store, shutdown)
     board = LiveStatus(store, redis, pool)
@@ -74,16 +74,10 @@ def main(environment: Environment) -> None:
     server = Server(config, live)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
 
-    def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        shutdown.request()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    heartbeat = (
-        None
-        if connections is None
-        else HeartbeatThread(connections, new_info("page", port, ()), environment.supervisor_pid)
-    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: shutdown.request())
+    info = new_info("page", port, ())
+    heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid) if connections is not None else None
     url = url_of(environment.page_host, listener)
     written = url_path(environment.home)
     written.parent.mkdir(parents=True, exist_ok=True)

@@ -119,15 +119,8 @@ def sending(sender: str, batches: int) -> Iterator[dict[str, str]]:
     if _tracer is None or (context := carried()):
         yield {} if _tracer is None else context
         return
-    from opentelemetry.trace import SpanKind
-
-    attributes: dict[str, Any] = {"messaging.operation.type": "send", "messaging.batch.message_count": batches}
-    with (
-        _tracer.start_as_current_span(
-            sender, kind=SpanKind.PRODUCER, attributes=attributes, record_exception=False, set_status_on_exception=False
-        ) as span,
-        _recorded_end(span),
-    ):
+    attributes = {"messaging.operation.type": "send", "messaging.batch.message_count": batches}
+    with _span(_tracer, sender, "PRODUCER", attributes):
         yield carried()
 
 
@@ -138,7 +131,6 @@ def processing(stage: str, queue: str, batch: Batch, waited_s: float | None) -> 
         yield
         return
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     attributes: dict[str, Any] = {
@@ -155,17 +147,8 @@ def processing(stage: str, queue: str, batch: Batch, waited_s: float | None) -> 
     }
     if waited_s is not None:
         attributes["karma.waited_s"] = waited_s
-    with (
-        _tracer.start_as_current_span(
-            f"process {queue}",
-            context=TraceContextTextMapPropagator().extract(batch.header.trace, Context()),
-            kind=SpanKind.CONSUMER,
-            attributes=attributes,
-            record_exception=False,  # its text may quote a prompt
-            set_status_on_exception=False,
-        ) as span,
-        _recorded_end(span),
-    ):
+    context = TraceContextTextMapPropagator().extract(batch.header.trace, Context())
+    with _span(_tracer, f"process {queue}", "CONSUMER", attributes, context):
         yield
 
 
@@ -265,16 +248,19 @@ def _verdict(span: Span, verdict: Verdict) -> None:
 
 
 @contextmanager
-def _recorded_end(span: Span) -> Iterator[None]:
-    """Record on the span how the block ended."""
-    from opentelemetry.trace import StatusCode
+def _span(tracer: Tracer, name: str, kind: str, attributes: dict[str, Any], context: Any = None) -> Iterator[None]:
+    """A span around the block that records how it ended, without the text of an exception: it may quote a prompt."""
+    from opentelemetry.trace import SpanKind, StatusCode
 
-    try:
-        yield
-    except ReleasedError:
-        span.set_attribute("karma.result", "handed_back")  # released: no failure
-        raise
-    except Exception as cause:
-        span.set_attribute("error.type", f"{type(cause).__module__}.{type(cause).__qualname__}")
-        span.set_status(StatusCode.ERROR)
-        raise
+    with tracer.start_as_current_span(
+        name, context, SpanKind[kind], attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield
+        except ReleasedError:
+            span.set_attribute("karma.result", "handed_back")  # released: no failure
+            raise
+        except Exception as cause:
+            span.set_attribute("error.type", f"{type(cause).__module__}.{type(cause).__qualname__}")
+            span.set_status(StatusCode.ERROR)
+            raise

@@ -169,12 +169,12 @@ def test_texts_of_users_and_models_are_shown_as_text(update: Update) -> None:
 
 
 def test_nothing_is_said_by_color_alone(update: Update) -> None:
-    worker = {"service": "judging", "state": "silent", "pid": 1, "metrics_port": 1, "beat_age_s": 31.0}
-    bad = changed(update, workers=[{**worker, "id": "judging-1"}], paused=["talk"])
+    expired = {"severity": "warning", "summary": "The heartbeat of judging-1 expired."}
+    bad = changed(update, problems=[expired], paused=["talk"])
     bad = replace(bad, unavailable="Redis does not answer", fresh=False)
     assert "\x1b[" in drawn(bad, color=True)
     plain = drawn(bad)
-    for said in ("NO HEARTBEAT for 31 s: judging-1", "PAUSED: talk;", "UNAVAILABLE: Redis does not answer", "STALE: "):
+    for said in ("WARNING: The heartbeat of judging-1", "PAUSED: talk;", "UNAVAILABLE: Redis does not", "STALE: "):
         assert said in plain
     assert "FROZEN: " in drawn(bad, frozen=True)
 
