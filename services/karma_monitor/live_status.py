@@ -1,7 +1,7 @@
-"""The live picture: what flows, what is stuck and what it is worth, as plain data. What is not known is None.
+"""The live status: throughput, losses, pair quality, queues and endpoints, as plain data. None is unknown.
 
-`karma watch` and the page show it once a second, whatever the store holds: long tables are counted in the background,
-and everything else is read from windows of what is new (`Pace` says how often).
+`karma watch` and the page read it once a second, however long the store is: long tables are counted in the background,
+and everything else is read from windows of new rows (`karma_monitor.refresh` says how often).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from karma_monitor.figures.redelivered import redelivered
 from karma_monitor.figures.throughput import CARRY_S, Throughput
 from karma_monitor.figures.window import Window
 from karma_monitor.problems import problems
-from karma_monitor.queries.totals import Totals, carry_on, count
+from karma_monitor.queries.totals import Totals, count, update
 from karma_monitor.refresh import Background, Paced
 
-#: Streams that are named; there may be tens of thousands.
+#: Most streams that are named; there may be tens of thousands.
 STREAMS = 200
 
-#: What one look may spend on taking in new pairs, and the first one, which has a window to fill.
+#: Seconds that one read may spend on new pairs; the first read fills the window.
 _NEW_PAIRS_S = 0.012
 _FIRST_PAIRS_S = 0.25
 
 
 class LiveStatus:
-    """Looks at a store, and at Redis where one runs. One look at a time, whoever asks."""
+    """Reads the live status of a store, and of Redis where one runs. One thread reads at a time."""
 
     def __init__(self, store: Store, redis: Any | None, pool: Pool) -> None:
         self._store = store
@@ -51,55 +51,55 @@ class LiveStatus:
         self._clock = store.clock if redis is None else RedisClock(redis)
         self._home = _home(store)
         self._lock = threading.Lock()
-        self._whole: Background[Totals] = Background(self._count, most_share=0.01, every_s=1.0)
-        self._carried: tuple[Totals, Totals] | None = None  # as counted whole, and carried on since
-        self._pulse = Throughput()
+        self._full_count: Background[Totals] = Background(self._count, most_share=0.01, every_s=1.0)
+        self._totals: tuple[Totals, Totals] | None = None  # by the last full count, and updated since
+        self._throughput = Throughput()
         self.window = Window(store)
-        self._judged = Paced(self._look_at_pairs, most_share=0.01, every_s=0.9)
+        self._judged = Paced(self._read_pairs, most_share=0.01, every_s=0.9)
         self._endpoints = Endpoints(pool)
-        self._called = Paced(self._look_at_calls, most_share=0.01, every_s=0.9)
-        self._queued = Paced(self._look_at_queues, most_share=0.005, every_s=0.9)
-        self._named = Paced(self._look_at_streams, most_share=0.005, every_s=0.9)
+        self._called = Paced(self._read_calls, most_share=0.01, every_s=0.9)
+        self._queued = Paced(self._read_queues, most_share=0.005, every_s=0.9)
+        self._named = Paced(self._read_streams, most_share=0.005, every_s=0.9)
         self._left: float | None = None
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
         self._learned = LatestSnapshot()
         self._spent = Costs(store, pool)
-        self._costs: Background[Cost] = Background(self._spent.look, most_share=0.1, every_s=1.0)
+        self._costs: Background[Cost] = Background(self._spent.read, most_share=0.1, every_s=1.0)
 
-    def look(self) -> dict[str, Any]:
-        """The picture now.
+    def read(self) -> dict[str, Any]:
+        """The live status now. While Redis is unavailable, queues and workers are empty.
 
         Raises:
-            StoreOutageError: the store is away. Where Redis is, queues and workers are empty.
+            StoreOutageError: the store is unavailable.
         """
-        self._whole.value()  # the first count takes a while: meanwhile others may ask for something else
+        self._full_count.value()  # the first count is slow: the lock stays free for other requests
         with self._lock:
-            return self._picture()
+            return self._status()
 
-    def hurry(self) -> None:
-        """Something was changed on purpose: the next look shows it."""
-        self._whole.hurry()
-        self._named.hurry()
+    def expire(self) -> None:
+        """Read totals and pauses again at the next read: a user changed something."""
+        self._full_count.expire()
+        self._named.expire()
 
-    def settle(self) -> None:
-        """Read the window of pairs and all calls, however long it takes: a report looks only once."""
+    def read_everything(self) -> None:
+        """Read the window of pairs and all calls, however long it takes: a report is read only once."""
         with self._lock:
             self.window.renew(math.inf)
-            while not self._spent.look().whole:
+            while not self._spent.read().whole:
                 pass
 
     def pairs(self) -> Window:
-        """The pairs that were resolved last."""
+        """The newest resolved pairs."""
         with self._lock:
             self._judged.value()
         return self.window
 
     def cost(self) -> dict[str, Any]:
-        """What was spent in all, and by whom."""
+        """The cost of all calls, and of each model and judge."""
         with self._lock:
             spent = self._costs.value()
-            decisive = self._carried[1].outcomes["decisive"] if self._carried else 0
+            decisive = self._totals[1].outcomes["decisive"] if self._totals else 0
         return {
             **_cost(spent, decisive),
             "endpoints": [
@@ -108,9 +108,9 @@ class LiveStatus:
             ],
         }
 
-    def _picture(self) -> dict[str, Any]:
-        whole, totals = self._carried_on()
-        self._pulse.look(totals)
+    def _status(self) -> dict[str, Any]:
+        whole, totals = self._current_totals()
+        self._throughput.add(totals)
         named = self._named.value()
         status = {
             "version": 1,
@@ -123,7 +123,7 @@ class LiveStatus:
             "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
             "preferences": totals.preferences,
             "funnel": funnel(totals),
-            "rates": {f"{name}_per_s": rate for name, rate in self._pulse.rates.items()},
+            "rates": {f"{name}_per_s": rate for name, rate in self._throughput.rates.items()},
             **self._flow(),
             "in_flight": sum(totals.states[state] for state in ("dispatched", "answered", "matched")),
             "endpoints": self._called.value(),
@@ -137,26 +137,26 @@ class LiveStatus:
         with self._store.reading(COUNTING_S) as transaction:
             return count(transaction.ledger.connection, self._clock())
 
-    def _carried_on(self) -> tuple[Totals, Totals]:
-        """The totals as they were last counted whole, and carried on to now."""
-        whole = self._whole.value()
-        counted, carried = self._carried or (None, whole)
+    def _current_totals(self) -> tuple[Totals, Totals]:
+        """The totals of the last full count, and the same updated to now."""
+        whole = self._full_count.value()
+        counted, carried = self._totals or (None, whole)
         if counted is not whole:
             carried = whole
         now = self._clock()
-        # Nobody looked for long: too much came since to be counted in passing. A count that took as long is carried on.
+        # After a long time without a read there are too many new rows for an update. A count that took as long is kept.
         if counted is whole and now - carried.at > CARRY_S:
-            self._whole.hurry()
+            self._full_count.expire()
         else:
             with self._store.reading() as transaction:
-                carried = carry_on(transaction.ledger.connection, carried, now)
-        self._carried = (whole, carried)
-        return self._carried
+                carried = update(transaction.ledger.connection, carried, now)
+        self._totals = (whole, carried)
+        return self._totals
 
     def _outcome(self, totals: Totals, together: Totals) -> dict[str, Any]:
-        """What came of it. `together`: totals in which the ended prompts are as new as the preferences."""
+        """Preferences, yield, cost and time left. In the totals `together`, prompts are as new as preferences."""
         decisive = totals.outcomes["decisive"]
-        rate = self._pulse.rates["preferences"]
+        rate = self._throughput.rates["preferences"]
         per_prompt = together.outcomes["decisive"] / together.ended if together.ended else None
         return {
             "preferences": decisive,
@@ -164,13 +164,13 @@ class LiveStatus:
             "preferences_per_prompt": per_prompt,
             "yield": per_prompt,  # the former name
             **_cost(self._costs.value(), decisive),
-            "time_left_s": self._pulse.time_left_s,
+            "time_left_s": self._throughput.time_left_s,
             "budget_left": self._left,
         }
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
-    def _look_at_streams(self) -> dict[str, Any]:
+    def _read_streams(self) -> dict[str, Any]:
         with self._store.reading() as transaction:
             names = stream_names(transaction.ledger.connection, STREAMS)
             stopped = paused(transaction.ledger.connection)
@@ -178,7 +178,7 @@ class LiveStatus:
         return {"streams": names, "paused": sorted(stopped)[:STREAMS]}
 
     def _flow(self) -> dict[str, Any]:
-        """Queues and workers. A Redis that is away is asked again at the next look."""
+        """Queues and workers. While Redis is unavailable, every read tries it again."""
         nothing: dict[str, Any] = {"queues": [], "redelivered": None, "workers": []}
         if self._redis is None:
             return nothing
@@ -187,7 +187,7 @@ class LiveStatus:
         except BrokerOutageError:
             return nothing
 
-    def _look_at_queues(self) -> dict[str, Any]:
+    def _read_queues(self) -> dict[str, Any]:
         now = self._clock()
         queues = [
             {"queue": name, "stage": name.partition(".")[0], "length": length, "age_s": age}
@@ -210,11 +210,11 @@ class LiveStatus:
     def _ask_gateways(self) -> int | None:
         return redelivered(self._alive)
 
-    def _look_at_calls(self) -> list[dict[str, Any]]:
+    def _read_calls(self) -> list[dict[str, Any]]:
         with self._store.reading() as transaction:
             return self._endpoints.renew(transaction)
 
-    def _look_at_pairs(self) -> dict[str, Any]:
+    def _read_pairs(self) -> dict[str, Any]:
         self.window.renew(_NEW_PAIRS_S if len(self.window) else _FIRST_PAIRS_S)
         with self._store.reading() as transaction:
             snapshot = self._learned.newest(transaction)

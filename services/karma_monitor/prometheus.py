@@ -1,7 +1,7 @@
-"""What the gateway shows of the store and of Redis: the ledger's totals, queues, workers, and the competencies.
+"""Metrics of the store and of Redis, served by the gateway: totals, queues, workers and competencies.
 
-It reads in a thread of its own, so that counting a long table holds up no prompt, and never for more than a share of
-the time. What is counted is exact at that moment: once nothing moves any more, so is what is shown.
+A thread of its own reads them for at most a share of the time, so counting a long table delays no prompt. Each total is
+exact at the moment of its count.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from karma_monitor.refresh import Pace
 log = logging.getLogger(__name__)
 
 _EVERY_S = 5.0
-_LOOK_S = 0.5  # whether anything is due
-#: Share of the time that counting long tables may take, and looking at all else.
-_COUNTING_SHARE, _LOOKING_SHARE = 0.005, 0.02
+_POLL_S = 0.5
+#: Share of the time that counting long tables may take, and reading everything else.
+_COUNTING_SHARE, _READING_SHARE = 0.005, 0.02
 
 _STAGES = ("generate", "score", "match", "judge")
 _SERVICES = ("gateway", "generation", "scoring", "matching", "judging")
@@ -60,23 +60,23 @@ class LedgerMetrics:
         self._queues = all_queues(pool)
         self._competencies = LatestSnapshot()
         self._shown_version = -1
-        self._duties = (
-            ("redis", self.look_at_redis, Pace(_LOOKING_SHARE, _EVERY_S)),
-            ("store", self.look_at_store, Pace(_LOOKING_SHARE, _EVERY_S)),
+        self._actions = (
+            ("redis", self.read_redis, Pace(_READING_SHARE, _EVERY_S)),
+            ("store", self.read_store, Pace(_READING_SHARE, _EVERY_S)),
             ("store", self.count, Pace(_COUNTING_SHARE, _EVERY_S)),
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-metrics", daemon=True)
 
     def start(self) -> None:
-        """Begin to look, now and again and again."""
+        """Start reading."""
         pool = self._pool
         metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
         show_prices(pool)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop reading."""
         self._stop.set()
         self._thread.join(timeout=5)
 
@@ -89,27 +89,27 @@ class LedgerMetrics:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for server, duty, pace in self._duties:
+            for server, action, pace in self._actions:
                 if pace.is_due:
-                    self._do(server, duty, pace)
-            self._stop.wait(_LOOK_S)
+                    self._run_action(server, action, pace)
+            self._stop.wait(_POLL_S)
 
-    def _do(self, server: str, duty: Callable[[], None], pace: Pace) -> None:
-        # What SQLite costs is this thread's own time, which does not grow while others are busy.
+    def _run_action(self, server: str, action: Callable[[], None], pace: Pace) -> None:
+        # SQLite runs in this thread: its CPU time does not grow while other processes are busy.
         clock = time.thread_time if self._store.engine.dialect.name == "sqlite" else time.monotonic
         started = clock()
         try:
-            duty()
+            action()
         except OutageError as cause:
             metrics.SERVER_UP.labels(server).set(0)
             log.info("metrics wait: %s", cause)
         except Exception:
-            log.exception("metrics of the ledger could not be read; they are read again in a moment")
+            log.exception("metrics of the store could not be read; retrying")
         else:
             metrics.SERVER_UP.labels(server).set(1)
-        pace.took(clock() - started)
+        pace.finished(clock() - started)
 
-    def look_at_redis(self) -> None:
+    def read_redis(self) -> None:
         """Queues, workers and memory."""
         for queue, (length, age) in queue_state(self._redis, self._queues, self._store.clock()).items():
             metrics.QUEUE_LENGTH.labels(queue).set(length)
@@ -121,29 +121,29 @@ class LedgerMetrics:
         metrics.REDIS_MEMORY.set(memory["used_memory"])
         metrics.REDIS_MEMORY_LIMIT.set(memory.get("maxmemory", 0))
 
-    def look_at_store(self) -> None:
-        """Open work, gates, size and competencies: what is quickly read however long the ledger is."""
+    def read_store(self) -> None:
+        """Open work, judge budgets, size and competencies, whose cost does not grow with the ledger."""
         generate = {("generate", model): 0 for model in self._pool.models}
         judge = {("judge", name): 0 for name in self._pool.judges}
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
             open_items, oldest = counts.open_items(connection), counts.oldest_batches(connection)
-            gated, size = counts.gated_pairs(connection), counts.size_bytes(connection)
+            judged, size = counts.budgeted_pairs(connection), counts.size_bytes(connection)
             stopped = paused(connection)
             newest, now = self._competencies.newest(transaction), transaction.ledger.now
         metrics.PAUSED.show({(stream,): 1.0 for stream in stopped})
         metrics.OPEN_ITEMS.show(generate | judge | open_items)
         for stage in _STAGES:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
-        self._show_gates(gated)
+        self._show_judge_budgets(judged)
         metrics.STORE_SIZE.set(size)
         if newest.version != self._shown_version:
             show_competencies(newest)
             self._shown_version = newest.version
 
-    def _show_gates(self, gated: Mapping[str, tuple[int, int]]) -> None:
+    def _show_judge_budgets(self, budgeted: Mapping[str, tuple[int, int]]) -> None:
         pairs: dict[tuple[str, ...], float] = {}
-        for stream, (judged, predicted) in gated.items():
+        for stream, (judged, predicted) in budgeted.items():
             pairs |= {(stream, "judged"): judged, (stream, "predicted"): predicted}
             settings = self._pool.stream(stream)
             if settings.judge_share is not None and _has_own_series("stream", stream):
@@ -153,7 +153,7 @@ class LedgerMetrics:
         metrics.GATE_PAIRS.show(pairs)
 
     def count(self) -> None:
-        """The totals. Each table is counted in a transaction of its own."""
+        """The totals, each table in a transaction of its own."""
         began = self._store.clock()
         prompts = self._read(counting.prompts_by_state)
         none = {(stream, state): 0 for stream, _state in prompts for state in STATES}
@@ -186,7 +186,7 @@ def show_prices(pool: Pool) -> None:
 
 
 def show_competencies(snapshot: Snapshot) -> None:
-    """Show what a snapshot knows. A mean of several models is none of theirs: beyond the limits nothing is shown."""
+    """Show a snapshot. Models beyond the label's limit are left out: their values cannot be summed in `other`."""
     metrics.SNAPSHOT_VERSION.set(snapshot.version)
     if snapshot.outcome is not None and snapshot.outcome.calibration_error is not None:
         metrics.OUTCOME_CALIBRATION.set(snapshot.outcome.calibration_error)
@@ -207,14 +207,14 @@ def show_competencies(snapshot: Snapshot) -> None:
         (metrics.COMPETENCY_COMPARISONS, lambda skill: snapshot.matrix("comparisons", models, skill).sum(axis=1)),
     ):
         columns = {skill: values(skill).tolist() for skill in skills}
-        gauge.replace({(model, skill): columns[skill][place] for skill in skills for place, model in enumerate(models)})
+        gauge.replace({(model, skill): columns[skill][index] for skill in skills for index, model in enumerate(models)})
     _show_pairs(snapshot, models)
 
 
 def _show_pairs(snapshot: Snapshot, models: Sequence[str]) -> None:
     kinship = snapshot.matrix("kinship", models, None)
     above = np.triu_indices(len(models), k=1)
-    known = zip(*(places.tolist() for places in above), strict=True)
+    known = zip(*(indices.tolist() for indices in above), strict=True)
     metrics.KINSHIP.replace(
         {(models[x], models[y]): float(kinship[x, y]) for x, y in known if not np.isnan(kinship[x, y])}
     )

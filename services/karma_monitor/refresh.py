@@ -1,4 +1,4 @@
-"""Figures that are read again and again, but never for more than a share of the time."""
+"""Figures that are read repeatedly, for at most a share of the time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOST_WAIT_S = 15.0
 
 
 class Pace:
-    """When something is due again: at most every so many seconds, and never for more than a share of the time.
+    """When an action is due: at most every `every_s` seconds, and for at most a share of the time.
 
-    It is the elapsed time that counts, and not this process's: a database works elsewhere.
+    Elapsed time counts, not this process's CPU time: a database works in another process.
     """
 
     def __init__(self, most_share: float, every_s: float = 0.0, most_wait_s: float = math.inf) -> None:
@@ -28,46 +28,44 @@ class Pace:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time."""
+        """Whether the action is due."""
         return time.monotonic() >= self._due_at
 
-    def took(self, seconds: float) -> None:
-        """It was done and took so long."""
-        self._due_at = time.monotonic() + max(
-            self._every_s - seconds, min(seconds / self._most_share, self._most_wait_s)
-        )
+    def finished(self, took_s: float) -> None:
+        """The action was run and took `took_s` seconds."""
+        self._due_at = time.monotonic() + max(self._every_s - took_s, min(took_s / self._most_share, self._most_wait_s))
 
-    def hurry(self) -> None:
-        """Something was changed on purpose: it is due now."""
+    def expire(self) -> None:
+        """Make the action due now."""
         self._due_at = float("-inf")
 
 
 class Paced(Generic[T]):
-    """A figure that is read again when it is due; in between, the last one is given.
+    """A figure that is read when it is due, and cached in between.
 
-    One read that took long, as where the process was frozen in it, puts the next off for `MOST_WAIT_S` at most.
+    A slow read, for example in a process that was frozen, delays the next by `MOST_WAIT_S` at most.
     """
 
     def __init__(self, read: Callable[[], T], most_share: float, every_s: float = 0.0) -> None:
         self._read = read
         self._pace = Pace(most_share, every_s, MOST_WAIT_S)
-        self._last: list[T] = []  # one or none: what is read may be None
+        self._last: list[T] = []  # empty before the first read: a figure may be None
 
-    def hurry(self) -> None:
-        """It is due now."""
-        self._pace.hurry()
+    def expire(self) -> None:
+        """Read the figure again at the next call."""
+        self._pace.expire()
 
     def value(self) -> T:
         """The figure."""
         if not self._last or self._pace.is_due:
             started = time.monotonic()
             self._last = [self._read()]
-            self._pace.took(time.monotonic() - started)
+            self._pace.finished(time.monotonic() - started)
         return self._last[0]
 
 
 class Background(Generic[T]):
-    """A figure that takes so long that nobody waits for it: it is read in a thread, the first time excepted."""
+    """A figure that is slow to read: a thread reads it, and only the first caller waits."""
 
     def __init__(self, read: Callable[[], T], most_share: float, every_s: float = 0.0) -> None:
         self._read = read
@@ -76,15 +74,15 @@ class Background(Generic[T]):
         self._under_way: Future[T] | None = None
         self._last: list[T] = []
 
-    def hurry(self) -> None:
-        """It is due now."""
-        self._pace.hurry()
+    def expire(self) -> None:
+        """Read the figure again at the next call."""
+        self._pace.expire()
 
     def value(self) -> T:
-        """The figure; another object than at the last call where it was read anew.
+        """The figure; a new object each time it was read.
 
         Raises:
-            Exception: what reading it raised; it is tried again when it is due.
+            Exception: the error of the last read, which is repeated when it is due.
         """
         with self._lock:
             if self._under_way is None and (not self._last or self._pace.is_due):
@@ -104,4 +102,4 @@ class Background(Generic[T]):
         else:
             future.set_result(found)
         finally:
-            self._pace.took(time.monotonic() - started)
+            self._pace.finished(time.monotonic() - started)

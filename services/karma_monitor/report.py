@@ -57,13 +57,13 @@ def collect(store: Store, pool: Pool | None, stream: str | None = None) -> dict[
     if stream is not None and not measured.policies:
         raise KarmaError(f"the stream {stream!r} has no pair yet, so there is nothing to report")
     live = LiveStatus(store, None, pool)
-    live.settle()
+    live.read_everything()
     streams = _largest(measured)
     view = QualityView(store, live, pool.tie_margin, window_s=math.inf)
-    quality = {stream or "": {**view.look(stream), "all": _all(measured, stream)}}
+    quality = {stream or "": {**view.read(stream), "all": _all(measured, stream)}}
     if stream is None and len(streams) > 1:
-        quality |= {name: {**view.look(name), "all": {"policies": policies(measured, name)}} for name in streams}
-    shown = live.look() if stream is None else {}
+        quality |= {name: {**view.read(name), "all": {"policies": policies(measured, name)}} for name in streams}
+    shown = live.read() if stream is None else {}
     return {
         "made_at": store.clock(),
         "stream": stream,
@@ -94,8 +94,8 @@ def _all(measured: PairQuality, stream: str | None) -> dict[str, Any]:
 def _models(store: Store, live: LiveStatus, measured: PairQuality) -> dict[str, Any]:
     """The models by skill; who beat whom overall is counted over the pairs of the report."""
     boards = Leaderboards(store, live, history_s=math.inf)
-    overall = boards.look(None)
+    overall = boards.read(None)
     wins = Wins.counted(measured.wins)
     ranked = [one["model"] for one in overall["models"]]
     overall["wins"] = {**wins.matrix([*ranked, *sorted(wins.models - {*ranked})]), "is_of_report": True}
-    return {OVERALL: overall, **{skill: boards.look(skill) for skill in overall["skills"] if skill != OVERALL}}
+    return {OVERALL: overall, **{skill: boards.read(skill) for skill in overall["skills"] if skill != OVERALL}}

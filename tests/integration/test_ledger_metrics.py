@@ -205,7 +205,7 @@ def test_totals_are_exact_on_each_database_at_any_moment(store: Store) -> None:
 
     def agree() -> None:
         metrics.count()
-        metrics.look_at_store()
+        metrics.read_store()
         for total, expected in counts_of(url, TOTALS).items():
             assert total_shown(total) == expected, total
 

@@ -97,9 +97,13 @@ class Stream:
 @contextmanager
 def serving(store: Store, pool: Any = None) -> Iterator[tuple[Page, Live]]:
     board = LiveStatus(store, None, pool or make_pool("ab"))
-    live = Live(board.look, every_s=0.1)
+    live = Live(board.read, every_s=0.1)
     app = create_app(
-        Views(store, None, board, default_margin), Control(store, None, board.hurry), live, TOKEN, names_of("127.0.0.1")
+        Views(store, None, board, default_margin),
+        Control(store, None, board.expire),
+        live,
+        TOKEN,
+        names_of("127.0.0.1"),
     )
     listener = listen("127.0.0.1", 0)
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5), live)

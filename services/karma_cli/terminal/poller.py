@@ -59,7 +59,7 @@ class Poller:
             unavailable = self._connect_redis()
             if self._live is None:
                 self._live = LiveStatus(self._store, self._redis, self._pool)
-            self._newest = Update(self._live.look(), time.monotonic(), True, unavailable)
+            self._newest = Update(self._live.read(), time.monotonic(), True, unavailable)
         except StoreOutageError as cause:
             self._newest = replace(self._newest, fresh=False, unavailable=str(cause))
         return self._newest

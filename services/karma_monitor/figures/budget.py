@@ -1,4 +1,4 @@
-"""How much of the hour's judge calls is left, over all streams that are limited to so many."""
+"""The share of this hour's judge calls that is left, over all streams with an hourly limit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _HOUR_S = 3600.0
 
 
 def budget_left(connection: Connection, pool: Pool, now: float) -> float | None:
-    """The share of this hour's calls that is left; None where no stream has a limit of calls an hour.
+    """The share of this hour's judge calls that is left; None where no stream has an hourly limit.
 
-    A limit of a share of the pairs is kept to as they come, so none of it is ever left.
+    A limit on the share of judged pairs is no amount that can be left.
     """
     if all(stream.judge_calls_per_hour is None for stream in (pool.default_stream, *pool.streams.values())):
         return None

@@ -1,4 +1,4 @@
-"""What the calls cost, by the pool file's prices: every call that was recorded is looked at once, the newest again."""
+"""The cost of all recorded calls, by the pool file's prices. Each call is read once, the newest repeatedly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from karma_monitor.queries.tokens import Kind, Tokens, newest_call, tokens_betwe
 _AT_ONCE = 20_000  # ids
 _MOST_S = 0.2
 
-#: The newest calls at the first look: others with lower ids may not be committed yet.
+#: The newest calls at the first read: others with lower ids may not be committed yet.
 _TAIL = 5_000
 
 _KINDS: tuple[Kind, ...] = ("model", "judge")
@@ -24,21 +24,21 @@ _Taken = dict[tuple[Kind, str], Tokens]
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent."""
+    """Tokens and their cost."""
 
     tokens: Mapping[tuple[Kind, str], Tokens]  # by model or judge
     prices: Mapping[str, Price]
-    whole: bool  # whether every call was looked at
+    whole: bool  # whether every call was read
 
     @property
     def total(self) -> float | None:
-        """USD, of the calls whose price and tokens are known; None where there are no prices, or still to be seen."""
+        """USD, of the calls with a known price and token count; None without prices, or before all calls were read."""
         costs = [self.of(kind, name) for kind, name in self.tokens]
         return sum(cost for cost in costs if cost is not None) if self.prices and self.whole else None
 
     @property
     def unknown_calls(self) -> int:
-        """Calls that are not in the total: their model or judge has no price, or told no tokens."""
+        """Calls that are not in the total: without a price or a token count."""
         return sum(
             tokens.calls - (tokens.metered if name in self.prices else 0) for (_, name), tokens in self.tokens.items()
         )
@@ -55,25 +55,25 @@ class Cost:
         )
 
     def of(self, kind: Kind, name: str) -> float | None:
-        """USD, of one model or judge; None where it has no price or never told its tokens."""
+        """USD, of one model or judge; None without a price or any token count."""
         tokens, price = self.tokens[kind, name], self.prices.get(name)
         return price.of(tokens.tokens_in, tokens.tokens_out) if price is not None and tokens.metered else None
 
 
 class Costs:
-    """Goes through the calls from the oldest on, a part at a time. Without prices there is nothing to do."""
+    """Reads the calls from the oldest on, a part at a time. Without prices it reads none."""
 
     def __init__(self, store: Store, pool: Pool) -> None:
         self._store = store
         self._prices = pool.prices
-        # Judges that reckon for themselves call nobody, nor do the models of responses that came with their prompts.
+        # Judges without a model make no API calls, nor do the models of given responses.
         self._called = {*pool.models, *(judge.name for judge in pool.judges.values() if judge.model is not None)}
         self._marks: dict[Kind, int] = dict.fromkeys(_KINDS, 0)
-        self._settled: dict[Kind, int] = {}  # newest id at the last look: all below are committed by now
+        self._settled: dict[Kind, int] = {}  # newest id at the last read: all lower ids are committed by now
         self._taken: _Taken = {}
 
-    def look(self) -> Cost:
-        """Go on for a while."""
+    def read(self) -> Cost:
+        """Read more calls, for `_MOST_S` seconds at most, and return the cost so far."""
         if not self._prices:
             return Cost({}, {}, True)
         deadline = time.monotonic() + _MOST_S
@@ -85,11 +85,11 @@ class Costs:
         return Cost(called, self._prices, all(reached))
 
     def _go_on(self, kind: Kind, deadline: float, newest: _Taken) -> bool:
-        """Take in what is settled; then whether that is all, and what came since in `newest`."""
+        """Read the calls that are committed for certain, and the newer ones into `newest`; whether all were read."""
         with self._store.reading() as transaction:
             top = newest_call(transaction.ledger.connection, kind)
         settled = min(top, self._settled.get(kind, max(0, top - _TAIL)))
-        # SQLite gives the ids of calls again that were made in vain and brought back: those were paid for all the same.
+        # SQLite reuses the ids of failed calls that were requeued; their cost stays counted.
         self._marks[kind] = min(self._marks[kind], top)
         while self._marks[kind] < settled:
             if time.monotonic() > deadline:

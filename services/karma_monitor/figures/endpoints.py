@@ -1,4 +1,4 @@
-"""The calls that came back last: how each model and judge does."""
+"""Failures, latency and tokens per second of each model and judge, over the newest calls."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from karma.store import Transaction
 from karma.telemetry.failure_kinds import kind_of
 from karma_monitor.queries.recent import newest_responses, newest_verdicts
 
-#: Calls of each kind that are kept at hand, and how many are read in one look.
+#: Most calls of each kind in the window, and most that are read at once.
 CALLS = 2_000
 _AT_ONCE = 500
 
-#: Tokens a second are those of the last minute at most.
+#: Tokens per second are those of the last minute at most.
 _RATE_S = 60.0
 
-_REASONS = 5  # that are told apart for one endpoint
+_REASONS = 5  # of failures, most frequent first
 
 
 class Calls:
-    """The newest calls of one kind without a gap: where more came than one look reads, older ones are dropped."""
+    """The newest calls of one kind without a gap: where more are new than one read returns, older ones are dropped."""
 
     def __init__(self, newest: Callable[[Connection, int, int], list[Any]]) -> None:
         self._newest = newest
@@ -32,7 +32,7 @@ class Calls:
         self._mark = 0
 
     def renew(self, connection: Connection) -> None:
-        """Take in what is new."""
+        """Read the new calls."""
         limit = _AT_ONCE if self._calls else CALLS
         rows = self._newest(connection, self._mark, limit)
         if len(rows) == limit:
@@ -50,7 +50,7 @@ class Calls:
 
     @property
     def since(self) -> float | None:
-        """When the oldest call that is known came back; None where there is none."""
+        """When the oldest call of the window was recorded; None without calls."""
         return self._calls[0].created_at if self._calls else None
 
 

@@ -1,4 +1,4 @@
-"""Shares and numbers as pages show them, with the intervals that belong to them."""
+"""Shares, durations, rates and trends as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def share(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in the two units that matter; – where it is unknown."""
+    """A duration in its two largest units; – where it is unknown."""
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -26,7 +26,7 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A rate with as many decimals as tell something; – where it is unknown."""
+    """A rate with two to three significant digits; – where it is unknown."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 or value == 0 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""From prompts to preferences: how many there are at each stage, what was lost on the way, and why."""
+"""The funnel from prompts to preferences: counts and losses by stage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from karma_monitor.queries.totals import Totals
 
 
 def funnel(totals: Totals) -> list[dict[str, Any]]:
-    """From prompts to preferences: how many there are at each stage, and what was lost there and why.
+    """Per stage: its count, its losses by reason, and in `of` the number that the losses are a part of.
 
-    `of`: what the losses are a part of: all prompts, responses asked for, prompts that ended, verdicts, resolved pairs.
+    That is the number of prompts, requested responses, finished prompts, verdicts, or resolved pairs.
     """
 
     rows, failed, outcomes = totals.rows, totals.failed, totals.outcomes

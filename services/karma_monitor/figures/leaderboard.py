@@ -1,4 +1,4 @@
-"""The competencies as people read them: intervals, nearest kin, and how a model's competency moved."""
+"""The leaderboard: each model's rating with its interval, nearest kin and history."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from karma_monitor.figures.refits import Point
 
 #: Half the width of a normal distribution's central 90 %, in standard deviations.
 Z90 = 1.644854
-#: The trend is held against the competency this long ago, or the first known one where there is no such.
+#: The change is measured since this long ago, or since the first refit.
 TREND_S = 86_400.0
 
 _BARS = "▁▂▃▄▅▆▇█"
-#: A course that moves within less than this many logits is drawn flat.
+#: A history within less than this many logits is drawn flat.
 _FLAT = 0.5
 
 
@@ -58,7 +58,7 @@ class Rating:
 
 
 def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) -> list[Rating]:
-    """Every model's standing in a skill (or `OVERALL`), best first.
+    """The rating of every model in a skill (or `OVERALL`), best first.
 
     Args:
         snapshot: the newest competencies.

@@ -1,4 +1,4 @@
-"""How many batches were sent again: no table holds it, so the gateways are asked for their metrics."""
+"""The number of redelivered batches, from the metrics of the gateways, as no table has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANSWER_S = 0.5
 
 
 def redelivered(workers: Iterable[WorkerInfo]) -> int | None:
-    """Batches sent again since the gateways of this machine began; None where one is elsewhere or does not say."""
+    """Batches redelivered since the gateways of this machine started; None where one is remote or does not answer."""
     gateways = [info for info in workers if info.service == "gateway" and info.state == "ready"]
     if not gateways or any(info.host != socket.gethostname() for info in gateways):
         return None

@@ -1,4 +1,4 @@
-"""Comparing derived streams: what each policy gave on the same responses."""
+"""Compares derived streams: the figures of each policy on the same responses."""
 
 from __future__ import annotations
 

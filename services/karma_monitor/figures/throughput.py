@@ -1,4 +1,4 @@
-"""How fast the stream flows, and when it will be through: from successive looks at the totals."""
+"""Rates and the time left, from successive totals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from karma_monitor.queries.totals import Totals
 
-#: Looks further apart have nothing to do with each other.
+#: Totals that are further apart give no rate.
 CARRY_S = 30.0
 
 _RATE_S = 10.0  # rates are those of the last seconds
-_ENDED_S = 120.0  # the time left is told by a longer look back
+_ENDED_S = 120.0  # the time left follows from a longer interval
 
 _NAMES = ("prompts", "responses", "pairs", "verdicts", "preferences")
 
@@ -22,11 +22,11 @@ class Throughput:
     def __init__(self) -> None:
         self._course: deque[tuple[float, Mapping[str, int]]] = deque()
         self._ended: deque[tuple[float, int]] = deque()
-        self.rates: dict[str, float | None] = dict.fromkeys(_NAMES)  # rows a second; None until two looks
+        self.rates: dict[str, float | None] = dict.fromkeys(_NAMES)  # rows per second; None before the second totals
         self.time_left_s: float | None = None
 
-    def look(self, totals: Totals) -> None:
-        """Take in the totals of now. Rows are told by their ids: a count that is put right is no rate."""
+    def add(self, totals: Totals) -> None:
+        """Add the totals of now. Rates follow from the newest ids: a corrected count is no rate."""
         now = {**totals.marks, "preferences": sum(totals.preferences.values())}
         while self._course and self._course[0][0] < totals.at - CARRY_S:
             self._course.popleft()
@@ -40,7 +40,7 @@ class Throughput:
 
     def _time_left(self, totals: Totals) -> float | None:
         if self._ended and self._ended[-1][0] < totals.at - _ENDED_S:
-            self._ended.clear()  # nobody looked for long
+            self._ended.clear()  # the last totals are too old
         if not self._ended or self._ended[-1][0] < totals.states_at:
             self._ended.append((totals.states_at, totals.ended))
         while len(self._ended) > 2 and self._ended[1][0] <= totals.at - _ENDED_S:

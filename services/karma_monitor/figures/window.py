@@ -1,4 +1,4 @@
-"""The pairs that were resolved last, kept in memory: new ones come in, old ones go out."""
+"""The newest resolved pairs, in memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Window:
         return iter(tuple(self._pairs.values()))  # another thread may add pairs meanwhile
 
     def renew(self, most_s: float) -> None:
-        """Take in new pairs, for at most about so many seconds.
+        """Read new pairs, for about `most_s` seconds at most.
 
         Raises:
             StoreOutageError: the store is unavailable.

@@ -1,1 +1,1 @@
-"""The page: what the stream is worth, in a browser. A process of its own, which reads the store."""
+"""The page: the live status, models and pairs in a browser. It is a process of its own, which reads the store."""

@@ -68,8 +68,8 @@ def create_app(views: Views, control: Control, live: Live, token: str, names: se
             yield event
 
     @app.get("/api/board")
-    def board() -> Response:
-        return _json(views.board())
+    def live_status() -> Response:
+        return _json(views.live_status())
 
     @app.get("/api/models")
     def models(skill: Text = None) -> Response:

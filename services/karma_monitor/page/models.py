@@ -33,16 +33,16 @@ _BINS = 10
 class Leaderboards:
     """The models by skill. Refits never change, so each is read once."""
 
-    def __init__(self, store: Store, board: LiveStatus, history_s: float = _HISTORY_S) -> None:
+    def __init__(self, store: Store, live: LiveStatus, history_s: float = _HISTORY_S) -> None:
         self._store = store
-        self._board = board
+        self._live = live
         self._history_s = history_s
         self._lock = threading.Lock()
         self._snapshot = LatestSnapshot()
         self._refits = Refits(_HISTORY_POINTS)
         self._wins: dict[str, tuple[Pace, Wins]] = {}
 
-    def look(self, skill: str | None) -> dict[str, Any]:
+    def read(self, skill: str | None) -> dict[str, Any]:
         """Every model in a skill; None is the overall competency.
 
         Raises:
@@ -60,7 +60,7 @@ class Leaderboards:
         ratings = leaderboard(snapshot, name, history)
         shown = [ratings[index].model for index in evenly(len(ratings), _MOST_IN_MATRIX)]
         compared = np.nansum(snapshot.comparisons[snapshot.row(name)], axis=1)
-        recent = list(self._board.pairs())
+        recent = list(self._live.pairs())
         return {
             "skill": name,
             "skills": list(skills),
@@ -85,7 +85,7 @@ class Leaderboards:
             with self._store.reading() as transaction:
                 rows = counted_wins(transaction.ledger.connection, None if skill == OVERALL else skill)
             known = Wins.weighted(rows)
-            pace.took(time.monotonic() - started)
+            pace.finished(time.monotonic() - started)
             self._wins[skill] = (pace, known)
         return known
 

@@ -76,7 +76,7 @@ class QualityView:
         self._kept: OrderedDict[str | None, _Kept] = OrderedDict()
         self._snapshot = LatestSnapshot()
 
-    def look(self, stream: str | None) -> dict[str, Any]:
+    def read(self, stream: str | None) -> dict[str, Any]:
         """The quality now, or as it was moments ago."""
         kept = self._of(stream)
         with kept.lock:
@@ -87,7 +87,7 @@ class QualityView:
                 else:
                     kept.window.renew(self._window_s)
                 kept.found = self._measure(stream, list(kept.window))
-                kept.pace.took(time.monotonic() - started)
+                kept.pace.finished(time.monotonic() - started)
             # Calls are not told apart by stream.
             return {**kept.found, "cost": self._live.cost() if stream is None else {}}
 

@@ -58,9 +58,9 @@ def main(environment: Environment) -> None:
     _save_memory(store)
     wait_for_schema(store, environment.supervisor_pid)
     end_on_migration(store, shutdown)
-    board = LiveStatus(store, redis, pool)
-    live = Live(board.look)
-    views, control = Views(store, redis, board, pool.tie_margin), Control(store, redis, board.hurry)
+    live_status = LiveStatus(store, redis, pool)
+    live = Live(live_status.read)
+    views, control = Views(store, redis, live_status, pool.tie_margin), Control(store, redis, live_status.expire)
     app = create_app(views, control, live, token_of(environment.home), names_of(environment.page_host))
     config = uvicorn.Config(
         app,
@@ -88,7 +88,7 @@ def main(environment: Environment) -> None:
         )
     if heartbeat is not None:
         heartbeat.start()
-    threading.Thread(target=_warm_up, args=(board,), name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(live_status,), name="warm-up", daemon=True).start()
     log.info("the page is at %s, metrics on port %d", url, port)
     try:
         server.run([listener])
@@ -114,10 +114,10 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _warm_up(board: LiveStatus) -> None:
+def _warm_up(live_status: LiveStatus) -> None:
     """Count a large store before the first request; a later request reports its errors."""
     with suppress(KarmaError):
-        board.look()
+        live_status.read()
 
 
 def _save_memory(store: Store) -> None:

@@ -35,24 +35,24 @@ _SHOWN_REASONS = 50
 class Views:
     """Every answer. Any number of threads may call at once."""
 
-    def __init__(self, store: Store, redis: Any | None, board: LiveStatus, tie_margin: TieMargin) -> None:
+    def __init__(self, store: Store, redis: Any | None, live: LiveStatus, tie_margin: TieMargin) -> None:
         self._store = store
         self._redis = redis
-        self._board = board
-        self._leaderboards = Leaderboards(store, board)
-        self._quality = QualityView(store, board, tie_margin)
+        self._live = live
+        self._leaderboards = Leaderboards(store, live)
+        self._quality = QualityView(store, live, tie_margin)
 
-    def board(self) -> dict[str, Any]:
+    def live_status(self) -> dict[str, Any]:
         """The live status."""
-        return self._board.look()
+        return self._live.read()
 
     def models(self, skill: str | None) -> dict[str, Any]:
         """The models in a skill; None is overall."""
-        return self._leaderboards.look(skill)
+        return self._leaderboards.read(skill)
 
     def quality(self, stream: str | None) -> dict[str, Any]:
         """Pair-quality statistics of a stream, or of all."""
-        return self._quality.look(stream)
+        return self._quality.read(stream)
 
     def pairs(self, wanted: PairFilter, before: int | None, limit: int) -> dict[str, Any]:
         """Pairs, newest first. A long search stops after a while; `next` is where to continue."""

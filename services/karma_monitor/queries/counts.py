@@ -26,7 +26,7 @@ def oldest_batches(connection: Connection) -> dict[str, float]:
     return {stage: float(created_at) for stage, created_at in connection.execute(query)}
 
 
-def gated_pairs(connection: Connection) -> dict[str, tuple[int, int]]:
+def budgeted_pairs(connection: Connection) -> dict[str, tuple[int, int]]:
     """By stream with a judge budget: pairs that were judged, and pairs that were left to the prediction."""
     query = select(gates.c.stream, gates.c.judged, gates.c.seen)
     return {stream: (judged, seen - judged) for stream, judged, seen in connection.execute(query)}

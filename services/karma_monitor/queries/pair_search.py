@@ -1,4 +1,4 @@
-"""Leafing through pairs and dead prompts, newest first, from a given id on."""
+"""Pages of pairs and dead prompts, newest first, from a given id on."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def newest_pair(connection: Connection) -> int:
 def pairs_between(connection: Connection, low: int, high: int, wanted: PairFilter, limit: int) -> list[Any]:
     """Pairs with ids from `low` to `high`, newest first, with the beginnings of their texts.
 
-    Where a text is wanted, `PairFilter.is_met` has the last word on each.
+    Where a text is wanted, `PairFilter.is_met` must check each row.
     """
     columns = (
         pairs.c.id.label("pair"),

@@ -19,7 +19,7 @@ from karma.store.schema import (
 
 
 def pair_with_texts(connection: Connection, pair: int) -> Any | None:
-    """One pair with its prompt, both responses and what it came to; None where no pair has the id."""
+    """One pair with its prompt, both responses and its resolution; None where no pair has the id."""
     a, b = responses.alias("a"), responses.alias("b")
     query = (
         select(

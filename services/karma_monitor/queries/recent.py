@@ -1,4 +1,4 @@
-"""The newest of what happened: pairs that were resolved, calls, failures. Windows, never whole tables."""
+"""The newest resolved pairs, calls and failures: windows, never whole tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PRIORITIES = range(10)
 
 
 def newest_resolved(connection: Connection, limit: int) -> list[tuple[int, float]]:
-    """The pairs that were resolved last, and when, newest first."""
+    """The newest resolved pairs as (pair, time), newest first."""
     query = select(resolutions.c.pair, resolutions.c.resolved_at).order_by(resolutions.c.resolved_at.desc())
     return [(row.pair, row.resolved_at) for row in connection.execute(query.limit(limit))]
 
 
 def newest_resolved_in(connection: Connection, stream: str, limit: int) -> list[tuple[int, float]]:
-    """The same of one stream: the pairs of its newest ended prompts. Each priority is looked up in the index."""
+    """The same of one stream: the pairs of its newest finished prompts, with one index lookup per priority."""
     ended: list[int] = []
     for priority in _PRIORITIES:
         mine = (prompts.c.state == "done") & (prompts.c.stream == stream) & (prompts.c.priority == priority)

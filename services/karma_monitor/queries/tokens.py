@@ -1,4 +1,4 @@
-"""Tokens that were read and written, by model and judge. Rows never change, so each is looked at once."""
+"""Tokens read and written, by model and judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CALLS = {"model": (responses, responses.c.model), "judge": (verdicts, verdicts.
 
 
 class Tokens(NamedTuple):
-    """What one model or judge took in some calls."""
+    """The tokens of some calls of one model or judge."""
 
     tokens_in: int = 0
     tokens_out: int = 0
@@ -22,7 +22,7 @@ class Tokens(NamedTuple):
     metered: int = 0  # calls of which the tokens are known
 
     def plus(self, other: Tokens) -> Tokens:
-        """Both together."""
+        """The sum of both."""
         return Tokens(*(mine + its for mine, its in zip(self, other, strict=True)))
 
 

@@ -1,7 +1,7 @@
-"""Totals of the long tables: counted whole now and then, and carried on from look to look by what came since.
+"""Totals of the long tables: a full count, plus incremental updates.
 
-Counting a million rows takes a second; counting what came since the last look takes none. What is carried on may miss
-a row that was committed late, or count one that was taken back: the next whole count puts it right.
+A full count of a million rows takes a second; an update counts new rows only. An update may miss a row that was
+committed late, or count one that was deleted since; the next full count corrects it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from karma.store import counting
 from karma.store.ledger import IN_FLIGHT, Ledger
 from karma.store.schema import prompts
 
-#: Resolutions carry no growing number: those of the last second may not all be committed yet.
+#: Resolutions have no ascending id: those of the last second may not all be committed yet.
 _SETTLE_S = 1.0
 
-#: Prompts in one state that are counted in passing.
+#: Most prompts in one state that an update counts.
 _FEW = 20_000
 
-#: Distinct reasons that are told apart.
+#: Most distinct reasons.
 _REASONS = 20
 
 
 @dataclass(frozen=True)
 class Totals:
-    """How much there is of everything, at one moment."""
+    """All totals at one moment."""
 
     at: float  # seconds since 1970
     rows: Mapping[str, int]  # of prompts, responses, pairs and verdicts
@@ -38,9 +38,9 @@ class Totals:
     without_pair: int  # prompts that ended without a pair
     no_pair: Mapping[str, int]  # of these: by the most frequent reasons
     resolved: Mapping[tuple[str, str | None], int]  # pairs by outcome and label source
-    settled: Mapping[tuple[str, str | None], int]  # those of them that were resolved until
-    settled_until: float  # then: others of that time are all committed
-    states_at: float  # when the states were all right
+    settled: Mapping[tuple[str, str | None], int]  # of these: those that were resolved until `settled_until`
+    settled_until: float  # all resolutions until then are committed
+    states_at: float  # when the states were last exact
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -54,12 +54,12 @@ class Totals:
 
     @property
     def ended(self) -> int:
-        """Prompts that came to an end."""
+        """Finished prompts: done or dead."""
         return self.states["done"] + self.states["dead"]
 
 
 def count(connection: Connection, now: float) -> Totals:
-    """Count everything whole."""
+    """A full count."""
     until, resolved = now - _SETTLE_S, counting.resolutions_by_outcome(connection)
     return Totals(
         at=now,
@@ -76,10 +76,11 @@ def count(connection: Connection, now: float) -> Totals:
     )
 
 
-def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
-    """The totals with what came since. Failures and reasons stay as they were counted.
+def update(connection: Connection, totals: Totals, now: float) -> Totals:
+    """The totals with the rows that were added since. Failures and reasons stay as they were counted.
 
-    So do the prompts that are done, where very many are waiting or dead; those count as accepted until the next count.
+    Where more prompts wait or are dead than an update counts, finished ones count as accepted until the next full
+    count.
     """
     marks = {name: max(mark, _newest(connection, name)) for name, mark in totals.marks.items()}
     rows = dict(totals.rows)
@@ -103,7 +104,7 @@ def carry_on(connection: Connection, totals: Totals, now: float) -> Totals:
 
 
 def _moved_on(connection: Connection, before: Mapping[str, int], prompts_: int) -> tuple[dict[str, int], bool]:
-    """The states now: what is in flight is little and is counted, and so is what waits or is dead, up to a point."""
+    """The prompts by state now, and whether they are exact: states with up to `_FEW` prompts are counted."""
     now = {state: _some(connection, state) for state in ("accepted", *IN_FLIGHT, "dead")}
     settled = {state: before[state] if number is None else number for state, number in now.items()}
     if None not in now.values():
@@ -114,7 +115,7 @@ def _moved_on(connection: Connection, before: Mapping[str, int], prompts_: int) 
 
 
 def _some(connection: Connection, state: str) -> int | None:
-    """The prompts in a state; None where there are too many to be counted in passing."""
+    """The prompts in a state; None above `_FEW`."""
     few = select(prompts.c.id).where(prompts.c.state == state).limit(_FEW + 1).subquery()
     number = counting.one(connection, select(func.count()).select_from(few))
     return number if number <= _FEW else None

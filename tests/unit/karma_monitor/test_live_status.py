@@ -1,4 +1,4 @@
-"""The live picture is right, says what it does not know, and reads no more than it must."""
+"""The live status is right, says what it does not know, and reads no more than it must."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from karma_monitor.figures.cost import Costs
 from karma_monitor.figures.quality import default_margin, judges, quality_of, worst_error
 from karma_monitor.figures.window import Window
 from karma_monitor.live_status import LiveStatus
-from karma_monitor.queries.totals import carry_on, count
+from karma_monitor.queries.totals import count, update
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
 from tests.support.stores import sqlite_file
@@ -53,34 +53,34 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 
 
 def settled(board: LiveStatus, wanted: Any) -> dict[str, Any]:
-    """The first picture that is as wanted."""
+    """The first live status that is as wanted."""
     found: dict[str, Any] = {}
 
-    def look() -> bool:
+    def read() -> bool:
         found.clear()
-        found.update(board.look())
+        found.update(board.read())
         return bool(wanted(found))
 
-    wait_until(look, 20, "the picture is as it should be")
+    wait_until(read, 20, "the live status is as expected")
     return found
 
 
 def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store: Store, tmp_path: Path) -> None:
-    picture = LiveStatus(store, None, make_pool()).look()
-    assert picture["version"] == 1
-    assert picture["home"] == str(tmp_path)
-    assert picture["outcome"].pop("cost_is_whole") is True
-    assert picture["outcome"].pop("cost_excludes") == []
-    assert set(picture["outcome"].values()) == {0, None, "USD"}
-    assert picture["outcome"]["preferences"] == 0
-    assert set(picture["states"].values()) == {0}
-    assert [stage["stage"] for stage in picture["funnel"]] == [
+    status = LiveStatus(store, None, make_pool()).read()
+    assert status["version"] == 1
+    assert status["home"] == str(tmp_path)
+    assert status["outcome"].pop("cost_is_whole") is True
+    assert status["outcome"].pop("cost_excludes") == []
+    assert set(status["outcome"].values()) == {0, None, "USD"}
+    assert status["outcome"]["preferences"] == 0
+    assert set(status["states"].values()) == {0}
+    assert [stage["stage"] for stage in status["funnel"]] == [
         *("prompts", "responses", "pairs", "verdicts", "preferences")
     ]
-    assert set(picture["rates"].values()) == {None}
-    assert (picture["queues"], picture["workers"], picture["redelivered"]) == ([], [], None)
-    assert [one["name"] for one in picture["endpoints"]] == ["a", "b", "c", "j"]
-    quality = dict(picture["quality"])
+    assert set(status["rates"].values()) == {None}
+    assert (status["queues"], status["workers"], status["redelivered"]) == ([], [], None)
+    assert [one["name"] for one in status["endpoints"]] == ["a", "b", "c", "j"]
+    quality = dict(status["quality"])
     assert (quality.pop("window"), quality.pop("first_position"), quality.pop("judges")) == (0, [], [])
     assert set(quality.values()) == {None}
 
@@ -89,23 +89,23 @@ def test_after_a_drain_the_picture_is_what_the_store_holds(store: Store) -> None
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(30)))
     board = LiveStatus(store, None, flow.pool)
-    board.look()
+    board.read()
     flow.finish()
-    picture = settled(board, lambda found: found["resolutions"]["decisive"] == 30)
+    status = settled(board, lambda found: found["resolutions"]["decisive"] == 30)
     with store.reading() as transaction:
-        assert picture["states"] == transaction.ledger.count_states()
+        assert status["states"] == transaction.ledger.count_states()
         resolved = counting.resolutions_by_outcome(transaction.ledger.connection)
-    assert picture["resolutions"] == {**counting.outcomes(resolved), "no_pair": 0}
-    assert picture["preferences"] == counting.preferences(resolved)
-    assert [stage["count"] for stage in picture["funnel"]] == [30, 60, 30, 60, 30]
-    assert picture["outcome"]["yield"] == 1.0
-    assert picture["outcome"]["time_left_s"] == 0.0
+    assert status["resolutions"] == {**counting.outcomes(resolved), "no_pair": 0}
+    assert status["preferences"] == counting.preferences(resolved)
+    assert [stage["count"] for stage in status["funnel"]] == [30, 60, 30, 60, 30]
+    assert status["outcome"]["yield"] == 1.0
+    assert status["outcome"]["time_left_s"] == 0.0
 
 
 def test_rates_are_unknown_at_the_first_look_and_then_those_between_two_looks(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
     board = LiveStatus(store, None, flow.pool)
-    assert board.look()["rates"]["prompts_per_s"] is None
+    assert board.read()["rates"]["prompts_per_s"] is None
     flow.accept(*({"prompt": f"p{n}"} for n in range(20)))
     flow.finish()
     clock.now += 5.0
@@ -122,7 +122,7 @@ def test_rates_are_unknown_at_the_first_look_and_then_those_between_two_looks(st
 def test_looks_that_are_far_apart_tell_no_rate(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
     board = LiveStatus(store, None, flow.pool)
-    board.look()
+    board.read()
     flow.accept({"prompt": "p"})
     clock.now += 3_600.0
     assert settled(board, lambda found: found["states"]["accepted"] == 1)["rates"]["prompts_per_s"] is None
@@ -132,27 +132,27 @@ def test_the_time_left_is_told_by_how_many_prompts_ended(store: Store, clock: Cl
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
     board = LiveStatus(store, None, flow.pool)
-    assert board.look()["outcome"]["time_left_s"] is None
+    assert board.read()["outcome"]["time_left_s"] is None
     flow.finish()
     flow.accept(*({"prompt": f"q{n}"} for n in range(5)))
     clock.now += 10.0
-    picture = settled(board, lambda found: found["states"]["done"] == 10)
-    assert picture["outcome"]["time_left_s"] == pytest.approx(5.0)
+    status = settled(board, lambda found: found["states"]["done"] == 10)
+    assert status["outcome"]["time_left_s"] == pytest.approx(5.0)
 
 
 def test_the_time_left_is_not_told_by_a_time_in_which_nobody_looked(store: Store, clock: Clock) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
     board = LiveStatus(store, None, flow.pool)
-    board.look()
+    board.read()
     clock.now += 36_000.0
     flow.accept(*({"prompt": f"q{n}"} for n in range(5)))
     settled(board, lambda found: found["states"]["accepted"] == 15)
     flow.finish()
     flow.accept(*({"prompt": f"r{n}"} for n in range(5)))
     clock.now += 10.0
-    picture = settled(board, lambda found: found["states"]["done"] == 15)
-    assert picture["outcome"]["time_left_s"] == pytest.approx(10.0 * 5 / 15)
+    status = settled(board, lambda found: found["states"]["done"] == 15)
+    assert status["outcome"]["time_left_s"] == pytest.approx(10.0 * 5 / 15)
 
 
 def test_what_is_carried_on_equals_what_is_counted_whole(store: Store, clock: Clock) -> None:
@@ -167,7 +167,7 @@ def test_what_is_carried_on_equals_what_is_counted_whole(store: Store, clock: Cl
     flow.accept({"prompt": "r"})
     with store.reading() as transaction:
         connection = transaction.ledger.connection
-        carried, whole = carry_on(connection, before, clock.now + 2.0), count(connection, clock.now + 2.0)
+        carried, whole = update(connection, before, clock.now + 2.0), count(connection, clock.now + 2.0)
     assert carried.states == whole.states
     assert carried.states == {"accepted": 1, "dispatched": 7, "answered": 0, "matched": 0, "done": 10, "dead": 0}
     assert (carried.rows, carried.marks, carried.resolved) == (whole.rows, whole.marks, whole.resolved)
@@ -184,7 +184,7 @@ def test_what_was_resolved_before_a_count_and_committed_after_it_is_not_missed(s
     flow.finish()  # at the time of the first, half a second before the count
     for later_s in (0.6, 1.7, 2.9):
         with store.reading() as transaction:
-            totals = carry_on(transaction.ledger.connection, totals, clock.now + later_s)
+            totals = update(transaction.ledger.connection, totals, clock.now + later_s)
         assert totals.outcomes["decisive"] == 2
 
 
@@ -200,11 +200,11 @@ def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store)
             flow.answer(batch, failure="timed out after 60 s") if batch.model.name == "a" else flow.answer(batch)
         )
     flow.finish()
-    picture = LiveStatus(store, None, flow.pool).look()
-    losses = {stage["stage"]: stage["losses"] for stage in picture["funnel"]}
+    status = LiveStatus(store, None, flow.pool).read()
+    losses = {stage["stage"]: stage["losses"] for stage in status["funnel"]}
     assert losses["prompts"] == [{"reason": "dead", "count": 1, "link": "/dead"}]
     assert [one["count"] for one in losses["responses"]] == [3]
-    assert {stage["stage"]: stage["of"] for stage in picture["funnel"]} == {
+    assert {stage["stage"]: stage["of"] for stage in status["funnel"]} == {
         "prompts": 4,
         "responses": 6,
         "pairs": 4,
@@ -212,7 +212,7 @@ def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store)
         "preferences": 0,
     }
     assert [one["count"] for one in losses["pairs"]] == [3]
-    (asked,) = [one for one in picture["endpoints"] if one["name"] == "a"]
+    (asked,) = [one for one in status["endpoints"] if one["name"] == "a"]
     assert (asked["calls"], asked["failed"], asked["failures"]) == (3, 3, {"timeout": 3})
 
 
@@ -228,7 +228,7 @@ def test_ties_and_flips_are_shares_of_the_recent_pairs(store: Store) -> None:
                 flow.handle(flow.judge(batch, probability=0.9))  # whatever is shown first is preferred
             else:
                 flow.handle(flow.answer(batch) if isinstance(batch, GenerateBatch) else batch)
-    quality = LiveStatus(store, None, flow.pool).look()["quality"]
+    quality = LiveStatus(store, None, flow.pool).read()["quality"]
     assert judged
     assert (quality["window"], quality["flip_share"], quality["judged_share"]) == (4, 1.0, 1.0)
     (first,) = quality["first_position"]
@@ -278,11 +278,11 @@ def test_costs_are_those_of_every_call_by_the_pools_prices_and_none_without(stor
                 for sample in range(3)
             ]
         )  # fmt: skip
-    assert LiveStatus(store, None, make_pool("ab")).look()["outcome"]["cost"] is None
-    picture = LiveStatus(store, None, pool).look()
-    assert picture["outcome"]["cost"] == pytest.approx(0.9)
-    assert picture["outcome"]["cost_per_preference"] is None
-    assert picture["outcome"]["cost_unknown_calls"] == 0
+    assert LiveStatus(store, None, make_pool("ab")).read()["outcome"]["cost"] is None
+    status = LiveStatus(store, None, pool).read()
+    assert status["outcome"]["cost"] == pytest.approx(0.9)
+    assert status["outcome"]["cost_per_preference"] is None
+    assert status["outcome"]["cost_unknown_calls"] == 0
 
 
 def answers(flow: Flow, model: str, samples: range, tokens: int | None = 1_000) -> None:
@@ -306,7 +306,7 @@ def test_costs_name_what_they_leave_out(store: Store) -> None:
     answers(flow, "a", range(3, 4), None)  # told no tokens
     answers(flow, "b", range(2))  # has no price
     answers(flow, "given", range(2), None)  # was asked by nobody here
-    found = Costs(store, pool).look()
+    found = Costs(store, pool).read()
     assert (found.whole, found.total, found.unknown_calls) == (True, pytest.approx(0.006), 3)
     assert found.excluded == ["a", "b"]
     assert (found.of("model", "a"), found.of("model", "b")) == (pytest.approx(0.006), None)
@@ -318,30 +318,30 @@ def test_costs_miss_no_call_that_was_committed_after_one_with_a_higher_number(st
     flow.accept({"prompt": "p"})
     answers(flow, "a", range(3))
     costs = Costs(store, pool)
-    assert costs.look().total == pytest.approx(0.006)
+    assert costs.read().total == pytest.approx(0.006)
     answers(flow, "a", range(3, 5))
     with store.transaction() as transaction:
         transaction.ledger.connection.exec_driver_sql("DELETE FROM responses WHERE sample = 3")
-    assert costs.look().total == pytest.approx(0.008)
+    assert costs.read().total == pytest.approx(0.008)
     with store.transaction() as transaction:
         transaction.ledger.connection.exec_driver_sql(
             "INSERT INTO responses (id, prompt, model, sample, text, tokens_in, tokens_out, created_at) "
             "SELECT id - 1, 1, 'a', 3, 't', 1000, 1000, 1.0 FROM responses WHERE sample = 4"
         )
     for _look in range(3):
-        assert costs.look().total == pytest.approx(0.010)
+        assert costs.read().total == pytest.approx(0.010)
 
 
 def test_the_budget_left_is_that_of_this_hours_judge_calls(store: Store, clock: Clock) -> None:
     clock.now = 10_000.0
     pool = make_pool("ab", streams={"limited": {"judge_calls_per_hour": 100.0}})
-    assert LiveStatus(store, None, make_pool("ab")).look()["outcome"]["budget_left"] is None
+    assert LiveStatus(store, None, make_pool("ab")).read()["outcome"]["budget_left"] is None
     Flow(store, pool).accept({"prompt": "p"}, stream="limited")
     for began, left in ((9_000.0, 0.5), (1_000.0, 1.0)):  # 25 pairs in both orders; an hour that is over counts no more
         with store.transaction() as transaction:
             transaction.judge_budgets.lock("limited")
             transaction.judge_budgets.keep("limited", 60, 25, json.dumps({"hour_began": began, "hour_judged": 25.0}))
-        assert LiveStatus(store, None, pool).look()["outcome"]["budget_left"] == left
+        assert LiveStatus(store, None, pool).read()["outcome"]["budget_left"] == left
 
 
 def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> None:
@@ -372,12 +372,12 @@ def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> N
 
 def test_what_is_paused_is_in_the_picture(store: Store) -> None:
     board = LiveStatus(store, None, make_pool())
-    assert board.look()["paused"] == []
+    assert board.read()["paused"] == []
     with store.transaction() as transaction:
         pause(transaction.ledger.connection, "s", 1.0)
         pause(transaction.ledger.connection, None, 1.0)
-    board.hurry()
-    assert board.look()["paused"] == ["*", "s"]
+    board.expire()
+    assert board.read()["paused"] == ["*", "s"]
 
 
 def test_the_label_error_is_that_of_the_stream_where_it_is_highest() -> None:
@@ -393,7 +393,7 @@ def test_a_look_at_a_quiet_store_reads_no_texts(store: Store) -> None:
     flow.accept(*({"prompt": f"p{n}"} for n in range(10)))
     flow.finish()
     board = LiveStatus(store, None, flow.pool)
-    board.look()
+    board.read()
     asked: list[str] = []
 
     @event.listens_for(store.engine, "before_cursor_execute")

@@ -27,7 +27,7 @@ def healthy() -> dict[str, Any]:
     """The status of a stream in full flow without a problem, over a real store."""
     store = Store("sqlite://")
     store.create()
-    status = LiveStatus(store, None, make_pool("ab")).look()
+    status = LiveStatus(store, None, make_pool("ab")).read()
     services = ("gateway", "generation", "scoring", "matching", "judging")
     workers = [{"service": name, "id": f"{name}-1", "state": "ready", "beat_age_s": 1.0} for name in services]
     queues = [{"queue": "judge.j", "stage": "judge", "length": 3, "age_s": 5.0}]

@@ -13,15 +13,15 @@ from tests.support.pipeline import wait_until
 def test_what_took_long_is_not_due_soon() -> None:
     pace = Pace(most_share=0.01)
     assert pace.is_due
-    pace.took(3600.0)
+    pace.finished(3600.0)
     assert not pace.is_due
-    pace.hurry()
+    pace.expire()
     assert pace.is_due
 
 
 def test_what_took_no_time_is_due_again_only_after_its_time() -> None:
     pace = Pace(most_share=0.01, every_s=3600.0)
-    pace.took(0.0)
+    pace.finished(0.0)
     assert not pace.is_due
 
 
@@ -43,7 +43,7 @@ def test_a_figure_that_is_not_due_is_the_last_one() -> None:
     read = iter(range(10))
     paced = Paced(lambda: next(read), most_share=0.01, every_s=3600.0)
     assert (paced.value(), paced.value()) == (0, 0)
-    paced.hurry()
+    paced.expire()
     assert paced.value() == 1
 
 
@@ -58,7 +58,7 @@ def test_while_a_figure_is_read_again_the_last_one_is_given() -> None:
 
     background = Background(slow, most_share=1.0)
     assert background.value() == 0
-    background.hurry()
+    background.expire()
     assert background.value() == 0
     go_on.set()
     wait_until(lambda: background.value() >= 1, 10, "the new one is there")
