@@ -1,4 +1,4 @@
-"""The dispatcher: admits accepted prompts to the pipeline, within a window for all and a limit per model."""
+"""The dispatcher: admits accepted prompts, within the window of all streams and the limit of each model."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Dispatcher:
         self.prompts_wait = False  # whether the last call left prompts waiting for room
 
     def admit(self) -> int:
-        """Admit prompts as far as there is room, up to one planning batch; paused streams are skipped.
+        """Admit as many prompts as there is room for, up to one planning batch; paused streams are skipped.
 
         Returns:
             The number of prompts that were admitted.
 
         Raises:
-            OutageError: the store or Redis is unavailable; what was admitted before is sent later.
+            OutageError: the store or Redis is unavailable; the sweeper publishes batches that were opened before.
         """
         self.prompts_wait = False
         with self._store.reading() as transaction:
@@ -89,7 +89,7 @@ class Dispatcher:
         )
 
     def _resume(self, transaction: Transaction, stream: str, priority: int, parked: dict[int, list[OpenItem]]) -> None:
-        """Requeued prompts continue with the work that they ended with."""
+        """Requeued prompts continue with their parked work."""
         by_address: dict[tuple[str, str], list[OpenItem]] = defaultdict(list)
         for prompt, items in parked.items():
             stage = items[0].stage
@@ -101,7 +101,7 @@ class Dispatcher:
             transaction.work.unpark(by_address[address], stream, priority, self._limits)
 
     def _score(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
-        """Prompts that came with their responses go straight to scoring."""
+        """Prompts with given responses go straight to scoring."""
         awaited: dict[int, int] = {}
         work = []
         for row in rows:
@@ -113,7 +113,7 @@ class Dispatcher:
         return len(awaited)
 
     def _ask(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
-        """Open the generations of prompts, by models that have room for more work."""
+        """Open generations for prompts, by models with room for more work."""
         if not rows:
             return 0
         ledger = transaction.ledger

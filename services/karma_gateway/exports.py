@@ -1,4 +1,4 @@
-"""Exports: reads preferences from the store and writes them as files that trainers read, in an exporter's format."""
+"""Exports: writes preferences from the store to files for trainers, in an exporter's format."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from karma.store import Store
 from karma.store.atomic_file import whole_file
 from karma.store.counting import preferences, resolutions_by_outcome
 from karma.store.pair_rows import verdict_rows
-from karma.store.records import ExportFilter, VerdictRow
+from karma.store.records import ExportFilter
 from karma.verdicts import TIE_MARGIN
 
 Row = dict[str, Any]
 
 EVERYTHING = ExportFilter()
 
-#: Preferences read in one transaction, and written in one piece.
+#: Preferences that are read in one transaction and written together.
 ROWS_AT_ONCE = 500
 
 
@@ -44,11 +44,9 @@ def rows(
     make: Exporter = plugins.find("exporters", exporter)
     after = 0
     while True:
-        verdicts: dict[int, list[VerdictRow]] = {}
         with store.reading() as transaction:
             chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, kept)
-            if not bare:
-                verdicts = verdict_rows(transaction.ledger.connection, [row.id for row in chunk])
+            verdicts = {} if bare else verdict_rows(transaction.ledger.connection, [row.id for row in chunk])
         for row in chunk:
             more = {"verdicts": verdicts.get(row.id, []), "prices": prices, "tie_margin": tie_margin(row.stream)}
             yield make(SimpleNamespace(**row._mapping, **more), bare)
@@ -58,7 +56,7 @@ def rows(
 
 
 def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
-    """The number of preferences that an export will hold as of now; None where only reading them all would tell."""
+    """The number of preferences that an export would contain now; None if counting would require reading them all."""
     if kept.stream is not None or kept.least_probability > EVERYTHING.least_probability:
         return None
     with store.reading() as transaction:
@@ -67,13 +65,13 @@ def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
 
 
 def write(exported: Iterable[Row], out: Path) -> int:
-    """Write rows as JSON Lines or Parquet, by the ending of the file's name; the file appears when it is complete.
+    """Write rows as JSON Lines or Parquet, by the file's extension; the file appears when it is complete.
 
     Returns:
         The number of rows.
 
     Raises:
-        SettingsError: the name has another ending.
+        SettingsError: the file has another extension.
         KarmaError: the file cannot be written.
     """
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
@@ -100,23 +98,19 @@ def _write_parquet(exported: Iterable[Row], path: Path) -> int:
         import pyarrow.parquet as pq
     except ImportError as cause:
         raise MissingExtraError("pyarrow", "parquet", "Parquet") from cause
-    count, writer, rows_left = 0, None, iter(exported)
-    try:
-        while chunk := list(islice(rows_left, ROWS_AT_ONCE)):
-            table = pa.Table.from_pylist(chunk, schema=writer.schema if writer else _parquet_schema(chunk[0]))
-            writer = writer or pq.ParquetWriter(path, table.schema)
-            writer.write_table(table)
+    count, rows_left = 0, iter(exported)
+    chunk = list(islice(rows_left, ROWS_AT_ONCE))
+    schema = _parquet_schema(chunk[0]) if chunk else pa.schema([])
+    with pq.ParquetWriter(path, schema) as writer:
+        while chunk:
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
             count += len(chunk)
-        if writer is None:
-            pq.write_table(pa.table({}), path)
-    finally:
-        if writer is not None:
-            writer.close()
+            chunk = list(islice(rows_left, ROWS_AT_ONCE))
     return count
 
 
 def _parquet_schema(first: Row) -> Any:
-    """A schema that does not depend on which values the first rows happen to lack."""
+    """A schema that does not depend on missing values in the first row."""
     import pyarrow as pa
 
     text, number, whole = pa.string(), pa.float64(), pa.int64()

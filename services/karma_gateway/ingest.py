@@ -1,6 +1,6 @@
-"""The front door: reads one prompt at a time, says exactly what is wrong with a bad one, and keeps the good ones.
+"""Ingest: validates prompts one by one, accepts the valid ones, and gives the reason for each refusal.
 
-It does not care where a prompt came from: a file, a pipe or a request hands over the same text.
+The source does not matter: prompts from a file, a pipe or a request are the same text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from karma.config.derived_streams import check_enqueued
 from karma.queue.fault_injection import reach
@@ -21,14 +21,24 @@ _ROLES = ("system", "user", "assistant")
 _ID_CHARACTERS = 256
 _SKILL_CHARACTERS = 100
 
+#: JSON types by the name that an error gives them. A boolean is an `int` too, so it comes first.
+_JSON_TYPES = (
+    (type(None), "null"),
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "an object"),
+)
+
 
 class RefusedError(ValueError):
-    """One prompt cannot be taken; the text is the reason."""
+    """A prompt is not valid; the text is the reason."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A prompt as it came: where from, and its bytes."""
+    """The text of a prompt, with its source."""
 
     source: str  # file name
     number: int
@@ -37,20 +47,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A line that was not taken, and why."""
+    """A line that was not accepted, with the reason."""
 
     source: str
     number: int
     reason: str
 
     def __str__(self) -> str:
-        """The refusal as a sentence for people."""
+        """The refusal as a sentence."""
         return f"{self.source}:{self.number}: {self.reason}"
 
 
 @dataclass
 class Receipt:
-    """What became of the lines of one stream."""
+    """The result for the lines of one stream."""
 
     accepted: int = 0
     present: int = 0
@@ -60,48 +70,48 @@ class Receipt:
 def take(
     store: Store, stream: str, lines: Sequence[Line], *, max_bytes: int, priority: int = 0, all_or_nothing: bool = False
 ) -> Receipt:
-    """Keep the good lines, in one transaction, and report the others; what is called accepted is committed.
+    """Accept the valid lines in one transaction and refuse the others. The receipt is made after the commit.
 
-    With `all_or_nothing`, one refusal takes the whole transaction back, and nothing is called accepted.
+    With `all_or_nothing`, one refusal rolls the transaction back, and no line is accepted.
 
     Raises:
-        SettingsError: the stream's name is one that only `karma rematch` gives.
+        SettingsError: the stream's name is reserved for `karma rematch`.
     """
     check_enqueued(stream)
     receipt = Receipt()
-    good: list[tuple[Line, NewPrompt]] = []
+    valid: list[tuple[Line, NewPrompt]] = []
     for line in lines:
         try:
-            good.append((line, read(line.content, max_bytes, priority)))
+            valid.append((line, read(line.content, max_bytes, priority)))
         except RefusedError as cause:
             receipt.refused.append(Refusal(line.source, line.number, str(cause)))
     try:
         with store.transaction() as transaction:
-            answers = transaction.ledger.accept(stream, [prompt for _line, prompt in good])
-            for (line, prompt), answer in zip(good, answers, strict=True):
+            answers = transaction.ledger.accept(stream, [prompt for _line, prompt in valid])
+            for (line, prompt), answer in zip(valid, answers, strict=True):
                 if answer == "conflict":
                     reason = f"the id {prompt.prompt_id!r} exists in stream {stream!r} with other content"
                     receipt.refused.append(Refusal(line.source, line.number, reason))
             if all_or_nothing and receipt.refused:
-                raise _TakenBackError
+                raise _RolledBackError
             reach("ingest.before_commit")
         reach("ingest.after_commit")
-    except _TakenBackError:
+    except _RolledBackError:
         answers = []
     receipt.accepted, receipt.present = answers.count("accepted"), answers.count("present")
     receipt.refused.sort(key=lambda refusal: refusal.number)
     return receipt
 
 
-class _TakenBackError(Exception):
+class _RolledBackError(Exception):
     """Rolls the transaction back."""
 
 
 def read(content: bytes, max_bytes: int, priority: int = 0) -> NewPrompt:
-    """One JSON object as a prompt.
+    """Parse one JSON object as a prompt.
 
     Raises:
-        RefusedError: says what was read and what was expected.
+        RefusedError: names the value and what was expected.
     """
     if len(content) > max_bytes:
         raise RefusedError(f"the prompt has more than the limit of {max_bytes:,} bytes (prompt_bytes in the pool file)")
@@ -146,17 +156,17 @@ def _messages(fields: Mapping[str, Any]) -> list[dict[str, str]]:
     if not isinstance(turns, list) or not turns:
         raise RefusedError(f"`messages` must be a list of turns with at least one, found {_kind(turns)}")
     messages = []
-    for place, turn in enumerate(turns):
+    for index, turn in enumerate(turns):
         if not isinstance(turn, dict) or set(turn) != {"role", "content"}:
-            raise RefusedError(f"`messages[{place}]` must have exactly `role` and `content`")
+            raise RefusedError(f"`messages[{index}]` must have exactly `role` and `content`")
         if turn["role"] not in _ROLES:
             raise RefusedError(
-                f"`messages[{place}].role` is {str(turn['role'])[:40]!r}, expected one of {', '.join(_ROLES)}"
+                f"`messages[{index}].role` is {str(turn['role'])[:40]!r}, expected one of {', '.join(_ROLES)}"
             )
-        messages.append({"role": turn["role"], "content": _text(turn["content"], f"`messages[{place}].content`")})
+        messages.append({"role": turn["role"], "content": _text(turn["content"], f"`messages[{index}].content`")})
     if messages[-1]["role"] != "user":
         raise RefusedError(
-            f"the last of `messages` is the {messages[-1]['role']}'s; a user's turn must be open to answer"
+            f"the last of `messages` has the role {messages[-1]['role']!r}; the last turn must be the user's"
         )
     return messages
 
@@ -167,19 +177,19 @@ def _responses(value: Any) -> list[tuple[str, int, str]]:
         return []
     if isinstance(value, dict):
         pairs = list(value.items())
-    elif isinstance(value, list) and all(isinstance(one, dict) and set(one) == {"model", "text"} for one in value):
-        pairs = [(one["model"], one["text"]) for one in value]
+    elif isinstance(value, list) and all(isinstance(part, dict) and set(part) == {"model", "text"} for part in value):
+        pairs = [(part["model"], part["text"]) for part in value]
     else:
         raise RefusedError("`responses` must be an object of model: text, or a list of objects with `model` and `text`")
     if not pairs:
-        raise RefusedError("`responses` is empty; leave it out to have the prompt answered by the pool")
+        raise RefusedError("`responses` is empty; omit it if models of the pool should answer")
     samples: dict[str, int] = {}
     given: list[tuple[str, int, str]] = []
     for model, text in pairs:
         if not isinstance(model, str) or not model.strip() or len(model) > _ID_CHARACTERS:
-            raise RefusedError(f"a model's name in `responses` must be a text of 1 to {_ID_CHARACTERS} characters")
+            raise RefusedError(f"a model's name in `responses` must be a string of 1 to {_ID_CHARACTERS} characters")
         if not isinstance(text, str):
-            raise RefusedError(f"the response of {model[:60]!r} must be a text, found {_kind(text)}")
+            raise RefusedError(f"the response of {model[:60]!r} must be a string, found {_kind(text)}")
         given.append((_unicode(model, "a model's name"), samples.get(model, 0), _unicode(text, "a response")))
         samples[model] = samples.get(model, 0) + 1
     return given
@@ -191,7 +201,7 @@ def _id(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > _ID_CHARACTERS:
-        raise RefusedError(f"`id` must be a text of 1 to {_ID_CHARACTERS} characters, found {_kind(value)}")
+        raise RefusedError(f"`id` must be a string of 1 to {_ID_CHARACTERS} characters, found {_kind(value)}")
     return _unicode(value, "`id`")
 
 
@@ -206,7 +216,7 @@ def _short_text(fields: Mapping[str, Any], name: str, limit: int) -> str | None:
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise RefusedError(f"{name} must be a text, found {_kind(value)}")
+        raise RefusedError(f"{name} must be a string, found {_kind(value)}")
     if not value.strip():
         raise RefusedError(f"{name} is empty")
     return _unicode(value, name)
@@ -214,26 +224,18 @@ def _text(value: Any, name: str) -> str:
 
 def _unicode(text: str, name: str) -> str:
     if "\x00" in text:
-        raise RefusedError(f"{name} holds a NUL character, which no database keeps")
+        raise RefusedError(f"{name} contains a NUL character, which databases cannot store")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise RefusedError(f"{name} holds half of a surrogate pair, which is no Unicode text")
+        raise RefusedError(f"{name} contains a lone surrogate, which is not valid Unicode")
     return text
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise RefusedError("a field occurs twice")
-    return found
+    return fields
 
 
-def _kind(value: Any) -> Literal["nothing", "a truth value", "a number", "a text", "a list", "an object"]:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "a truth value"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "a text"
-    return "a list" if isinstance(value, list) else "an object"
+def _kind(value: Any) -> str:
+    return next(name for kind, name in _JSON_TYPES if isinstance(value, kind))

@@ -1,7 +1,8 @@
-"""Planning: which models answer each prompt of a batch, so that the stream's policy can pair their responses.
+"""Planning: chooses the models that answer each prompt, so that the stream's policy can pair their responses.
 
-Two to four generations per prompt, not one per model of the pool, and none in vain. How each policy plans is in
-`karma.policies`; all choices are drawn from the prompts' seeds, so a plan depends on its arguments alone.
+A plan has two to four generations per prompt instead of one per model of the pool, and none that cannot be paired. The
+rules of each policy are in `karma.policies`. All choices are drawn from the prompts' seeds, so a plan depends on its
+arguments alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class PlannedPrompt:
-    """What planning must know of a prompt."""
+    """The input of planning for a prompt."""
 
     seed: int
     skill: str | None
@@ -42,20 +43,20 @@ def plan(
 ) -> Plan:
     """The (model, sample) pairs that answer each prompt, by the stream's policy (`karma.policies`).
 
-    A share of the prompts explores where the policy learns competencies (`karma.policies.exploration`).
+    A share of the prompts explores if the policy has a rule for it (`karma.policies.exploration`).
 
     Args:
         prompts: n prompts, of any skills.
-        models: the names of those that may be asked now.
+        models: names of the models that may be called now.
         policy: the stream's policy.
         responses_per_prompt: at least 2, or 0 for all models (for samples of one model: 2).
         snapshot: competencies; a model that is not in it is treated as an unseen model.
         target: a model that answers every prompt.
-        explore_share: of the prompts, once competencies are known; up to five times as many while nothing is known.
+        explore_share: share of the prompts that explore once competencies are known; up to five times as much before.
 
     Returns:
-        One tuple a prompt. All are empty where asking now could give no pair: the target is not among the models, or
-        there is only one model and the policy does not pair its samples.
+        One tuple per prompt. All are empty if no pair could be formed: the target is not among the models, or there is
+        only one model and the policy does not pair its samples.
 
     Raises:
         ValueError: `responses_per_prompt` is 1 or negative.
@@ -88,7 +89,7 @@ def plan(
 
 
 def _by_skill(prompts: Sequence[PlannedPrompt], snapshot: Snapshot) -> dict[str | None, list[int]]:
-    """The prompts by the skill they are planned for; skills that the snapshot does not know are one group."""
+    """Rows of the prompts by skill; skills that are not in the snapshot share the group None."""
     groups: dict[str | None, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
         groups[prompt.skill if snapshot.row(prompt.skill) else None].append(row)

@@ -1,8 +1,8 @@
-"""Rematch: stored prompts with their stored responses, paired again by other policies, for comparison.
+"""Rematch: pairs stored responses again under other policies, to compare the policies.
 
-Each policy gets a stream of its own (`karma.config.derived_streams`), whose prompts bring the base's responses:
-nothing is generated again and nothing of the base changes. The services treat it like any stream of prompts with
-responses.
+Each policy gets a derived stream (`karma.config.derived_streams`) whose prompts have the base's responses as given
+responses. No response is generated again, and the base does not change. The services treat a derived stream like any
+other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from karma.store.streams import stream_names
 #: Prompts copied in one transaction; their responses are in memory meanwhile.
 _PROMPTS_AT_ONCE = 200
 
-#: Streams that an error names at most.
+#: Most streams that an error names.
 _NAMED_STREAMS = 20
 
 
@@ -33,12 +33,12 @@ class Derived:
 
     added: int = 0
     present: int = 0
-    left_open: int = 0  # left out: answers may still come
+    left_open: int = 0  # left out: responses are still open
     left_too_few: int = 0  # left out: fewer than two usable responses
 
 
 def derivations(base: str, policies: Sequence[str], pairs_per_prompt: int | None, teaches: bool) -> list[Derivation]:
-    """The streams that a rematch derives, each policy once.
+    """The streams that a rematch derives, one per policy.
 
     Raises:
         SettingsError: no policy has the name, or the base is derived itself.
@@ -49,13 +49,13 @@ def derivations(base: str, policies: Sequence[str], pairs_per_prompt: int | None
 
 
 def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = lambda _prompts: None) -> Derived:
-    """Copy the prompts that a base has now to a derived stream; prompts that are there already stay as they are.
+    """Copy a base's current prompts to a derived stream; prompts that were copied before do not change.
 
-    A prompt keeps its id, skill and content hash: a prompt whose responses changed since it was copied is not copied
-    again. `followed` is called with the number of the base's prompts in each transaction.
+    A prompt keeps its id, skill and content hash. If its responses change later, it is not copied again. `followed` is
+    called with the number of the base's prompts in each transaction.
 
     Raises:
-        KarmaError: the base holds no prompt.
+        KarmaError: the base has no prompt.
     """
     count = Derived()
     after = seen = 0
@@ -79,14 +79,8 @@ def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = 
 
 
 def _prompt(row: Any, texts: Sequence[Given]) -> NewPrompt:
-    return NewPrompt(
-        prompt_id=row.prompt_id,
-        content_hash=row.content_hash,
-        messages=row.messages,
-        skill=row.skill,
-        reference=row.reference,
-        given=json.dumps(texts, ensure_ascii=False),
-    )
+    copied = {name: getattr(row, name) for name in ("prompt_id", "content_hash", "messages", "skill", "reference")}
+    return NewPrompt(**copied, given=json.dumps(texts, ensure_ascii=False))
 
 
 def _others(store: Store) -> str:

@@ -1,4 +1,4 @@
-"""Where prompts come from: a file of JSON Lines, or standard input as it flows."""
+"""Sources of prompts: a JSON Lines file, or standard input as it arrives."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from karma_gateway.ingest import Line
 
 #: Lines accepted in one transaction.
 LINES_AT_ONCE = 500
-#: How long a line of a stream may wait for others before it is accepted alone.
+#: Seconds that a line may wait for others before it is accepted.
 LINGER_S = 0.1
 _READ_BYTES = 1 << 16
 
 
 def read_lines(source: str, max_bytes: int) -> Iterator[list[Line]]:
-    """The non-empty lines of a file, or of standard input for `-`, in chunks that are ready to be accepted.
+    """The non-empty lines of a file, or of standard input for `-`, in chunks to be accepted together.
 
-    A stream's chunk waits at most `LINGER_S` for more. A line longer than `max_bytes` is cut short after that many
-    bytes and one more, so that the door can refuse it without holding it.
+    A line waits at most `LINGER_S` for more lines. A line longer than `max_bytes` is cut after `max_bytes` + 1 bytes:
+    ingest refuses it, and memory stays bounded.
 
     Raises:
         SettingsError: the file cannot be read.
@@ -57,11 +57,8 @@ def _stream(file: BinaryIO, name: str, max_bytes: int) -> Iterator[list[Line]]:
             _extend(pending, part, max_bytes)
             if pending.strip():
                 oldest = oldest if lines else time.monotonic()
-                lines.append(
-                    Line(
-                        name, number, bytes(pending.strip(b"\r\n\t ")) if len(pending) <= max_bytes else bytes(pending)
-                    )
-                )
+                content = pending.strip(b"\r\n\t ") if len(pending) <= max_bytes else pending
+                lines.append(Line(name, number, bytes(content)))
             pending.clear()
             number += 1
             if len(lines) >= LINES_AT_ONCE:

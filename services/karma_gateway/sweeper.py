@@ -1,9 +1,9 @@
-"""The sweeper: sends again what was lost, and only that. It needs no leader and may run any number of times.
+"""The sweeper: resends lost batches, and no others. It needs no leader, and any number of sweepers may run.
 
-Lost is what cannot arrive any more: a batch whose worker fell silent, that went down with
-another life of Redis, or that is in no queue although what was published after it is at the queue's head. Before a
-batch is sent again its claim is given up for ever, so that whoever still has the message begins nothing with it. What
-was opened and never published is sent as it is: a second message of the same batch is a duplicate.
+A batch is lost when it can no longer arrive: its worker's heartbeat expired, its message was in an earlier Redis
+incarnation, or it is in no queue although a later message is at the queue's head. The sweeper revokes the claim before
+it resends the items in a new batch, so that a holder of the old message starts nothing. A batch that was opened but
+never published is published unchanged: a second message of the same batch is a duplicate.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from karma.store import Store, Transaction
 from karma.store.chunks import chunks
 from karma.store.records import BatchLimits, BatchRow
 from karma.telemetry import metrics
-from karma_gateway.redelivery import RESULT_STAGES, Redelivery, delay_s
+from karma_gateway.redelivery import Redelivery, delay_s
 
 log = logging.getLogger(__name__)
 
-#: Whose queue the results of a stage wait in.
+#: The queue of the results of a stage.
 _RESULTS = {"generate": "score", "judge": "learn"}
 
-#: Why batches of each stage may be lost: series that begin at 0, so that the first loss is seen as a rise.
+#: Reasons of a loss. Their series begin at 0, so that the first loss shows as a rise.
 _REASONS = ("unpublished", "silent", "redis_lost", "vanished", "handed_back")
 
-#: Rows of batches whose work is done are kept this long: a duplicate may still ask for them.
+#: Seconds that rows of finished batches are kept, for late duplicates.
 _EMPTY_BATCH_S = 60.0
 
-#: Batches looked at, and sent again, in one go.
+#: Batches that are checked, and resent, together.
 _BATCHES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Why a batch is taken for lost; `error`: what ended the attempt at it, where one is to be counted."""
+    """Why a batch is lost; `error` if it counts as a failed attempt."""
 
     reason: str
     error: str | None = None
 
 
 class Sweeper:
-    """Looks at every batch that carries open work and decides whether it can still arrive."""
+    """Checks for every batch with open work whether it can still arrive."""
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class Sweeper:
                 metrics.RESENT.labels(stage, reason)
 
     def sweep(self) -> int:
-        """One pass; returns how many batches were sent again. A batch that fails does not stop the others.
+        """One pass; returns how many batches were resent. An error in one batch does not stop the others.
 
         Raises:
-            OutageError: Redis or the store is away; the rest waits for the next pass.
+            OutageError: Redis or the store is unavailable; the rest waits for the next pass.
         """
         epoch = renew_incarnation(self._redis)
         if epoch != self._epoch:
@@ -88,7 +88,7 @@ class Sweeper:
         self._heads = {}
         with self._store.reading() as transaction:
             carried = transaction.work.carried()
-        # Claims are read after the batches: one that ended in between is then seen as ended.
+        # Claims are read after the batches, so that a claim that ended in between is seen as ended.
         view = ClaimsView.read(self._redis, self._settings.claim_silence_s)
         now = self._clock()
         resent = sum(self._safely(self._redeliver, [name], view) for name in view.expired())
@@ -101,12 +101,12 @@ class Sweeper:
         return resent
 
     def _oldest_result(self, now: float) -> float:
-        """When the oldest result that waits for recording was published; its batch must be known as done until then."""
+        """When the oldest unrecorded result was published; until then the tombstone of its batch is needed."""
         states = queue_state(self._redis, list(_RESULTS.values()), now)
         return min(now - age for _length, age in states.values())
 
     def _redeliver(self, names: Sequence[str], view: ClaimsView) -> int:
-        return sum(self._redelivery.look(name, view) for name in names)
+        return sum(self._redelivery.redeliver(name, view) for name in names)
 
     def _send_due(self, rows: Sequence[BatchRow], now: float) -> int:
         due = [row for row in rows if row.published_at is None and self.is_due(row, now)]
@@ -117,20 +117,19 @@ class Sweeper:
         return len(due)
 
     def is_due(self, row: BatchRow, now: float) -> bool:
-        """Whether a batch that was not sent should have been: its retry is due, or whoever opened it is gone."""
+        """Whether an unpublished batch is overdue: its retry is due, or the process that opened it has died."""
         return now >= (row.due_at or row.created_at + self._settings.publish_grace_s)
 
     def _safely(self, action: Callable[..., int], group: Sequence[Any], *more: Any) -> int:
-        """Do it for batches or claims together, else for each: what is wrong with one must not hold up the others."""
+        """Run the action for a whole group; after an error, for each member, so that one does not block the others."""
         try:
             return action(group, *more)
         except OutageError:
-            raise  # it holds for the others too
+            raise  # it affects all of them
         except Exception:
             if len(group) > 1:
-                return sum(self._safely(action, [one], *more) for one in group)
-            one = getattr(group[0], "id", group[0])
-            log.exception("%s could not be sent again; it stays for the next pass", one)
+                return sum(self._safely(action, [single], *more) for single in group)
+            log.exception("%s could not be resent; the next pass tries again", getattr(group[0], "id", group[0]))
             return 0
 
     def _resend_lost(self, rows: Sequence[BatchRow], view: ClaimsView, now: float) -> int:
@@ -138,20 +137,19 @@ class Sweeper:
         names = {row.id: claim_name(row.stage, row.id, 0) for row, _loss in losses}
         if not names:
             return 0
-        given_up = revoke(self._redis, list(names.values()), self._settings.claim_silence_s)
+        revoked = revoke(self._redis, list(names.values()), self._settings.claim_silence_s)
         reach("sweep.after_fence")
-        return self._resend([(row, loss) for row, loss in losses if names[row.id] in given_up])
+        return self._resend([(row, loss) for row, loss in losses if names[row.id] in revoked])
 
     def loss_of(self, row: BatchRow, view: ClaimsView, now: float) -> Loss | None:
-        """Why the batch cannot arrive any more; None where it still may. A batch that merely waits is not lost."""
+        """Why the batch is lost; None if it can still arrive. A batch that only waits is not lost."""
         if row.published_at is None:
-            return None  # it was never sent
-        claims = view.beats.get(row.id, {})
-        if view.is_held(row.id) or any(name.startswith(RESULT_STAGES) for name in claims):
-            return None  # somebody is at it, or its results are in hand and are delivered again
+            return None  # never published
+        if view.is_held(row.id) or view.has_results(row.id):
+            return None  # a worker holds it, or its results are redelivered
         name = claim_name(row.stage, row.id, 0)
-        if name in claims:
-            # What its worker brought before may still wait to be recorded.
+        if name in view.beats.get(row.id, {}):
+            # Results that its worker published may still wait to be recorded.
             if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row.priority, view.last_seen(name)):
                 return None
             error = view.reason(name)
@@ -160,7 +158,7 @@ class Sweeper:
         if ended is not None and row.stage in _RESULTS:
             queue, sent_at = _RESULTS[row.stage], ended
         elif row.epoch != self._epoch:
-            # Living workers renew their claims within a heartbeat of the new life.
+            # Live workers renew their claims within a heartbeat of the new incarnation.
             return Loss("redis_lost") if now - self._epoch_seen_at > 2 * HEARTBEAT_S else None
         else:
             queue, sent_at = queue_name(row.stage, row.target), row.published_at
@@ -168,7 +166,7 @@ class Sweeper:
         return Loss("vanished") if lost else None
 
     def _passed(self, queue: str, priority: int, moment: float, now: float | None = None) -> bool:
-        """Whether everything that was published to a queue before a moment has been taken from it."""
+        """Whether a queue has no message left that was published before a moment."""
         key = (queue, priority)
         if key not in self._heads:
             self._heads[key] = head_published_at(self._redis, queue, priority)
@@ -176,9 +174,9 @@ class Sweeper:
         return (now is None or now > moment) if head is None else head > moment
 
     def _resend(self, losses: Sequence[tuple[BatchRow, Loss]]) -> int:
-        """Send the open items of lost batches again; returns how many batches had any.
+        """Resend the open items of lost batches; returns how many batches had any.
 
-        A batch has none where another sweeper, or a late result, was first.
+        A batch has none if another sweeper or a late result was first.
         """
         with self._store.transaction() as transaction:
             work = transaction.work
@@ -194,7 +192,7 @@ class Sweeper:
             reach("sweep.before_commit")
         reach("sweep.after_commit")
         for row, loss in losses:
-            log.warning("batch %s (%s %s) was lost, %s; it is sent again", row.id, row.stage, row.target, loss)
+            log.warning("batch %s (%s %s) was lost, %s; it is resent", row.id, row.stage, row.target, loss)
             metrics.RESENT.labels(row.stage, loss.reason).inc()
         self._outbox.send(opened)
         return len(losses)
@@ -205,5 +203,5 @@ class Sweeper:
                 transaction.ledger.dead_letter(item.prompt, f"given up after {item.attempts} attempts: {item.error}")
 
     def _due_in_s(self, attempts: int) -> float:
-        """How long an item waits for its next attempt; an item that has no more is sent on as a failure at once."""
+        """Seconds until an item's next attempt; an item without attempts left is published as a failure at once."""
         return delay_s(attempts) if attempts < self._settings.max_attempts else 0.0

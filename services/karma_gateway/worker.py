@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from types import FrameType
 from typing import Any
 
 from karma.config.environment import Environment
@@ -31,32 +30,25 @@ from karma_gateway.sweeper import Sweeper
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 2.0
-#: Seconds that the gateway waits for a wake-up before it looks for work.
+#: Seconds that the gateway waits for a wake-up before it polls for work.
 _WAIT_S = 1.0
 _OUTAGE_WAIT_S = 0.5
 _FORGET_WORKER_S = 60.0
 
 
-#: Serves metrics of the store and Redis within a block.
+#: A context in which metrics of the store and Redis are served.
 Exporter = Callable[[Store, Any, Pool], AbstractContextManager[object]]
 
 
-def _no_exporter(_store: Store, _redis: Any, _pool: Pool) -> AbstractContextManager[object]:
-    return nullcontext()
-
-
-def main(environment: Environment, exporter: Exporter = _no_exporter) -> None:
-    """Dispatch and sweep until SIGTERM; where the monitor is installed, its metrics are served here as well."""
+def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcontext()) -> None:
+    """Dispatch and sweep until SIGTERM; `exporter` serves the monitor's metrics if the monitor is installed."""
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
     redis, shutdown = connections.redis, connections.shutdown
 
-    def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        shutdown.request()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: shutdown.request())
     store = Store(environment.database_url, environment.durability, connections.clock)
     store.migrate()
     end_on_migration(store, shutdown)
@@ -102,7 +94,7 @@ def main(environment: Environment, exporter: Exporter = _no_exporter) -> None:
 
 
 def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:
-    """Run rounds until the process is to stop; one that fails is retried after a moment, an outage is logged once."""
+    """Run rounds until shutdown is requested; a failed round is retried after a moment. An outage is logged once."""
     outage = ""
     while not shutdown.requested:
         try:
@@ -119,9 +111,9 @@ def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:
 
 
 class PeriodicTask:
-    """An action that runs every so many seconds, and takes no more than a share of a core.
+    """An action that runs every `every_s` seconds and uses at most `max_share` of a CPU core.
 
-    A run that found work (`action` returned true) is not limited: after a loss the next one comes soon.
+    A run that found work (`action` returned true) is not limited, because more work may follow a loss.
     """
 
     def __init__(self, action: Callable[[], object], every_s: float, max_share: float) -> None:
@@ -131,7 +123,7 @@ class PeriodicTask:
         self._due_at = 0.0
 
     def run_if_due(self) -> None:
-        """Run the action if it is due. A slow one runs less often."""
+        """Run the action if it is due. A slow action runs less often."""
         started = time.monotonic()
         if started < self._due_at:
             return

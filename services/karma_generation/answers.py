@@ -1,4 +1,4 @@
-"""Makes answers of what a model gave."""
+"""Converts a model's result to an answer."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ if TYPE_CHECKING:
     from karma.llm.completions import ChatResult
     from karma.llm.transformers import Generated
 
+_COPIED = ("text", "failure", "finish_reason", "tokens_in", "tokens_out")
+
 
 def answer(spec: ModelSpec, item: GenerateItem, result: Generated | ChatResult, latency_s: float | None) -> Answer:
     """The answer of a model to an item."""
+    fields = {name: getattr(result, name) for name in _COPIED}
     return Answer(
-        item=item.item,
-        prompt=item.prompt,
-        model=spec.name,
-        sample=item.sample,
-        text=result.text,
-        failure=result.failure,
-        finish_reason=result.finish_reason,
-        tokens_in=result.tokens_in,
-        tokens_out=result.tokens_out,
-        latency_s=latency_s,
+        item=item.item, prompt=item.prompt, model=spec.name, sample=item.sample, latency_s=latency_s, **fields
     )

@@ -1,4 +1,4 @@
-"""What generation decides: every item of a batch is answered exactly once, by a text or by a reason."""
+"""Generation's handler: every item of a batch gets exactly one answer, a text or a failure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from msgspec.structs import replace
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
 from karma.messages.results import one_result_per_item, storable
 
-#: Asks a model; answers may come in groups and in any order.
+#: Calls a model; yields answers in groups, in any order.
 Ask = Callable[[ModelSpec, Sequence[GenerateItem]], Iterator[Sequence[Answer]]]
 
 
 def generate(batch: GenerateBatch, ask: Ask) -> Iterator[ScoreBatch]:
-    """The answers to a batch, in parts as they come.
+    """The answers to a batch, in parts as they arrive.
 
-    An item that `ask` forgets, or does not reach because it raises, ends as a failure with its reason, and so does an
-    answer without text; a second answer to an item and an answer to none of the items are dropped.
+    An item without an answer, also because `ask` raised, fails with the reason; so does an answer without text. Second
+    answers to an item, and answers to other items, are dropped.
     """
     name = batch.model.name
 
     def settle(item: GenerateItem, answer: Answer) -> Answer:
-        """The answer under its item's own names, with a text or a failure and never both."""
+        """The answer with its item's own ids, and with either a text or a failure."""
         text, failure = answer.text, answer.failure
         if failure is None and (text is None or not text.strip()):
             failure = "empty answer"

@@ -1,4 +1,4 @@
-"""What judging decides: every item of a batch gets exactly one verdict, a probability or a reason."""
+"""Judging's handler: every item of a batch gets exactly one verdict, a probability or a failure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
 from karma.messages.results import one_result_per_item, storable
 from karma_judging.verdicts import verdict
 
-#: Asks a judge; verdicts may come in groups and in any order.
+#: Calls a judge; yields verdicts in groups, in any order.
 Ask = Callable[[JudgeSpec, Sequence[JudgeItem]], Iterator[Sequence[Verdict]]]
 
 
 def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
-    """The verdicts on a batch, in parts as they come.
+    """The verdicts on a batch, in parts as they arrive.
 
-    An item that `ask` forgets, or does not reach because it raises, ends as a failure with its reason, and so does a
-    probability that is none; a second verdict on an item and a verdict on none of the items are dropped.
+    An item without a verdict, also because `ask` raised, fails with the reason; so does an invalid probability. Second
+    verdicts on an item, and verdicts on other items, are dropped.
     """
     spec = batch.judge
 
     def settle(item: JudgeItem, given: Verdict) -> Verdict:
-        """The verdict under its item's own names, with a probability or a failure and never both."""
+        """The verdict with its item's own ids, and with either a probability or a failure."""
         failure = _fault(item, given)
         return replace(
             given,
@@ -45,7 +45,7 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
 
 
 def _fault(item: JudgeItem, given: Verdict) -> str | None:
-    """Why a verdict does not count; None where it does. A probability that is not a number is not in [0, 1]."""
+    """Why a verdict is invalid; None if it is valid. NaN is not in [0, 1]."""
     if given.failure is not None:
         return given.failure
     if (given.pair, given.order) != (item.pair, item.order):

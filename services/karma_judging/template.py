@@ -1,7 +1,7 @@
-"""The prompts that judges are asked with.
+"""Judge prompts, made from templates.
 
-Responses are untrusted text: they stand between fences that nobody who wrote a response could have known. The hash of
-a template is part of a judge's identity, so that verdicts under another wording are other verdicts.
+Responses are untrusted text: they stand between fences that the author of a response cannot predict. The hash of a
+template is part of a judge's identity, so that verdicts under different wordings are distinct.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def render(name: str, item: JudgeItem, brief: bool = False) -> str:
 
 
 def fence(item: JudgeItem) -> str:
-    """The delimiter of an item: drawn from its seed and its texts, so that no text can hold its own."""
+    """The delimiter of an item: drawn from its seed and texts, so that no text can contain its own delimiter."""
     return f"=={seed_of(item.seed, item.first, item.second):016x}=="
 
 

@@ -1,4 +1,4 @@
-"""Makes verdicts of what a judge gave."""
+"""Helpers for judges: makes a verdict, and gets the judge's model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Verdict
 
 
 def verdict(spec: JudgeSpec, item: JudgeItem, **fields: Any) -> Verdict:
-    """The verdict of a judge on an item; `fields` are further ones of `Verdict`, which refuses those it has not."""
+    """The verdict of a judge on an item; `fields` are the other fields of `Verdict`."""
     return Verdict(item=item.item, pair=item.pair, prompt=item.prompt, judge=spec.name, order=item.order, **fields)
 
 
 def model_of(spec: JudgeSpec) -> ModelSpec:
-    """The model that a judge asks.
+    """The model of a judge.
 
     Raises:
-        SettingsError: the specification has none.
+        SettingsError: the specification has no model.
     """
     if spec.model is None:
         raise SettingsError(f"judge {spec.name} names no model; give it a table [judges.{spec.name}.model]")

@@ -1,4 +1,4 @@
-"""What matching decides: which responses are paired, why, and who judges the pairs."""
+"""Matching's handler: pairs responses, records the reasons, and opens the judgements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLUMNS = ("policy", "kinship", "gap", "gap_deviation", "information", "likenes
 
 @dataclass(frozen=True)
 class Formed:
-    """A pair that was formed and the prompt it is for. Without a judge budget there is no decision: it is judged."""
+    """A formed pair with its prompt. Without a judge budget there is no decision, and the pair is judged."""
 
     prompt: PromptRow
     pair: FormedPair
@@ -36,17 +36,17 @@ class Formed:
 
     @property
     def judged(self) -> bool:
-        """Whether a judge is asked."""
+        """Whether the pair is judged."""
         return self.decision is None or self.decision.judged
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What matching made of a batch. A batch that is delivered again makes nothing."""
+    """The result of matching a batch; empty for a duplicate batch."""
 
     pairs: list[Formed]
-    unpaired: dict[int, str]  # prompt → why none of its responses are paired
-    predicted: list[NewResolution]  # of prompts of which no pair is judged
+    unpaired: dict[int, str]  # prompt → why it has no pair
+    predicted: list[NewResolution]  # predicted labels of prompts without a judged pair
 
 
 def match(
@@ -60,8 +60,8 @@ def match(
 ) -> Matched:
     """Form the pairs of prompts whose responses are complete, and open their judgements.
 
-    The prompt's move away from `answered` is won first (its row is locked): a batch that is delivered again finds no
-    open item and chooses nothing again.
+    The prompts' rows are locked first, and each prompt leaves the state `answered` once: a duplicate batch has no open
+    item and forms no pair.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts = ledger.lock_prompts(item.prompt for item in batch.items)
@@ -75,7 +75,7 @@ def match(
     responses = preferences.responses_of(ready)
     name = batch.header.stream
     budget = JudgeBudget.lock(name, transaction, stream, judges, snapshot) if stream.has_judge_budget else None
-    asked = ledger.messages_of(ready) if budget else {}
+    chats = ledger.messages_of(ready) if budget else {}
     new = novelty.of(ledger, name, ready)
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}
@@ -91,7 +91,7 @@ def match(
             formed.extend(Formed(prompt, pair, new[id_]) for pair in pairs)
         else:
             seed = seed_of(prompt.stream, prompt.prompt_id, "gate")
-            decided = budget.decide(candidates, pairs, _text(asked[id_]), prompt.skill, seed, ledger.now)
+            decided = budget.decide(candidates, pairs, _text(chats[id_]), prompt.skill, seed, ledger.now)
             formed.extend(Formed(prompt, pair, new[id_], *both) for pair, both in zip(pairs, decided, strict=True))
     if budget:
         budget.keep(transaction)
@@ -99,7 +99,7 @@ def match(
     judged = [(pair, id_) for pair, id_ in zip(formed, ids, strict=True) if pair.judged]
     awaited = Counter(pair.prompt.id for pair, _ in judged)
     ledger.move(list(awaited), "matched", awaited)
-    # Where no pair of a prompt is judged, no verdict can come that would tell more about the others.
+    # If no pair of a prompt is judged, no verdict can improve its predictions: its labels are final.
     predicted = [
         NewResolution.of_prediction(id_, pair.prompt.id, pair.pair.a, pair.pair.b, pair.prediction.win)
         for pair, id_ in zip(formed, ids, strict=True)
@@ -122,7 +122,7 @@ def match(
 
 
 def orders_of(judge: JudgeSpec) -> tuple[int, ...]:
-    """The orders in which a judge is shown a pair: both, where the order can make a difference."""
+    """The orders in which a judge is shown a pair: both if its verdict can depend on the order."""
     return (0, 1) if judge.both_orders else (0,)
 
 
@@ -135,7 +135,7 @@ def _candidates(rows: Sequence[ResponseRow]) -> list[Candidate]:
 
 
 def _text(messages: str) -> str:
-    """What a chat says, without its roles."""
+    """The text of a chat, without its roles."""
     return "\n".join(turn["content"] for turn in json.loads(messages))
 
 

@@ -1,4 +1,4 @@
-"""Novelty of a prompt in its stream: repeated and templated prompts teach less than their number promises."""
+"""Novelty of a prompt in its stream: repeated and templated prompts add less information than their number suggests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 
 from karma.store.ledger import Ledger
 
-#: A prompt is compared with those of its stream among so many that were accepted just before it.
+#: A prompt is compared with the prompts of its stream among the last 1,000 accepted before it.
 BEFORE = 1_000
 
-#: First words of the turn that is to be answered; this bounds the memory.
+#: Words of the last turn that count; this bounds the memory.
 _WORDS = 200
 
-#: Windows that are kept: a stream has several where its prompts come from distant parts of the ledger.
+#: Most windows in memory; a stream has several if its prompts come from distant parts of the ledger.
 _WINDOWS = 16
 
 
 class Novelty:
-    """Computes the novelty of prompts. Its state is a cache: any worker, at any time, computes the same figures."""
+    """Computes the novelty of prompts. Its state is a cache: all workers compute the same values at any time."""
 
     def __init__(self) -> None:
         self._windows: list[_Window] = []  # in order of their last use
@@ -27,7 +27,7 @@ class Novelty:
         """The novelty of these prompts of one stream, each in [0, 1].
 
         It is the share of the prompt's three-word shingles (Broder 1997, "On the resemblance and containment of
-        documents") that none of the prompts before it has: 1 less its containment in them. 0 for a repeated prompt.
+        documents") that no earlier prompt has: 1 − its containment in them. 0 for a repeated prompt.
         """
         novelty: dict[int, float] = {}
         for run in _runs(sorted(set(ids))):
@@ -44,12 +44,12 @@ class Novelty:
 
 
 class _Window:
-    """A stretch of a stream, read once and in order, so that at each prompt the text just before it is known."""
+    """A range of a stream, read once and in order, with the shingles of the prompts before each prompt."""
 
     def __init__(self, stream: str, first: int) -> None:
         self._stream = stream
-        self._known_from = first  # of this prompt and later ones, all text before them that counts is known
-        self._next = first - BEFORE  # the first id that was not read
+        self._known_from = first  # from this prompt on, all earlier text that counts was read
+        self._next = first - BEFORE  # the first unread id
         self._last: dict[int, int] = {}  # shingle → the last prompt that has it
         self.novelty: dict[int, float] = {}
 
@@ -75,16 +75,16 @@ class _Window:
 
 
 def shingles(messages: str) -> set[int]:
-    """The three-word shingles of the last turn of a chat (JSON), as hashes of this process; of fewer words, the words.
+    """The three-word shingles of the last turn of a chat (JSON), as hashes of this process.
 
-    Case and white space do not count.
+    A turn of fewer words is one shingle. Case and white space do not count.
     """
     words = json.loads(messages)[-1]["content"].casefold().split(maxsplit=_WORDS)[:_WORDS]
     return set(map(hash, zip(words, words[1:], words[2:], strict=False))) or {hash(tuple(words))}
 
 
 def _runs(ids: list[int]) -> Iterator[list[int]]:
-    """Ascending ids in runs without wide gaps, so that prompts between distant ids are not read."""
+    """Splits ascending ids into runs, so that prompts between distant ids are not read."""
     run: list[int] = []
     for id_ in ids:
         if run and id_ - run[0] > BEFORE:

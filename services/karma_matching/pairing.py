@@ -1,8 +1,8 @@
-"""Pairing: which responses to one prompt are paired, and why, under any policy.
+"""Pairing: pairs the responses to one prompt under a policy, and records the reasons.
 
-What all policies share is here: usable responses only, no near-duplicates, the target's responses where there is a
-target, and the reasons. A policy (`karma.policies`) only chooses among the pairs that are left. What it draws is seeded
-by the prompt, so that a prompt matched twice under one snapshot gives the same pairs.
+The rules that all policies share are here: only usable responses, no near-duplicates, and, with a target, only pairs
+with a response of the target. A policy (`karma.policies`) chooses among the remaining pairs. Its random draws are
+seeded by the prompt, so that a prompt matched twice under one snapshot gives the same pairs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Reasons = dict[str, float | str | None]
 
 @dataclass(frozen=True)
 class FormedPair:
-    """Two responses, a < b, with the reasons. Gap and win probability are those of a's model against b's."""
+    """Two responses, a < b, with the reasons. Gap and win probability are of a's model against b's."""
 
     a: int
     b: int
@@ -44,16 +44,16 @@ def form(
     The result depends on the arguments alone, and not on the order of the candidates.
 
     Args:
-        candidates: the responses that are no failures; those with a blank text are left out.
+        candidates: the responses without a failure; those with a blank text are excluded.
         policy: a policy or its name.
-        count: of pairs, at most; 0 for no limit.
+        count: most pairs to form; 0 for no limit.
         snapshot: competencies; a model that is not in it is treated as an unseen model.
-        skill: the prompt's skill; None or an unknown one reads the overall competency.
-        seed: the prompt's.
-        target: a model of which every pair holds a response.
+        skill: the prompt's skill; None or an unknown skill means the overall competency.
+        seed: the prompt's seed.
+        target: a model that every pair includes.
 
     Returns:
-        The pairs, in the order of their ids, and an empty text; or no pair and the reason.
+        The pairs in the order of their ids and an empty text; or no pairs and the reason.
 
     Raises:
         SettingsError: no policy has the name.

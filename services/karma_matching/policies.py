@@ -1,4 +1,4 @@
-"""The former home of what plug-in policies import; it goes with the next version."""
+"""Deprecated import path for plug-in policies; it is removed in the next version."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Matching's process: wires the handler to the queue `match`."""
+"""Matching's process: connects the handler to the queue `match`."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_a_full_disk_under_redis_refuses_nothing_at_the_door_and_loses_nothing(t
         line
         for path in (tmp_path / "home" / "logs").glob("*.log")
         for line in path.read_text(errors="replace").splitlines()
-        if "failed; it will be sent again" in line
+        if "failed; it will be resent" in line
     ]
     assert failed == [], "what is in hand is held while Redis refuses"
 

@@ -208,7 +208,7 @@ def test_what_a_worker_says_at_the_level_info_is_there(run: Run) -> None:
 
 
 def test_a_failure_names_stage_stream_batch_and_prompts(run: Run) -> None:
-    failed = [line for line in run.lines() if "failed; it will be sent again" in line["event"]]
+    failed = [line for line in run.lines() if "failed; it will be resent" in line["event"]]
     assert {(line["stage"], line["stream"]) for line in failed} == {("match", "policy")}
     of_stream = {number for (number,) in run.rows("SELECT id FROM prompts WHERE stream = 'policy'")}
     assert {prompt for line in failed for prompt in line["prompts"]} == of_stream

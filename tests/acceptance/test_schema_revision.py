@@ -224,9 +224,9 @@ def test_processes_whose_store_is_migrated_by_a_newer_version_end_with_one_sente
     for service in ("gateway", "scoring", "matching"):
         running.start(service)
     all_ended(url, 2 * PROMPTS, running)
-    redelivered = [line for each in running.started for line in each.lines_with("are delivered again")]
+    redelivered = [line for each in running.started for line in each.lines_with("are redelivered")]
     assert redelivered
-    assert all(f"are delivered again: {RELEASED}" in line for line in redelivered), redelivered
+    assert all(f"are redelivered: {RELEASED}" in line for line in redelivered), redelivered
 
 
 def assert_held(url: str, running: Workers, words: str, ended: int) -> None:

@@ -1,6 +1,6 @@
-"""Exporters: the formats of exported preferences, by the name that `karma export` takes. One function a file.
+"""Exporters: the formats of `karma export`, one function per file.
 
-Here is what they share: the column `karma`, which says where a preference comes from and how good it is.
+This module has the column `karma` that they share: the provenance and quality of a preference.
 """
 
 from __future__ import annotations
@@ -18,42 +18,38 @@ def with_karma(columns: dict[str, Any], row: Any, bare: bool) -> dict[str, Any]:
 
 
 def karma_column(row: Any) -> dict[str, Any]:
-    """Everything that KARMA knows of a preference; signs and probabilities are of the chosen response's side."""
+    """All values of a preference; signs and probabilities are from the chosen response's side."""
     a_is_chosen = row.chosen == row.response_a
     return {
-        "stream": row.stream,
-        "prompt_id": row.prompt_id,
-        "skill": row.skill,
+        **_same(row, "stream", "prompt_id", "skill"),
         "pair": row.id,
         "chosen_response": row.chosen,
         "rejected_response": row.rejected,
-        "chosen_model": row.chosen_model,
-        "rejected_model": row.rejected_model,
+        **_same(row, "chosen_model", "rejected_model"),
         "probability": row.probability if a_is_chosen else 1 - row.probability,
         "flipped": None if row.flipped is None else bool(row.flipped),
-        "label_source": row.label_source,
-        "policy": row.policy,
-        "kinship": row.kinship,
+        **_same(row, "label_source", "policy", "kinship"),
         "competency_gap": None if row.gap is None else (row.gap if a_is_chosen else -row.gap),
         "competency_gap_deviation": row.gap_deviation,
-        "information": row.information,
-        "likeness": row.likeness,
-        "novelty": row.novelty,
-        "judged_probability": row.judged_probability,
-        "snapshot": row.snapshot,
+        **_same(row, "information", "likeness", "novelty", "judged_probability", "snapshot"),
         **provenance_of(row),
     }
 
 
-def provenance_of(row: Any) -> dict[str, Any]:
-    """Columns of a preference as an exporter gets it (`karma.plugins.protocols.Exporter`). What is unknown is None.
+def _same(row: Any, *names: str) -> dict[str, Any]:
+    """The row's values under their own names."""
+    return {name: getattr(row, name) for name in names}
 
-    - `length_ratio`: characters of the chosen response over the rejected one's.
-    - `agrees_with_competency`: whether the model won that competency favored when the pair was formed.
-    - `judge_agreement`: share of all two judges that take the same side; None where fewer than two take one.
-    - `judges_valid`, `judges_asked`: judges with a valid verdict, of those that were asked.
-    - `tokens`: read and written for the two responses and the verdicts.
-    - `cost`: theirs, USD.
+
+def provenance_of(row: Any) -> dict[str, Any]:
+    """Columns computed from a row as an exporter gets it (`karma.plugins.protocols.Exporter`). Unknown values are None.
+
+    - `length_ratio`: characters of the chosen response / characters of the rejected response.
+    - `agrees_with_competency`: whether the winner is the model that competency favored when the pair was formed.
+    - `judge_agreement`: share of pairs of judges that take the same side; None if fewer than two judges take a side.
+    - `judges_valid`, `judges_asked`: numbers of judges with a valid verdict, and of all judges asked.
+    - `tokens`: input and output tokens of the two responses and the verdicts.
+    - `cost`: of these calls, USD.
     """
     calls = list(_calls(row))
     given = opinions(row.verdicts, row.tie_margin)
@@ -73,7 +69,7 @@ def provenance_of(row: Any) -> dict[str, Any]:
 
 
 def _calls(row: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The calls behind a preference: who was asked, tokens read, tokens written."""
+    """The calls behind a preference: model or judge, input tokens, output tokens."""
     for side in ("chosen", "rejected"):
         yield getattr(row, f"{side}_model"), getattr(row, f"{side}_tokens_in"), getattr(row, f"{side}_tokens_out")
     for verdict in row.verdicts:

@@ -1,1 +1,1 @@
-"""Backends: the ways to ask a model, by the name that a pool file gives under `backend`. One class a file."""
+"""Backends, by the name that a pool file has under `backend`. One class per file."""

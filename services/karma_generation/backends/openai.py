@@ -9,10 +9,10 @@ from karma_generation.answers import answer
 
 
 class OpenAIBackend:
-    """Asks the endpoint, with as many calls at once as the model's `concurrency` allows."""
+    """Calls the endpoint, with at most `concurrency` concurrent calls."""
 
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
-        """The answers, as the endpoint gives them."""
+        """The answers, as they arrive."""
         from karma.llm.completions import ChatRequest
         from karma.llm.openai import client
 

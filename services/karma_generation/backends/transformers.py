@@ -10,10 +10,10 @@ from karma_generation.answers import answer
 
 
 class TransformersBackend:
-    """Answers in batches of similar length."""
+    """Generates in batches of similar length."""
 
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
-        """The answers, a batch at a time."""
+        """The answers, one batch after another."""
         from karma.llm.transformers import LocalModel
 
         model = LocalModel.load(spec)

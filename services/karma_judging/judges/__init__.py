@@ -1,1 +1,1 @@
-"""Judges: the ways to judge a pair, by the name that a pool file gives under `kind`. One class a file."""
+"""Judges, by the name that a pool file has under `kind`. One class per file."""

@@ -1,8 +1,7 @@
 """`likelihood`: a local causal model scores each response by its likelihood given the prompt.
 
-No training and no position bias. It prefers what it would have said itself, so the judge should not be one of the
-judged models. It prefers short responses where the likelihood is a sum (`options = {normalise = "sum"}`; the default
-is the mean per token).
+It needs no training and has no position bias. It prefers its own model's responses, so this model should not be one of
+the judged models. With `options = {normalise = "sum"}` it prefers short responses; the default is the mean per token.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from karma_judging.verdicts import model_of, verdict
 
 
 class LikelihoodJudge:
-    """P(first is better) = sigmoid((l_first − l_second) / scale), l in nats a token, or in nats in all."""
+    """P(first is better) = sigmoid((l_first − l_second) / scale), l in nats per token, or total nats."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """One verdict an item.
+        """One verdict per item.
 
         Raises:
-            SettingsError: the specification has no model, or a scale or normalisation that cannot be.
+            SettingsError: the specification has no model, or an invalid scale or normalization.
         """
         from karma.llm.transformers import Likelihood, LocalModel
 
@@ -32,10 +31,10 @@ class LikelihoodJudge:
                 f"judge {spec.name} has scale {spec.scale} and options.normalise {normalise!r}; "
                 "expected a scale above 0 and mean or sum"
             )
-        asked = model_of(spec)
+        model = model_of(spec)
         chats = [item.messages for item in items for _response in range(2)]
         responses = [response for item in items for response in (item.first, item.second)]
-        likelihoods = LocalModel.load(asked).log_likelihood(chats, responses, asked.concurrency)
+        likelihoods = LocalModel.load(model).log_likelihood(chats, responses, model.concurrency)
 
         def score(likelihood: Likelihood) -> float:
             return likelihood.nats / likelihood.tokens if normalise == "mean" else likelihood.nats
@@ -45,7 +44,7 @@ class LikelihoodJudge:
             failure = first.failure or second.failure
             probability = None
             if failure is None:
-                # The same text in two forward batches differs by rounding, which a small scale would make a preference.
+                # The same text in two forward batches differs by rounding, which a small scale would turn into a side.
                 logit = 0.0 if item.first == item.second else (score(first) - score(second)) / spec.scale
                 probability = sigmoid(logit)
             verdicts.append(
@@ -55,5 +54,5 @@ class LikelihoodJudge:
 
 
 def sigmoid(logit: float) -> float:
-    """1 / (1 + e^−logit), without overflow; NaN stays NaN, and so becomes a failure."""
+    """1 / (1 + e^−logit), without overflow; NaN stays NaN and becomes a failure."""
     return 0.5 * (1.0 + math.tanh(logit / 2.0))

@@ -1,4 +1,4 @@
-"""`openai`: any OpenAI-compatible chat endpoint. A verdict is read only from the last line, as the template asks."""
+"""`openai`: any OpenAI-compatible chat endpoint. Only the last line is read as a verdict, as the template demands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROBABILITY = {"a": 1.0, "b": 0.0, "tie": 0.5}
 _SHOWN_CHARACTERS = 200
 _RATIONALE_CHARACTERS = 2000
 _TOP_LOGPROBS = 10
-#: Where the two letters together are less likely than this, the model was about to say something else.
+#: Least probability of the two letters together; below it the model was about to say something else.
 _LEAST_MASS = 0.05
 
 
@@ -28,7 +28,7 @@ class OpenAIJudge:
     """Asks for a verdict line, or with `options = {logprobs = true}` for a letter whose log-probability is read."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """Verdicts as the endpoint gives them.
+        """One verdict per item, as the endpoint answers.
 
         Raises:
             SettingsError: the specification names no model, or an unknown template.
@@ -69,14 +69,14 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
 
 
 def _shown(text: str) -> str:
-    """The end of an answer in quotes, where its verdict was expected. Cut twice, because escapes make it longer."""
+    """The end of an answer in quotes, where its verdict was expected. Cut twice because escapes make it longer."""
     return repr(text.strip()[2 - _SHOWN_CHARACTERS :])[:_SHOWN_CHARACTERS]
 
 
 def parse(text: str) -> tuple[float | None, str | None]:
-    """The probability that the last line of an answer states, and the rationale before it; None where it states none.
+    """The probability from the last line of an answer and the rationale before it; None if there is no verdict line.
 
-    Verdict lines that contradict each other state none: one of them may be a quotation.
+    Contradictory verdict lines count as none, because one of them may be a quotation.
     """
     *before, last = text.strip().splitlines() or [""]
     stated = _VERDICT.fullmatch(last)
@@ -90,17 +90,17 @@ def parse(text: str) -> tuple[float | None, str | None]:
 
 
 def parse_letter(text: str) -> tuple[float | None, None]:
-    """The probability that an answer of one letter states; None for any other answer."""
+    """The probability from an answer of one letter; None for any other answer."""
     letter = _LETTER.fullmatch(text.strip())
     return (_PROBABILITY[letter[1].lower()] if letter else None), None
 
 
 def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:
-    """P(A) / (P(A) + P(B)) for the first token, from its log-probabilities; None where neither letter is likely."""
+    """P(A) / (P(A) + P(B)) for the first token, from its log-probabilities; None if neither letter is likely."""
     mass = {"A": 0.0, "B": 0.0}
     for token, logprob in first_tokens.items():
         if token.strip() in mass:
-            # An endpoint may claim more than certainty, and the exponential of that overflows.
+            # An endpoint may return a log-probability above 0, and its exponential may overflow.
             mass[token.strip()] += math.exp(min(0.0, logprob))
     total = mass["A"] + mass["B"]
     return mass["A"] / total if total >= _LEAST_MASS else None

@@ -1,4 +1,4 @@
-"""`prior`: the models' competencies alone; no response is read."""
+"""`prior`: predicts by the models' competencies; it reads no response."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from karma_judging.verdicts import verdict
 
 
 class PriorJudge:
-    """Repeats what the competencies predicted when the pair was formed; it ignores the texts."""
+    """Returns the win probability by competency when the pair was formed."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """One verdict an item."""
+        """One verdict per item."""
         yield [
             verdict(spec, item, probability=item.prior)
             if item.prior is not None

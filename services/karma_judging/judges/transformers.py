@@ -1,4 +1,4 @@
-"""`transformers`: a local causal model, asked for a letter; the probability comes from the logits of the two labels."""
+"""`transformers`: a local causal model answers with a letter; the logits of the two letters give the probability."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class TransformersJudge:
     """P(first is better) = P(A) / (P(A) + P(B)) for the token after the judge prompt."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """One verdict an item.
+        """One verdict per item.
 
         Raises:
             SettingsError: the specification names no model, an unknown template, or a model without the two labels.
         """
         from karma.llm.transformers import LocalModel
 
-        asked = model_of(spec)
-        model, hashed = LocalModel.load(asked), template_hash(spec.template, brief=True)
+        model = model_of(spec)
+        local, hashed = LocalModel.load(model), template_hash(spec.template, brief=True)
         chats = [(Turn("user", render(spec.template, item, brief=True)),) for item in items]
         verdicts = []
-        for item, label in zip(items, model.label_probability(chats, ("A", "B"), asked.concurrency), strict=True):
+        for item, label in zip(items, local.label_probability(chats, ("A", "B"), model.concurrency), strict=True):
             total = label.first + label.second
             failure = label.failure or (None if total > 0 else "the model gives neither label any probability")
             probability = None if failure else label.first / total

@@ -1,4 +1,4 @@
-"""`verifier`: a reference answer and a checker. Right against wrong is a win, everything else a tie."""
+"""`verifier`: compares responses with a reference by a checker. Right against wrong wins, all else is a tie."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class VerifierJudge:
     """Checks both responses against the prompt's reference."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """One verdict an item.
+        """One verdict per item.
 
         Raises:
-            SettingsError: there is no such checker.
+            SettingsError: no checker has the name.
         """
         is_right = checker(spec.checker)
         yield [_judged(spec, item, is_right) for item in items]
@@ -28,6 +28,6 @@ def _judged(spec: JudgeSpec, item: JudgeItem, is_right: Checker) -> Verdict:
         return verdict(spec, item, failure="no reference")
     try:
         first, second = is_right(item.first, item.reference), is_right(item.second, item.reference)
-    except Exception as cause:  # of one item: what a checker cannot read harms no other pair
+    except Exception as cause:  # an unreadable item must not affect other pairs
         return verdict(spec, item, failure=f"the checker {spec.checker} failed: {cause}"[:200])
     return verdict(spec, item, probability=0.5 + (bool(first) - bool(second)) / 2)

@@ -1,8 +1,8 @@
-"""The judge budget: which pairs are judged.
+"""Allocation of the judge budget: decides which pairs are judged.
 
-A pair is judged for certain where its expected information is above a threshold that follows the budget, and with the
-audit's probability below it; every probability is recorded and none is zero. The threshold is read from the recent
-pairs' information, kept as a histogram in the store, so that a decision can be repeated from what is stored.
+A pair is judged with certainty if its expected information is above a threshold that follows from the budget, and with
+the audit's probability otherwise. Every probability is recorded, and none is zero. The threshold is a quantile of the
+expected information of recent pairs. The store has it as a histogram, so that a decision can be repeated later.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Indices = NDArray[np.intp]
 _BINS = 200  # of information, over [0, 1] bit
 _MEMORY = 4000.0  # pairs that the histogram remembers
 _LEAST_SEEN = 50.0  # pairs before a threshold is read from it
-_HORIZON = 500.0  # pairs within which too many or too few judged pairs are compensated
-_MOST_COMPENSATION = 0.2  # of the share, at a time: a debt never starves what comes next
+_HORIZON = 500.0  # pairs within which a surplus or deficit of judged pairs is compensated
+_MOST_COMPENSATION = 0.2  # of the share, at a time: a surplus never stops judging
 _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of judging. Without a share and without calls per hour everything is judged."""
+    """Limits on judging. Without a share and calls per hour all pairs are judged."""
 
     judge_share: float | None = None  # of pairs
     calls_per_hour: float | None = None
@@ -44,17 +44,17 @@ class Decision:
 
     judged: bool
     probability: float  # of being judged; recorded, never zero
-    information: float  # bits, less what the verdicts on the prompt's other pairs are expected to tell
+    information: float  # expected bits beyond those from verdicts on the prompt's other pairs
     why: str
 
 
 @dataclass(frozen=True)
 class BudgetState:
-    """What a stream's budget has seen and used."""
+    """State of a stream's budget: the pairs seen and judged so far."""
 
     seen: int = 0  # pairs
     judged: int = 0
-    allowed: float = 0.0  # pairs that were to be judged
+    allowed: float = 0.0  # pairs that the budget allowed to judge
     histogram: tuple[float, ...] = (0.0,) * _BINS
     hour_began: float = 0.0  # seconds since 1970
     hour_seen: float = 0.0
@@ -67,7 +67,7 @@ class BudgetState:
 
     @classmethod
     def from_json(cls, text: str | None) -> BudgetState:
-        """From the store; a new one where there is none."""
+        """From the store; a new state if there is none."""
         if text is None:
             return cls()
         state: dict[str, Any] = json.loads(text)
@@ -77,9 +77,9 @@ class BudgetState:
 def judged_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
     """The share of the next pairs to be judged, audits included, in (0, 1].
 
-    Too many or too few judged pairs are compensated within a few hundred pairs, though never by more than a fifth of
-    the share. Above `max_label_error` the share grows: of the predicted labels only so many are left that the wrong
-    ones fall to the limit if all of them err alike (the closest err most, so it is enough).
+    A surplus or deficit of judged pairs is compensated within a few hundred pairs, by at most a fifth of the share at a
+    time. Above `max_label_error` the share grows until the remaining predicted labels, at the present error rate, have
+    no more wrong labels than the limit allows. That is enough, because the closest pairs err most.
     """
     target = target_share(budget, state, label_error, now)
     most = _MOST_COMPENSATION * target
@@ -87,7 +87,7 @@ def judged_share(budget: Budget, state: BudgetState, label_error: float | None, 
 
 
 def target_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
-    """The share that follows from the budget and the labels' error, in (0, 1]; see `judged_share`."""
+    """The share that follows from the budget and the label error, in (0, 1]; see `judged_share`."""
     share = 1.0 if budget.judge_share is None else budget.judge_share
     if budget.calls_per_hour is not None:
         elapsed = min(max(now - state.hour_began, 0.0), _HOUR_S)
@@ -112,12 +112,12 @@ def decide(
     """Decide about a prompt's pairs.
 
     Args:
-        order: of the pairs, and
-        information: of the pair at each rank, bits, both by `expected_information`.
-        budget: the stream's.
-        state: of the budget.
+        order: order of the pairs by `expected_information`.
+        information: expected information of the pair at each rank, bits.
+        budget: the stream's budget.
+        state: its state.
         label_error: audited share of wrong labels among the predicted ones; None while unknown.
-        rng: the prompt's.
+        rng: the prompt's random numbers.
         now: seconds since 1970.
 
     Returns:
@@ -142,11 +142,11 @@ def decide(
 
 
 def judge_all(information: Sequence[float], state: BudgetState, now: float) -> tuple[list[Decision], BudgetState]:
-    """Without an outcome model everything is judged; it does not count against the pairs that follow.
+    """Without an outcome model all pairs are judged; later pairs do not compensate for them.
 
     Args:
-        information: of the pairs by the competencies alone, bits.
-        state: of the budget.
+        information: expected information of the pairs by competency alone, bits.
+        state: the budget's state.
         now: seconds since 1970.
     """
     state, count = _within_hour(state, now), len(information)
@@ -158,7 +158,7 @@ def _threshold(state: BudgetState, certain: float) -> tuple[int, float]:
     """The bin in which the upper `certain` share of recent pairs begins, and how much of that bin belongs to it."""
     total = sum(state.histogram)
     if total < _LEAST_SEEN:
-        return -1, certain  # everything is judged until the histogram has enough pairs
+        return -1, certain  # all pairs are judged until the histogram has enough pairs
     wanted = certain * total
     for bin_ in range(_BINS - 1, -1, -1):
         count = state.histogram[bin_]

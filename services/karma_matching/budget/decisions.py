@@ -1,4 +1,4 @@
-"""The judge budget of a stream, as matching uses it: predictions for a prompt's pairs, and which of them are judged."""
+"""The judge budget of a stream in matching: predictions for a prompt's pairs, and decisions about them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a judge is expected to say about a pair."""
+    """The predicted verdict on a pair."""
 
     win: float  # P(a better | decisive)
     tie: float  # P(tie)
-    relative_features: tuple[float, ...]  # of a minus those of b, for the outcome model to learn from
+    relative_features: tuple[float, ...]  # of a minus those of b; the outcome model is fitted to them
 
 
 @dataclass
 class JudgeBudget:
-    """One transaction's use of a stream's judge budget, whose row it has locked."""
+    """A stream's judge budget within one transaction, which holds the lock on its row."""
 
     stream: str
     budget: Budget
@@ -83,7 +83,7 @@ class JudgeBudget:
             pairs: at least one.
             prompt: its text.
             skill: its skill.
-            seed: its own.
+            seed: its seed.
             now: seconds since 1970.
         """
         index = {candidate.response_id: number for number, candidate in enumerate(candidates)}

@@ -17,21 +17,21 @@ Indices = NDArray[np.intp]
 def expected_information(
     model: OutcomeModel, advantage: Array, deviation: Array, first: Indices, second: Indices
 ) -> tuple[Indices, Array]:
-    """The order in which a prompt's pairs are best judged, and the information of each beyond those before it, bits.
+    """The best order to judge a prompt's pairs, and the information of each beyond that of the pairs before it, bits.
 
-    Greedy: the most informative pair is next; the uncertainty about its two responses' own effects is then reduced as
-    its verdict will reduce it (a rank-one update of the Gaussian, Sherman & Morrison 1950), so that pairs which that
-    verdict decides as well come later. Where the model has no effects of responses, it is the order of information.
+    Greedy: the most informative pair is next. Then the variance of its two responses' effects is reduced as its verdict
+    will reduce it (a rank-one update of the Gaussian, Sherman & Morrison 1950), so that pairs which that verdict also
+    decides come later. If the model has no response effects, the pairs are sorted by their information.
 
     Args:
         model: the outcome model.
         advantage: η, logits, [n].
         deviation: standard deviation of η from the competencies, logits, [n].
         first: the index of response a among the prompt's responses, [n].
-        second: of response b, [n].
+        second: the index of response b, [n].
 
     Returns:
-        Indices of pairs [n], and the information of the pair at each of these ranks [n], never rising.
+        Indices of pairs [n], and the information of the pair at each rank [n], never rising.
     """
     bits = expected_outcome(advantage, deviation, model.tie)[0]
     if model.siblings is None or len(bits) < 2:
@@ -62,7 +62,7 @@ def _greedy(
         limit = min(limit, float(current[pair]))
         order.append(pair)
         values.append(limit)
-        # What the verdict will tell about the effects of its two responses, whatever it is.
+        # The verdict reduces the variance of its two responses' effects equally, whatever it is.
         reach = covariance[first[pair]] - covariance[second[pair]]
         spread = float(reach[first[pair]] - reach[second[pair]])
         decay = math.exp(-abs(float(scaled[pair])) / math.sqrt(1.0 + math.pi * spread / 8.0))
@@ -75,7 +75,7 @@ def _greedy(
             variance = covariance[x, x] + covariance[y, y] - 2.0 * covariance[x, y]
             shrinkage = np.sqrt(1.0 + math.pi * np.maximum(variance, 0.0) / 8.0)
             mean = effects.slope * scaled[near] / shrinkage
-            # What the verdicts take off the effects' variance is how far they may move the advantage.
+            # The variance that the verdicts remove is the variance of the advantage's posterior mean.
             moved = effects.slope * np.sqrt(np.maximum(2.0 * effects.variance - variance, 0.0)) / shrinkage
             expected = expected_outcome(mean, np.hypot(moved, deviation[near]), tie)[0]
             current[near] = np.minimum(bits[near], expected)

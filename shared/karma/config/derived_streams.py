@@ -1,9 +1,9 @@
-"""Names of streams. A stream derived from another says in its name from which, and what is different about it.
+"""Derived streams. The name of a derived stream has its base and what differs from the base.
 
-`BASE@POLICY` holds the prompts of BASE with their stored responses and pairs them by POLICY, treated otherwise as BASE
-is. `+2pairs` after the policy allows other pairs a prompt than BASE does, `+teach` lets the verdicts teach the
-competencies. As everything is in the name, a message of such a stream is all that a worker needs to know, and a name
-asked for twice is the same stream. Nobody can enqueue to a name with an `@`, and no pool file can hold one.
+`BASE@POLICY` has the prompts of BASE with their stored responses and pairs them by POLICY; all other settings are those
+of BASE. `+2pairs` after the policy sets another number of pairs per prompt. With `+teach` the verdicts also update the
+competencies. Since everything is in the name, a worker needs nothing but a message of the stream, and the same name is
+the same stream. Nobody can enqueue to a name with an `@`, and no pool file can contain one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from karma.errors import SettingsError
 
-#: What stands between the base and the rest of a derived stream's name.
+#: Separates the base from the rest of a derived stream's name.
 MARK = "@"
 
 _DERIVED = re.compile(r"(?P<base>[^@]+)@(?P<policy>[^@+]+)(\+(?P<pairs>[0-9]+)pairs)?(?P<teach>\+teach)?", re.DOTALL)
@@ -21,15 +21,15 @@ _DERIVED = re.compile(r"(?P<base>[^@]+)@(?P<policy>[^@+]+)(\+(?P<pairs>[0-9]+)pa
 
 @dataclass(frozen=True)
 class Derivation:
-    """Where a derived stream comes from and what is different about it."""
+    """The base of a derived stream, and what differs from the base."""
 
     base: str
     policy: str
-    pairs_per_prompt: int | None = None  # None: as many as the base allows
-    teaches: bool = False
+    pairs_per_prompt: int | None = None  # None: as in the base
+    teaches: bool = False  # whether its verdicts update the competencies
 
     def __post_init__(self) -> None:
-        """Refuse parts of which the name would not tell where they end."""
+        """Refuse parts that would make the name ambiguous."""
         if MARK in self.base:
             raise SettingsError(f"the stream {self.base!r} is derived itself: name the one that it comes from")
         if MARK in self.policy or "+" in self.policy:
@@ -43,25 +43,25 @@ class Derivation:
 
 
 def derivation(name: str) -> Derivation | None:
-    """What a stream's name says; None where the stream is not derived."""
-    found = _DERIVED.fullmatch(name)
-    if found is None:
+    """The derivation in a stream's name; None if the stream is not derived."""
+    parts = _DERIVED.fullmatch(name)
+    if parts is None:
         return None
-    pairs = found["pairs"]
-    return Derivation(found["base"], found["policy"], None if pairs is None else int(pairs), found["teach"] is not None)
+    pairs = parts["pairs"]
+    return Derivation(parts["base"], parts["policy"], None if pairs is None else int(pairs), parts["teach"] is not None)
 
 
 def teaches(name: str) -> bool:
-    """Whether the verdicts of a stream teach: those of a derived one only where its name says so."""
+    """Whether a stream's verdicts update the competencies; those of a derived stream only if its name says so."""
     derived = derivation(name)
     return derived is None or derived.teaches
 
 
 def check_enqueued(name: str) -> None:
-    """Refuse a name that nobody may enqueue to.
+    """Refuse a name that prompts cannot be enqueued to.
 
     Raises:
-        SettingsError: the name is that of a derived stream.
+        SettingsError: it is the name of a derived stream.
     """
     if MARK in name:
         raise SettingsError(

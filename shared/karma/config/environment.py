@@ -1,4 +1,4 @@
-"""What the environment says: `KARMA_…` variables, validated at start. The pool file is `karma.config.pool`."""
+"""The environment variables `KARMA_…`, validated at the start. The pool file is in `karma.config.pool`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Durability = Literal["normal", "full"]
 
 @dataclass(frozen=True)
 class Environment:
-    """What the process's surroundings say. `KARMA_HOME` holds every file that KARMA writes by itself."""
+    """A process's settings from environment variables. `home` is the folder of all files that KARMA writes itself."""
 
     home: Path
     pool_path: Path
     redis_url: str | None  # None: the embedded Redis that `karma up` started
     database_url: str
-    durability: Durability  # of what workers commit to SQLite; what is accepted at the door is always `full`
+    durability: Durability  # of workers' commits to SQLite; ingest always uses `full`
     metrics_port: int  # 0: any free port
     metrics_host: str
     log_level: str
@@ -51,7 +51,7 @@ class Environment:
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
-        """Read `KARMA_…`.
+        """Read the variables.
 
         Raises:
             SettingsError: an unknown or malformed variable.
@@ -82,7 +82,7 @@ class Environment:
         )
 
     def broker_url(self) -> str:
-        """The Redis to talk to: `KARMA_REDIS_URL`, or the embedded one of this `KARMA_HOME`.
+        """The URL of Redis: `KARMA_REDIS_URL`, or that of the embedded Redis of this `KARMA_HOME`.
 
         Raises:
             SettingsError: neither exists.

@@ -1,4 +1,4 @@
-"""The tables of the pool file that describe models and judges: `[models.NAME]`, `[judges.NAME]` with its model."""
+"""The tables of models and judges in the pool file: `[models.NAME]`, and `[judges.NAME]` with its model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from karma.plugins.registry import backend_kind, judge_kind
 
 @dataclass(frozen=True)
 class ModelTable:
-    """A model, with what the pool file says beside what a worker needs to know."""
+    """A model: what a worker needs, and the other keys of its table."""
 
     spec: ModelSpec
     price: Price | None
@@ -38,10 +38,10 @@ class JudgeTable:
 
 
 def model_table(name: str, table: Mapping[str, Any], folder: Path) -> ModelTable:
-    """Read `[models.NAME]`; a checkpoint is looked for from `folder`.
+    """Read `[models.NAME]`; a checkpoint's path is relative to `folder`.
 
     Raises:
-        SettingsError: names the table, the key, what was found and what was expected.
+        SettingsError: names the table, the key, its value, and what was expected.
     """
     with errors_in(f"[models.{name}]"):
         _check_name(name)
@@ -59,7 +59,7 @@ def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable
     """Read `[judges.NAME]` with its model.
 
     Raises:
-        SettingsError: names the table, the key, what was found and what was expected.
+        SettingsError: names the table, the key, its value, and what was expected.
     """
     with errors_in(f"[judges.{name}]"):
         _check_name(name)
@@ -72,17 +72,17 @@ def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable
             raise SettingsError(f"model is {own['model']!r}, expected a table [judges.{name}.model]")
     if "model" in own:
         with errors_in(f"[judges.{name}.model]"):
-            # A judge that is asked twice should say the same twice: greedy, unless the pool file says otherwise.
+            # Greedy unless the pool file says otherwise, so that a judge gives the same verdict twice.
             own["model"], price = _model({"name": name, "temperature": 0.0, **own["model"]}, folder)
     with errors_in(f"[judges.{name}]"):
         return JudgeTable(convert({"both_orders": kind.sees_order, **own}, JudgeSpec), price)
 
 
 def prices(models: Mapping[str, ModelTable], judges: Mapping[str, JudgeTable]) -> dict[str, Price]:
-    """The prices that are given, by the name of the model or judge.
+    """The known prices, by the name of the model or judge.
 
     Raises:
-        SettingsError: a model and a judge share a name, as which costs are kept, and not the price.
+        SettingsError: a model and a judge have the same name but different prices, and costs are stored by name.
     """
     for name, judge in judges.items():
         if judge.spec.model is not None and name in models and models[name].price != judge.price:

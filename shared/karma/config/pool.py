@@ -1,6 +1,6 @@
-"""The pool file, `pool.toml`: models, judges, streams and limits. Validated when it is read.
+"""The pool file, `pool.toml`: models, judges, streams and limits. It is validated when it is read.
 
-Unknown keys are errors, and an error names the file, the key, what was found and what was expected.
+Unknown keys are errors. An error names the file, the key, its value, and what was expected.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Pool:
     path: Path
     models: Mapping[str, ModelSpec]
     parents: Mapping[str, str]  # a model that continues another → that other
-    groups: Mapping[str, str]  # model → the group whose process holds it
+    groups: Mapping[str, str]  # model → the group of models in one process
     judges: Mapping[str, JudgeSpec]
     default_stream: StreamSettings
     streams: Mapping[str, StreamSettings]
     pipeline: PipelineSettings
     benchmarks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model → benchmark → score
-    prices: Mapping[str, Price] = field(default_factory=dict)  # of models and judges; where none is given: unknown
+    prices: Mapping[str, Price] = field(default_factory=dict)  # of models and judges; unknown if missing
 
     def stream(self, name: str) -> StreamSettings:
-        """The settings of a stream; those of a derived one are its base's with what its name says."""
+        """The settings of a stream; a derived stream has its base's settings, changed as its name says."""
         derived = derivation(name)
         if derived is None:
             return self.streams.get(name, self.default_stream)
@@ -66,7 +66,7 @@ class Pool:
         """Read and validate a pool file.
 
         Raises:
-            SettingsError: names the file, the key, what was found and what was expected.
+            SettingsError: names the file, the key, its value, and what was expected.
         """
         try:
             tables = tomllib.loads(path.read_text(encoding="utf-8"))

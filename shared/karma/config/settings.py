@@ -22,19 +22,19 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kinship: Literal["posterior", "cosine"] = "posterior"  # the definition that policy kin uses
     models: tuple[str, ...] = ()  # of the pool; empty: all
     judges: tuple[str, ...] = ()  # empty: all
-    target: str | None = None  # a model of which every pair holds a response
+    target: str | None = None  # a model that every pair includes
     responses_per_prompt: Annotated[int, Meta(ge=0)] = 2  # 0: every model answers
     pairs_per_prompt: Annotated[int, Meta(ge=0)] = 1  # at most; 0: as many as the policy forms
-    explore_share: Annotated[float, Meta(ge=0, le=1)] = 0.1  # of prompts: they compare what reduces uncertainty most
+    explore_share: Annotated[float, Meta(ge=0, le=1)] = 0.1  # of prompts: their models are chosen to reduce uncertainty
     checker: str = "answer"  # checks responses against a prompt's reference
     tie_margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05  # |p − 0.5| within which a verdict is a tie
     skills: Literal["labels", "embeddings"] = "labels"  # embeddings: prompts without a label get one from their text
     embedder: str = ""  # a folder, or a name that sentence-transformers can load; empty: the bundled one
     judge_share: _Share | None = None  # of pairs that may be judged; the others get a predicted label
     judge_calls_per_hour: _Positive | None = None  # the same as a number of calls
-    # Of the pairs that would get a predicted label: judged, to measure the labels' error, and so never 0.
+    # Share of the pairs with a predicted label that are judged to measure the label error; never 0.
     audit_share: _Share = 0.03
-    # Audited error of predicted labels above which more is judged than budgeted.
+    # Label error above which more pairs are judged than budgeted.
     max_label_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
 
     def __post_init__(self) -> None:
@@ -43,12 +43,12 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def has_judge_budget(self) -> bool:
-        """Whether a budget limits what is judged."""
+        """Whether a budget limits how many pairs are judged."""
         return self.judge_share is not None or self.judge_calls_per_hour is not None
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An endpoint's price for a million tokens, USD: `price` of a model."""
+    """An endpoint's price per million tokens, USD: `price` of a model."""
 
     input: float
     output: float
@@ -64,14 +64,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The machine's own limits: `[pipeline]`."""
+    """Limits of the pipeline: `[pipeline]`."""
 
     window: _Count = 2048  # prompts between dispatched and done, over all streams
     model_limit: _Count = 1024  # open generations of one model
     batch_items: _Count = 32
     batch_bytes: _Count = 256 * 1024  # of text in one message
-    plan_prompts: _Count = 256  # planned in one go
-    prompt_bytes: _Count = MIB  # a prompt with all it brings may not be larger
+    plan_prompts: _Count = 256  # planned together
+    prompt_bytes: _Count = MIB  # of one prompt with its given responses
     refit_every_s: _Positive = 1.0
     half_life_h: _Positive = 24 * 30  # a verdict this old counts half
     claim_silence_s: _Positive = 10.0  # a claim without a heartbeat for this long is revoked

@@ -1,4 +1,4 @@
-"""Reads tables of the pool file; an error says which table and key, what was found and what was expected."""
+"""Reads tables of the pool file. An error names the table, the key, its value, and what was expected."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def errors_in(where: str) -> Iterator[None]:
 
 
 def convert(table: Any, kind: type[_T]) -> _T:
-    """A table as the structure that it must be.
+    """A table as a structure.
 
     Raises:
-        SettingsError: an unknown or missing key, or a value that cannot be.
+        SettingsError: an unknown or missing key, or an invalid value.
     """
     types = {field.name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
     try:
@@ -43,6 +43,6 @@ def convert(table: Any, kind: type[_T]) -> _T:
 
 
 def check_known(name: str, known: Iterable[str], key: str, what: str) -> None:
-    """Refuse a name under `key` that is none of those that are `known`, each of which is a `what`."""
+    """Raise a SettingsError if the name under `key` is not among the `known` names; `what` says what they name."""
     if name not in known:
         raise SettingsError(f"{key} names {name!r}, which is no {what}{did_you_mean(name, known)}")

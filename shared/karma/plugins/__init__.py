@@ -1,8 +1,8 @@
-"""Finds a part by its name: a backend, a judge, a policy, a checker, an exporter.
+"""Looks up backends, judges, policies, checkers and exporters by name.
 
-A part is looked up among the built-in ones (`karma.plugins.registry`), then among installed packages' entry points
-(group `karma.<family>`), then in the modules named in `KARMA_PLUGINS` (comma-separated import paths), each of which
-holds `PLUGINS = {"karma.<family>": {"name": object}}`. A message can only *name* a part, never import one.
+A name is looked up among the built-in parts (`karma.plugins.registry`), then among installed packages' entry points
+(group `karma.<family>`), then in the modules of `KARMA_PLUGINS` (comma-separated import paths), each with
+`PLUGINS = {"karma.<family>": {"name": object}}`. A message can only *name* a part, never import one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def find(family: Family, name: str) -> Any:
     """The class or function that is registered under `name`.
 
     Raises:
-        SettingsError: nothing is; lists the names that are registered. Or a module of KARMA_PLUGINS is broken.
+        SettingsError: nothing is registered under the name, or a module of KARMA_PLUGINS cannot be used.
     """
     built_in, group = FAMILIES[family], f"karma.{family}"
     if name in built_in:
@@ -46,13 +46,13 @@ def find(family: Family, name: str) -> Any:
 
 @cache
 def instance(family: Family, name: str) -> Any:
-    """The one instance of this process, made when it is first asked for; what was registered as an instance is it.
+    """This process's single instance, made at the first call; a registered instance is returned as it is.
 
     Raises:
         SettingsError: nothing is registered under the name.
     """
-    found = find(family, name)
-    return found() if callable(found) else found
+    registered = find(family, name)
+    return registered() if callable(registered) else registered
 
 
 def policy_named(name: str) -> Policy:
@@ -66,14 +66,14 @@ def policy_named(name: str) -> Policy:
 
 @cache
 def planner_named(name: str) -> PlanningPolicy:
-    """The policy that plans for the policy of that name: itself, or `random` where it does not plan.
+    """The policy that plans for the policy of that name: itself, or `random` if it does not plan.
 
-    A plug-in needs to be installed only where it matches; where it is not installed, models at random answer.
+    A plug-in must be installed only for matching; if the gateway does not have it, random models answer.
     """
     try:
         policy = policy_named(name)
     except SettingsError as cause:
-        log.warning("models at random answer the prompts of policy %s: %s", name, cause)
+        log.warning("random models answer the prompts of policy %s: %s", name, cause)
         policy = policy_named("random")
     return cast("PlanningPolicy", policy if hasattr(policy, "plan") else policy_named("random"))
 
@@ -82,15 +82,15 @@ def checker(name: str) -> Checker:
     """The checker of that name, built in or a plug-in.
 
     Raises:
-        SettingsError: there is none of the name, or it cannot be called.
+        SettingsError: no checker has the name, or it is not callable.
     """
-    found = find("checkers", name)
-    if not callable(found):
+    registered = find("checkers", name)
+    if not callable(registered):
         raise SettingsError(
-            f"checker {name!r} is a {type(found).__name__}; expected a function of a text and a reference that "
+            f"checker {name!r} is a {type(registered).__name__}; expected a function of a text and a reference that "
             "returns whether the text is right"
         )
-    return cast("Checker", found)
+    return cast("Checker", registered)
 
 
 def _from_environment(group: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""What can be added, and what each part must be: backends, judges, policies, checkers, exporters.
+"""The interfaces of all extension points: backends, judges, policies, checkers and exporters.
 
-A part of KARMA's own is one file and one line in `karma.plugins.registry`. A part of somebody else's is registered
-under the same name by an entry point of its package, or by a module that `KARMA_PLUGINS` names. `docs/extending.md`
-walks through all five.
+A built-in part is one file and one line in `karma.plugins.registry`. A plug-in is registered by an entry point of its
+package, or by a module that `KARMA_PLUGINS` names. `docs/extending.md` has an example of each.
 
 | family | entry-point group | a line of `pyproject.toml` | registered is |
 | --- | --- | --- | --- |
@@ -12,7 +11,7 @@ walks through all five.
 | checkers | `karma.checkers` | `sql = "my_package.sql:same_result"` | a function |
 | exporters | `karma.exporters` | `kto = "my_package.kto:kto"` | a function |
 
-A module that `KARMA_PLUGINS` names holds the same as objects: `PLUGINS = {"karma.judges": {"jury": JuryJudge}}`.
+A module that `KARMA_PLUGINS` names has the same as objects: `PLUGINS = {"karma.judges": {"jury": JuryJudge}}`.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Asks a model. A generation worker makes one instance and calls it from several threads."""
+    """Calls a model. A generation worker makes one instance and calls it from several threads."""
 
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
-        """The answers to `items`, each a text or a failure with its reason; in groups, as they come, in any order."""
+        """The answers to `items`, each a text or a failure with its reason; in groups, in any order, as they arrive."""
         ...
 
 
@@ -40,7 +39,7 @@ class Judge(Protocol):
     """Judges pairs. A judging worker makes one instance and calls it from several threads."""
 
     def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
-        """The verdicts on `items`; in groups, as they come, in any order.
+        """The verdicts on `items`; in groups, in any order, as they arrive.
 
         Each is the probability that the response shown first is better, or a failure with its reason.
         """
@@ -48,7 +47,7 @@ class Judge(Protocol):
 
 
 class Policy(Protocol):
-    """Chooses which responses to a prompt are paired. Without `PlanningPolicy.plan`, models at random answer."""
+    """Chooses which responses to a prompt are paired. Without `PlanningPolicy.plan`, random models answer."""
 
     @property
     def name(self) -> str:
@@ -56,38 +55,38 @@ class Policy(Protocol):
         ...
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random, /) -> tuple[list[Choice], str]:
-        """At most `count` of the candidates' pairs (there is at least one), and the reason where it chooses none."""
+        """At most `count` of the candidates' pairs (there is at least one), and the reason if it chooses none."""
         ...
 
 
 class PlanningPolicy(Policy, Protocol):
     """A policy that also plans which models answer, so that their responses can be paired.
 
-    With a further method `explorable(group)`, a truth value for each two models [m, m], a share of the prompts compares
-    the two models, among those, whose comparison reduces uncertainty most.
+    An optional method `explorable(group)` returns which two models may be compared, as booleans [m, m]. Then a share of
+    the prompts compares the two of these models whose comparison reduces uncertainty most.
     """
 
     def plan(self, group: PromptGroup, /) -> Picks:
         """The models that answer each prompt as indices into `group.models`, shape [n, `group.number`].
 
-        An index that occurs several times in a row stands for several samples of that model.
+        An index that occurs several times in a row means several samples of that model.
         """
         ...
 
 
 class Checker(Protocol):
-    """Says whether a response is right."""
+    """Decides whether a response is right."""
 
     def __call__(self, text: str, reference: str, /) -> bool:
-        """Whether `text` agrees with the reference answer of its prompt; raises where the reference cannot be read."""
+        """Whether `text` agrees with the reference of its prompt; raises if the reference cannot be read."""
         ...
 
 
 class Exporter(Protocol):
-    """Makes a preference a row of a data set."""
+    """Converts a preference to a row of a data set."""
 
     def __call__(self, row: Any, bare: bool, /) -> dict[str, Any]:
-        """The columns of one preference; without KARMA's own ones where `bare`.
+        """The columns of one preference; without KARMA's own columns if `bare`.
 
         `row` is a row of `karma.store.preferences.Preferences.export_rows` with its `verdicts`, the `tie_margin` of its
         stream and the `prices`.

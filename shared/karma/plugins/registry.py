@@ -1,8 +1,7 @@
-"""Everything that is built in and can be added to, one line each; `docs/extending.md` shows how to add one.
+"""The built-in backends, judges, policies, checkers and exporters, one line each; `docs/extending.md` has examples.
 
-A line names the class or function by its import path, so nothing is loaded before it is used. Beside the path it
-declares what must be known without loading it: by the validation of the pool file, the supervisor, and workers of
-other services.
+A line has the import path of the class or function, so that nothing is loaded before it is used, and the properties
+that the validation of the pool file, the supervisor and other services need without loading it.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ Family = Literal["backends", "judges", "policies", "checkers", "exporters"]
 class BuiltIn:
     """A built-in part of any family."""
 
-    path: str = ""  # `module:name`; empty for a plug-in, of which only the defaults are known
+    path: str = ""  # `module:name`; empty for a plug-in, which has the default properties
 
 
 @dataclass(frozen=True)
 class BackendKind(BuiltIn):
-    """What is known of a backend without loading it."""
+    """Properties of a backend."""
 
     local: bool = False  # the model runs in the worker's own process
     needs_base_url: bool = False
@@ -31,20 +30,20 @@ class BackendKind(BuiltIn):
 
 @dataclass(frozen=True)
 class JudgeKind(BuiltIn):
-    """What is known of a kind of judge without loading it."""
+    """Properties of a kind of judge."""
 
     sees_order: bool = True  # the verdict can depend on which response is shown first
     local: bool = False  # its model runs in the worker's own process
     needs_model: bool = False
-    reads_responses: bool = True  # or it goes by the models' competencies alone
-    checks_reference: bool = False  # its verdicts say which response is right, not which one is liked
+    reads_responses: bool = True  # False: it uses only the models' competencies
+    checks_reference: bool = False  # its verdicts are about correctness, not preference
 
 
 @dataclass(frozen=True)
 class PolicyKind(BuiltIn):
-    """What is known of a policy without loading it."""
+    """Properties of a policy."""
 
-    samples_one_model: bool = False  # one model is enough: it answers several times
+    samples_one_model: bool = False  # one model is enough: it generates several samples
     pairs_equals: bool = False  # pairs models of which neither is known to be better
 
 
@@ -94,15 +93,15 @@ FAMILIES: Final[Mapping[Family, Mapping[str, BuiltIn]]] = {
 
 
 def backend_kind(name: str) -> BackendKind:
-    """What is known of a backend; of a plug-in the defaults."""
+    """The properties of a backend; a plug-in has the defaults."""
     return BACKENDS.get(name, BackendKind())
 
 
 def judge_kind(name: str) -> JudgeKind:
-    """What is known of a kind of judge; of a plug-in the defaults."""
+    """The properties of a kind of judge; a plug-in has the defaults."""
     return JUDGES.get(name, JudgeKind())
 
 
 def policy_kind(name: str) -> PolicyKind:
-    """What is known of a policy; of a plug-in the defaults."""
+    """The properties of a policy; a plug-in has the defaults."""
     return POLICIES.get(name, PolicyKind())

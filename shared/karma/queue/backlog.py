@@ -18,36 +18,24 @@ PRIORITY_STEPS = (0, 3, 6, 9)
 _SEPARATOR = "\x06\x16"
 
 
-def queue_lists(queue: str) -> list[str]:
-    """The Redis lists of a queue, one per priority step, most urgent first."""
-    return [queue if step == 0 else f"{queue}{_SEPARATOR}{step}" for step in PRIORITY_STEPS]
-
-
 def priority_list(queue: str, priority: int) -> str:
     """The Redis list for messages of this priority."""
-    step = max(step for step in PRIORITY_STEPS if step <= 9 - priority)
+    return _list(queue, max(step for step in PRIORITY_STEPS if step <= 9 - priority))
+
+
+def _list(queue: str, step: int) -> str:
     return queue if step == 0 else f"{queue}{_SEPARATOR}{step}"
 
 
-def any_waits(redis: Any, queues: Sequence[str]) -> bool:
-    """Whether any of the queues holds a message."""
-    with outages():
-        pipe = redis.pipeline(transaction=False)
-        for queue in queues:
-            for name in queue_lists(queue):
-                pipe.llen(name)
-        return any(pipe.execute())
-
-
 def head_published_at(redis: Any, queue: str, priority: int) -> float | None:
-    """When the next message of a queue was published; None where the queue is empty."""
+    """When the next message of a queue was published; None if the queue is empty."""
     with outages():
         raw = redis.lindex(priority_list(queue, priority), -1)
     return None if raw is None else published_at(raw)
 
 
 def published_at(raw: bytes) -> float | None:
-    """When a message was published, decoded from the entry of a Redis list; None where it is not KARMA's."""
+    """When a message was published, decoded from the entry of a Redis list; None if it is not KARMA's."""
     try:
         body = json.loads(base64.b64decode(json.loads(raw)["body"]))
         return decode(body[0][0]).header.published_at
@@ -57,7 +45,7 @@ def published_at(raw: bytes) -> float | None:
 
 def queue_state(redis: Any, queues: Sequence[str], now: float) -> dict[str, tuple[int, float]]:
     """Per queue: its length, and the age of its oldest message in seconds."""
-    lists = [(queue, name) for queue in queues for name in queue_lists(queue)]
+    lists = [(queue, _list(queue, step)) for queue in queues for step in PRIORITY_STEPS]
     states = dict.fromkeys(queues, (0, 0.0))
     with outages():
         pipe = redis.pipeline(transaction=False)

@@ -8,15 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from karma.messages import (
-    Batch,
-    GenerateBatch,
-    JudgeBatch,
-    LearnBatch,
-    MatchBatch,
-    ScoreBatch,
-    encode,
-)
+from karma.messages import Batch, GenerateBatch, JudgeBatch, encode
 from karma.queue.backlog import PRIORITY_STEPS
 from karma.queue.redis import ANSWER_S, outages
 
@@ -27,18 +19,14 @@ def task_name(stage: str) -> str:
 
 
 def queue_of(batch: Batch) -> str:
-    """The queue a message belongs to."""
+    """The queue that a message belongs to."""
+    stage, _, _version = str(batch.__struct_config__.tag).partition(".")
     match batch:
         case GenerateBatch():
-            return f"generate.{batch.model.name}"
+            return queue_name(stage, batch.model.name)
         case JudgeBatch():
-            return f"judge.{batch.judge.name}"
-        case ScoreBatch():
-            return "score"
-        case MatchBatch():
-            return "match"
-        case LearnBatch():
-            return "learn"
+            return queue_name(stage, batch.judge.name)
+    return stage
 
 
 def queue_name(stage: str, target: str) -> str:
@@ -55,8 +43,8 @@ def create_app(url: str) -> Any:
     from celery import Celery
     from kombu.transport.redis import Channel
 
-    # When its connection is lost, kombu would requeue the message in hand, which would be processed twice, or write it
-    # with its prompts to a temporary file. Lost messages are sent again from the ledger.
+    # When its connection is lost, kombu would requeue the current message, which would be processed twice, or write it
+    # with its prompts to a temporary file. The sweeper resends lost messages from the ledger.
     Channel.do_restore = False
     app = Celery("karma", broker=url, set_as_current=False)
     app.conf.update(

@@ -3,7 +3,7 @@
 A worker acquires a claim when it starts a batch, renews it with its heartbeat, and completes it when it is done. A
 completed or revoked claim leaves a *tombstone*: its name can never be acquired again, so a late duplicate of a message,
 or a worker that was frozen, starts nothing. The sweeper reads claims and tombstones. All of them may be lost with Redis
-at any time: the ledger alone decides what is open.
+at any time: only the ledger decides which work is open.
 
 A claim's name is `<stage>:<batch>:<part>`. Times are Redis' own clock, so workers' clocks do not matter. Results that
 were paid for are *kept* in Redis beside their claim until they are recorded.
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from karma.lease import LeaseState
-from karma.queue.redis import CLAIMS_KEY, FATES_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, outages
+from karma.queue.redis import CLAIMS_KEY, FATES_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, outages, server_time
 
 #: Seconds between two heartbeats.
 HEARTBEAT_S = 2.0
@@ -32,12 +32,18 @@ SILENCE_S = 10.0
 #: A released claim gets a heartbeat that is this many seconds old: expired under any setting.
 _RELEASED_S = 600.0
 
+#: A limit of a heartbeat's age that every heartbeat exceeds, a fresh one too.
+_ANY_AGE_S = -1e9
+
 #: The reason of a release that is no failed attempt, as it is stored in Redis.
 RELEASED = "handed back"
 
+#: Stages whose messages carry results that were paid for and exist nowhere else: valid under any Redis incarnation.
+RESULT_STAGES = ("score", "learn")
+
 Acquired = Literal["claimed", "done", "held", "void"]
 
-# All scripts may run when Redis is out of memory: a claim is small, and lets a worker empty the queues.
+# All scripts may run when Redis is out of memory: a claim is small, and workers need it to empty the queues.
 # KEYS: claims, tombstones, incarnation, kept. ARGV: name, the message's incarnation (empty: any), its text (empty: not
 # kept).
 _ACQUIRE = """#!lua flags=allow-oom
@@ -48,15 +54,6 @@ local t = redis.call('TIME')
 redis.call('ZADD', KEYS[1], t[1] + t[2] / 1e6, ARGV[1])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[3]) end
 return 'claimed'
-"""
-
-# KEYS: claims, tombstones, kept, fates. ARGV: name.
-_COMPLETE = """#!lua flags=allow-oom
-local t = redis.call('TIME')
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[2], t[1] + t[2] / 1e6, ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], ARGV[1])
 """
 
 # KEYS: claims, fates. ARGV: name, the age of its last heartbeat in seconds, the reason.
@@ -79,11 +76,11 @@ return lost
 """
 
 # KEYS: claims, tombstones, kept, fates. ARGV: seconds until a claim expires, names. Returns the names that were
-# revoked: all but those with a fresh heartbeat.
-_REVOKE = """#!lua flags=allow-oom
+# ended: all but those with a fresh heartbeat.
+_END = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
-local revoked = {}
+local ended = {}
 for i = 2, #ARGV do
   local beat = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if not beat or now - beat >= tonumber(ARGV[1]) then
@@ -91,10 +88,10 @@ for i = 2, #ARGV do
     redis.call('ZADD', KEYS[2], now, ARGV[i])
     redis.call('HDEL', KEYS[3], ARGV[i])
     redis.call('HDEL', KEYS[4], ARGV[i])
-    revoked[#revoked + 1] = ARGV[i]
+    ended[#ended + 1] = ARGV[i]
   end
 end
-return revoked
+return ended
 """
 
 
@@ -112,15 +109,13 @@ class Claims:
 
     def __init__(self, redis: Any, silence_s: float = SILENCE_S) -> None:
         self._redis = redis
-        # The holder begins nothing more from two heartbeats before its claim expires.
+        # The holder starts nothing new from two heartbeats before its claim expires.
         self._lease_s = silence_s - min(2 * HEARTBEAT_S, silence_s / 2)
         self._held: dict[str, float] = {}  # name → monotonic time of the last heartbeat that Redis acknowledged
         self._revoked: set[str] = set()
         self._idle_since = time.monotonic()
         self._lock = threading.Lock()
-        self._acquire, self._complete, self._release, self._renew = (
-            redis.register_script(script) for script in (_ACQUIRE, _COMPLETE, _RELEASE, _RENEW)
-        )
+        self._acquire, self._release, self._renew = map(redis.register_script, (_ACQUIRE, _RELEASE, _RENEW))
 
     def acquire(self, name: str, incarnation: str = "", kept: str = "") -> Acquired:
         """Claim a batch.
@@ -128,8 +123,8 @@ class Claims:
         Args:
             name: of the claim.
             incarnation: of the Redis that the message was published to; a message of another one is `void`, as the
-                sweeper sends its items again. Empty where that does not matter.
-            kept: the message itself where it holds results that would be lost with the worker.
+                sweeper resends its items. Empty if any incarnation is valid.
+            kept: the message itself if its results would be lost with the worker.
         """
         asked_at = time.monotonic()
         keys = [CLAIMS_KEY, TOMBSTONES_KEY, INCARNATION_KEY, KEPT_KEY]
@@ -142,7 +137,7 @@ class Claims:
         return acquired
 
     def state(self, name: str) -> LeaseState:
-        """Whether the holder may begin more work under a claim."""
+        """Whether the holder may start more work under a claim."""
         with self._lock:
             if name in self._revoked:
                 return "stop"
@@ -151,14 +146,13 @@ class Claims:
 
     def complete(self, name: str) -> None:
         """End a claim whose work is done and whose results are published."""
-        with outages():
-            self._complete(keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[name])
+        revoke(self._redis, [name], _ANY_AGE_S)  # a completed claim leaves the same tombstone as a revoked one
         self._forget(name)
 
     def release(self, name: str, why: str) -> None:
-        """End a claim whose work is not done, so that the sweeper sends the work again at once.
+        """End a claim whose work is not done, so that the sweeper resends the work at once.
 
-        `why` is the error of an attempt that failed, or `RELEASED` where none did.
+        `why` is the error of a failed attempt, or `RELEASED` if none failed.
         """
         revoked = name in self._revoked
         self._forget(name)
@@ -167,7 +161,7 @@ class Claims:
                 self._release(keys=[CLAIMS_KEY, FATES_KEY], args=[name, _RELEASED_S, why])
 
     def renew(self) -> None:
-        """Send a heartbeat for every claim in hand, and learn which were revoked."""
+        """Send a heartbeat for every claim of this process, and note which were revoked."""
         asked_at = time.monotonic()
         with self._lock:
             names = sorted(self._held)
@@ -183,7 +177,7 @@ class Claims:
 
     @property
     def names(self) -> list[str]:
-        """The claims in hand."""
+        """The claims that this process holds."""
         with self._lock:
             return sorted(self._held)
 
@@ -213,23 +207,25 @@ class ClaimsView:
     def read(cls, redis: Any, silence_s: float) -> ClaimsView:
         """The claims now."""
         with outages():
-            seconds, micros = redis.time()
+            now = server_time(redis)
             entries = redis.zrange(CLAIMS_KEY, 0, -1, withscores=True)
             fates = redis.hgetall(FATES_KEY)
         beats: dict[str, dict[str, float]] = {}
         for raw, score in entries:
             name = raw.decode()
             beats.setdefault(name.split(":")[1], {})[name] = score
-        return cls(
-            seconds + micros / 1e6, silence_s, beats, {name.decode(): why.decode() for name, why in fates.items()}
-        )
+        return cls(now, silence_s, beats, {name.decode(): why.decode() for name, why in fates.items()})
 
     def is_held(self, batch: str) -> bool:
         """Whether a worker with a fresh heartbeat holds the batch or its results."""
         return any(self.now - beat < self.silence_s for beat in self.beats.get(batch, {}).values())
 
+    def has_results(self, batch: str) -> bool:
+        """Whether a worker received results of the batch that are not recorded."""
+        return any(name.startswith(RESULT_STAGES) for name in self.beats.get(batch, {}))
+
     def last_seen(self, name: str) -> float:
-        """When the holder of a claim last worked on it."""
+        """When a claim's holder last sent a heartbeat, or released it."""
         beat = self.beats[name.split(":")[1]][name]
         return beat + _RELEASED_S if name in self.fates else beat
 
@@ -240,23 +236,23 @@ class ClaimsView:
         ]
 
     def reason(self, name: str) -> str:
-        """Why a claim expired: the error that it was released with, or `RELEASED`, or that its worker is gone."""
+        """Why a claim expired: the error or `RELEASED` if it was released, else that the heartbeat expired."""
         return self.fates.get(name, "the worker's heartbeat expired")
 
 
 def revoke(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
-    """Revoke claims for good, whoever holds them; returns all but those with a fresh heartbeat."""
+    """Revoke claims for good, except those with a fresh heartbeat; returns the revoked ones."""
     with outages():
-        revoked = redis.register_script(_REVOKE)(
+        ended = redis.register_script(_END)(
             keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[silence_s, *names]
         )
-    return {raw.decode() for raw in revoked}
+    return {raw.decode() for raw in ended}
 
 
 def ended_at(redis: Any, batch: str, stage: str) -> float | None:
-    """When a stage's claim on a batch ended, on Redis' clock; None where it did not.
+    """When a stage's claim on a batch ended, on Redis' clock; None if it did not.
 
-    One call for each batch in question: tombstones are far more numerous.
+    One call per batch, because reading all tombstones would cost more.
     """
     with outages():
         end = redis.zscore(TOMBSTONES_KEY, claim_name(stage, batch, 0))
@@ -264,14 +260,13 @@ def ended_at(redis: Any, batch: str, stage: str) -> float | None:
 
 
 def refresh_end(redis: Any, batch: str, stage: str) -> None:
-    """Set the end of a stage's claim on a batch to now, as its results are being delivered again."""
+    """Set the end of a stage's claim on a batch to now, because its results are redelivered."""
     with outages():
-        seconds, micros = redis.time()
-        redis.zadd(TOMBSTONES_KEY, {claim_name(stage, batch, 0): seconds + micros / 1e6}, xx=True)
+        redis.zadd(TOMBSTONES_KEY, {claim_name(stage, batch, 0): server_time(redis)}, xx=True)
 
 
 def kept_result(redis: Any, name: str) -> str | None:
-    """The message that the holder of a claim had in hand; None where it was not kept."""
+    """The message that is kept beside a claim; None if there is none."""
     with outages():
         raw = redis.hget(KEPT_KEY, name)
     return None if raw is None else raw.decode()

@@ -1,4 +1,4 @@
-"""Which workers are alive: each sends a heartbeat to Redis, with its service and the port of its metrics."""
+"""Heartbeats of workers in Redis, with their service and metrics port."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from karma.queue.redis import WORKERS_KEY, outages
+from karma.queue.redis import WORKERS_KEY, outages, server_time
 
 #: Seconds without a heartbeat after which a worker is shown as `silent`.
 ALIVE_S = 10.0
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process. `id` is new with every start, so a recycled pid is not mistaken for the old process."""
+    """One worker process. Every start has a new `id`, so that a reused pid is another worker."""
 
     id: str
     service: str
@@ -29,7 +29,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> WorkerInfo:
-    """This process as a worker."""
+    """The entry of this process."""
     return WorkerInfo(
         id=f"{service}-{secrets.token_hex(4)}",
         service=service,
@@ -43,8 +43,7 @@ def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> Worker
 def send_heartbeat(redis: Any, info: WorkerInfo) -> None:
     """Write this worker's heartbeat."""
     with outages():
-        seconds, micros = redis.time()
-        current = msgspec.structs.replace(info, beat=seconds + micros / 1e6)
+        current = msgspec.structs.replace(info, beat=server_time(redis))
         redis.hset(WORKERS_KEY, info.id, msgspec.json.encode(current))
 
 
@@ -57,9 +56,7 @@ def deregister(redis: Any, info: WorkerInfo) -> None:
 def workers(redis: Any) -> list[WorkerInfo]:
     """All workers by service and id; those whose heartbeat expired have the state `silent`."""
     with outages():
-        seconds, micros = redis.time()
-        encoded = redis.hvals(WORKERS_KEY)
-    now = seconds + micros / 1e6
+        now, encoded = server_time(redis), redis.hvals(WORKERS_KEY)
     infos = [msgspec.json.decode(raw, type=WorkerInfo) for raw in encoded]
     infos = [info if now - info.beat < ALIVE_S else msgspec.structs.replace(info, state="silent") for info in infos]
     return sorted(infos, key=lambda info: (info.service, info.id))
@@ -68,7 +65,7 @@ def workers(redis: Any) -> list[WorkerInfo]:
 def remove_expired(redis: Any, after_s: float) -> None:
     """Remove workers that sent no heartbeat for `after_s` seconds."""
     with outages():
-        seconds, micros = redis.time()
+        now = server_time(redis)
         for info in workers(redis):
-            if seconds + micros / 1e6 - info.beat > after_s:
+            if now - info.beat > after_s:
                 redis.hdel(WORKERS_KEY, info.id)

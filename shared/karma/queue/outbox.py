@@ -1,6 +1,6 @@
 """The outbox: publishes the batches that a transaction opened, after its commit, and marks them as published.
 
-Messages are composed from the store, so a batch that is sent again has the same content.
+Messages are composed from the store, so a batch that is published again has the same content.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
+from karma.store.chunks import chunks
 from karma.store.message_contents import pair_contents, prompt_contents
 from karma.store.records import BatchRow
 from karma.telemetry import tracing
@@ -58,7 +59,7 @@ class Outbox:
         self._clock = clock
 
     def send(self, batch_ids: Sequence[str]) -> None:
-        """Compose the batches' messages, publish them and mark them as published. The sweeper sends what fails.
+        """Compose the batches' messages, publish them and mark them as published. The sweeper repeats what fails.
 
         Raises:
             OutageError: Redis or the store is unavailable.
@@ -66,8 +67,8 @@ class Outbox:
         if not batch_ids:
             return
         with tracing.sending(self._name, len(batch_ids)) as trace:
-            for start in range(0, len(batch_ids), _BATCHES_AT_ONCE):
-                self._send(batch_ids[start : start + _BATCHES_AT_ONCE], trace)
+            for ids in chunks(batch_ids, _BATCHES_AT_ONCE):
+                self._send(ids, trace)
 
     def _send(self, ids: Sequence[str], trace: Mapping[str, str]) -> None:
         incarnation = current_incarnation(self._redis)
@@ -89,18 +90,19 @@ def compose(
     now: float,
     trace: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Batch]:
-    """The messages of batches, without items that were closed since and without batches that have none left."""
+    """The messages of batches, without items that are closed by now and without batches that have no open item."""
     rows = transaction.work.batches(batch_ids)
-    judged = [row.id for row in rows if row.stage == "judge"]
-    asked = [row.id for row in rows if row.stage != "judge"]
-    contents = prompt_contents(transaction.ledger.connection, asked) if asked else {}
-    contents |= pair_contents(transaction.ledger.connection, judged) if judged else {}
+    of_prompts = [row.id for row in rows if row.stage != "judge"]
+    of_pairs = [row.id for row in rows if row.stage == "judge"]
+    contents = prompt_contents(transaction.ledger.connection, of_prompts) if of_prompts else {}
+    contents |= pair_contents(transaction.ledger.connection, of_pairs) if of_pairs else {}
     return [_message(row, contents[row.id], pool, incarnation, now, trace) for row in rows if contents.get(row.id)]
 
 
 def _message(
     row: BatchRow, items: list[Any], pool: Pool, incarnation: str, now: float, trace: Mapping[str, str]
 ) -> Batch:
+    """The message of a batch. Responses and verdicts without attempts left are sent as failures with the last error."""
     attempts, limit = items[0].attempts, pool.pipeline.max_attempts
     header = Header(
         stream=row.stream,
@@ -112,35 +114,28 @@ def _message(
         alone=0 < attempts == limit - 1,
         trace=dict(trace),
     )
-    if row.stage in ("generate", "judge") and attempts >= limit:
-        return _failures(row, items, header)
+    given_up = f"given up after {attempts} attempts: {items[0].error}" if attempts >= limit else None
     match row.stage:
         case "generate":
             spec = pool.models.get(row.target)
-            if spec is None:
-                reason = f"the model {row.target!r} is no longer in the pool"
+            if spec is None or given_up is not None:
+                reason = given_up or f"the model {row.target!r} is no longer in the pool"
                 return ScoreBatch(header=header, items=tuple(_failed(item, reason) for item in items))
-            return GenerateBatch(header=header, model=spec, items=tuple(_generate_item(item) for item in items))
+            return GenerateBatch(header=header, model=spec, items=tuple(map(_generate_item, items)))
         case "score":
-            return ScoreBatch(header=header, items=tuple(_given_answer(item) for item in items))
+            return ScoreBatch(header=header, items=tuple(map(_given_answer, items)))
         case "match":
             return MatchBatch(header=header, items=tuple(MatchItem(item.item, item.prompt) for item in items))
         case "judge":
+            if given_up is not None:
+                return LearnBatch(header=header, items=tuple(_unjudged(item, given_up) for item in items))
             judge = pool.judges.get(row.target)
             if judge is None:
                 raise SettingsError(
                     f"{pool.path}: open pairs wait for the judge {row.target!r}, which is no longer in the pool. "
                     "Add it again until they are judged."
                 )
-            return JudgeBatch(header=header, judge=judge, items=tuple(_judge_item(item) for item in items))
-
-
-def _failures(row: BatchRow, items: list[Any], header: Header) -> Batch:
-    """The results of items that have no attempt left: failures with the last error, sent like any result."""
-    reason = f"given up after {items[0].attempts} attempts: {items[0].error}"
-    if row.stage == "generate":
-        return ScoreBatch(header=header, items=tuple(_failed(item, reason) for item in items))
-    return LearnBatch(header=header, items=tuple(_unjudged(item, reason) for item in items))
+            return JudgeBatch(header=header, judge=judge, items=tuple(map(_judge_item, items)))
 
 
 def _generate_item(item: Any) -> GenerateItem:
@@ -164,7 +159,7 @@ def _unjudged(item: Any, reason: str) -> Verdict:
 
 
 def _given_answer(item: Any) -> Answer:
-    """A response that came with its prompt: `given` is a list of [model, sample, text]."""
+    """The given response of an item: the prompt's `given` is a list of [model, sample, text]."""
     for model, sample, text in json.loads(item.given or "[]"):
         if model == item.target and sample == item.sample:
             return Answer(item=item.item, prompt=item.prompt, model=model, sample=sample, text=text)

@@ -7,11 +7,11 @@ Every key that KARMA itself keeps in Redis:
 | `karma:epoch` | string | the incarnation id of this Redis: set when missing; without it, everything was lost |
 | `karma:claims` | sorted set | claim → last heartbeat (`karma.queue.claims`) |
 | `karma:done` | sorted set | tombstones: claim → when it was completed or revoked; 15 minutes |
-| `karma:kept` | hash | claim on results → the message in hand, until it is recorded |
+| `karma:kept` | hash | claim on results → its message, until the results are recorded |
 | `karma:fates` | hash | released claim → why |
 | `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
 | `karma:wake` | list | at most one entry: a gateway has something to do |
-| `karma:full` | string | prompts wait for room in the pipeline: whoever makes room wakes a gateway; 5 s |
+| `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 5 s |
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REFUSES_NOW = ("MISCONF", "OOM", "LOADING", "MASTERDOWN", "NOREPLICAS", "READON
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Turn what Redis' clients raise when Redis is unavailable, loading or full into one error that can be waited out.
+    """Raise one error for all errors of Redis' clients that mean: unavailable, loading or full, so try again later.
 
     Raises:
         BrokerOutageError: Redis cannot run the command now.
@@ -62,7 +62,7 @@ def outages() -> Iterator[None]:
 
 
 def _outage_of(error: BaseException | None) -> str | None:
-    """Why Redis is unavailable or refuses for now; None where the error has another cause."""
+    """Why Redis is unavailable or refuses for now; None if the error has another cause."""
     import kombu.exceptions
     import redis
 
@@ -79,10 +79,16 @@ def _outage_of(error: BaseException | None) -> str | None:
     return None
 
 
+def server_time(redis: Any) -> float:
+    """The time of Redis' own clock, seconds since 1970."""
+    seconds, micros = redis.time()
+    return float(seconds + micros / 1e6)
+
+
 class RedisClock:
     """Redis' own clock in seconds since 1970, extrapolated by this process's monotonic clock.
 
-    All times that processes compare come from it, so that a machine whose clock is wrong has no effect.
+    All times that processes compare come from it, so that a wrong clock of a machine has no effect.
     """
 
     _SYNC_EVERY_S = 30.0
@@ -102,10 +108,10 @@ class RedisClock:
 
     def _sync(self) -> None:
         before = time.monotonic()
-        seconds, micros = self._redis.time()
+        now = server_time(self._redis)
         after = time.monotonic()
         if self._synced_at == float("-inf") or after - before < self._SLOW_S:
-            self._offset = seconds + micros / 1e6 - (before + after) / 2
+            self._offset = now - (before + after) / 2
             self._synced_at = after
 
 
@@ -126,9 +132,9 @@ def connect(url: str) -> Any:
 
 
 def current_incarnation(redis: Any) -> str:
-    """The incarnation id of this Redis, written here where there is none: a random word and the server's run id.
+    """The incarnation id of this Redis, created if there is none: a random word and the server's run id.
 
-    The word vanishes when Redis is emptied or restarted without its file; the run id changes with every restart.
+    The word is lost when Redis is emptied or restarted without its file; the run id changes with every restart.
     """
     with outages():
         raw = redis.get(INCARNATION_KEY)
@@ -136,20 +142,18 @@ def current_incarnation(redis: Any) -> str:
 
 
 def renew_incarnation(redis: Any) -> str:
-    """The incarnation id, replaced where the server was restarted since it was written."""
+    """The incarnation id, replaced if the server was restarted since it was written."""
     with outages():
         run_id = redis.info("server")["run_id"]
         raw = redis.get(INCARNATION_KEY)
-        if raw is None:
-            redis.set(INCARNATION_KEY, f"{secrets.token_hex(4)}:{run_id}", nx=True)
-        elif not raw.decode().endswith(run_id):
-            redis.set(INCARNATION_KEY, f"{secrets.token_hex(4)}:{run_id}")
+        if raw is None or not raw.decode().endswith(run_id):
+            redis.set(INCARNATION_KEY, f"{secrets.token_hex(4)}:{run_id}", nx=raw is None)
         raw = redis.get(INCARNATION_KEY)
     return raw.decode() if raw is not None else ""
 
 
 def has_room(redis: Any) -> bool:
-    """Whether Redis has memory for more work, besides the results of the work in flight."""
+    """Whether Redis has memory for more work besides the results of the work in flight."""
     with outages():
         memory = redis.info("memory")
     limit = memory.get("maxmemory", 0)
@@ -166,7 +170,7 @@ def wake(redis: Any) -> None:
 
 
 def mark_full(redis: Any) -> None:
-    """Mark that prompts wait for room, so that whoever makes room wakes the gateway."""
+    """Mark that prompts wait for room, so that a worker that makes room wakes the gateway."""
     with suppress(BrokerOutageError), outages():
         redis.set(FULL_KEY, 1, ex=_FULL_S)
 

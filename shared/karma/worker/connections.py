@@ -1,4 +1,4 @@
-"""What a worker process needs of Redis, opened once."""
+"""The connections of a worker process, opened once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from karma.queue.redis import RedisClock, connect
 from karma.worker.exclusive import ExclusiveExecution
 from karma.worker.retry import Shutdown
 
-#: Seconds that a stopping process may still work on what is in hand; then it releases the rest.
+#: Seconds that a stopping process may finish its batches; then it releases the rest.
 STOP_S = 10.0
 
 
 @dataclass(frozen=True)
 class Connections:
-    """Celery's application, Redis, this process's claims there, the shared clock, and the request to stop."""
+    """Celery's application, Redis, this process's claims, the shared clock, and the shutdown request."""
 
     app: Any
     redis: Any

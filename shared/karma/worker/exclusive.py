@@ -1,7 +1,7 @@
-"""ExclusiveExecution: batches of one process run together, or one runs alone.
+"""Exclusive execution: the batches of a process run together, or one batch runs alone.
 
-Whatever kills a process fails every batch it has in hand. A batch on its last attempt runs alone, so that only its
-own work can fail it.
+A crash of a process fails all batches that it is processing. A batch on its last attempt runs alone, so that only its
+own items can fail it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class ExclusiveExecution:
-    """A lock that many batches share, or one holds alone."""
+    """A lock that many batches share, or one batch holds exclusively."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -22,7 +22,7 @@ class ExclusiveExecution:
 
     @contextmanager
     def entered(self, alone: bool) -> Iterator[None]:
-        """Run the block together with others, or `alone`; waits until that is possible."""
+        """Run the block together with others or, if `alone`, exclusively; waits until that is possible."""
         with self._changed:
             if alone:
                 self._waiting_alone += 1

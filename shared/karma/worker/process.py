@@ -1,4 +1,4 @@
-"""The process around a service: metrics, heartbeat, and Celery's consumer."""
+"""The process of a service: metrics, heartbeat, and Celery's consumer."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from karma.config.environment import Environment
 from karma.errors import OutageError
-from karma.queue.backlog import any_waits
-from karma.queue.celery_app import task_name
+from karma.messages import Batch
+from karma.queue.backlog import queue_state
+from karma.queue.celery_app import queue_name, task_name
 from karma.queue.claims import HEARTBEAT_S, RELEASED
 from karma.queue.heartbeats import WorkerInfo, deregister, new_info, send_heartbeat
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing
 from karma.worker.connections import Connections
-from karma.worker.stage import Stage
+from karma.worker.stage import Stage, asking
 
 log = logging.getLogger(__name__)
 
-#: Seconds without a message, while its queues are not empty, after which a worker's consumer is taken to hang.
+#: Seconds without a message, while its queues are not empty, after which a worker's consumer counts as stalled.
 STALLED_S = 6.0
+
+#: Batches that an asking worker processes at once if its models are remote; their `concurrency` limits the calls.
+_REMOTE_THREADS = 8
 
 _EXIT_STALLED = 75  # EX_TEMPFAIL: to be restarted
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """What `run` needs of a service: its queues, its stages, and how many batches it processes at once."""
+    """A service's queues and stages, and how many batches it processes at once."""
 
     service: str
     queues: Sequence[str]
@@ -43,27 +47,27 @@ class Consumer:
 
 
 class HeartbeatThread:
-    """Sends the heartbeat of this process and renews its claims, every two seconds from a thread of its own.
+    """A thread that sends this process's heartbeat and renews its claims every two seconds.
 
-    From its start logs and traces name the worker. The thread also ends the process where nothing else would: when
-    its parent is gone, when it does not stop in time, and when its consumer hangs.
+    From its start, logs and traces name the worker. The thread also ends the process when its parent is gone, when it
+    does not stop in time, and when its consumer stalls.
     """
 
     def __init__(self, connections: Connections, info: WorkerInfo, supervisor_pid: int | None) -> None:
-        # A supervisor that died while this process was starting is no longer its parent, and init is.
+        # If the supervisor died while this process was starting, the parent is already init.
         self._parent = supervisor_pid or os.getppid()
         self._connections = connections
         self._redis_failed = False
-        self._stalled_since: float | None = None  # since when work waits that this process does not get
+        self._stalled_since: float | None = None  # when work began to wait that this process does not receive
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.info = info
 
     def start(self) -> None:
-        """Send the first heartbeat now and go on.
+        """Send the first heartbeat and start the thread.
 
         Raises:
-            SettingsError, MissingExtraError: the environment asks for traces that this process cannot send.
+            SettingsError, MissingExtraError: the environment configures traces that this process cannot send.
         """
         logs.name_process(self.info.service, self.info.id)
         tracing.start(self.info.service, self.info.id)
@@ -71,7 +75,7 @@ class HeartbeatThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more heartbeats and leave the list of workers."""
+        """Stop the heartbeats and remove this process from the list of workers."""
         self._stop.set()
         self._thread.join(timeout=5)
         try:
@@ -101,16 +105,18 @@ class HeartbeatThread:
         send_heartbeat(self._connections.redis, self.info)
 
     def _probe(self) -> None:
-        """After an outage the publisher's connection may be dead too: replace it before a message waits for it."""
+        """After an outage the publisher's connection may be dead too: replace it before a message needs it."""
         if self._redis_failed:
             self._connections.publisher.probe()
             self._redis_failed = False
 
     def _end_if_stalled(self) -> None:
-        """End where work waits and this process gets none of it: a restarted one will."""
+        """End the process if work waits that it does not receive; a restarted process will."""
         stalled_since, self._stalled_since = self._stalled_since, None
         claims = self._connections.claims
-        if not self.info.queues or not claims.idle_s or not any_waits(self._connections.redis, self.info.queues):
+        if not self.info.queues or not claims.idle_s:
+            return
+        if not any(length for length, _age in queue_state(self._connections.redis, self.info.queues, now=0.0).values()):
             return
         self._stalled_since = time.monotonic() if stalled_since is None else stalled_since
         stalled_s = time.monotonic() - self._stalled_since
@@ -124,7 +130,7 @@ class HeartbeatThread:
                 self._connections.claims.release(name, RELEASED)
             except OutageError:
                 log.warning("Redis is unavailable; the claim on %s will expire", name)
-        log.warning("the time to finish is over; the work in hand is released")
+        log.warning("the time limit to stop is exceeded; open batches are released")
         os._exit(self._connections.shutdown.exit_code)
 
 
@@ -136,29 +142,20 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
     for stage in consumer.stages:
         connections.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
-    heartbeat = HeartbeatThread(
-        connections, new_info(consumer.service, port, tuple(consumer.queues)), environment.supervisor_pid
-    )
-
-    def on_interrupt(**_details: Any) -> None:
-        connections.shutdown.request()
-
-    def keep_logging(**_details: Any) -> None:
-        """A receiver of this signal keeps Celery from setting the root logger's level."""
+    info = new_info(consumer.service, port, tuple(consumer.queues))
+    heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         connections.shutdown.request()
         state.should_stop = 0
 
-    def on_ready(**_details: Any) -> None:
-        """Celery's own handler of SIGTERM prints to stdout, which is the same file as the log."""
-        signal.signal(signal.SIGTERM, stop)
-
-    worker_shutting_down.connect(on_interrupt, weak=False)  # by Ctrl-C
-    worker_ready.connect(on_ready, weak=False)
-    setup_logging.connect(keep_logging, weak=False)
+    worker_shutting_down.connect(lambda **_details: connections.shutdown.request(), weak=False)  # by Ctrl-C
+    # Celery's own handler of SIGTERM prints to stdout, which is the same file as the log.
+    worker_ready.connect(lambda **_details: signal.signal(signal.SIGTERM, stop), weak=False)
+    # A receiver of this signal keeps Celery from setting the root logger's level.
+    setup_logging.connect(lambda **_details: None, weak=False)
     worker = connections.app.Worker(
-        hostname=f"{heartbeat.info.id}@{heartbeat.info.host}",
+        hostname=f"{info.id}@{info.host}",
         pool="solo" if consumer.threads == 1 else "threads",
         concurrency=consumer.threads,
         queues=list(consumer.queues),
@@ -169,12 +166,39 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
         quiet=True,
     )
     heartbeat.start()
-    log.info("%s is ready: queues %s, metrics on port %d", heartbeat.info.id, ", ".join(consumer.queues), port)
+    log.info("%s is ready: queues %s, metrics on port %d", info.id, ", ".join(consumer.queues), port)
     try:
         worker.start()
     finally:
         connections.shutdown.request()
         heartbeat.stop()
-        log.info("%s has stopped", heartbeat.info.id)
+        log.info("%s has stopped", info.id)
     if code := worker.exitcode or connections.shutdown.exit_code:
         sys.exit(code)
+
+
+def run_asking(
+    environment: Environment,
+    service: str,
+    stage: str,
+    handle: Callable[[Any], Iterable[Batch]],
+    targets: Sequence[str],
+    local: bool,
+    silence_s: float,
+) -> None:
+    """Run a service without a store, generation or judging, until SIGTERM.
+
+    Args:
+        environment: the process's settings.
+        service: its name.
+        stage: its stage, `generate` or `judge`.
+        handle: yields the results of a batch.
+        targets: the models or judges to serve; each has a queue.
+        local: whether one of their models runs in this process.
+        silence_s: seconds without a heartbeat after which a claim expires.
+    """
+    logs.configure_logging(environment.log_level, environment.log_format)
+    connections = Connections.open(environment, silence_s)
+    queues = [queue_name(stage, target) for target in targets]
+    consumer = Consumer(service, queues, [asking(stage, handle, connections)], 1 if local else _REMOTE_THREADS)
+    run(environment, consumer, connections)

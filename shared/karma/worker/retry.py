@@ -1,4 +1,4 @@
-"""Retrying on an outage: what is in hand is held until the server recovers, instead of being lost."""
+"""Retries during an outage: a process keeps its work until the server recovers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Shutdown:
-    """Whether this process is to stop, with which exit status, and how long it may still finish what is in hand."""
+    """The request to stop this process, with the exit status and the time limit to finish its work."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -28,7 +28,7 @@ class Shutdown:
         self.exit_code = 0
 
     def request(self, exit_code: int = 0) -> None:
-        """Ask the process to stop; a second request changes nothing."""
+        """Request the end of the process; a second request changes nothing."""
         if not self._requested.is_set():
             self._requested_at = time.monotonic()
             self.exit_code = exit_code
@@ -36,16 +36,16 @@ class Shutdown:
 
     @property
     def requested(self) -> bool:
-        """Whether nothing new may be begun."""
+        """Whether a stop was requested: nothing new may start."""
         return self._requested.is_set()
 
     @property
     def overdue(self) -> bool:
-        """Whether the time to finish is over."""
+        """Whether the time limit to finish is exceeded."""
         return self._requested.is_set() and time.monotonic() - self._requested_at > self._limit_s
 
     def wait(self, seconds: float) -> None:
-        """Wait; only a moment once the process is to stop."""
+        """Wait; only for a moment once a stop was requested."""
         if self._requested.is_set():
             time.sleep(_FIRST_WAIT_S)
         else:
@@ -53,7 +53,7 @@ class Shutdown:
 
 
 def retry_on_outage(action: Callable[[], _T], what: str, shutdown: Shutdown) -> _T:
-    """The action's result; it is retried with backoff while a server is unavailable, or the store's schema is wrong.
+    """The action's result. It is retried with backoff while a server is unavailable or the store's schema is wrong.
 
     Each kind of error is logged once.
 

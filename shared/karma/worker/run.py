@@ -1,6 +1,6 @@
 """`python -m karma.run SERVICE [NAMES]`: runs one worker, or the page, without the command line's packages.
 
-`karma worker` does the same where the gateway's extra is installed. NAMES are models (generation) or judges (judging),
+`karma worker` does the same if the gateway's extra is installed. NAMES are models (generation) or judges (judging),
 separated by commas; the default is all that the pool file names.
 """
 
@@ -23,13 +23,13 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
     """Run one worker until SIGTERM.
 
     Raises:
-        SettingsError: no such service, model or judge.
+        SettingsError: there is no such service, model or judge.
         MissingExtraError: the service's extra is not installed.
-        NewerSchemaError: a newer version migrated the store of a service that has one.
+        NewerSchemaError: a newer version migrated the service's store.
     """
     if service not in SERVICES:
         raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")
-    # The page belongs to the monitor and is no service of the pipeline.
+    # The page belongs to the monitor, not to the pipeline's services.
     is_page = service == "page"
     module, extra = ("karma_monitor.page.server", "gateway") if is_page else (f"karma_{service}.worker", service)
     try:
@@ -45,9 +45,9 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
 
 
 def _served(service: str, names: list[str], environment: Environment) -> tuple[list[str], bool, float]:
-    """The models or judges to serve, whether one of them runs in this process, and a claim's time-out in seconds.
+    """The models or judges to serve, whether a model runs in this process, and seconds until a claim expires.
 
-    Without a pool file the names must be given and are assumed to be remote: messages carry all else.
+    Without a pool file the names must be given and are assumed to be remote: messages contain everything else.
     """
     if names and not environment.pool_path.exists():
         return names, False, SILENCE_S

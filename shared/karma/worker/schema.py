@@ -1,4 +1,4 @@
-"""How a process treats the schema of its store: it waits for the right one at the start, and ends when it changes.
+"""The store's schema: a process waits for the right revision at the start, and ends when the revision changes.
 
 `karma up`, the gateway and the commands migrate the store. Recording workers and the page never do.
 """
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def open_store(environment: Environment, connections: Connections) -> Store:
-    """The store of a recording worker, once its schema is at this version's revision; nothing is consumed before.
+    """The store of a recording worker, after its schema is at this version's revision; nothing is consumed before.
 
     Raises:
         NewerSchemaError: a newer version migrated the store.
@@ -61,10 +61,9 @@ def wait_for_schema(store: Store, supervisor_pid: int | None) -> None:
 
 
 def end_on_migration(store: Store, shutdown: Shutdown) -> None:
-    """Watch the store from now on; when its revision changes this process stops, with a status of its own.
+    """Watch the store: when its revision changes, this process stops with an exit status of its own.
 
-    It consumes nothing more, finishes or releases the work in hand, and leaves what comes to a process of the right
-    version.
+    It consumes no more messages and finishes or releases its batches. Processes of the right version do the rest.
     """
 
     def end(error: StoreError) -> None:

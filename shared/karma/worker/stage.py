@@ -1,11 +1,11 @@
 """How every worker processes a batch: claim → handle → record in one transaction → publish → release.
 
-All that keeps a batch from being lost is here, so that a service is a handler and a page of wiring. There are two
-kinds: an *asking* stage (generation, judging) has no store and publishes results as they come; a *recording* stage
-(scoring, matching) writes its rows and the change of state in one transaction and publishes after the commit.
+The protection against lost batches is here, so that a service only needs a handler. There are two kinds of stages: an
+*asking* stage (generation, judging) has no store and publishes results as they arrive; a *recording* stage (scoring,
+matching) writes its rows and the change of state in one transaction and publishes after the commit.
 
-The batch in hand is held while Redis or the store is unavailable. A batch that fails is released with the error, and
-the sweeper sends its open items again.
+A worker keeps its batch while Redis or the store is unavailable. A batch that fails is released with the error, and the
+sweeper resends its open items.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from karma.errors import MessageError, OutageError, ReleasedError
 from karma.messages import Batch, decode
 from karma.messages.results import reason_of
 from karma.queue.celery_app import queue_of
-from karma.queue.claims import RELEASED, claim_name
+from karma.queue.claims import RELEASED, RESULT_STAGES, claim_name
 from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation, wake_if_full
 from karma.telemetry import logging as logs
@@ -39,25 +39,19 @@ if TYPE_CHECKING:  # generation and judging touch no store and are installed wit
 
 log = logging.getLogger(__name__)
 
-#: Stages whose messages carry results that were paid for and exist nowhere else: valid under any Redis incarnation.
-_RESULT_STAGES = ("score", "learn")
-
 
 class Stage:
     """Processes one stage's batches in this process.
 
     Args:
         name: of the stage (`generate`, `score`, …).
-        connections: this process's claims, and whether it is to stop.
+        connections: this process's claims and shutdown request.
         work: processes the batch and publishes its results; if it raises, the batch is left to the sweeper.
     """
 
     def __init__(self, name: str, connections: Connections, work: Callable[[Any], None]) -> None:
         self.name = name
-        self._claims = connections.claims
-        self._clock = connections.clock
-        self._exclusive = connections.exclusive
-        self._shutdown = connections.shutdown
+        self._connections = connections
         self._work = work
 
     def run(self, text: str) -> None:
@@ -66,7 +60,7 @@ class Stage:
             batch = decode(text)
         except MessageError:
             metrics.BATCHES.labels(self.name, "unreadable").inc()
-            log.exception("%s: an unreadable message was dropped; its items stay open and are sent again", self.name)
+            log.exception("%s: an unreadable message was dropped; its items stay open and are resent", self.name)
             return
         reach(f"{self.name}.received")
         with logs.bound(self.name, batch):
@@ -76,19 +70,20 @@ class Stage:
     def _run(self, batch: Batch, text: str) -> str:
         name = claim_name(self.name, batch.header.batch, batch.header.part)
         try:
-            with self._exclusive.entered(batch.header.alone):
+            with self._connections.exclusive.entered(batch.header.alone):
                 return self._process(batch, name, text)
         except ReleasedError as cause:
             log.info("%s: batch %s is released: %s", self.name, batch.header.batch, cause)
             return self._release(name, RELEASED)
         except Exception as cause:
-            # The ledger still holds the work as open.
-            log.exception("%s: batch %s failed; it will be sent again", self.name, batch.header.batch)
+            # The work is still open in the ledger.
+            log.exception("%s: batch %s failed; it will be resent", self.name, batch.header.batch)
             return self._release(name, reason_of(cause, f"{self.name} failed"))
 
     def _process(self, batch: Batch, name: str, text: str) -> str:
-        incarnation, kept = ("", text) if self.name in _RESULT_STAGES else (batch.header.epoch, "")
-        claim = self._retry(lambda: self._claims.acquire(name, incarnation, kept), "claim")
+        claims, shutdown = self._connections.claims, self._connections.shutdown
+        incarnation, kept = ("", text) if self.name in RESULT_STAGES else (batch.header.epoch, "")
+        claim = self._retry(lambda: claims.acquire(name, incarnation, kept), "claim")
         if claim != "claimed":
             log.debug("%s: batch %s is skipped: it is %s", self.name, batch.header.batch, claim)
             return "void" if claim == "void" else "duplicate"
@@ -96,11 +91,11 @@ class Stage:
         started = time.monotonic()
         waited_s = None
         if batch.header.published_at:
-            waited_s = max(0.0, self._clock() - batch.header.published_at)
+            waited_s = max(0.0, self._connections.clock() - batch.header.published_at)
             metrics.WAIT_SECONDS.labels(self.name).observe(waited_s)
         with (
             tracing.processing(self.name, queue_of(batch), batch, waited_s),
-            lease.held(lambda: "stop" if self._shutdown.requested else self._claims.state(name)),
+            lease.held(lambda: "stop" if shutdown.requested else claims.state(name)),
         ):
             self._work(batch)
         took_s = time.monotonic() - started
@@ -108,16 +103,16 @@ class Stage:
         log.debug("%s: batch %s of %d is done in %.3f s", self.name, batch.header.batch, len(batch.items), took_s)
         metrics.ITEMS.labels(self.name).inc(len(batch.items))
         reach(f"{self.name}.before_release")
-        self._retry(lambda: self._claims.complete(name), "release")
+        self._retry(lambda: claims.complete(name), "release")
         reach(f"{self.name}.after_release")
         return "done"
 
     def _retry(self, action: Callable[[], Any], what: str) -> Any:
-        return retry_on_outage(action, f"{self.name}: {what}", self._shutdown)
+        return retry_on_outage(action, f"{self.name}: {what}", self._connections.shutdown)
 
     def _release(self, name: str, why: str) -> str:
         try:
-            self._retry(lambda: self._claims.release(name, why), "release")
+            self._retry(lambda: self._connections.claims.release(name, why), "release")
         except ReleasedError:
             log.warning("%s: Redis is unavailable; the claim on %s will expire", self.name, name)
         return "handed_back" if why == RELEASED else "failed"

@@ -132,7 +132,7 @@ class World(Flow):
         self.redis.kept = encode(batch)
         stage = "score" if isinstance(batch, ScoreBatch) else "learn"
         name = f"{stage}:{batch.header.batch}:{batch.header.part}"
-        self.redelivery.look(name, ClaimsView(1e9, 10.0, {batch.header.batch: {name: 0.0}}, {name: error}))
+        self.redelivery.redeliver(name, ClaimsView(1e9, 10.0, {batch.header.batch: {name: 0.0}}, {name: error}))
 
     def requeue(self, what: str, stream: str | None) -> int:
         command = {"dead": requeue_dead, "unanswered": requeue_unanswered, "unscored": requeue_unscored}[what]

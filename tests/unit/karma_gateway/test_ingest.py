@@ -1,4 +1,4 @@
-"""The front door: each bad line is refused with its reason, and takes no other with it."""
+"""Ingest: each bad line is refused with its reason, and takes no other with it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def lines(*contents: object) -> list[Line]:
         (b'["hi"]', "expected a JSON object"),
         (b'{"prompt": ""}', "`prompt` is empty"),
         (b'{"prompt": "   "}', "`prompt` is empty"),
-        (b'{"prompt": 3}', "must be a text, found a number"),
+        (b'{"prompt": 3}', "must be a string, found a number"),
         (b'{"prompt": "hi", "promt": "x"}', "unknown field 'promt'"),
         (b'{"prompt": "hi", "prompt": "ho"}', "a field occurs twice"),
         (b'{"prompt": "hi", "messages": []}', "exactly one of"),
         (b"{}", "exactly one of"),
         (b'{"messages": []}', "list of turns"),
         (b'{"messages": [{"role": "robot", "content": "x"}]}', "expected one of system, user, assistant"),
-        (b'{"messages": [{"role": "assistant", "content": "x"}]}', "a user's turn must be open"),
+        (b'{"messages": [{"role": "assistant", "content": "x"}]}', "the last turn must be the user's"),
         (b'{"prompt": "\xff"}', "not UTF-8: byte 0xff at position 12"),
         (b'{"prompt": "' + b"a" * LIMIT + b'"}', "more than the limit of 1,000"),
         (b'{"prompt": "a\\u0000b"}', "NUL"),
