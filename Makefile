@@ -1,4 +1,5 @@
-# make demo: set up and run the whole pipeline. make unit: set up and run the fast tests. make test: all of them.
+# make demo: set up and run the whole pipeline. make unit: set up and run the fast tests. make test: the suite.
+# make test-ci: the tests that the suite has no room for; `.ci/run` runs both.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,17 +9,20 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # Some environments forbid Python to keep compiled code; every process would compile all it imports, at twice the cost.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo unit test lint bench clean
+.PHONY: demo unit test test-ci lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/karma demo
 
 unit: $(VENV)/.dev
-	$(PYTEST) -n 2 -m 'not long and not server' --hypothesis-profile=quick \
+	$(PYTEST) -n 2 -m 'not long and not ci and not server' --hypothesis-profile=quick \
 	  tests/properties tests/unit tests/contracts $(PYTEST_ARGS)
 
 test: $(VENV)/.dev
 	$(PYTEST) -n 4 $(PYTEST_ARGS)
+
+test-ci: $(VENV)/.dev
+	$(PYTEST) -n 4 -m ci $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

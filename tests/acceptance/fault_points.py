@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from tests.support.pipeline import KARMA, Pipeline, wait_until
 LIMITS = "[pipeline]\nwindow = 64\nclaim_silence_s = 3\npublish_grace_s = 2\nbatch_items = 8\nrefit_every_s = 0.2\n"
 RATE = 8.0
 
+#: Fault points by service.
+Points = Mapping[str, Sequence[str]]
+
 #: Points that are only passed after something was lost: dying here is what makes it so.
 _AFTER = {"sweep": "generate.claimed", "redeliver": "score.claimed"}
 _REACHED_S = 60.0
@@ -39,8 +42,14 @@ def pool(url: str) -> str:
     return LIMITS + models + judge
 
 
-def run(rounds: int, kind: str, home: Path, progress: Callable[[str], None] = lambda _line: None) -> dict[str, Any]:
-    """Die at every point `rounds` times; returns the counts of hits and what the verifier read in the end."""
+def run(
+    rounds: int,
+    kind: str,
+    home: Path,
+    wanted: Points = POINTS,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> dict[str, Any]:
+    """Die at every wanted point `rounds` times; returns the counts of hits and what the verifier read in the end."""
     armed = home / "faults"
     armed.mkdir(parents=True)
     hits: Counter[str] = Counter()
@@ -50,23 +59,23 @@ def run(rounds: int, kind: str, home: Path, progress: Callable[[str], None] = la
         karma.environment["KARMA_TEST_FAULTS"] = str(armed)
         with karma.up(), Feed(url, RATE) as feed:
             for turn in range(rounds):
-                for point in POINTS["ingest"]:
+                for point in wanted["ingest"]:
                     _die_at_the_door(karma, armed, point)
                     hits[point] += 1
-                for points in zip_longest(*(POINTS[service] for service in POINTS if service != "ingest")):
+                for points in zip_longest(*(wanted[service] for service in wanted if service != "ingest")):
                     named = [point for point in points if point is not None]
                     _die_in_passing(karma, armed, named)
                     hits.update(named)
                     progress(f"{turn + 1}/{rounds}, {time.monotonic() - started:.0f} s: {', '.join(named)}")
             feed.stop()
-            ingested = rounds * len(POINTS["ingest"])
+            ingested = rounds * len(wanted["ingest"])
             karma.wait_for_end(feed.accepted + ingested, 240)
         found = verifier.read(url)
     return {
         "database": kind,
         "points": len(hits),
         "deaths": hits.total(),
-        "never_hit": [point for points in POINTS.values() for point in points if not hits[point]],
+        "never_hit": [point for points in wanted.values() for point in points if not hits[point]],
         "accepted": feed.accepted + ingested,
         "calls": endpoint.arrived,
         "seconds": round(time.monotonic() - started, 1),
@@ -110,7 +119,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(arguments.rounds, arguments.database, Path(folder) / "home", lambda line: print(line, flush=True))
+        found = run(
+            arguments.rounds, arguments.database, Path(folder) / "home", progress=lambda line: print(line, flush=True)
+        )
     for name, value in found.items():
         print(f"{name:<18} {value}")
     if arguments.json:

@@ -157,6 +157,7 @@ def test_a_full_disk_under_everything_refuses_at_the_door_and_loses_nothing(disk
         wait_until(lambda: run.redis.info("persistence")["aof_last_write_status"] == "ok", 10, "Redis writes its file")
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(200)
 def test_a_full_disk_under_redis_refuses_nothing_at_the_door_and_loses_nothing(tmp_path: Path, disk: SmallDisk) -> None:
     """Redis writes to a disk of its own and takes no command once it is full; the ledger goes on."""
@@ -204,6 +205,7 @@ def postgresql_on_a_disk() -> Iterator[tuple[PostgreSQL, SmallDisk]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(200)
 def test_a_full_disk_under_postgresql_refuses_at_the_door_and_loses_nothing(
     tmp_path: Path, postgresql_on_a_disk: tuple[PostgreSQL, SmallDisk]

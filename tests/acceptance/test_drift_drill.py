@@ -10,6 +10,7 @@ from tests.acceptance.drift_drill import passes, run
 from tests.support import needs
 
 
+@pytest.mark.ci
 def test_a_judge_that_begins_to_prefer_the_longer_answer_fires_the_alert_on_length_and_no_other(tmp_path: Path) -> None:
     needs.prometheus()
     found = run(rate=25, change_at=850, within=500, preference=1.0, folder=tmp_path)

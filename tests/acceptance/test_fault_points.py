@@ -7,15 +7,32 @@ from pathlib import Path
 import pytest
 
 from karma.queue.fault_injection import POINTS
-from tests.acceptance.fault_points import run
+from tests.acceptance.fault_points import Points, run
+
+#: One point of each service, and of each boundary: between transaction, publication and release.
+FEW = {
+    "ingest": ("ingest.after_commit",),
+    "gateway": ("sweep.after_commit",),
+    "generation": ("generate.before_publish",),
+    "scoring": ("score.before_commit",),
+    "matching": ("match.after_publish",),
+    "judging": ("judge.before_release",),
+}
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
-def test_a_process_dies_at_every_point_and_the_run_still_ends_exact(kind: str, tmp_path: Path) -> None:
-    found = run(1, kind, tmp_path)
+@pytest.mark.parametrize(
+    ("points", "kind"),
+    [
+        pytest.param(FEW, "sqlite", id="few-sqlite"),
+        pytest.param(POINTS, "sqlite", id="every-sqlite", marks=pytest.mark.ci),
+        pytest.param(POINTS, "postgresql", id="every-postgresql", marks=pytest.mark.long),
+    ],
+)
+def test_a_process_dies_at_each_point_and_the_run_still_ends_exact(points: Points, kind: str, tmp_path: Path) -> None:
+    found = run(1, kind, tmp_path, points)
     print(found)
-    assert found["points"] == found["deaths"] == sum(len(points) for points in POINTS.values())
+    assert found["points"] == found["deaths"] == sum(map(len, points.values()))
     assert found["ended"] == found["accepted"]
     assert not any(found["doubled"].values()), found
     assert not any(found["broken"].values()), found

@@ -64,11 +64,8 @@ def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Pa
     with serve(Behaviour(latency_ms=100)) as endpoint:
         karma = Pipeline(tmp_path / "home", LIMITS + pool(endpoint.url), redis_url=redis_url)
         with karma.up():
-            idle = used(redis)
             karma.enqueue(large(prompts))
-            wait_until(
-                lambda: done(karma) > 50 and used(redis) > idle + 3 * MIB, 60, "work waits in Redis", every_s=0.1
-            )
+            wait_until(lambda: done(karma) > 50, 60, "the run is under way", every_s=0.1)
             before = done(karma)
             redis.config_set("maxmemory", used(redis) + MIB // 16)
             wait_until(lambda: done(karma) > before + 150, 60, "progress while memory is short", every_s=0.1)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from karma_demo.scenario import spearman
 from tests.support import needs
@@ -43,6 +44,7 @@ def prompts(folder: Path) -> list[dict]:
     ]
 
 
+@pytest.mark.ci
 def test_the_learned_ranking_of_real_models_is_the_true_one(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

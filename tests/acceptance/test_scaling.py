@@ -22,7 +22,7 @@ SERVICES = {
     "matching": (),
     "judging": ("--judges", "fair"),
 }
-PROMPTS_PER_S = 20
+PROMPTS_PER_S = 10
 
 
 class Feed:

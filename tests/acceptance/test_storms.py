@@ -17,7 +17,7 @@ from tests.acceptance.storms import run
         pytest.param("kill", 8, "postgresql", marks=pytest.mark.long),
         ("freeze", 1, "postgresql"),
         pytest.param("restart", 1, "postgresql", marks=pytest.mark.long),
-        ("flush-few", 1, "sqlite"),
+        pytest.param("flush-few", 1, "sqlite", marks=pytest.mark.ci),
         ("reset", 1, "sqlite"),
         ("roll", 4, "sqlite"),
     ],
