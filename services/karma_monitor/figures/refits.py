@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from karma_monitor.queries.pairs import snapshot_body
 
 #: One refit: creation time in seconds since 1970, version, competencies.
 Point = tuple[float, int, Snapshot]
+
+
+_PAIR_TABLES = ("gap_deviation", "kinship", "information", "win", "comparisons")
 
 
 class Refits:
@@ -42,5 +46,5 @@ class Refits:
 def _means_only(snapshot: Snapshot) -> Snapshot:
     """A refit without its pair tables, which take most of the memory and which no history shows."""
     nothing = np.broadcast_to(np.float64(0.0), snapshot.kinship.shape)
-    tables = ("gap_deviation", "kinship", "information", "win", "comparisons")
-    return replace(snapshot, **dict.fromkeys(tables, nothing), cosine=None, outcome=None)
+    tables: dict[str, Any] = dict.fromkeys(_PAIR_TABLES, nothing)
+    return replace(snapshot, **tables, cosine=None, outcome=None)

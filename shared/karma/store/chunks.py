@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import Column, ColumnElement, Connection
 
 _IDS_PER_STATEMENT = 500
 
@@ -29,7 +29,7 @@ def rows_in(connection: Connection, statement: Any, column: ColumnElement[Any], 
 
 
 def groups_in(
-    connection: Connection, statement: Any, column: ColumnElement[Any], ids: Iterable[Any], make: Callable[..., _T]
+    connection: Connection, statement: Any, column: Column[Any], ids: Iterable[Any], make: Callable[..., _T]
 ) -> dict[Any, list[_T]]:
     """The same rows, each as `make` makes it of its values, by their value of `column`; without a row: empty."""
     groups: dict[Any, list[_T]] = defaultdict(list)
