@@ -173,7 +173,7 @@ def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]],
     page = QualityView(store, live, pool.tie_margin).read(None)
     report = collect(store, pool)["answers"]["/api/quality"][""]["all"]
     _metrics_say(truth)
-    for quality in (status["quality"], page, report):
+    for quality in (shown["quality"], page, report):
         _judges_say(truth, quality["judges"])
     for resolved in (
         status["resolutions"],
