@@ -50,10 +50,8 @@ class BudgetInputReader:
         """The inputs of a refit; `weight` is that of all counted verdicts."""
         known = self._competencies.newest(transaction).outcome
         unjudged = transaction.judge_budgets.unjudged()
-        if not unjudged:
-            return BudgetInputs(known, None, {})
         examples = None
-        if weight >= self._fitted_at * (1 + _GROWTH):
+        if unjudged and weight >= self._fitted_at * (1 + _GROWTH):
             self._fitted_at = weight
             examples = transaction.judge_budgets.examples(EXAMPLES)
         return BudgetInputs(known, examples, _audits(transaction, unjudged))
@@ -71,8 +69,8 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
     return Examples(
         gap=np.array(gaps, dtype=np.float64),
         relative_features=np.array([features for _, features in kept], dtype=np.float64).reshape(-1, len(FEATURES)),
-        models_a=tuple(row.model_a for row, _ in kept),
-        models_b=tuple(row.model_b for row, _ in kept),
+        models_a=np.array([row.model_a for row, _ in kept], dtype=np.str_),
+        models_b=np.array([row.model_b for row, _ in kept], dtype=np.str_),
         outcome=np.array(won, dtype=np.float64),
         prompt=np.array([row.prompt for row, _ in kept], dtype=np.intp),
         response_a=np.array([row.response_a for row, _ in kept], dtype=np.intp),
@@ -81,10 +79,9 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
 
 
 def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:
-    audits = {}
-    for stream, labels in unjudged.items():
-        rows = [Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)]
-        error = label_error(rows, labels)
-        if error is not None:
-            audits[stream] = error
-    return audits
+    audited = transaction.judge_budgets.audited
+    errors = {
+        stream: label_error((Audited(*row) for row in audited(stream, AUDITED)), labels)
+        for stream, labels in unjudged.items()
+    }
+    return {stream: error for stream, error in errors.items() if error is not None}

@@ -91,6 +91,11 @@ def gaps(theta: Array) -> Array:
     return difference
 
 
+def bordered(matrix: Array, border: Array, corner: float) -> Array:
+    """The symmetric matrix with one more row and column: [n, n], [n] and a number → [n+1, n+1]."""
+    return np.block([[matrix, border[:, None]], [border[None, :], np.array([[corner]])]])
+
+
 def log_likelihood(theta: Array, log_tie: float, tables: Tables) -> float:
     """Log probability of the counts, up to a constant."""
     gap = gaps(theta)
