@@ -22,7 +22,6 @@ from karma.store.records import (
     PairRecord,
     PairRow,
     PromptRow,
-    Stage,
     VerdictRow,
     Work,
 )
@@ -46,7 +45,6 @@ class Resolved:
     pair: PairRow
     resolution: Resolution
     verdicts: Sequence[VerdictRow]
-    source: str  # of its count: `judge`, or `probe` where only verifiers gave a valid verdict
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
 
 
 def _open(
-    results: Sequence[Answer | Verdict], transaction: Transaction, stages: Collection[Stage], state: str
+    results: Sequence[Answer | Verdict], transaction: Transaction, stages: Collection[str], state: str
 ) -> tuple[dict[int, PromptRow], dict[int, OpenItem]]:
     """The locked prompts of the results, and the items that are open at these stages, of prompts in this state."""
     prompts = transaction.ledger.lock_prompts(result.prompt for result in results)
@@ -144,10 +142,10 @@ def learn(
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
-    resolved = [_resolved(pair, verdicts[pair.id], tie_margin, verifiers) for pair in complete]
+    resolved = [Resolved(pair, resolve(verdicts[pair.id], tie_margin), verdicts[pair.id]) for pair in complete]
     preferences.add_resolutions([_resolution(each) for each in resolved])
     preferences.add_counts(
-        _count(each, prompts[each.pair.prompt].skill, ledger.now)
+        _count(each, prompts[each.pair.prompt].skill, ledger.now, verifiers)
         for each in resolved
         if teaches(stream) and each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
     )
@@ -156,12 +154,6 @@ def learn(
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)
     return Learned(new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
-
-
-def _resolved(pair: PairRow, verdicts: Sequence[VerdictRow], tie_margin: float, verifiers: Collection[str]) -> Resolved:
-    valid = {verdict.judge for verdict in verdicts if verdict.probability is not None}
-    source = "probe" if valid and valid.issubset(verifiers) else "judge"
-    return Resolved(pair, resolve(verdicts, tie_margin), verdicts, source)
 
 
 def _record(resolved: Resolved, stream: str, now: float) -> PairRecord:
@@ -212,15 +204,14 @@ def _verdict(verdict: Verdict) -> NewVerdict:
 def _resolution(resolved: Resolved) -> NewResolution:
     pair, resolution = resolved.pair, resolved.resolution
     decisive = resolution.outcome == "decisive"
-    chosen, rejected = (
-        (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
-    )
+    sides = (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
+    chosen, rejected = sides if decisive else (None, None)
     return NewResolution(
         pair=pair.id,
         prompt=pair.prompt,
         outcome=resolution.outcome,
-        chosen=chosen if decisive else None,
-        rejected=rejected if decisive else None,
+        chosen=chosen,
+        rejected=rejected,
         probability=resolution.probability,
         flipped=None if resolution.flipped is None else int(resolution.flipped),
         label_source="judge" if decisive else None,
@@ -228,8 +219,9 @@ def _resolution(resolved: Resolved) -> NewResolution:
     )
 
 
-def _count(resolved: Resolved, skill: str | None, now: float) -> Count:
+def _count(resolved: Resolved, skill: str | None, now: float, verifiers: Collection[str]) -> Count:
     """The count of one pair, weighted by the inverse of its probability of being judged."""
+    valid = {verdict.judge for verdict in resolved.verdicts if verdict.probability is not None}
     weight = 1.0 / resolved.pair.judged_probability
     won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome == "tie"
     lost = not won and not tied
@@ -237,7 +229,7 @@ def _count(resolved: Resolved, skill: str | None, now: float) -> Count:
     if first > second:
         first, second, won, lost = second, first, lost, won
     return Count(
-        source=resolved.source,
+        source="probe" if valid and valid.issubset(verifiers) else "judge",
         skill=skill or "",
         model_a=first,
         model_b=second,

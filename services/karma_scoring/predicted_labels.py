@@ -11,8 +11,6 @@ from karma.ranking.davidson import win_given_decisive
 from karma.ranking.outcome_model import OutcomeModel, posterior_advantage
 from karma.store.records import BudgetedPair
 
-Array = NDArray[np.float64]
-
 _CLIP = 1e-6  # a probability of 0 or 1 has no logit
 
 
@@ -23,8 +21,9 @@ def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) ->
     judged, from the same other verdicts, so that its error is that of unaudited labels. Without response effects the
     prediction is the one made when the pair was formed.
     """
-    outcomes = [_outcome(pair) for pair in pairs]
-    wanted = [index for index, pair in enumerate(pairs) if outcomes[index] is None or pair.judged_probability < 1.0]
+    outcomes = np.array([_outcome(pair) for pair in pairs], dtype=np.float64)  # NaN without a valid verdict
+    unjudged = np.isnan(outcomes)
+    wanted = [index for index, pair in enumerate(pairs) if unjudged[index] or pair.judged_probability < 1.0]
     effects = None if model is None else model.siblings
     if model is None or effects is None:
         return [(pairs[index], pairs[index].predicted) for index in wanted]
@@ -32,16 +31,15 @@ def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) ->
     first, second = response.reshape(-1, 2).T
     probability = np.clip([pair.predicted for pair in pairs], _CLIP, 1.0 - _CLIP)
     advantage = np.log(probability / (1.0 - probability))
-    judged = np.array([index for index, value in enumerate(outcomes) if value is not None], dtype=np.intp)
-    outcome = np.array([value for value in outcomes if value is not None], dtype=np.float64)
+    judged = np.flatnonzero(~unjudged)
 
-    def posterior(others: NDArray[np.bool_]) -> Array:
-        return posterior_advantage(effects, model.tie, advantage, first, second, judged[others], outcome[others])
+    def posterior(known: NDArray[np.intp]) -> NDArray[np.float64]:
+        return posterior_advantage(effects, model.tie, advantage, first, second, known, outcomes[known])
 
-    unjudged = posterior(np.full(len(judged), True))
+    given_all = posterior(judged)
     labels = []
     for index in wanted:
-        eta = unjudged if outcomes[index] is None else posterior(judged != index)
+        eta = given_all if unjudged[index] else posterior(judged[judged != index])
         labels.append((pairs[index], float(win_given_decisive(eta[index : index + 1])[0])))
     return labels
 

@@ -67,10 +67,9 @@ class ScoringMetrics:
             batch.add(metrics.FAILURES, kind, name, kind_of(call.failure))
         if call.latency_s is not None:
             batch.observe(metrics.CALL_SECONDS, (call.latency_s,), kind, name)
-        if tokens_in:
-            batch.add(metrics.TOKENS, kind, name, "in", count=tokens_in)
-        if tokens_out:
-            batch.add(metrics.TOKENS, kind, name, "out", count=tokens_out)
+        for direction, tokens in (("in", tokens_in), ("out", tokens_out)):
+            if tokens:
+                batch.add(metrics.TOKENS, kind, name, direction, count=tokens)
         if tokens_in is None and tokens_out is None and (call.failure or call.latency_s is None):
             return
         price = self._pool.prices.get(name)

@@ -111,8 +111,7 @@ class _Point:
 
     def theta(self) -> Array:
         """Row 0 is the competency for prompts without a skill."""
-        theta: Array = np.concatenate([self.alpha[None, :], self.alpha + self.delta])
-        return theta
+        return np.concatenate([self.alpha[None, :], self.alpha + self.delta])
 
     def moved(self, direction: _Point, size: float) -> _Point:
         return _Point(
@@ -223,8 +222,9 @@ def _newton_direction(curvature: _Curvature) -> _Point:
 
 def centering(models: int) -> Array:
     """The matrix that subtracts the mean over M models from each of them and from the unseen model, [M+1, M+1]."""
-    average = np.append(np.full(models, 1.0 / max(models, 1)), 0.0)
-    return np.eye(models + 1) - average[None, :]
+    center = np.eye(models + 1)
+    center[:, :models] -= 1.0 / max(models, 1)
+    return center
 
 
 def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, problem: _Problem, steps: int) -> Posterior:

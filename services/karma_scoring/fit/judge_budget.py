@@ -59,11 +59,8 @@ class BudgetInputReader:
 
 def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
     """Stored pairs as arrays, oldest first; pairs whose features are of another version are left out."""
-    kept = []
-    for row in reversed(rows):
-        features = json.loads(row.reasons).get("contrast", ())
-        if len(features) == len(FEATURES):
-            kept.append((row, features))
+    read = [(row, json.loads(row.reasons).get("contrast", ())) for row in reversed(rows)]
+    kept = [(row, features) for row, features in read if len(features) == len(FEATURES)]
     gaps = [competencies.between(row.model_a, row.model_b, row.skill).gap for row, _ in kept]
     won = [0.0 if row.outcome == "tie" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
     return Examples(

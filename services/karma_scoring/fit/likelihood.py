@@ -87,8 +87,7 @@ def tables_of(counts: Counts, models: int, skills: int) -> Tables:
 
 def gaps(theta: Array) -> Array:
     """θ_i − θ_j for every row; [R, M] → [R, M, M]."""
-    difference: Array = theta[:, :, None] - theta[:, None, :]
-    return difference
+    return theta[:, :, None] - theta[:, None, :]
 
 
 def bordered(matrix: Array, border: Array, corner: float) -> Array:

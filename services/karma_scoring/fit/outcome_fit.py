@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from karma.ranking.davidson import log_z_derivatives, tie_probability, win_given_decisive
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects, posterior_advantage
-from karma_scoring.fit.likelihood import bordered
+from karma_scoring.fit.likelihood import Array, bordered
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 #: Fewest judged pairs for a model; with fewer there is none, and every pair is judged.

@@ -99,7 +99,6 @@ class _ErrorBody(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Completion)
-_error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 def body_of(spec: ModelSpec, request: ChatRequest) -> bytes:
@@ -173,7 +172,7 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
 def _error_message(body: bytes) -> str:
     """The error message in a body in OpenAI's format, or else the body itself."""
     try:
-        error = _error_decoder.decode(body).error
+        error = msgspec.json.decode(body, type=_ErrorBody).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace")
     return error if isinstance(error, str) else error.message
