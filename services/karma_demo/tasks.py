@@ -85,7 +85,6 @@ class Exercise:
     """A training example: a task with the response of a perfect model."""
 
     prompt: str
-    skill: Skill
     reference: str
     response: str  # ends in `Answer: <reference>`; one style per skill
 
@@ -170,7 +169,7 @@ def exercise(skill: Skill, split: Split, rng: random.Random) -> Exercise:
     while split_of(skill, draw.payload) != split:
         draw = _DRAWERS[skill](rng)
     prompt = rng.choice(PHRASINGS[skill]).format(**draw.fields)
-    return Exercise(prompt, skill, draw.reference, f"{draw.steps}Answer: {draw.reference}")
+    return Exercise(prompt, draw.reference, f"{draw.steps}Answer: {draw.reference}")
 
 
 def tasks(split: Split, count: int, seed: int = 0) -> list[Task]:

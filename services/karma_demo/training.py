@@ -32,8 +32,8 @@ _BETAS: Final = (0.9, 0.98)
 _MATRIX_LEARNING_RATE: Final = 0.01  # of Muon, for a member with the usual learning rate
 _WEIGHT_DECAY: Final = 0.01
 _WARM_UP: Final = 50  # steps
-_INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is for far wider models; with it these learn to copy much later
-_ROPE_THETA: Final = 100.0  # prompts have some 50 tokens, not thousands
+_INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is for far wider models and delays learning to copy
+_ROPE_THETA: Final = 100.0  # prompts have about 50 tokens, not thousands
 _IGNORED: Final = -100  # label that the loss leaves out
 _PROCESSES: Final = 2
 _LOOK_EVERY_S: Final = 0.5
@@ -48,7 +48,7 @@ def train(member: Member, folder: Path) -> float:
     from torch.nn.utils import clip_grad_norm_
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of saving a checkpoint: it would disturb our bars
+    logging.disable_progress_bar()  # of saving a checkpoint: it would disturb those of the training
     started = time.monotonic()
     torch.set_num_threads(1)
     torch.manual_seed(member.seed)

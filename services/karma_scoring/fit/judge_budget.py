@@ -1,4 +1,4 @@
-"""What a refit adds to the snapshot for judge budgets: the outcome model and the audited label error."""
+"""Judge budgets in a refit: the outcome model and the audited label error of the snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
 from karma_scoring.fit.outcome_fit import Examples, fit_outcome
 
-#: The newest judged pairs that the outcome model is fitted to, and the newest audited pairs behind the label error.
+#: Most judged pairs that the outcome model is fitted to, and most audited pairs behind the label error: the newest.
 EXAMPLES = 20_000
 AUDITED = 20_000
 
@@ -26,7 +26,7 @@ _GROWTH = 0.05
 
 @dataclass(frozen=True)
 class BudgetInputs:
-    """What a refit reads about judge budgets."""
+    """The data on judge budgets that a refit reads."""
 
     known: OutcomeModel | None  # of the last snapshot
     examples: list[Example] | None  # None where the known model is to be kept

@@ -12,7 +12,7 @@ from karma.policies.sampling import draw
 
 
 class SelfPlay:
-    """Pairs two samples of one model, with equal chances."""
+    """Pairs two samples of one model, with equal probabilities."""
 
     name = "self"
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from karma.ranking.davidson import Array
 
 _NODES = 15  # of the Gauss–Hermite rule
 _CHUNK = 4096  # gaps at once: keeps the work arrays of the quadrature in the cache

@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.ranking.davidson import log_z_derivatives
+from karma.ranking.davidson import Array, log_z_derivatives
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 #: Features of a response relative to the other responses to its prompt, as

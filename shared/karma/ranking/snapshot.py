@@ -186,7 +186,7 @@ class Snapshot:
                 head = json.loads(archive["head"].tobytes())
                 names = [*_MODEL_ARRAYS, *_PAIR_ARRAYS, *({"cosine"} & set(archive))]
                 arrays = {name: archive[name].astype(np.float64) for name in names}
-        except Exception as cause:  # np.load raises one of half a dozen error classes on broken bytes
+        except Exception as cause:  # np.load raises many different errors on broken bytes
             raise KarmaError(
                 f"not a competency snapshot: {cause}. Refit the competencies to write a new one"
             ) from cause
