@@ -62,7 +62,7 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
 
     A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing.
     """
-    prompts, items = _open(batch.items, transaction, ("generate", "score"), "dispatched")
+    prompts, items = _open_items(batch.items, transaction, ("generate", "score"), "dispatched")
     fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item))}
     if not fresh:
         return []
@@ -77,7 +77,7 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
     return new
 
 
-def _open(
+def _open_items(
     results: Sequence[Answer | Verdict], transaction: Transaction, stages: Collection[str], state: str
 ) -> tuple[dict[int, PromptRow], dict[int, OpenItem]]:
     """The locked prompts of the results, and the items that are open at these stages, of prompts in this state."""
@@ -132,7 +132,7 @@ def learn(
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     stream = batch.header.stream
-    prompts, items = _open(batch.items, transaction, ("judge",), "matched")
+    prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
     fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item))}
     if not fresh:
         return Learned()
