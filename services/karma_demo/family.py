@@ -55,6 +55,9 @@ MEMBERS: Final[tuple[Member, ...]] = (
 JUDGE: Final = "judge"
 JUDGE_MEMBER: Final = Member(JUDGE, 96, 4000, 31)
 
+#: All checkpoints: the pool and the judge.
+EVERYONE: Final[tuple[Member, ...]] = (*MEMBERS, JUDGE_MEMBER)
+
 
 def checkpoint_path(name: str) -> Path:
     """The folder of a member's checkpoint.
@@ -62,7 +65,7 @@ def checkpoint_path(name: str) -> Path:
     Raises:
         ValueError: no member has this name; lists the known names.
     """
-    known = [member.name for member in (*MEMBERS, JUDGE_MEMBER)]
+    known = [member.name for member in EVERYONE]
     if name not in known:
         raise ValueError(f"no member of the tiny family is called {name!r}; known are {', '.join(known)}")
     return CHECKPOINTS / name

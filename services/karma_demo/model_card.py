@@ -17,12 +17,16 @@ from rich.console import Console
 from rich.progress import track
 
 from karma.checkers.answer import answer
-from karma_demo.family import ACCURACY_FILE, CARD_FILE, JUDGE_MEMBER, MEMBERS, Member, checkpoint_path
+from karma.llm.transformers import LocalModel
+from karma.messages import ModelSpec, Turn
+from karma_demo.family import ACCURACY_FILE, CARD_FILE, EVERYONE, JUDGE_MEMBER, MEMBERS, Member, checkpoint_path
 from karma_demo.tasks import SKILLS, Task, tasks
 
 TASKS_PER_SKILL: Final = 200
 MAX_NEW_TOKENS: Final = 32  # the longest right answer, a dashed word of seven letters or a sum, needs fewer than 28
-_BATCH: Final = 64
+_GREEDY: Final = ModelSpec(
+    name="member", backend="transformers", model="", temperature=0.0, max_tokens=MAX_NEW_TOKENS, concurrency=64
+)
 
 
 def load(folder: Path) -> tuple[Any, Any]:
@@ -35,32 +39,12 @@ def load(folder: Path) -> tuple[Any, Any]:
     return tokenizer, model.eval()
 
 
-def respond(tokenizer: Any, model: Any, prompts: Sequence[str], temperature: float = 0.0) -> list[str]:
-    """One response per prompt, in the order of the prompts; temperature 0 decodes greedily.
-
-    Sampling uses torch's global generator; `torch.manual_seed` makes it repeatable.
-    """
-    import torch
-
-    sampling: dict[str, Any] = {"do_sample": temperature > 0}
-    if temperature > 0:
-        sampling |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-    responses: list[str] = []
-    for start in range(0, len(prompts), _BATCH):
-        chats = [[{"role": "user", "content": prompt}] for prompt in prompts[start : start + _BATCH]]
-        inputs = tokenizer.apply_chat_template(
-            chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
-        )
-        with torch.inference_mode():
-            made = model.generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                max_new_tokens=MAX_NEW_TOKENS,
-                **sampling,
-            )
-        width = inputs["input_ids"].shape[1]
-        responses += tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
-    return responses
+def respond(tokenizer: Any, model: Any, prompts: Sequence[str]) -> list[str]:
+    """One greedy response per prompt, in the order of the prompts; empty where the model returned no text."""
+    chats = [[Turn("user", prompt)] for prompt in prompts]
+    groups = LocalModel(model, tokenizer, model.device).generate(chats, range(len(chats)), _GREEDY)
+    texts = {index: result.text or "" for group in groups for index, result in group}
+    return [texts[index] for index in range(len(prompts))]
 
 
 def measure(folder: Path, asked: Sequence[Task]) -> dict[str, float]:
@@ -136,10 +120,9 @@ def main() -> None:
     torch.set_num_threads(1)
     asked = tasks("held_out", per_skill * len(SKILLS))
     console = Console(stderr=True)
-    everyone = (*MEMBERS, JUDGE_MEMBER)
     measured = {
         member.name: measure(checkpoint_path(member.name), asked)
-        for member in track(everyone, description="members measured", console=console)
+        for member in track(EVERYONE, description="members measured", console=console)
     }
     ACCURACY_FILE.write_text(json.dumps({"tasks_per_skill": per_skill, "accuracy": measured}, indent=2) + "\n")
     text = card(measured, per_skill)

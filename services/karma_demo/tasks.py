@@ -85,23 +85,18 @@ class Exercise:
     """A training example: a task with the response of a perfect model."""
 
     prompt: str
-    skill: Skill
     reference: str
     response: str  # ends in `Answer: <reference>`; one style per skill
 
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """A drawn payload: `fields` fill a phrasing, `response` is the worked solution."""
+    """A drawn payload: `fields` fill a phrasing, `steps` lead to the answer."""
 
     payload: str
     fields: Mapping[str, str]
     reference: str
     steps: str = ""
-
-    @property
-    def response(self) -> str:
-        return f"{self.steps}Answer: {self.reference}"
 
 
 def _addition(rng: random.Random) -> _Draw:
@@ -140,7 +135,7 @@ def _count(rng: random.Random) -> _Draw:
     rng.shuffle(letters)
     word = "".join(letters)
     # The running count after each letter: without it, models this small only guess.
-    tally = "".join(f"{one}{letters[: i + 1].count(letter)}" for i, one in enumerate(letters))
+    tally = "".join(f"{each}{letters[: i + 1].count(letter)}" for i, each in enumerate(letters))
     return _Draw(f"{letter}:{word}", {"letter": letter, "word": word}, str(count), f"{tally}. ")
 
 
@@ -174,7 +169,7 @@ def exercise(skill: Skill, split: Split, rng: random.Random) -> Exercise:
     while split_of(skill, draw.payload) != split:
         draw = _DRAWERS[skill](rng)
     prompt = rng.choice(PHRASINGS[skill]).format(**draw.fields)
-    return Exercise(prompt, skill, draw.reference, draw.response)
+    return Exercise(prompt, draw.reference, f"{draw.steps}Answer: {draw.reference}")
 
 
 def tasks(split: Split, count: int, seed: int = 0) -> list[Task]:

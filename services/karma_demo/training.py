@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from karma.telemetry.progress_bars import progress_bars
-from karma_demo.family import CHECKPOINTS, JUDGE_MEMBER, MEMBERS, USUAL_LEARNING_RATE, Member
+from karma_demo.family import CHECKPOINTS, EVERYONE, USUAL_LEARNING_RATE, Member
 from karma_demo.tasks import Exercise, exercise
 
 BATCH: Final = 32
@@ -31,8 +32,8 @@ _BETAS: Final = (0.9, 0.98)
 _MATRIX_LEARNING_RATE: Final = 0.01  # of Muon, for a member with the usual learning rate
 _WEIGHT_DECAY: Final = 0.01
 _WARM_UP: Final = 50  # steps
-_INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is for far wider models; with it these learn to copy much later
-_ROPE_THETA: Final = 100.0  # prompts have some 50 tokens, not thousands
+_INITIAL_DEVIATION: Final = 0.1  # the usual 0.02 is for far wider models and delays learning to copy
+_ROPE_THETA: Final = 100.0  # prompts have about 50 tokens, not thousands
 _IGNORED: Final = -100  # label that the loss leaves out
 _PROCESSES: Final = 2
 _LOOK_EVERY_S: Final = 0.5
@@ -47,19 +48,18 @@ def train(member: Member, folder: Path) -> float:
     from torch.nn.utils import clip_grad_norm_
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of saving a checkpoint: it would disturb our bars
+    logging.disable_progress_bar()  # of saving a checkpoint: it would disturb those of the training
     started = time.monotonic()
     torch.set_num_threads(1)
     torch.manual_seed(member.seed)
     tokenizer, model = _begin(member, folder)
     model.train()
     optimizers = _optimizers(member, model)
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / _WARM_UP, (member.steps - step) / member.steps)
-        )
-        for optimizer in optimizers
-    ]
+
+    def share_of_rate(step: int) -> float:
+        return min((step + 1) / _WARM_UP, (member.steps - step) / member.steps)
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate) for optimizer in optimizers]
     for inputs, labels, mask in _batches(member, tokenizer):
         loss = model(input_ids=inputs, attention_mask=mask, labels=labels).loss
         loss.backward()
@@ -126,30 +126,27 @@ def _batches(member: Member, tokenizer: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Batches of similar length: inputs, labels and mask, each [BATCH, tokens]."""
     import torch
 
+    pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
     rng = random.Random(member.seed)  # noqa: S311 - repeatable on purpose, and no secret
     skills, weights = list(member.mixture), list(member.mixture.values())
     made = 0
     while made < member.steps:
         drawn = [exercise(rng.choices(skills, weights)[0], "train", rng) for _ in range(BATCH * _BUCKET_BATCHES)]
-        encoded = sorted((_encode(one, tokenizer) for one in drawn), key=lambda pair: len(pair[0]))
+        encoded = sorted((_encode(each, tokenizer) for each in drawn), key=lambda pair: len(pair[0]))
         chunks = [encoded[start : start + BATCH] for start in range(0, len(encoded), BATCH)]
         rng.shuffle(chunks)
         for chunk in chunks[: member.steps - made]:
-            width = max(len(tokens) for tokens, _labels in chunk)
-            inputs = torch.full((len(chunk), width), tokenizer.pad_token_id)
-            labels = torch.full((len(chunk), width), _IGNORED)
-            for row, (tokens, targets) in enumerate(chunk):
-                inputs[row, : len(tokens)] = torch.tensor(tokens)
-                labels[row, : len(tokens)] = torch.tensor(targets)
+            inputs = pad([torch.tensor(tokens) for tokens, _targets in chunk], padding_value=tokenizer.pad_token_id)
+            labels = pad([torch.tensor(targets) for _tokens, targets in chunk], padding_value=_IGNORED)
             yield inputs, labels, inputs != tokenizer.pad_token_id
             made += 1
 
 
-def _encode(one: Exercise, tokenizer: Any) -> tuple[list[int], list[int]]:
+def _encode(drawn: Exercise, tokenizer: Any) -> tuple[list[int], list[int]]:
     asked = tokenizer.apply_chat_template(
-        [{"role": "user", "content": one.prompt}], add_generation_prompt=True, return_dict=False
+        [{"role": "user", "content": drawn.prompt}], add_generation_prompt=True, return_dict=False
     )
-    answered = tokenizer(one.response, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    answered = tokenizer(drawn.response, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     return asked + answered, [_IGNORED] * len(asked) + answered
 
 
@@ -171,7 +168,7 @@ def train_all(members: list[Member], folder: Path, progress: Progress) -> None:
     running: dict[Future[float], Member] = {}
     with ProcessPoolExecutor(_PROCESSES, mp_context=context, initializer=_share, initargs=(steps_made,)) as pool:
         while waiting or running:
-            for member in [one for one in waiting if one.parent not in names or one.parent in done]:
+            for member in [each for each in waiting if each.parent not in names or each.parent in done]:
                 if len(running) < _PROCESSES:
                     waiting.remove(member)
                     running[pool.submit(train, member, folder)] = member
@@ -190,13 +187,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CHECKPOINTS, help="folder for the checkpoints")
     parser.add_argument("--only", help="names of members, comma-separated; a parent must exist already")
     arguments = parser.parse_args()
-    everyone = [*MEMBERS, JUDGE_MEMBER]
-    wanted = arguments.only.split(",") if arguments.only else [member.name for member in everyone]
-    unknown = set(wanted) - {member.name for member in everyone}
+    names = [member.name for member in EVERYONE]
+    wanted = arguments.only.split(",") if arguments.only else names
+    unknown = set(wanted).difference(names)
     if unknown:
         sys.exit(f"no member is called {', '.join(sorted(unknown))}")
     with progress_bars(Console(stderr=True), hidden=not sys.stderr.isatty()) as progress:
-        train_all([member for member in everyone if member.name in wanted], arguments.out, progress)
+        train_all([member for member in EVERYONE if member.name in wanted], arguments.out, progress)
 
 
 if __name__ == "__main__":

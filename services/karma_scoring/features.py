@@ -9,7 +9,7 @@ _WORD = re.compile(r"\w+")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 
-#: Words behind the lexical variety, which is bounded so that its cost is.
+#: Most words that count for the lexical variety; this bounds its cost.
 _WORDS_READ = 2000
 
 

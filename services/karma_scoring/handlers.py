@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from karma.config.derived_streams import teaches
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
@@ -13,7 +14,6 @@ from karma.ranking.outcome_model import OutcomeModel
 from karma.store import Transaction
 from karma.store.records import (
     BatchLimits,
-    BudgetedPair,
     Count,
     NewResolution,
     NewResponse,
@@ -28,10 +28,14 @@ from karma.store.records import (
 from karma.verdicts import TIE_MARGIN, Resolution, resolve
 from karma_scoring.features import features
 from karma_scoring.fit.time_buckets import bucket_at
-from karma_scoring.predicted_labels import Label, PromptPair, predict_labels
+from karma_scoring.predicted_labels import predict_labels
 
 #: (text, reference) → quality in [0, 1].
 Check = Callable[[str, str], float]
+
+# Fields that a record has in common with the message of its result.
+_RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "tokens_in", "tokens_out", "latency_s")
+_VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "tokens_in", "tokens_out", "latency_s")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,6 @@ class Resolved:
     pair: PairRow
     resolution: Resolution
     verdicts: Sequence[VerdictRow]
-    source: str  # of its count: `judge`, or `probe` where only verifiers gave a valid verdict
 
 
 @dataclass(frozen=True)
@@ -59,31 +62,43 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
 
     A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing.
     """
-    ledger, preferences = transaction.ledger, transaction.preferences
-    prompts = ledger.lock_prompts(answer.prompt for answer in batch.items)
-    items = transaction.work.items(answer.item for answer in batch.items)
-    fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item), prompts)}
+    prompts, items = _open_items(batch.items, transaction, ("generate", "score"), "dispatched")
+    fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item))}
     if not fresh:
         return []
     new = [_response(answer, prompts[answer.prompt], check) for answer in fresh.values()]
-    preferences.add_responses(new)
+    transaction.preferences.add_responses(new)
     transaction.work.close(fresh)
     recorded = Counter(answer.prompt for answer in fresh.values())
-    answered = ledger.lower_awaited(prompts, recorded, then="answered")
+    answered = transaction.ledger.lower_awaited(prompts, recorded, then="answered")
     for priority in sorted({prompts[id_].priority for id_ in answered}, reverse=True):
         work = [Work(id_) for id_ in answered if prompts[id_].priority == priority]
         transaction.work.open("match", "", batch.header.stream, priority, work, limits)
     return new
 
 
-def _answers(answer: Answer, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
-    return (
-        item is not None
-        and item.stage in ("generate", "score")
-        and (item.prompt, item.target, item.sample) == (answer.prompt, answer.model, answer.sample)
-        and answer.prompt in prompts
-        and prompts[answer.prompt].state == "dispatched"
-    )
+def _open_items(
+    results: Sequence[Answer | Verdict], transaction: Transaction, stages: Collection[str], state: str
+) -> tuple[dict[int, PromptRow], dict[int, OpenItem]]:
+    """The locked prompts of the results, and the items that are open at these stages, of prompts in this state."""
+    prompts = transaction.ledger.lock_prompts(result.prompt for result in results)
+    items = transaction.work.items(result.item for result in results)
+    in_state = {id_ for id_, prompt in prompts.items() if prompt.state == state}
+    return prompts, {id_: item for id_, item in items.items() if item.stage in stages and item.prompt in in_state}
+
+
+def _answers(answer: Answer, item: OpenItem | None) -> bool:
+    expected = (answer.prompt, answer.model, answer.sample)
+    return item is not None and (item.prompt, item.target, item.sample) == expected
+
+
+def _judges(verdict: Verdict, item: OpenItem | None) -> bool:
+    expected = (verdict.prompt, verdict.judge, verdict.pair, verdict.order)
+    return item is not None and (item.prompt, item.target, item.pair, item.shown) == expected
+
+
+def _copied(result: Answer | Verdict, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in names}
 
 
 def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResponse:
@@ -95,17 +110,11 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
         failure = "neither a text nor a reason was returned"
     quality = check(text, prompt.reference) if text is not None and prompt.reference is not None and check else None
     return NewResponse(
-        prompt=answer.prompt,
-        model=answer.model,
-        sample=answer.sample,
+        **_copied(answer, _RESPONSE_FIELDS),
         text=text,
         failure=failure,
         features=json.dumps(features(text)) if text is not None else None,
         quality=quality,
-        finish_reason=answer.finish_reason,
-        tokens_in=answer.tokens_in,
-        tokens_out=answer.tokens_out,
-        latency_s=answer.latency_s,
     )
 
 
@@ -123,21 +132,20 @@ def learn(
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     stream = batch.header.stream
-    prompts = ledger.lock_prompts(verdict.prompt for verdict in batch.items)
-    items = transaction.work.items(verdict.item for verdict in batch.items)
-    fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item), prompts)}
+    prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
+    fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item))}
     if not fresh:
         return Learned()
-    new = [_verdict(verdict, items[verdict.item]) for verdict in fresh.values()]
+    new = [_verdict(verdict) for verdict in fresh.values()]
     preferences.add_verdicts(new)
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
-    resolved = [_resolved(pair, verdicts[pair.id], tie_margin, verifiers) for pair in complete]
+    resolved = [Resolved(pair, resolve(verdicts[pair.id], tie_margin), verdicts[pair.id]) for pair in complete]
     preferences.add_resolutions([_resolution(each) for each in resolved])
     preferences.add_counts(
-        _count(each, prompts[each.pair.prompt].skill, ledger.now)
+        _count(each, prompts[each.pair.prompt].skill, ledger.now, verifiers)
         for each in resolved
         if teaches(stream) and each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
     )
@@ -146,12 +154,6 @@ def learn(
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)
     return Learned(new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
-
-
-def _resolved(pair: PairRow, verdicts: Sequence[VerdictRow], tie_margin: float, verifiers: Collection[str]) -> Resolved:
-    valid = {verdict.judge for verdict in verdicts if verdict.probability is not None}
-    source = "probe" if valid and valid.issubset(verifiers) else "judge"
-    return Resolved(pair, resolve(verdicts, tie_margin), verdicts, source)
 
 
 def _record(resolved: Resolved, stream: str, now: float) -> PairRecord:
@@ -172,70 +174,44 @@ def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel
     """Label the unjudged pairs of prompts, record predictions for audited pairs; returns the number of labels."""
     number = 0
     for pairs in transaction.judge_budgets.pairs_of(prompts).values():
-        by_id = {pair.id: pair for pair in pairs}
-        labels = predict_labels([_prompt_pair(pair) for pair in pairs], model)
-        new = [_predicted(by_id[label.pair], label) for label in labels if not by_id[label.pair].judged]
+        labels = predict_labels(pairs, model)
+        new = [
+            NewResolution.of_prediction(pair.id, pair.prompt, pair.response_a, pair.response_b, probability)
+            for pair, probability in labels
+            if not pair.judged
+        ]
         transaction.preferences.add_resolutions(new)
-        audited = [(label.pair, label.probability) for label in labels if by_id[label.pair].judged]
+        audited = [(pair.id, probability) for pair, probability in labels if pair.judged]
         transaction.judge_budgets.record_predictions(audited)
         number += len(new)
     return number
 
 
-def _prompt_pair(pair: BudgetedPair) -> PromptPair:
-    outcome = None
-    if pair.judged and pair.outcome in ("decisive", "tie"):
-        outcome = 0.0 if pair.outcome == "tie" else 1.0 if pair.chosen == pair.response_a else -1.0
-    return PromptPair(pair.id, pair.response_a, pair.response_b, pair.predicted, pair.judged_probability, outcome)
-
-
-def _predicted(pair: BudgetedPair, label: Label) -> NewResolution:
-    return NewResolution.of_prediction(pair.id, pair.prompt, pair.response_a, pair.response_b, label.probability)
-
-
-def _judges(verdict: Verdict, item: OpenItem | None, prompts: Mapping[int, PromptRow]) -> bool:
-    return (
-        item is not None
-        and item.stage == "judge"
-        and (item.prompt, item.target, item.pair, item.shown)
-        == (verdict.prompt, verdict.judge, verdict.pair, verdict.order)
-        and verdict.prompt in prompts
-        and prompts[verdict.prompt].state == "matched"
-    )
-
-
-def _verdict(verdict: Verdict, item: OpenItem) -> NewVerdict:
+def _verdict(verdict: Verdict) -> NewVerdict:
     probability, failure = verdict.probability, verdict.failure
     if probability is not None and not 0.0 <= probability <= 1.0:
         probability, failure = None, f"the probability {probability} is not in [0, 1]"
     if probability is None and failure is None:
         failure = "neither a probability nor a reason was returned"
     return NewVerdict(
-        pair=verdict.pair,
-        judge=item.target,
-        template_hash=verdict.template_hash,
-        shown=item.shown,
+        **_copied(verdict, _VERDICT_FIELDS),
+        shown=verdict.order,
         probability=None if failure else probability,
         failure=failure,
-        rationale=verdict.rationale,
-        tokens_in=verdict.tokens_in,
-        tokens_out=verdict.tokens_out,
-        latency_s=verdict.latency_s,
     )
 
 
 def _resolution(resolved: Resolved) -> NewResolution:
     pair, resolution = resolved.pair, resolved.resolution
     decisive = resolution.outcome == "decisive"
-    chosen, rejected = (
-        (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
-    )
+    sides = (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
+    chosen, rejected = sides if decisive else (None, None)
     return NewResolution(
         pair=pair.id,
         prompt=pair.prompt,
         outcome=resolution.outcome,
-        chosen=chosen if decisive else None,
-        rejected=rejected if decisive else None,
+        chosen=chosen,
+        rejected=rejected,
         probability=resolution.probability,
         flipped=None if resolution.flipped is None else int(resolution.flipped),
         label_source="judge" if decisive else None,
@@ -243,8 +219,9 @@ def _resolution(resolved: Resolved) -> NewResolution:
     )
 
 
-def _count(resolved: Resolved, skill: str | None, now: float) -> Count:
+def _count(resolved: Resolved, skill: str | None, now: float, verifiers: Collection[str]) -> Count:
     """The count of one pair, weighted by the inverse of its probability of being judged."""
+    valid = {verdict.judge for verdict in resolved.verdicts if verdict.probability is not None}
     weight = 1.0 / resolved.pair.judged_probability
     won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome == "tie"
     lost = not won and not tied
@@ -252,7 +229,7 @@ def _count(resolved: Resolved, skill: str | None, now: float) -> Count:
     if first > second:
         first, second, won, lost = second, first, lost, won
     return Count(
-        source=resolved.source,
+        source="probe" if valid and valid.issubset(verifiers) else "judge",
         skill=skill or "",
         model_a=first,
         model_b=second,

@@ -3,62 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.davidson import win_given_decisive
 from karma.ranking.outcome_model import OutcomeModel, posterior_advantage
-
-Array = NDArray[np.float64]
+from karma.store.records import BudgetedPair
 
 _CLIP = 1e-6  # a probability of 0 or 1 has no logit
 
 
-@dataclass(frozen=True)
-class PromptPair:
-    """One pair of a prompt under a judge budget."""
+def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) -> list[tuple[BudgetedPair, float]]:
+    """P(a better | decisive) of one prompt's pairs without a valid verdict, and of its audited pairs.
 
-    pair: int
-    response_a: int
-    response_b: int
-    predicted: float  # P(a better | decisive) by the outcome model when the pair was formed
-    judged_probability: float
-    outcome: float | None  # 1: a is better, −1: b is better, 0: tie; None: no valid verdict
-
-
-@dataclass(frozen=True)
-class Label:
-    """The prediction for a pair from everything except its own verdicts."""
-
-    pair: int
-    probability: float  # P(a better | decisive)
-
-
-def predict_labels(pairs: Sequence[PromptPair], model: OutcomeModel | None) -> list[Label]:
-    """The predictions for one prompt's pairs without an outcome, and for its audited pairs.
-
-    An audited pair is predicted as if it had not been judged, from the same other verdicts, so that its error is that
-    of unaudited labels. Without response effects the prediction is the one made when the pair was formed.
+    A prediction uses everything except the pair's own verdicts. An audited pair is predicted as if it had not been
+    judged, from the same other verdicts, so that its error is that of unaudited labels. Without response effects the
+    prediction is the one made when the pair was formed.
     """
-    asked = [index for index, pair in enumerate(pairs) if pair.outcome is None or pair.judged_probability < 1.0]
+    outcomes = np.array([_outcome(pair) for pair in pairs], dtype=np.float64)  # NaN without a valid verdict
+    unjudged = np.isnan(outcomes)
+    wanted = [index for index, pair in enumerate(pairs) if unjudged[index] or pair.judged_probability < 1.0]
     effects = None if model is None else model.siblings
     if model is None or effects is None:
-        return [Label(pairs[index].pair, pairs[index].predicted) for index in asked]
+        return [(pairs[index], pairs[index].predicted) for index in wanted]
     _, response = np.unique([[pair.response_a, pair.response_b] for pair in pairs], return_inverse=True)
     first, second = response.reshape(-1, 2).T
     probability = np.clip([pair.predicted for pair in pairs], _CLIP, 1.0 - _CLIP)
     advantage = np.log(probability / (1.0 - probability))
-    judged = np.array([index for index, pair in enumerate(pairs) if pair.outcome is not None], dtype=np.intp)
-    outcome = np.array([pair.outcome for pair in pairs if pair.outcome is not None], dtype=np.float64)
+    judged = np.flatnonzero(~unjudged)
 
-    def posterior(others: NDArray[np.bool_]) -> Array:
-        return posterior_advantage(effects, model.tie, advantage, first, second, judged[others], outcome[others])
+    def posterior(known: NDArray[np.intp]) -> NDArray[np.float64]:
+        return posterior_advantage(effects, model.tie, advantage, first, second, known, outcomes[known])
 
-    unjudged = posterior(np.full(len(judged), True))
+    given_all = posterior(judged)
     labels = []
-    for index in asked:
-        eta = unjudged if pairs[index].outcome is None else posterior(judged != index)
-        labels.append(Label(pairs[index].pair, float(win_given_decisive(eta[index : index + 1])[0])))
+    for index in wanted:
+        eta = given_all if unjudged[index] else posterior(judged[judged != index])
+        labels.append((pairs[index], float(win_given_decisive(eta[index : index + 1])[0])))
     return labels
+
+
+def _outcome(pair: BudgetedPair) -> float | None:
+    """1 where a is better, −1 where b is better, 0 for a tie; None without a valid verdict."""
+    if not pair.judged or pair.outcome not in ("decisive", "tie"):
+        return None
+    return 0.0 if pair.outcome == "tie" else 1.0 if pair.chosen == pair.response_a else -1.0

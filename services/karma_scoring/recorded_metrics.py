@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,9 @@ from karma.telemetry.bounded_metrics import MetricBatch
 from karma.telemetry.failure_kinds import kind_of
 from karma_scoring.handlers import Learned
 
+#: Stage → the counter of its calls, and the label of a call with a result.
+_CALLS = {"generate": (metrics.RESPONSES, "answered"), "judge": (metrics.VERDICTS, "valid")}
+
 
 class ScoringMetrics:
     """Counts committed rows in this process's metrics."""
@@ -23,12 +25,10 @@ class ScoringMetrics:
         self._pool = pool
         self._own = own_models(pool)
         # These series start at 0: Prometheus sees the first event only as an increase of an existing series.
-        for kind, counter, names, results in (
-            ("generate", metrics.RESPONSES, pool.models, ("answered", "failed")),
-            ("judge", metrics.VERDICTS, pool.judges, ("valid", "failed")),
-        ):
+        for kind, names in (("generate", pool.models), ("judge", pool.judges)):
+            counter, success = _CALLS[kind]
             for name in names:
-                for result in results:
+                for result in (success, "failed"):
                     counter.labels(name, result)
                 if name in pool.prices:
                     metrics.COST.labels(kind, name)
@@ -36,8 +36,6 @@ class ScoringMetrics:
     def scored(self, responses: Sequence[NewResponse]) -> None:
         """Count recorded responses."""
         batch = MetricBatch()
-        for (model, answered), count in Counter((each.model, each.failure is None) for each in responses).items():
-            batch.add(metrics.RESPONSES, model, "answered" if answered else "failed", count=count)
         for response in responses:
             self._call(batch, "generate", response.model, response)
         batch.show()
@@ -45,8 +43,6 @@ class ScoringMetrics:
     def learned(self, stream: str, learned: Learned) -> None:
         """Count recorded verdicts and the pairs that they resolved."""
         batch = MetricBatch()
-        for (judge, valid), count in Counter((each.judge, each.failure is None) for each in learned.verdicts).items():
-            batch.add(metrics.VERDICTS, judge, "valid" if valid else "failed", count=count)
         for verdict in learned.verdicts:
             self._call(batch, "judge", verdict.judge, verdict)
         quality = PairQuality(self._pool.tie_margin, self._own)
@@ -60,16 +56,20 @@ class ScoringMetrics:
         batch.show()
 
     def _call(self, batch: MetricBatch, kind: str, name: str, call: NewResponse | NewVerdict) -> None:
-        """Count a call's failure, time, tokens and cost. Given responses and verdicts without a model are no calls."""
+        """Count a result, and its call's failure, time, tokens and cost.
+
+        Given responses and verdicts without a model have no call.
+        """
+        counter, success = _CALLS[kind]
+        batch.add(counter, name, success if call.failure is None else "failed")
         tokens_in, tokens_out = call.tokens_in, call.tokens_out
         if call.failure:
             batch.add(metrics.FAILURES, kind, name, kind_of(call.failure))
         if call.latency_s is not None:
             batch.observe(metrics.CALL_SECONDS, (call.latency_s,), kind, name)
-        if tokens_in:
-            batch.add(metrics.TOKENS, kind, name, "in", count=tokens_in)
-        if tokens_out:
-            batch.add(metrics.TOKENS, kind, name, "out", count=tokens_out)
+        for direction, tokens in (("in", tokens_in), ("out", tokens_out)):
+            if tokens:
+                batch.add(metrics.TOKENS, kind, name, direction, count=tokens)
         if tokens_in is None and tokens_out is None and (call.failure or call.latency_s is None):
             return
         price = self._pool.prices.get(name)

@@ -28,7 +28,7 @@ from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
-from karma.store.records import Count, Example
+from karma.store.records import BudgetedPair, Count, Example
 from karma_matching.budget.allocation import Budget, BudgetState
 from karma_matching.budget.decisions import JudgeBudget
 from karma_matching.budget.relative_features import relative_features
@@ -39,7 +39,7 @@ from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import EXAMPLES, examples_of
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.outcome_fit import fit_outcome
-from karma_scoring.predicted_labels import PromptPair, predict_labels
+from karma_scoring.predicted_labels import predict_labels
 from tests.support.alpaca import Recording, add_folders, recordings
 
 Array = NDArray[np.float64]
@@ -180,11 +180,13 @@ def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, h
             bought, chances = rng.random(len(drawn)) < share, np.full(len(drawn), share)
         verdict = evaluation.judge.verdicts(np.full(int(bought.sum()), prompt), first[bought], second[bought])
         told = dict(zip(np.flatnonzero(bought).tolist(), verdict.tolist(), strict=True))
-        asked_pairs = [
-            PromptPair(n, int(first[n]), int(second[n]), decided[n][1].win, float(chances[n]), told.get(n))
-            for n in range(len(drawn))
-        ]
-        labels = {label.pair: label.probability for label in predict_labels(asked_pairs, learner.outcome)}
+        pairs = []
+        for n, (a, b) in enumerate(drawn.tolist()):
+            outcome = None if n not in told else "tie" if told[n] == 0 else "decisive"
+            chosen = None if outcome != "decisive" else a if told[n] > 0 else b
+            chance, predicted = float(chances[n]), decided[n][1].win
+            pairs.append(BudgetedPair(n, prompt, a, b, int(n in told), chance, predicted, outcome, chosen))
+        labels = {pair.id: probability for pair, probability in predict_labels(pairs, learner.outcome)}
         truth = evaluation.judge.verdicts(np.full(len(drawn), prompt), first, second)  # for the report, not the product
         for n in range(len(drawn)):
             length = len(answers[first[n]].text) - len(answers[second[n]].text)

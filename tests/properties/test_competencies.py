@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karma.ranking.information import information, win_probability
+from karma.ranking.information import outcome
 from karma.ranking.snapshot import Snapshot
 from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
 from karma_scoring.fit.kinship import posterior_kinship, snapshot
@@ -80,16 +80,16 @@ def test_information_is_greatest_between_equals_and_falls_with_the_gap(
 ) -> None:
     """At one deviation, the wider mean gap never tells more (to the accuracy of the quadrature)."""
     near, far = sorted((one, other), key=abs)
-    equal, nearer, farther = information(np.array([0.0, near, far]), np.array(deviation), tie)
+    equal, nearer, farther = outcome(np.array([0.0, near, far]), np.array(deviation), tie)[0]
 
     assert equal + 2e-3 >= nearer >= farther - 2e-3
-    assert abs(nearer - information(np.array([-near]), np.array(deviation), tie)[0]) < 1e-9
+    assert abs(nearer - outcome(np.array([-near]), np.array(deviation), tie)[0][0]) < 1e-9
 
 
 @given(gaps, deviations, ties)
 def test_the_better_model_is_expected_to_win(gap: float, deviation: float, tie: float) -> None:
     """The predictive probability is on the side of the mean gap."""
-    expected = win_probability(np.array([gap]), np.array([deviation]), tie)[0]
+    expected = outcome(np.array([gap]), np.array([deviation]), tie)[1][0]
 
     assert 0 <= expected <= 1
     assert (expected - 0.5) * np.sign(gap) >= -1e-3

@@ -27,6 +27,7 @@ from karma_gateway import exports
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.quality import QualityView
 from karma_monitor.report import collect
+from karma_monitor.status import status
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
 from tests.support.stores import emptied_memory
@@ -169,24 +170,24 @@ def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]],
     run(store, pool, lengths, said)
     truth = truth_of(store, margin)
     live = LiveStatus(store, None, pool)
-    status = live.read()
+    shown = live.read()
     page = QualityView(store, live, pool.tie_margin).read(None)
     report = collect(store, pool)["answers"]["/api/quality"][""]["all"]
     _metrics_say(truth)
     for quality in (shown["quality"], page, report):
         _judges_say(truth, quality["judges"])
     for resolved in (
-        status["resolutions"],
+        shown["resolutions"],
         status(store, None, pool)["resolutions"],
         _sum_of(page),
         _sum_of(report),
     ):
         assert {name: resolved[name] for name in truth.outcomes} == truth.outcomes
-    assert status["quality"]["agreement"] == truth.agreement()
-    assert status["quality"]["longer_wins"] == (truth.longer / truth.unequal if truth.unequal else None)
+    assert shown["quality"]["agreement"] == truth.agreement()
+    assert shown["quality"]["longer_wins"] == (truth.longer / truth.unequal if truth.unequal else None)
     for quality in (page, report):
         assert sum(bucket["pairs"] for bucket in quality["length"]) == truth.unequal
-    _watch_says(truth, status)
+    _watch_says(truth, shown)
     rows = [row["karma"] for row in exports.rows(store, "jsonl", tie_margin=pool.tie_margin)]
     assert len(rows) == truth.outcomes["decisive"]
     assert {row["pair"]: row["judge_agreement"] for row in rows}.items() <= truth.pair_agreement.items()
@@ -230,9 +231,9 @@ def _judges_say(truth: Truth, judges: list[dict[str, Any]]) -> None:
         assert one["tie_share"] == (pytest.approx(truth.ties[judge] / valid) if valid else None)
 
 
-def _watch_says(truth: Truth, status: dict[str, Any]) -> None:
+def _watch_says(truth: Truth, live: dict[str, Any]) -> None:
     console = Console(file=io.StringIO(), width=120)
-    console.print(panels.quality(status))
+    console.print(panels.quality(live))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     for judge in truth.both:

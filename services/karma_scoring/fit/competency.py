@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from karma_scoring.fit.likelihood import Array, Counts, Tables, derivatives, log_likelihood, tables_of
+from karma_scoring.fit.likelihood import Array, Counts, Tables, bordered, derivatives, log_likelihood, tables_of
 
 __all__ = ["Counts", "Posterior", "Prior", "fit"]
 
@@ -111,8 +111,7 @@ class _Point:
 
     def theta(self) -> Array:
         """Row 0 is the competency for prompts without a skill."""
-        theta: Array = np.concatenate([self.alpha[None, :], self.alpha + self.delta])
-        return theta
+        return np.concatenate([self.alpha[None, :], self.alpha + self.delta])
 
     def moved(self, direction: _Point, size: float) -> _Point:
         return _Point(
@@ -152,17 +151,11 @@ class _Problem:
     def curvature(self, at: _Point) -> _Curvature:
         slopes = derivatives(at.theta(), at.log_tie, self.tables)
         tie_precision = self.prior.log_tie_deviation**-2.0
-        cross = slopes.cross.sum(axis=0)
-        head = np.block(
-            [
-                [slopes.laplacian.sum(axis=0) + self.alpha_precision, cross[:, None]],
-                [cross[None, :], np.array([[slopes.log_tie_curvature + tie_precision]])],
-            ]
-        )
+        alpha_curvature = slopes.laplacian.sum(axis=0) + self.alpha_precision
         d_alpha = slopes.theta.sum(axis=0) + self.alpha_shift - self.alpha_precision @ at.alpha
         d_tie = slopes.log_tie - (at.log_tie - self.prior.log_tie_mean) * tie_precision
         return _Curvature(
-            head=head,
+            head=bordered(alpha_curvature, slopes.cross.sum(axis=0), slopes.log_tie_curvature + tie_precision),
             border=np.concatenate([slopes.laplacian[1:], slopes.cross[1:, :, None]], axis=2),
             block=slopes.laplacian[1:] + self.delta_precision,
             head_gradient=np.append(d_alpha, d_tie),
@@ -227,6 +220,13 @@ def _newton_direction(curvature: _Curvature) -> _Point:
     return _Point(head[:-1], solved[:, :, -1] - solved[:, :, :-1] @ head, float(head[-1]))
 
 
+def centering(models: int) -> Array:
+    """The matrix that subtracts the mean over M models from each of them and from the unseen model, [M+1, M+1]."""
+    center = np.eye(models + 1)
+    center[:, :models] -= 1.0 / max(models, 1)
+    return center
+
+
 def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, problem: _Problem, steps: int) -> Posterior:
     """Means and covariances of every row, from the arrow-shaped Hessian, centered over the M models.
 
@@ -246,8 +246,7 @@ def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, prob
 
     gain = np.eye(size, size + 1) - np.tensordot(weights, shift, axes=1)
     covariance = gain @ np.linalg.inv(schur) @ gain.transpose(0, 2, 1) + np.tensordot(weights**2, inverse, axes=1)
-    average = np.append(np.full(size - 1, 1.0 / max(size - 1, 1)), 0.0)
-    center = np.eye(size) - average[None, :]
+    center = centering(len(models))
     return Posterior(
         models=tuple(models),
         skills=tuple(skills),

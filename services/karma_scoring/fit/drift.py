@@ -14,7 +14,7 @@ import numpy as np
 
 from karma.ranking.davidson import log_z_derivatives
 from karma_scoring.fit.benchmarks import fit_with_benchmarks
-from karma_scoring.fit.competency import Posterior, Prior
+from karma_scoring.fit.competency import Posterior, Prior, centering
 from karma_scoring.fit.evidence import Evidence
 from karma_scoring.fit.likelihood import Array, Indices
 
@@ -136,8 +136,7 @@ def without_former(posterior: Posterior) -> Posterior:
     if len(kept) == len(posterior.models):
         return posterior
     columns = [*kept, len(posterior.models)]  # and the unseen model
-    average = np.append(np.full(len(kept), 1.0 / max(1, len(kept))), 0.0)
-    center = np.eye(len(columns)) - average[None, :]
+    center = centering(len(kept))
     covariance = posterior.covariance[:, columns][:, :, columns]
     return replace(
         posterior,

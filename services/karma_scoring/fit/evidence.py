@@ -65,5 +65,4 @@ def _effective_weight(cell: Indices, weights: Array, squares: Array) -> Array:
     _, index = np.unique(cell, return_inverse=True)
     weight, square = np.bincount(index, weights=weights), np.bincount(index, weights=squares)
     overall = square.sum() / weight.sum() if square.sum() > 0.0 else 1.0
-    effective: Array = ((weight + _BORROWED) / (square + _BORROWED * overall))[index]
-    return effective
+    return ((weight + _BORROWED) / (square + _BORROWED * overall))[index]

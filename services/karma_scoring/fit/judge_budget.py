@@ -1,4 +1,4 @@
-"""What a refit adds to the snapshot for judge budgets: the outcome model and the audited label error."""
+"""Judge budgets in a refit: the outcome model and the audited label error of the snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
 from karma_scoring.fit.outcome_fit import Examples, fit_outcome
 
-#: The newest judged pairs that the outcome model is fitted to, and the newest audited pairs behind the label error.
+#: Most judged pairs that the outcome model is fitted to, and most audited pairs behind the label error: the newest.
 EXAMPLES = 20_000
 AUDITED = 20_000
 
@@ -26,7 +26,7 @@ _GROWTH = 0.05
 
 @dataclass(frozen=True)
 class BudgetInputs:
-    """What a refit reads about judge budgets."""
+    """The data on judge budgets that a refit reads."""
 
     known: OutcomeModel | None  # of the last snapshot
     examples: list[Example] | None  # None where the known model is to be kept
@@ -50,10 +50,8 @@ class BudgetInputReader:
         """The inputs of a refit; `weight` is that of all counted verdicts."""
         known = self._competencies.newest(transaction).outcome
         unjudged = transaction.judge_budgets.unjudged()
-        if not unjudged:
-            return BudgetInputs(known, None, {})
         examples = None
-        if weight >= self._fitted_at * (1 + _GROWTH):
+        if unjudged and weight >= self._fitted_at * (1 + _GROWTH):
             self._fitted_at = weight
             examples = transaction.judge_budgets.examples(EXAMPLES)
         return BudgetInputs(known, examples, _audits(transaction, unjudged))
@@ -61,18 +59,15 @@ class BudgetInputReader:
 
 def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
     """Stored pairs as arrays, oldest first; pairs whose features are of another version are left out."""
-    kept = []
-    for row in reversed(rows):
-        features = json.loads(row.reasons).get("contrast", ())
-        if len(features) == len(FEATURES):
-            kept.append((row, features))
+    read = [(row, json.loads(row.reasons).get("contrast", ())) for row in reversed(rows)]
+    kept = [(row, features) for row, features in read if len(features) == len(FEATURES)]
     gaps = [competencies.between(row.model_a, row.model_b, row.skill).gap for row, _ in kept]
     won = [0.0 if row.outcome == "tie" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
     return Examples(
         gap=np.array(gaps, dtype=np.float64),
         relative_features=np.array([features for _, features in kept], dtype=np.float64).reshape(-1, len(FEATURES)),
-        models_a=tuple(row.model_a for row, _ in kept),
-        models_b=tuple(row.model_b for row, _ in kept),
+        models_a=np.array([row.model_a for row, _ in kept], dtype=np.str_),
+        models_b=np.array([row.model_b for row, _ in kept], dtype=np.str_),
         outcome=np.array(won, dtype=np.float64),
         prompt=np.array([row.prompt for row, _ in kept], dtype=np.intp),
         response_a=np.array([row.response_a for row, _ in kept], dtype=np.intp),
@@ -81,10 +76,9 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
 
 
 def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:
-    audits = {}
-    for stream, labels in unjudged.items():
-        rows = [Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)]
-        error = label_error(rows, labels)
-        if error is not None:
-            audits[stream] = error
-    return audits
+    audited = transaction.judge_budgets.audited
+    errors = {
+        stream: label_error((Audited(*row) for row in audited(stream, AUDITED)), labels)
+        for stream, labels in unjudged.items()
+    }
+    return {stream: error for stream, error in errors.items() if error is not None}

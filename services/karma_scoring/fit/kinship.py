@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from karma.ranking.information import normal_cdf, outcome
 from karma.ranking.snapshot import Snapshot
 from karma_scoring.fit.benchmarks import z_scores
 from karma_scoring.fit.competency import Posterior
+from karma_scoring.fit.likelihood import Array
 
-Array = NDArray[np.float64]
-
-#: A pool without benchmarks.
-NO_SCORES: Mapping[str, Mapping[str, float]] = {}
+#: Half-width of kinship, logits: neither model wins more than 60 % of decisive outcomes.
+EPSILON = 0.4
 
 #: A kinship is unknown while the gap's posterior deviation exceeds this share of its prior deviation.
 _UNKNOWN_ABOVE = 0.5
 
 
-def posterior_kinship(gap: Array, gap_deviation: Array, epsilon: float = 0.4) -> Array:
+def posterior_kinship(gap: Array, gap_deviation: Array, epsilon: float = EPSILON) -> Array:
     """P(|θ_i − θ_j| < ε) under a Gaussian posterior of the gap, in [0, 1].
 
     Args:
         gap: posterior means of θ_i − θ_j, logits, any shape.
         gap_deviation: posterior standard deviations, same shape; 0 where the gap is certain.
-        epsilon: logits; 0.4 means that neither model wins more than 60 % of decisive outcomes.
+        epsilon: logits.
     """
     deviation = np.maximum(gap_deviation, 1e-9)
     inside = normal_cdf((epsilon - gap) / deviation) - normal_cdf((-epsilon - gap) / deviation)
@@ -65,12 +63,11 @@ def score_vectors(posterior: Posterior, benchmarks: Mapping[str, Mapping[str, fl
     deviation = np.sqrt(np.maximum(np.diagonal(posterior.covariance[0]), 0.0))
     known = deviation <= _UNKNOWN_ABOVE * posterior.unseen_deviation[0]
     known[number] = False
-    competencies: Array = np.where(known[:, None], posterior.mean[1:].T, np.nan)
-    return competencies
+    return np.where(known[:, None], posterior.mean[1:].T, np.nan)
 
 
 def snapshot(
-    posterior: Posterior, version: int, epsilon: float = 0.4, benchmarks: Mapping[str, Mapping[str, float]] = NO_SCORES
+    posterior: Posterior, version: int, benchmarks: Mapping[str, Mapping[str, float]] | None = None
 ) -> Snapshot:
     """The tables that planning, matching and the judge budget look up.
 
@@ -80,7 +77,6 @@ def snapshot(
     Args:
         posterior: of M models and S skills.
         version: number of the refit.
-        epsilon: half-width of kinship, logits.
         benchmarks: model → benchmark → score, from the pool file.
     """
     unseen = len(posterior.models)
@@ -99,7 +95,7 @@ def snapshot(
     information_table[:, row, column] = information_table[:, column, row] = bits
     win_table[:, column, row] = 1.0 - wins
     win_table[:, row, column] = wins
-    kinship = posterior_kinship(gap, gap_deviation, epsilon)
+    kinship = posterior_kinship(gap, gap_deviation)
     unknown = gap_deviation > _UNKNOWN_ABOVE * gap_deviation[:, unseen, unseen, None, None]
     return Snapshot(
         version=version,
@@ -113,6 +109,6 @@ def snapshot(
         win=win_table,
         comparisons=posterior.comparisons,
         tie=tie,
-        epsilon=epsilon,
-        cosine=cosine_kinship(score_vectors(posterior, benchmarks)),
+        epsilon=EPSILON,
+        cosine=cosine_kinship(score_vectors(posterior, benchmarks or {})),
     )

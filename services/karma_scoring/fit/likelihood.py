@@ -87,8 +87,12 @@ def tables_of(counts: Counts, models: int, skills: int) -> Tables:
 
 def gaps(theta: Array) -> Array:
     """θ_i − θ_j for every row; [R, M] → [R, M, M]."""
-    difference: Array = theta[:, :, None] - theta[:, None, :]
-    return difference
+    return theta[:, :, None] - theta[:, None, :]
+
+
+def bordered(matrix: Array, border: Array, corner: float) -> Array:
+    """The symmetric matrix with one more row and column: [n, n], [n] and a number → [n+1, n+1]."""
+    return np.block([[matrix, border[:, None]], [border[None, :], np.array([[corner]])]])
 
 
 def log_likelihood(theta: Array, log_tie: float, tables: Tables) -> float:

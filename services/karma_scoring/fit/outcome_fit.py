@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from karma.ranking.davidson import log_z_derivatives, tie_probability, win_given_decisive
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects, posterior_advantage
+from karma_scoring.fit.likelihood import Array, bordered
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 #: Fewest judged pairs for a model; with fewer there is none, and every pair is judged.
@@ -41,8 +41,8 @@ class Examples:
 
     gap: Array  # logits, [n]
     relative_features: Array  # features of a minus those of b, [n, F]
-    models_a: tuple[str, ...]
-    models_b: tuple[str, ...]
+    models_a: NDArray[np.str_]  # names, [n]
+    models_b: NDArray[np.str_]  # names, [n]
     outcome: Array  # 1: a is better, −1: b is better, 0: tie, [n]
     prompt: Indices  # [n]
     response_a: Indices  # [n]
@@ -53,16 +53,7 @@ class Examples:
 
     def subset(self, indices: Indices) -> Examples:
         """The examples at these indices."""
-        return Examples(
-            self.gap[indices],
-            self.relative_features[indices],
-            tuple(self.models_a[index] for index in indices),
-            tuple(self.models_b[index] for index in indices),
-            self.outcome[indices],
-            self.prompt[indices],
-            self.response_a[indices],
-            self.response_b[indices],
-        )
+        return Examples(**{name: column[indices] for name, column in vars(self).items()})
 
 
 def fit_outcome(examples: Examples) -> OutcomeModel | None:
@@ -82,7 +73,8 @@ def fit_outcome(examples: Examples) -> OutcomeModel | None:
         if len(inside) and len(outside):
             test = examples.subset(outside)
             fitted = _fit(examples.subset(inside))
-            held_out[outside] = fitted.advantage(test.gap, test.relative_features, test.models_a, test.models_b)
+            names = test.models_a.tolist(), test.models_b.tolist()
+            held_out[outside] = fitted.advantage(test.gap, test.relative_features, *names)
     model = _fit(examples)
     decisive = examples.outcome != 0.0
     error = None  # with few examples, even a perfect model has a large calibration error by chance
@@ -110,8 +102,8 @@ def _fit(examples: Examples) -> OutcomeModel:
 
     Features are standardized first. There is no intercept, because the likelihood is symmetric in a and b.
     """
-    models = sorted({*examples.models_a, *examples.models_b})
-    column = {model: index for index, model in enumerate(models)}
+    models, column = np.unique(np.stack([examples.models_a, examples.models_b]), return_inverse=True)
+    first, second = column.reshape(2, -1)
     number, rows = len(examples), np.arange(len(examples))
     scale = np.sqrt(np.mean(examples.relative_features**2, axis=0))
     scale = np.where(scale > 0.0, scale, 1.0)
@@ -119,8 +111,8 @@ def _fit(examples: Examples) -> OutcomeModel:
     design = np.zeros((number, 1 + features + len(models)))
     design[:, 0] = examples.gap
     design[:, 1 : 1 + features] = examples.relative_features / scale
-    design[rows, [1 + features + column[model] for model in examples.models_a]] += 1.0
-    design[rows, [1 + features + column[model] for model in examples.models_b]] -= 1.0
+    design[rows, 1 + features + first] += 1.0
+    design[rows, 1 + features + second] -= 1.0
     prior_mean = np.zeros(design.shape[1])
     prior_mean[0] = 1.0
     precision = np.concatenate(
@@ -138,10 +130,8 @@ def _fit(examples: Examples) -> OutcomeModel:
             ties - tied.sum() - (log_tie - _LOG_TIE[0]) / _LOG_TIE[1] ** 2,
         )
         cross = -(design.T @ (tied * slope))  # of log z: d²/dη d(log ν) = −P(tie) × d/dη
-        hessian = np.empty((len(gradient), len(gradient)))
-        hessian[:-1, :-1] = design.T @ (curvature[:, None] * design) + np.diag(precision)
-        hessian[:-1, -1] = hessian[-1, :-1] = cross
-        hessian[-1, -1] = np.sum(tied * (1.0 - tied)) + _LOG_TIE[1] ** -2
+        tie_curvature = float(np.sum(tied * (1.0 - tied))) + _LOG_TIE[1] ** -2
+        hessian = bordered(design.T @ (curvature[:, None] * design) + np.diag(precision), cross, tie_curvature)
         step = np.linalg.solve(hessian, gradient)
         step *= min(1.0, 4.0 / max(1e-9, float(np.abs(step).max())))
         weights, log_tie = weights + step[:-1], log_tie + float(step[-1])
@@ -150,7 +140,7 @@ def _fit(examples: Examples) -> OutcomeModel:
     return OutcomeModel(
         gap_weight=float(weights[0]),
         weights=tuple((weights[1 : 1 + features] / scale).tolist()),
-        offsets=dict(zip(models, weights[1 + features :].tolist(), strict=True)),
+        offsets=dict(zip(models.tolist(), weights[1 + features :].tolist(), strict=True)),
         tie=float(np.exp(log_tie)),
         siblings=None,
         examples=number,
@@ -176,10 +166,8 @@ def _fit_response_effects(examples: Examples, advantage: Array, tie: float) -> R
         predictions = []
         for group, shuffled in zip(groups, halves, strict=True):
             known, test = shuffled[: len(group) // 2], shuffled[len(group) // 2 :]
-            _ids, index = np.unique(
-                np.concatenate([examples.response_a[group], examples.response_b[group]]), return_inverse=True
-            )
-            first, second = index[: len(group)], index[len(group) :]
+            responses = np.stack([examples.response_a[group], examples.response_b[group]])
+            first, second = np.unique(responses, return_inverse=True)[1].reshape(2, -1)
             outcome = examples.outcome[group]
             after = posterior_advantage(trial, tie, advantage[group], first, second, known, outcome[known])
             unchanged = after[test] == advantage[group][test]
@@ -194,5 +182,5 @@ def _fit_response_effects(examples: Examples, advantage: Array, tie: float) -> R
 
 
 def _share_responses(examples: Examples, group: Indices) -> bool:
-    responses = np.concatenate([examples.response_a[group], examples.response_b[group]])
-    return len(np.unique(responses)) < len(responses)
+    responses = np.stack([examples.response_a[group], examples.response_b[group]])
+    return len(np.unique(responses)) < responses.size

@@ -129,11 +129,7 @@ def _compact(preferences: Preferences, rows: Sequence[Count], now: int) -> None:
 
 def _redundant(kept: Sequence[tuple[int, float]], now: int) -> list[int]:
     """All versions but the first of each bucket and the newest."""
-    redundant: list[int] = []
-    seen: set[int] = set()
-    for version, created_at in kept[:-1]:
-        bucket = coarse(bucket_at(created_at), now)
-        if bucket in seen:
-            redundant.append(version)
-        seen.add(bucket)
-    return redundant
+    first: dict[int, int] = {}
+    for version, created_at in kept:
+        first.setdefault(coarse(bucket_at(created_at), now), version)
+    return [version for version, _ in kept[:-1] if version not in first.values()]

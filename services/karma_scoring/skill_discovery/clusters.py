@@ -2,7 +2,7 @@
 
 Each vector joins the cluster with the largest cosine similarity and moves its centroid (MacQueen 1967, on the sphere).
 The number of clusters follows from a sample: clusters are split and merged by their share of the sample's variance
-(Ward 1963), as in ISODATA (Ball & Hall 1965). The name of a cluster is never given to another.
+(Ward 1963), as in ISODATA (Ball & Hall 1965). The name of a cluster is never reused.
 """
 
 from __future__ import annotations

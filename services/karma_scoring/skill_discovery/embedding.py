@@ -45,7 +45,7 @@ class Embedder:
         return vectors
 
 
-def asked(messages: str) -> str:
+def question(messages: str) -> str:
     """The question of a chat (JSON: a list of turns): its last user turn, shortened in the middle if it is long."""
     turns = json.loads(messages)
     text: str = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), turns[-1]["content"])

@@ -18,7 +18,7 @@ from karma.store import Store, Transaction
 from karma.store import skills as rows
 from karma.store.skills import SkillCluster
 from karma_scoring.skill_discovery.clusters import Clusters
-from karma_scoring.skill_discovery.embedding import asked
+from karma_scoring.skill_discovery.embedding import question
 
 #: texts → unit vectors, [texts, dimensions].
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -101,7 +101,7 @@ class SkillFinder:
     def _vectors(self, messages: Mapping[int, str]) -> dict[int, NDArray[np.float64]]:
         if not messages:
             return {}
-        vectors = self._embed([asked(text) for text in messages.values()]).astype(np.float64)
+        vectors = self._embed([question(text) for text in messages.values()]).astype(np.float64)
         return dict(zip(messages, vectors, strict=True))
 
     def _assign(

@@ -1,4 +1,4 @@
-"""Checkers: whether a response is right, given the reference answer of its prompt. One function a file.
+"""Checkers decide whether a response agrees with the reference answer of its prompt; one function per file.
 
-The verifier judge uses them, scoring does for the quality of responses, and the demo.
+The verifier judge, scoring (for the quality of responses) and the demo use them.
 """

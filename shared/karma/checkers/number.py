@@ -2,7 +2,7 @@
 
 import re
 
-# A sign counts only where no word or digit stands before it: "7-3" holds 7 and 3, "is -3" holds minus three.
+# A sign counts only if no word or digit precedes it: "7-3" contains 7 and 3, "is -3" contains minus three.
 _NUMBER = re.compile(r"(?:(?<![\w.)])[-+−])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -12,7 +12,7 @@ def number(text: str, reference: str, /) -> bool:
     Thousands may be grouped by commas. A text without a number is wrong.
 
     Raises:
-        ValueError: the reference is not a number, so that every response would be counted as wrong without a word.
+        ValueError: the reference is not a number; every response would silently count as wrong.
     """
     wanted = _NUMBER.fullmatch(reference.strip())
     if wanted is None:

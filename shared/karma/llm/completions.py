@@ -53,7 +53,7 @@ class ChatResult:
 
 
 class FailedAttempt(Exception):  # noqa: N818 - it carries a result
-    """One attempt failed. `retry`: another may succeed; `wait_s`: the delay that the endpoint asked for."""
+    """One attempt failed. `retry`: another may succeed; `wait_s`: the delay that the endpoint requested."""
 
     def __init__(self, kind: str, reason: str, retry: bool, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -99,7 +99,6 @@ class _ErrorBody(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Completion)
-_error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 def body_of(spec: ModelSpec, request: ChatRequest) -> bytes:
@@ -173,7 +172,7 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
 def _error_message(body: bytes) -> str:
     """The error message in a body in OpenAI's format, or else the body itself."""
     try:
-        error = _error_decoder.decode(body).error
+        error = msgspec.json.decode(body, type=_ErrorBody).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace")
     return error if isinstance(error, str) else error.message
@@ -181,12 +180,12 @@ def _error_message(body: bytes) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by a Retry-After header, which contains seconds or a date; None if it is invalid."""
-    asked = headers.get("Retry-After", "")
+    header = headers.get("Retry-After", "")
     try:
-        wait_s = float(asked)
+        wait_s = float(header)
     except ValueError:
         try:
-            wait_s = parsedate_to_datetime(asked).timestamp() - time.time()
+            wait_s = parsedate_to_datetime(header).timestamp() - time.time()
         except (ValueError, OverflowError):
             return None
     return min(_RETRY_AFTER_MOST_S, max(0.0, wait_s))

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class LocalModel:
             yield [(index, Generated(failure=fault)) for index, fault in faults.items()]
         sampling = {"do_sample": True, "temperature": spec.temperature, "top_p": spec.top_p, "top_k": 0}
         room = {index: min(spec.max_tokens, self.context_tokens - len(row)) for index, row in rows.items()}
-        for batch in _batches({index: len(row) for index, row in rows.items()}, spec.concurrency, room):
+        for batch in _batches(rows, spec.concurrency, room):
             lease.require()
             started = time.monotonic()
             inputs, mask = self._pad_left([rows[index] for index in batch])
@@ -128,7 +128,7 @@ class LocalModel:
         faults |= {index: "the response has no tokens" for index, answer in enumerate(answers) if not answer}
         results = [Likelihood(failure=faults.get(index)) for index in range(len(chats))]
         rows = {index: [*prompt, *answers[index]] for index, prompt in prompts.items() if index not in faults}
-        for indices in _batches({index: len(row) for index, row in rows.items()}, batch):
+        for indices in _batches(rows, batch):
             lease.require()
             tokens, mask = self._pad_left([answers[index] for index in indices])
             longest = tokens.shape[1]
@@ -160,7 +160,7 @@ class LocalModel:
             raise SettingsError(f"this model cannot tell {labels[0]!r} from {labels[1]!r} by one token")
         rows, faults = self._tokens_of(chats, None, [0] * len(chats))
         results = [LabelProbability(failure=faults.get(index)) for index in range(len(chats))]
-        for indices in _batches({index: len(row) for index, row in rows.items()}, batch):
+        for indices in _batches(rows, batch):
             lease.require()
             logits = self._logits([rows[index] for index in indices], 1)[:, -1]
             with torch.inference_mode():
@@ -227,13 +227,10 @@ class LocalModel:
     def _pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         import torch
 
-        width = max(len(row) for row in rows)
-        inputs = torch.full((len(rows), width), self._pad_id)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for index, row in enumerate(rows):
-            inputs[index, width - len(row) :] = torch.tensor(row)
-            mask[index, width - len(row) :] = 1
-        return inputs.to(self._device), mask.to(self._device)
+        pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True, padding_side="left")
+        inputs = [torch.tensor(row) for row in rows]
+        mask = pad([torch.ones_like(row) for row in inputs])
+        return pad(inputs, padding_value=self._pad_id).to(self._device), mask.to(self._device)
 
     def _generated(self, tokens: list[int], tokens_in: int) -> Generated:
         ends = self._model.generation_config.eos_token_id
@@ -261,14 +258,16 @@ def _loaded(name: str, dtype: str, device: str) -> LocalModel:
     return LocalModel(*load(name, dtype, device))
 
 
-def _batches(lengths: Mapping[int, int], size: int, room: Mapping[int, int] | None = None) -> Iterator[list[int]]:
+def _batches(
+    rows: Mapping[int, Sequence[int]], size: int, room: Mapping[int, int] | None = None
+) -> Iterator[list[int]]:
     """Indices in order of length, in groups of at most `size`: rows of similar length need little padding.
 
     A group can generate as many tokens as its longest row has room for. A row with less than half of the room of the
     group's first row begins a new group, so that no row loses more than half of its room to a longer one.
     """
     group: list[int] = []
-    for index in sorted(lengths, key=lambda index: (lengths[index], index)):
+    for index in sorted(rows, key=lambda index: (len(rows[index]), index)):
         if group and (len(group) == size or (room is not None and 2 * room[index] < room[group[0]])):
             yield group
             group = []

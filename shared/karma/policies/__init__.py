@@ -1,4 +1,4 @@
-"""Matching policies, one class a file: which models answer a prompt (`plan`), which responses are paired (`choose`).
+"""Matching policies, one class per file: which models answer a prompt (`plan`), which responses to pair (`choose`).
 
 The gateway plans and matching pairs, both with the policy that the stream names.
 """

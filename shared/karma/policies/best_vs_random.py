@@ -12,15 +12,15 @@ from karma.policies.prompt_group import Picks, PromptGroup
 
 
 class BestVersusRandom:
-    """Pairs the best response with others at random."""
+    """Pairs the best response with random other responses."""
 
     name = "best-vs-random"
 
     def plan(self, group: PromptGroup) -> Picks:
-        """The best and others at random, the target among them.
+        """The best model and random others, including the target.
 
-        By one draw from the competencies' posterior per prompt (Thompson 1933, Biometrika 25), so that data decide
-        who leads.
+        The best model is that of one draw from the competencies' posterior per prompt (Thompson 1933, Biometrika 25),
+        so a model is chosen with its posterior probability of being the best.
         """
         order = group.uniforms(len(group.models), stream=3)
         order[np.arange(len(order)), np.argmax(group.posterior_draws(), axis=1)] = 2.0
@@ -29,7 +29,7 @@ class BestVersusRandom:
         return group.greatest(order)
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
-        """Pairs of one of the best; equally good ones compete with equal chances."""
+        """Pairs with one of the best responses, drawn uniformly among equally good responses."""
         quality = candidates.qualities()
         pairs_of: dict[int, list[int]] = defaultdict(list)
         for pair, both in enumerate(candidates.pairs):
@@ -39,10 +39,10 @@ class BestVersusRandom:
         tops = [candidate for candidate in sorted(pairs_of) if quality[candidate] == highest]
         drawn = pairs_of[rng.choice(tops)]
 
-        def chance(pair: int) -> float:
+        def probability(pair: int) -> float:
             """Of being drawn, over the candidates that can be the best."""
             own = [top for top in tops if top in candidates.pairs[pair]]
             return sum(min(1.0, count / len(pairs_of[top])) / len(tops) for top in own)
 
         drawn = rng.sample(drawn, min(count, len(drawn)))
-        return [Choice(pair, chance(pair), "best against random") for pair in drawn], ""
+        return [Choice(pair, probability(pair), "best against random") for pair in drawn], ""

@@ -12,15 +12,14 @@ from karma.policies.sampling import greatest
 
 
 class BestVersusWorst:
-    """Pairs the responses of widest difference in quality."""
+    """Pairs the responses with the largest difference in quality."""
 
     name = "best-vs-worst"
 
     def plan(self, group: PromptGroup) -> Picks:
         """The best, the worst, the second best…, or those farthest from the target.
 
-        By one draw from the competencies' posterior per prompt (Thompson 1933, Biometrika 25), so that data decide
-        who leads.
+        The order is that of one draw from the competencies' posterior per prompt (Thompson 1933, Biometrika 25).
         """
         draws = group.posterior_draws()
         if group.target is not None:
@@ -31,7 +30,7 @@ class BestVersusWorst:
         return np.argsort(-draws, axis=1)[:, ends]
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
-        """The widest pairs."""
+        """The pairs with the largest difference in quality."""
         quality = candidates.qualities()
         widest = greatest([(abs(quality[x] - quality[y]),) for x, y in candidates.pairs], count, rng)
         return candidates.chosen(widest, range(len(candidates.pairs)), "best against worst")

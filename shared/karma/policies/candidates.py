@@ -1,4 +1,4 @@
-"""What a policy pairs: the responses to one prompt, and the pairs of them that are allowed."""
+"""The input of pairing: the responses to one prompt, and the pairs of them that are allowed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Choice:
     """A chosen pair."""
 
     pair: int  # its index in `Candidates.pairs`
-    probability: float  # that this pair was to be among the chosen, over all seeds
+    probability: float  # of this pair being among the chosen, over all seeds
     why: str
 
 
@@ -40,7 +40,7 @@ Chosen = tuple[list[Choice], str]  # the choices, and the reason where there is 
 class Candidates:
     """The responses to one prompt and the allowed pairs (x, y), x < y, of indices into `candidates`.
 
-    Candidates come in the order of their ids, so that what is drawn does not depend on the order of arrival.
+    Candidates are in the order of their ids, so a draw does not depend on the order of arrival.
     """
 
     candidates: tuple[Candidate, ...]
@@ -59,14 +59,14 @@ class Candidates:
         return [rows[x][y] for x, y in self.pairs]
 
     def qualities(self) -> list[float]:
-        """The candidates' quality; if any of them has none, their models' competency for all (one scale for all)."""
+        """The candidates' quality; for all of them their models' competency if any has no quality (one scale)."""
         known = [candidate.quality for candidate in self.candidates if candidate.quality is not None]
         if len(known) == len(self.candidates):
             return known
         return cast(list[float], self.snapshot.vector("mean", self.models, self.skill).tolist())
 
     def between_models(self) -> list[int]:
-        """Indices of the pairs of two different models; of all pairs where there is none."""
+        """Indices of the pairs of two different models; of all pairs if there is no such pair."""
         models = self.models
         different = [pair for pair, (x, y) in enumerate(self.pairs) if models[x] != models[y]]
         return different or list(range(len(self.pairs)))
@@ -76,16 +76,16 @@ class Candidates:
         x, y = self.pairs[pair]
         return self._similarities[x][y]
 
-    likeness = similarity  # its former name, for plug-ins; it goes with the next version
+    likeness = similarity  # its former name, for plug-ins; removed in the next version
 
     @cached_property
     def _similarities(self) -> list[list[float]]:
-        # So that there is at least one feature, the length of the text is one.
+        # With the length of the text there is at least one feature.
         features = [{"text_characters": len(candidate.text), **candidate.features} for candidate in self.candidates]
         rows = similarity([candidate.quality for candidate in self.candidates], features)
         return cast(list[list[float]], rows.tolist())
 
     @staticmethod
     def chosen(drawn: Drawn, among: Sequence[int], why: str) -> Chosen:
-        """What a policy returns that drew from some of the pairs; `drawn` holds indices into `among`."""
+        """The result of a policy that drew from some of the pairs; `drawn` contains indices into `among`."""
         return [Choice(among[index], chance, why) for index, chance in drawn], ""

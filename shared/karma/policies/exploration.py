@@ -31,8 +31,8 @@ def exploring(
 ) -> list[PromptGroup]:
     """The groups of a batch, each with the two models that its exploring prompts compare.
 
-    The share that explores depends on the skill. What is compared depends on the overall competency, in which every
-    skill shares: one explorer for the batch, or the prompts of each skill would compare the same models.
+    The share that explores depends on the skill. The compared models depend on the overall competency, to which every
+    skill contributes. So the batch has one explorer; otherwise the prompts of each skill would compare the same models.
 
     Args:
         groups: of the batch.
@@ -66,16 +66,16 @@ def exploring(
 class Explorer:
     """Chooses comparisons greedily: each time the one that reduces the uncertainty of the models' ranks most.
 
-    A gap that is wide or well known changes no rank, so only what moves ranks counts. With R the
-    models' ranks under the posterior of the competencies θ, d = θ_i − θ_j and F the Fisher information of a verdict on
-    d, knowing the verdict reduces the variance of the ranks, summed over the models, by
+    A wide or well-known gap changes no rank, so only comparisons that change ranks count. With R the models' ranks
+    under the posterior of the competencies θ, d = θ_i − θ_j and F the Fisher information of a verdict on d, knowing the
+    verdict reduces the variance of the ranks, summed over the models, by
 
         F ‖Cov(R, d)‖² / (1 + F Var(d)),
 
     the rank-one update of a Gaussian posterior (Sherman & Morrison 1950). By Stein's lemma (1981, Annals of Statistics
     9, lemma 2) Cov(R, d) = E[∂R/∂θ] Cov(θ, d): a rank counts the rivals below, so E[∂R_a/∂θ_b] is minus the density of
-    the gap θ_a − θ_b at 0, and a row adds up to 0. After a choice all of that is reduced as its verdict will reduce it,
-    so that one batch spreads over all that is uncertain.
+    the gap θ_a − θ_b at 0, and a row adds up to 0. After a choice all covariances are updated as if its verdict were
+    known, so that the comparisons of one batch spread over all uncertain gaps.
     """
 
     def __init__(self, mean: Array, gap_variance: Array, information: Array, noise: Array) -> None:
@@ -84,8 +84,8 @@ class Explorer:
         Args:
             mean: of θ, logits, [m].
             gap_variance: Var(θ_i − θ_j), [m, m], symmetric, diagonal 0.
-            information: P(decisive) × H(win | decisive) in bits, [m, m]. A quarter of it stands for F: for equal
-                models they are the same, and F falls a little faster with the gap.
+            information: P(decisive) × H(win | decisive) in bits, [m, m]. A quarter of it is used as F: for equal
+                models the two are equal, and F falls slightly faster with the gap.
             noise: in [0, 1), [m, m]; breaks ties.
         """
         self._fisher = 0.25 * information
@@ -95,12 +95,12 @@ class Explorer:
         density = np.exp(-0.5 * ((mean[:, None] - mean[None, :]) / deviation) ** 2) / deviation
         np.fill_diagonal(density, 0.0)
         sensitivity = np.diag(density.sum(axis=1)) - density
-        # Its rows add up to 0, and only differences are read below: −½ Var(θ_i − θ_j) will do for Cov(θ_i, θ_j).
+        # Its rows add up to 0 and only differences are used below, so −½ Var(θ_i − θ_j) can replace Cov(θ_i, θ_j).
         ranks = sensitivity @ (-0.5 * gap_variance)
         self._ranks = ranks.T @ ranks  # [i, j] of Cov(R, θ_i) · Cov(R, θ_j), up to such a shift
 
     def next_pair(self, allowed: Mask) -> tuple[int, int]:
-        """The next comparison (i, j), of those that are allowed: [m, m], at least one."""
+        """The next comparison (i, j); `allowed` is [m, m] and allows at least one."""
         own = np.diagonal(self._ranks)
         explained = own[:, None] + own[None, :] - 2.0 * self._ranks  # ‖Cov(R, θ_i − θ_j)‖²
         weight = self._fisher / (1.0 + self._fisher * self._variance)

@@ -1,4 +1,4 @@
-"""`informative`: compares the models whose comparison tells most."""
+"""`informative`: compares models by the expected information of their comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from karma.policies.candidates import Candidates, Chosen
 from karma.policies.prompt_group import Array, Mask, Picks, PromptGroup
 from karma.policies.sampling import draw
 
-_LEAST_INFORMATION = 1e-9  # bits: the only pair there is can be drawn, however far apart its models are
+_LEAST_INFORMATION = 1e-9  # bits; a single pair can be drawn however different its models are
 
 
 class Informative:
@@ -19,7 +19,7 @@ class Informative:
     name = "informative"
 
     def plan(self, group: PromptGroup) -> Picks:
-        """The first two models as a pair in proportion to its information, each further by its sum with those drawn."""
+        """Two models drawn as a pair by its information, each further model by its summed information with those."""
         bits = np.maximum(group.matrix("information"), _LEAST_INFORMATION)
         np.fill_diagonal(bits, 0.0)
         uniforms = group.uniforms(group.number)

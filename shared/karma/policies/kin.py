@@ -16,10 +16,10 @@ from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
 
 @dataclass(frozen=True)
 class Kin:
-    """Pairs the responses of greatest kinship and similarity.
+    """Pairs the responses with the greatest kinship and similarity.
 
-    Models that share fewer than `comparisons` verdicts cannot be held to a threshold: they are paired, nearest first,
-    only where no pair is known to be kin.
+    The threshold does not apply to models that share fewer than `comparisons` verdicts. These are paired, nearest
+    first, only if no pair is known to be kin.
     """
 
     name: str = "kin"
@@ -27,7 +27,7 @@ class Kin:
     comparisons: float = KIN_COMPARISONS
 
     def plan(self, group: PromptGroup) -> Picks:
-        """A model at random (or the target), then those nearest to it: by kinship, by the gap while that is unknown.
+        """A random model (or the target), then those nearest to it: by kinship, or by the gap if that is unknown.
 
         Pairs that `choose` would refuse come last, and a model that has only such pairs is not drawn first.
         """
@@ -35,7 +35,7 @@ class Kin:
         settled = (group.matrix("comparisons") >= self.comparisons) & ~np.isnan(kinship)
         kinship = np.nan_to_num(kinship)
         accepted = ~settled | (kinship >= self.threshold)
-        # Known kin come in order of kinship (3 to 4), the untried in order of the gap (1 to 2), the refused last.
+        # Known kin are in order of kinship (3 to 4), unsettled pairs in order of the gap (1 to 2), refused pairs last.
         nearness = np.where(settled & accepted, 3.0 + kinship, np.where(accepted, 1.0, 0.0) + 1.0 / (1.0 + gap))
         np.fill_diagonal(nearness, -np.inf)
         if group.target is not None:
@@ -44,7 +44,7 @@ class Kin:
             usable = np.flatnonzero((nearness >= 1.0).any(axis=1))
             usable = usable if len(usable) else np.arange(len(nearness))
             first = usable[(group.uniforms(1)[:, 0] * len(usable)).astype(np.intp)]
-        order = nearness[first] + 1e-9 * group.uniforms(len(nearness), stream=3)  # equals in any order
+        order = nearness[first] + 1e-9 * group.uniforms(len(nearness), stream=3)  # ties in random order
         explores = group.explored[:, 0] >= 0
         first = np.where(explores, group.explored[:, 0], first)
         order[explores] = nearness[first[explores]]
@@ -52,11 +52,11 @@ class Kin:
         return np.column_stack([first, group.greatest(order)[:, : group.number - 1]])
 
     def explorable(self, group: PromptGroup) -> Mask:
-        """Models that share so few verdicts that `choose` does not hold them to the threshold."""
+        """Models that share too few verdicts for the threshold of `choose`."""
         return group.comparable() & (group.matrix("comparisons") < self.comparisons)
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
-        """Pairs of kin; where there is none and some are not settled, the nearest of those."""
+        """Pairs of kin; if there is none, the nearest of the pairs that are not settled."""
         among, similarity = candidates.between_models(), candidates.similarity
         kinship, shared = candidates.values("kinship"), candidates.values("comparisons")
         settled = [pair for pair in among if shared[pair] >= self.comparisons and not math.isnan(kinship[pair])]

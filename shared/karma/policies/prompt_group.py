@@ -1,4 +1,4 @@
-"""What a policy plans from: prompts of one skill, and the models that may answer them."""
+"""The input of planning: prompts of one skill, and the models that may answer them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Seeds = NDArray[np.uint64]
 class PromptGroup:
     """n prompts of one skill and the m models that may answer them, in alphabetical order.
 
-    All choices are numbers drawn from the prompts' seeds, so a plan depends on the group alone.
+    Random numbers come from the prompts' seeds, so a plan depends on the group alone.
     """
 
     rows: list[int]  # of the prompts in their batch, n
@@ -36,11 +36,11 @@ class PromptGroup:
         return self.snapshot.vector(table, self.models, self.skill)
 
     def matrix(self, table: PairTable) -> Array:
-        """A table of the snapshot for each two models in the group's skill, [m, m]."""
+        """A table of the snapshot for every two models in the group's skill, [m, m]."""
         return self.snapshot.matrix(table, self.models, self.skill)
 
     def comparable(self) -> Mask:
-        """Which two models can be compared, [m, m]: different ones, and the first is the target where there is one."""
+        """Which two models can be compared, [m, m]: different models, the first of them the target if there is one."""
         mask = ~np.eye(len(self.models), dtype=bool)
         if self.target is not None:
             mask[np.arange(len(mask)) != self.target, :] = False
@@ -49,11 +49,11 @@ class PromptGroup:
     def uniforms(self, columns: int, stream: int = 0) -> Array:
         """Numbers in [0, 1) from each prompt's seed, [n, columns]: SplitMix64 (Steele, Lea & Flood 2014).
 
-        A generator object per prompt would cost more than the plan. `stream` tells independent uses apart.
+        A generator object per prompt would cost more than the plan. `stream` separates independent uses.
         """
         steps = np.arange(1 + (stream << 20), 1 + (stream << 20) + columns, dtype=np.uint64)
         z = _mixed(self.seeds)[:, None] + steps * np.uint64(0x9E3779B97F4A7C15)
-        # 32 bits: a product with a sum stays below that sum.
+        # 32 bits: such a number times a sum stays below that sum.
         return (_mixed(z) >> np.uint64(32)).astype(np.float64) * 2.0**-32
 
     def posterior_draws(self) -> Array:
@@ -64,7 +64,7 @@ class PromptGroup:
         return draws
 
     def greatest(self, scores: Array) -> Picks:
-        """The models of the greatest scores for each prompt, best first, [n, `number`]."""
+        """The models with the highest scores for each prompt, best first, [n, `number`]."""
         return np.argsort(-scores, axis=1)[:, : self.number]
 
 

@@ -1,4 +1,4 @@
-"""`random` and `all-pairs`: chance alone decides."""
+"""`random` and `all-pairs`: uniformly drawn pairs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from karma.policies.sampling import draw
 
 
 class RandomPairs:
-    """Draws pairs with equal chances."""
+    """Draws pairs with equal probabilities."""
 
     name = "random"
     why = "drawn at random"
 
     def plan(self, group: PromptGroup) -> Picks:
-        """Models at random, the target among them."""
+        """Models at random, including the target."""
         order = group.uniforms(len(group.models), stream=3)
         if group.target is not None:
             order[:, group.target] = 2.0

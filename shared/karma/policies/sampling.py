@@ -1,4 +1,4 @@
-"""Choosing some of many: by weight with known chances, or the greatest with ties broken at random."""
+"""Sampling: draws by weight with known probabilities, or the greatest scores with ties broken at random."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-Drawn = list[tuple[int, float]]  # indices, and the chance that each had of being among the drawn
+Drawn = list[tuple[int, float]]  # indices, each with its probability of being among the drawn
 
 
 def draw(weights: Sequence[float], count: int, rng: random.Random) -> Drawn:
     """`count` different indices, drawn in proportion to their weights.
 
     Systematic sampling with unequal probabilities (Madow 1949, Annals of Mathematical Statistics 20, 333–354): the
-    chance of being among the drawn is exactly count × weight / total, as a Horvitz–Thompson estimate needs it. An
-    index for which that would be 1 or more is drawn for certain, and the rest compete for what is left. Indices
-    without weight are drawn only where the others do not suffice.
+    probability of being among the drawn is exactly count × weight / total, as a Horvitz–Thompson estimate needs it. An
+    index for which this would be 1 or more is drawn for certain, and the remaining draws are among the others. Indices
+    without weight are drawn only if those with weight do not suffice.
 
     Args:
         weights: not negative, on any scale.
-        count: with more than there are weights, all are drawn.
+        count: if there are fewer weights, all are drawn.
     """
     certain: list[int] = []
     left = list(range(len(weights)))
@@ -51,11 +51,11 @@ def draw(weights: Sequence[float], count: int, rng: random.Random) -> Drawn:
 
 
 def greatest(scores: Sequence[tuple[float, ...]], count: int, rng: random.Random) -> Drawn:
-    """The indices of the `count` greatest scores; equal ones at the limit compete with equal chances.
+    """The indices of the `count` greatest scores; among equal scores at the limit the draw is uniform.
 
     Args:
-        scores: at least one; compared as tuples are.
-        count: at least 1; with more than there are scores, all are chosen.
+        scores: at least one; compared as tuples.
+        count: at least 1; if there are fewer scores, all are chosen.
     """
     count = min(count, len(scores))
     limit = sorted(scores, reverse=True)[count - 1]

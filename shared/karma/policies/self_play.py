@@ -12,7 +12,7 @@ from karma.policies.sampling import draw
 
 
 class SelfPlay:
-    """Pairs two samples of one model, with equal chances."""
+    """Pairs two samples of one model, with equal probabilities."""
 
     name = "self"
 
@@ -23,8 +23,7 @@ class SelfPlay:
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
         """Any pairs of one model."""
-        names = [candidate.model for candidate in candidates.candidates]
-        among = [pair for pair, (x, y) in enumerate(candidates.pairs) if names[x] == names[y]]
+        among = [pair for pair, (x, y) in enumerate(candidates.pairs) if candidates.models[x] == candidates.models[y]]
         if not among:
             return [], "no two answers of one model"
         return candidates.chosen(draw([1.0] * len(among), count, rng), among, "two samples of one model")

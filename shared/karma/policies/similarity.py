@@ -16,11 +16,11 @@ DUPLICATE_THRESHOLD = 0.9
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = DUPLICATE_THRESHOLD) -> set[tuple[int, int]]:
-    """The pairs (x, y), x < y, of near-duplicate texts, between which a preference would teach nothing.
+    """The pairs (x, y), x < y, of near-duplicate texts. A preference between such texts carries no information.
 
-    Texts are equal if they are so up to case and white space. They are near-duplicates if the Jaccard similarity of
-    their three-word shingles (Broder 1997, "On the resemblance and containment of documents") reaches `threshold`
-    and they hold the same numbers: a long derivation with another result is another answer.
+    Texts that differ only in case and white space are near-duplicates. So are texts that contain the same numbers and
+    whose three-word shingles have a Jaccard similarity (Broder 1997, "On the resemblance and containment of documents")
+    of at least `threshold`. Numbers must agree because a long derivation with a different result is a different answer.
     """
     texts_read = [_Text(text.casefold().split()) for text in texts]
     duplicates = set()
@@ -28,7 +28,7 @@ def near_duplicates(texts: Sequence[str], threshold: float = DUPLICATE_THRESHOLD
     for rank, short in enumerate(by_length):
         for long in by_length[rank + 1 :]:
             if len(texts_read[short].words) < threshold * len(texts_read[long].words):
-                break  # all that follow are longer still
+                break  # the following texts are even longer
             if _same(texts_read[short], texts_read[long], threshold):
                 duplicates.add((min(short, long), max(short, long)))
     return duplicates
@@ -55,8 +55,8 @@ class _Text:
 def _same(a: _Text, b: _Text, threshold: float) -> bool:
     if a.words == b.words:
         return True
-    # A word of only one text stands in a shingle of only that text, and shingles at this Jaccard similarity differ in
-    # at most so many. This bound spares most pairs the shingles.
+    # A word of only one text is in a shingle of only that text, and at this Jaccard similarity at most `bound` shingles
+    # differ. So most pairs need no shingles.
     bound = (1.0 - threshold) / (1.0 + threshold) * (len(a.words) + len(b.words))
     if bound < 1.0 or len(a.vocabulary ^ b.vocabulary) > bound:
         return False
@@ -69,11 +69,11 @@ def _same(a: _Text, b: _Text, threshold: float) -> bool:
 def similarity(qualities: Sequence[float | None], features: Sequence[Mapping[str, float]]) -> Array:
     """Similarity of n responses in quality and complexity, shape (n, n), in [0, 1]; 1 for equal ones; symmetric.
 
-    The mean of two parts, or the one that is known:
+    The mean of two parts, or the only known part:
     - quality: e^{−|difference of the scores|}; known where both responses have a score;
-    - complexity: 1 less the mean Canberra distance |x − y| / (|x| + |y|) (Lance & Williams 1967) over the features
+    - complexity: 1 minus the mean Canberra distance |x − y| / (|x| + |y|) (Lance & Williams 1967) over the features
       that both have (length, structure…), so that a feature's unit does not matter.
-    With neither known it is 1.
+    If neither is known, it is 1.
     """
     scores = np.array(qualities, dtype=float)  # NaN where there is none
     names = sorted({name for known in features for name in known})

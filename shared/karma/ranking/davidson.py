@@ -18,22 +18,19 @@ Array = NDArray[np.float64]
 
 def win_given_decisive(gap: Array) -> Array:
     """P(i wins | decisive): the logistic function of the gap."""
-    probability: Array = 0.5 * (1.0 + np.tanh(0.5 * gap))
-    return probability
+    return 0.5 * (1.0 + np.tanh(0.5 * gap))
 
 
 def log_z(gap: Array, tie: float) -> Array:
     """log(2 cosh(d/2) + ν)."""
     decay = np.exp(-0.5 * np.abs(gap))
-    value: Array = 0.5 * np.abs(gap) + np.log1p(decay * (decay + tie))
-    return value
+    return 0.5 * np.abs(gap) + np.log1p(decay * (decay + tie))
 
 
 def tie_probability(gap: Array, tie: float) -> Array:
     """P(tie) = ∂ log z / ∂ log ν."""
     decay = np.exp(-0.5 * np.abs(gap))
-    probability: Array = tie * decay / (1.0 + decay * decay + tie * decay)
-    return probability
+    return tie * decay / (1.0 + decay * decay + tie * decay)
 
 
 def log_z_derivatives(gap: Array, tie: float) -> tuple[Array, Array]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from karma.ranking.davidson import Array
 
 _NODES = 15  # of the Gauss–Hermite rule
 _CHUNK = 4096  # gaps at once: keeps the work arrays of the quadrature in the cache
@@ -29,29 +28,19 @@ def normal_cdf(x: Array) -> Array:
     return probability
 
 
-def information(gap: Array, gap_deviation: Array, tie: float) -> Array:
-    """Expected information of a comparison, E[P(decisive) × H(win | decisive)], in bits.
+def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]:
+    """Expected information of a comparison in bits, and the win probability, both in the shape of `gap`.
 
-    P and H follow Davidson's model (`davidson`) at the true gap; the expectation is over its Gaussian posterior. At any
-    deviation it is largest for a mean gap of 0.
+    The information is E[P(decisive) × H(win | decisive)]. P and H follow Davidson's model (`davidson`) at the true gap;
+    the expectation is over its Gaussian posterior. At any deviation it is largest for a mean gap of 0. The win
+    probability is posterior predictive: P(i beats j | decisive) = E[P(i wins)] / E[P(decisive)].
+
+    Both are computed by the Gauss–Hermite rule with 15 nodes (Abramowitz & Stegun 1964, formula 25.4.46).
 
     Args:
         gap: posterior means of θ_i − θ_j, logits, any shape.
         gap_deviation: posterior standard deviations, same shape.
         tie: Davidson's ν.
-    """
-    return outcome(gap, gap_deviation, tie)[0]
-
-
-def win_probability(gap: Array, gap_deviation: Array, tie: float) -> Array:
-    """Posterior predictive P(i beats j | decisive) = E[P(i wins)] / E[P(decisive)], same shape as `gap`."""
-    return outcome(gap, gap_deviation, tie)[1]
-
-
-def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]:
-    """Information in bits and win probability together, by the Gauss–Hermite rule with 15 nodes.
-
-    Abramowitz & Stegun (1964), formula 25.4.46. Arguments as for `information`.
     """
     nodes, weights = _rule()
     mean, deviation = np.broadcast_arrays(gap, gap_deviation)

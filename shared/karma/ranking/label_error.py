@@ -16,7 +16,7 @@ _Z95 = 1.959964
 
 @dataclass(frozen=True)
 class Audited:
-    """One judged pair with a decisive verdict that had a chance to stay unjudged."""
+    """One judged pair with a decisive verdict that might have stayed unjudged."""
 
     probability: float  # π, of being judged
     wrong: bool  # whether prediction and verdict take different sides
@@ -35,7 +35,7 @@ class LabelError:
 
 
 def label_error(audited: Iterable[Audited], unjudged: int) -> LabelError | None:
-    """The audited label error with its 95 % interval; None where nothing was audited.
+    """The audited label error with its 95 % interval; None without an audited pair.
 
     The interval is Wilson's (1927, JASA 22, 209–212) for the effective number of audited pairs: Kish's (1965) for
     their weights, divided by the design effect of prompts as clusters (the variance of a ratio, Särndal, Swensson &

@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.ranking.davidson import log_z_derivatives
+from karma.ranking.davidson import Array, log_z_derivatives
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 #: Features of a response relative to the other responses to its prompt, as
@@ -88,8 +87,7 @@ class OutcomeModel:
 
     def deviation(self, gap_deviation: Array) -> Array:
         """Standard deviation of η due to the uncertainty of the competencies, [n]."""
-        deviation: Array = abs(self.gap_weight) * gap_deviation
-        return deviation
+        return abs(self.gap_weight) * gap_deviation
 
     @cached_property
     def _weights(self) -> Array:
@@ -106,24 +104,13 @@ class OutcomeModel:
         return cls(**{**fields, "weights": tuple(fields["weights"]), "siblings": siblings})
 
 
-@dataclass(frozen=True, eq=False)
-class EffectPosterior:
-    """The posterior of response effects given verdicts: the Laplace approximation, a Gaussian around the mode."""
-
-    mean: Array  # [R]
-    covariance: Array  # [R, R]
-
-    def gap(self, first: Indices, second: Indices) -> tuple[Array, Array]:
-        """Mean and variance of u_first − u_second."""
-        diagonal = np.diagonal(self.covariance)
-        variance = diagonal[first] + diagonal[second] - 2.0 * self.covariance[first, second]
-        return self.mean[first] - self.mean[second], np.maximum(variance, 0.0)
-
-
 def fit_effects(
     advantage: Array, first: Indices, second: Indices, outcome: Array, tie: float, variance: float
-) -> EffectPosterior:
-    """The effects of one prompt's R responses given n verdicts, by Newton's method; the log posterior is concave.
+) -> tuple[Array, Array]:
+    """Mean [R] and covariance [R, R] of the effects of one prompt's R responses given n verdicts.
+
+    The posterior is approximated by a Gaussian around its mode (Laplace), which Newton's method finds: the log
+    posterior is concave.
 
     Args:
         advantage: of each pair without the effects, logits, [n].
@@ -149,7 +136,7 @@ def fit_effects(
             break
     _, curvature = log_z_derivatives(advantage + design @ mean, tie)
     precision = prior + design.T @ (curvature[:, None] * design)
-    return EffectPosterior(mean, np.linalg.inv(precision).astype(np.float64, copy=False))
+    return mean, np.linalg.inv(precision).astype(np.float64, copy=False)
 
 
 def posterior_advantage(
@@ -179,14 +166,13 @@ def posterior_advantage(
         return advantage
     size = int(max(first.max(), second.max())) + 1
     scaled = effects.scale * advantage
-    known = fit_effects(scaled[judged], first[judged], second[judged], outcome, tie, effects.variance)
-    missing = size - len(known.mean)
-    mean: Array = np.pad(known.mean, (0, missing))
-    covariance: Array = np.eye(size) * effects.variance
-    covariance[: len(known.mean), : len(known.mean)] = known.covariance
-    shift, variance = EffectPosterior(mean, covariance).gap(first, second)
+    mean, known = fit_effects(scaled[judged], first[judged], second[judged], outcome, tie, effects.variance)
+    covariance = np.eye(size) * effects.variance
+    covariance[: len(mean), : len(mean)] = known
+    mean, diagonal = np.pad(mean, (0, size - len(mean))), np.diagonal(covariance)
+    shift = mean[first] - mean[second]
+    variance = np.maximum(diagonal[first] + diagonal[second] - 2.0 * covariance[first, second], 0.0)
     in_judged_pair = np.zeros(size, dtype=bool)
     in_judged_pair[first[judged]] = in_judged_pair[second[judged]] = True
     updated = effects.slope * (scaled + shift) / np.sqrt(1.0 + np.pi * variance / 8.0)
-    posterior: Array = np.where(in_judged_pair[first] | in_judged_pair[second], updated, advantage)
-    return posterior
+    return np.where(in_judged_pair[first] | in_judged_pair[second], updated, advantage)

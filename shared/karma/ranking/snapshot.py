@@ -37,6 +37,7 @@ COLD_INFORMATION = 0.535
 
 _PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
 _MODEL_ARRAYS = ("mean", "deviation")
+_PLAIN_FIELDS = ("version", "models", "skills", "tie", "epsilon")  # as JSON
 _FORMAT = 2  # 1 had no cosine kinship, no outcome model and no audits
 
 
@@ -162,11 +163,7 @@ class Snapshot:
         """The snapshot as a NumPy archive: tables in single precision, other fields as JSON; never pickled."""
         head = {
             "format": _FORMAT,
-            "version": self.version,
-            "models": self.models,
-            "skills": self.skills,
-            "tie": self.tie,
-            "epsilon": self.epsilon,
+            **{name: getattr(self, name) for name in _PLAIN_FIELDS},
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
         }
@@ -189,7 +186,7 @@ class Snapshot:
                 head = json.loads(archive["head"].tobytes())
                 names = [*_MODEL_ARRAYS, *_PAIR_ARRAYS, *({"cosine"} & set(archive))]
                 arrays = {name: archive[name].astype(np.float64) for name in names}
-        except Exception as cause:  # np.load raises one of half a dozen error classes on broken bytes
+        except Exception as cause:  # np.load raises many different errors on broken bytes
             raise KarmaError(
                 f"not a competency snapshot: {cause}. Refit the competencies to write a new one"
             ) from cause

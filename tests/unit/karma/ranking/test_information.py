@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from karma.ranking.information import information, normal_cdf, win_probability
+from karma.ranking.information import normal_cdf, outcome
 
 
 def test_the_normal_distribution_function_is_right_to_seven_digits() -> None:
@@ -40,5 +40,6 @@ def test_information_and_win_probability_are_their_integrals(gap: float, deviati
         return float(quad(weighed, low, high)[0])
 
     wins = expected(lambda x: decisive(x) * special.expit(x)) / expected(decisive)
-    assert information(np.array(gap), np.array(deviation), tie) == pytest.approx(expected(bits), abs=1e-3)
-    assert win_probability(np.array(gap), np.array(deviation), tie) == pytest.approx(wins, abs=1e-3)
+    information, win_probability = outcome(np.array(gap), np.array(deviation), tie)
+    assert information == pytest.approx(expected(bits), abs=1e-3)
+    assert win_probability == pytest.approx(wins, abs=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from karma.ranking.information import information
+from karma.ranking.information import outcome
 from karma.ranking.snapshot import COLD_INFORMATION, Snapshot
 from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
 from karma_scoring.fit.kinship import cosine_kinship, posterior_kinship, snapshot
@@ -36,7 +36,7 @@ def test_cosine_kinship_compares_directions() -> None:
 def test_the_cold_start_constant_is_the_information_under_the_default_prior() -> None:
     """So that planning before the first refit agrees with planning after it."""
     cold = Snapshot.empty()
-    found = information(np.zeros(1), cold.gap_deviation[0, -1:, -1], cold.tie)
+    found, _wins = outcome(np.zeros(1), cold.gap_deviation[0, -1:, -1], cold.tie)
 
     assert found[0] == pytest.approx(COLD_INFORMATION, abs=1e-3)
     assert np.log(cold.tie) == pytest.approx(Prior().log_tie_mean)

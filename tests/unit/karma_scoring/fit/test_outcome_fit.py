@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, fit_effects, posterior_advantage
+from karma.store.records import BudgetedPair
 from karma_scoring.fit.outcome_fit import LEAST_EXAMPLES, Examples, calibration_error, fit_outcome
-from karma_scoring.predicted_labels import PromptPair, predict_labels
+from karma_scoring.predicted_labels import predict_labels
 
 
 def simulate(prompts: int, pairs: int, responses: int, own: float, seed: int) -> tuple[Examples, np.ndarray]:
@@ -32,8 +33,8 @@ def simulate(prompts: int, pairs: int, responses: int, own: float, seed: int) ->
     examples = Examples(
         np.array(gap),
         np.array(difference),
-        a,
-        b,
+        np.array(a),
+        np.array(b),
         np.array(verdict, dtype=float),
         np.array(prompt),
         np.array(first),
@@ -72,7 +73,7 @@ def test_siblings_are_learned_where_responses_have_effects_of_their_own(with_sib
     model = with_siblings
     assert model.siblings is not None
     fresh, _ = simulate(60, 20, 8, 2.0, 2)  # the same competencies, as the seed is the same
-    advantage = model.advantage(fresh.gap, fresh.relative_features, fresh.models_a, fresh.models_b)
+    advantage = model.advantage(fresh.gap, fresh.relative_features, fresh.models_a.tolist(), fresh.models_b.tolist())
     right_alone = right_told = asked = 0
     for prompt in np.unique(fresh.prompt)[:60]:
         group = np.flatnonzero(fresh.prompt == prompt)
@@ -108,8 +109,8 @@ def test_effects_are_those_of_a_numerical_optimum() -> None:
         eta = advantage + u[first] - u[second]
         return float(np.sum(np.log(2 * np.cosh(eta / 2) + 0.5) - 0.5 * outcome * eta) + u @ u / 6.0)
 
-    found = fit_effects(advantage, first, second, outcome, 0.5, 3.0)
-    assert found.mean == pytest.approx(minimize(loss, np.zeros(4), tol=1e-10).x, abs=1e-4)
+    found, _covariance = fit_effects(advantage, first, second, outcome, 0.5, 3.0)
+    assert found == pytest.approx(minimize(loss, np.zeros(4), tol=1e-10).x, abs=1e-4)
 
 
 def test_a_model_survives_the_snapshots_json(with_siblings: OutcomeModel) -> None:
@@ -118,23 +119,24 @@ def test_a_model_survives_the_snapshots_json(with_siblings: OutcomeModel) -> Non
 
 
 def test_an_audited_pair_is_predicted_without_its_own_verdict(with_siblings: OutcomeModel) -> None:
-    def audited(verdict: float) -> float:
+    def audited(chosen: int) -> float:
         pairs = [
-            PromptPair(1, 10, 11, 0.5, 1.0, 1.0),
-            PromptPair(2, 11, 12, 0.5, 1.0, 1.0),
-            PromptPair(3, 10, 12, 0.5, 0.03, verdict),
-            PromptPair(4, 10, 13, 0.6, 0.03, None),
+            BudgetedPair(1, 1, 10, 11, 1, 1.0, 0.5, "decisive", 10),
+            BudgetedPair(2, 1, 11, 12, 1, 1.0, 0.5, "decisive", 11),
+            BudgetedPair(3, 1, 10, 12, 1, 0.03, 0.5, "decisive", chosen),
+            BudgetedPair(4, 1, 10, 13, 0, 0.03, 0.6, None, None),
         ]
-        labels = {label.pair: label.probability for label in predict_labels(pairs, with_siblings)}
+        labels = {pair.id: probability for pair, probability in predict_labels(pairs, with_siblings)}
         assert set(labels) == {3, 4}
         return labels[3]
 
-    assert audited(1.0) == audited(-1.0) > 0.6
+    assert audited(10) == audited(12) > 0.6
 
 
 def test_without_a_model_the_prediction_is_the_first_one() -> None:
-    labels = predict_labels([PromptPair(1, 10, 11, 0.7, 0.5, None), PromptPair(2, 10, 12, 0.4, 1.0, 1.0)], None)
-    assert [(label.pair, label.probability) for label in labels] == [(1, 0.7)]
+    unjudged = BudgetedPair(1, 1, 10, 11, 0, 0.5, 0.7, None, None)
+    judged = BudgetedPair(2, 1, 10, 12, 1, 1.0, 0.4, "decisive", 10)
+    assert predict_labels([unjudged, judged], None) == [(unjudged, 0.7)]
 
 
 def test_calibration_error_is_zero_for_the_truth_and_large_for_bragging() -> None:

@@ -21,7 +21,7 @@ from karma.store import skills as rows
 from karma.store.schema import prompts as prompts_table
 from karma_gateway.ingest import Line, take
 from karma_scoring.skill_discovery.clusters import MOST, Clusters
-from karma_scoring.skill_discovery.embedding import Embedder, asked
+from karma_scoring.skill_discovery.embedding import Embedder, question
 from karma_scoring.skill_discovery.skill_finder import SkillFinder
 from tests.support.memory import make_pool
 from tests.support.stores import memory
@@ -269,8 +269,8 @@ def test_what_is_asked_is_the_last_user_turn_shortened_in_the_middle() -> None:
         {"role": "assistant", "content": "Yes?"},
         {"role": "user", "content": "Second."},
     ]
-    assert asked(json.dumps(turns)) == "Second."
-    long = asked(json.dumps([{"role": "user", "content": "Sum up: " + "x" * 100_000 + " In one line, please."}]))
+    assert question(json.dumps(turns)) == "Second."
+    long = question(json.dumps([{"role": "user", "content": "Sum up: " + "x" * 100_000 + " In one line, please."}]))
     assert long.startswith("Sum up: ")
     assert long.endswith(" In one line, please.")
     assert len(long) < 1100
