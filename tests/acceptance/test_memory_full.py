@@ -59,7 +59,7 @@ def assert_nothing_was_lost_or_asked_twice(karma: Pipeline, endpoint: Endpoint, 
 @pytest.mark.timeout(200)
 def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Path, redis_url: str) -> None:
     """First a limit just above what is used, under which work goes on; then one that refuses every write; then none."""
-    prompts = 800
+    prompts = 600
     redis = connect(redis_url)
     with serve(Behaviour(latency_ms=100)) as endpoint:
         karma = Pipeline(tmp_path / "home", LIMITS + pool(endpoint.url), redis_url=redis_url)
@@ -82,8 +82,8 @@ def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Pa
 
 @pytest.mark.timeout(200)
 def test_a_redis_too_small_for_what_waits_carries_all_of_it(tmp_path: Path, redis_url: str) -> None:
-    """6 MB for 1,000 prompts of 8 KB, each of which travels four times, and never more."""
-    prompts = 1000
+    """6 MB for 600 prompts of 8 KB, each of which travels four times, and never more."""
+    prompts = 600
     redis = connect(redis_url)
     redis.config_set("maxmemory", 6 * MIB)
     with serve(Behaviour()) as endpoint:

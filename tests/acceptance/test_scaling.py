@@ -73,6 +73,7 @@ def work_done(info: WorkerInfo) -> float:
     )
 
 
+@pytest.mark.ci
 def test_each_service_goes_from_one_worker_to_three_and_back(running: Pipeline) -> None:
     feed = Feed(running)
     try:
@@ -102,6 +103,7 @@ def test_each_service_goes_from_one_worker_to_three_and_back(running: Pipeline) 
     assert sum(status["resolutions"].values()) == sent
 
 
+@pytest.mark.ci
 def test_nothing_was_left_open(running: Pipeline) -> None:
     import sqlite3
 
