@@ -12,9 +12,7 @@ from karma.store.records import BudgetedPair, Example
 from karma.store.schema import gates, pairs, prompts, resolutions
 from karma.store.sql import insert_new
 
-_PAIR_COLUMNS = [
-    (resolutions if name in ("outcome", "chosen") else pairs).c[name] for name in BudgetedPair.__dataclass_fields__
-]
+_PAIR_COLUMNS = [(resolutions if name in ("outcome", "chosen") else pairs).c[name] for name in BudgetedPair._fields]
 
 
 class JudgeBudgets:

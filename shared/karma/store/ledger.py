@@ -21,7 +21,7 @@ from karma.store.sql import insert_new
 IN_FLIGHT = ("dispatched", "answered", "matched")
 STATES = ("accepted", *IN_FLIGHT, "done", "dead")
 
-_PROMPT_COLUMNS = [prompts.c[name] for name in PromptRow.__dataclass_fields__]
+_PROMPT_COLUMNS = [prompts.c[name] for name in PromptRow._fields]
 
 
 class Ledger:

@@ -28,10 +28,10 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_FIELDS = tuple(PairRow.__dataclass_fields__)
+_FIELDS = PairRow._fields
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
-_VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow.__dataclass_fields__]
+_VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow._fields]
 _RESOLUTION_COLUMNS = [
     resolutions.c[name] for name in ("outcome", "chosen", "probability", "label_source", "resolved_at")
 ]

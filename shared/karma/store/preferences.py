@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
@@ -25,7 +24,7 @@ from karma.store.records import (
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
 from karma.store.sql import insert_adding, insert_new
 
-_RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow.__dataclass_fields__]
+_RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow._fields]
 
 
 class Preferences:
@@ -63,7 +62,7 @@ class Preferences:
 
     def lower_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int]) -> list[PairRow]:
         """Lower the pairs' awaited verdicts by the recorded ones; returns the pairs that wait for no more."""
-        left = [replace(rows[pair], awaited=rows[pair].awaited - count) for pair, count in sorted(recorded.items())]
+        left = [rows[pair]._replace(awaited=rows[pair].awaited - count) for pair, count in sorted(recorded.items())]
         if left:
             self.connection.execute(
                 update(pairs).where(pairs.c.id == bindparam("key")).values(awaited=bindparam("left")),

@@ -1,4 +1,4 @@
-"""The records that the store writes and reads, as frozen classes."""
+"""The records that the store writes (frozen classes) and reads (tuples, as they are many)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ class NewPrompt:
     priority: int = 0
 
 
-@dataclass(frozen=True)
-class PromptRow:
+class PromptRow(NamedTuple):
     """A prompt as the stages read it, its row locked."""
 
     id: int
@@ -37,8 +36,7 @@ class PromptRow:
     awaited: int
 
 
-@dataclass(frozen=True)
-class OpenItem:
+class OpenItem(NamedTuple):
     """An item of open work."""
 
     id: int
@@ -74,8 +72,7 @@ class BatchLimits:
     bytes: int = 256 * 1024
 
 
-@dataclass(frozen=True)
-class BatchRow:
+class BatchRow(NamedTuple):
     """One publication of open work."""
 
     id: str
@@ -107,8 +104,7 @@ class NewResponse:
     latency_s: float | None
 
 
-@dataclass(frozen=True)
-class ResponseRow:
+class ResponseRow(NamedTuple):
     """A recorded response as matching reads it."""
 
     id: int
@@ -144,8 +140,7 @@ class NewPair:
     predicted_tie: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PairRow:
+class PairRow(NamedTuple):
     """A recorded pair with its models, without its texts."""
 
     id: int
@@ -187,8 +182,7 @@ class NewVerdict:
     latency_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
+class VerdictRow(NamedTuple):
     """A recorded verdict, without its rationale."""
 
     pair: int
@@ -254,8 +248,7 @@ class ExportFilter:
     least_probability: float = 0.5  # that the chosen response is better
 
 
-@dataclass(frozen=True)
-class BudgetedPair:
+class BudgetedPair(NamedTuple):
     """A pair that a judge budget decided about, with its outcome (None while open)."""
 
     id: int
@@ -269,8 +262,7 @@ class BudgetedPair:
     chosen: int | None
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """A judged pair that the outcome model is fitted to; `reasons` is JSON."""
 
     prompt: int
@@ -285,7 +277,7 @@ class Example:
 
 
 class Count(NamedTuple):
-    """Summed weights of verdicts on two models, model_a < model_b, in one time bucket; a tuple, as refits read many."""
+    """Summed weights of verdicts on two models, model_a < model_b, in one time bucket."""
 
     source: str
     skill: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -13,8 +12,8 @@ from karma.store.chunks import chunks, execute_in, groups_in, rows_in
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
 from karma.store.schema import PARKED, batches, work_items
 
-_ITEM_COLUMNS = [work_items.c[name] for name in OpenItem.__dataclass_fields__]
-_BATCH_COLUMNS = [batches.c[name] for name in BatchRow.__dataclass_fields__]
+_ITEM_COLUMNS = [work_items.c[name] for name in OpenItem._fields]
+_BATCH_COLUMNS = [batches.c[name] for name in BatchRow._fields]
 
 
 class _Address(NamedTuple):
@@ -150,7 +149,7 @@ class WorkList:
             unmoved = (work_items.c.id == item.id) & (work_items.c.batch == row.id)
             counted = {"attempts": work_items.c.attempts + 1, "error": error}
             self.connection.execute(update(work_items).where(unmoved).values(batch=batch, **counted))
-            retried.append(replace(item, batch=batch, attempts=item.attempts + 1, error=error))
+            retried.append(item._replace(batch=batch, attempts=item.attempts + 1, error=error))
         self.connection.execute(delete(batches).where(batches.c.id == row.id))
         return retried
 

@@ -54,9 +54,9 @@ def reason(sweeper: Sweeper, one: BatchRow, seen: ClaimsView | None = None) -> s
 
 def test_what_was_not_sent_is_due_after_a_grace_or_at_its_own_moment(sweeper: Sweeper) -> None:
     assert sweeper.is_due(row(published_at=None), NOW)
-    assert not sweeper.is_due(replace(row(published_at=None), created_at=NOW - 4), NOW)
-    assert not sweeper.is_due(replace(row(published_at=None), due_at=NOW + 1), NOW)
-    assert sweeper.is_due(replace(row(published_at=None), created_at=NOW - 1, due_at=NOW - 0.5), NOW)
+    assert not sweeper.is_due(row(published_at=None)._replace(created_at=NOW - 4), NOW)
+    assert not sweeper.is_due(row(published_at=None)._replace(due_at=NOW + 1), NOW)
+    assert sweeper.is_due(row(published_at=None)._replace(created_at=NOW - 1, due_at=NOW - 0.5), NOW)
 
 
 def test_a_batch_that_waits_behind_an_older_head_is_not_lost(sweeper: Sweeper) -> None:
