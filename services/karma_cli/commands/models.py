@@ -104,7 +104,9 @@ def _competency(rating: Rating) -> str:
 
 
 def _kin(rating: Rating, characters: int) -> str:
-    return "unknown" if rating.kin is None else f"{shorten_middle(rating.kin, characters)} {rating.kinship:.2f}"
+    if rating.kin is None:
+        return "unknown" if rating.kinship is None else "none"
+    return f"{shorten_middle(rating.kin, characters)} {rating.kinship:.2f}"
 
 
 def _trend(rating: Rating, width: int) -> str:

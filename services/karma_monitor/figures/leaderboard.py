@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 from karma_monitor.figures.refits import Point
 
+#: A model whose kinship with every other is below this has no kin.
+LEAST_KINSHIP = 0.01
 #: Half the width of a normal distribution's central 90 %, in standard deviations.
 Z90 = 1.644854
 #: The change is measured since this long ago, or since the first refit.
@@ -29,8 +31,8 @@ class Rating:
     skill: str
     mean: float
     deviation: float
-    kin: str | None  # the nearest model whose kinship is known
-    kinship: float | None
+    kin: str | None  # the nearest model; None where no kinship is known, or none is at least `LEAST_KINSHIP`
+    kinship: float | None  # the largest known one; None where none is known
     course: tuple[tuple[float, float], ...]  # seconds since 1970, mean; oldest first, now included
     change: float | None  # of the mean over the time below; None without an earlier point
     change_s: float | None
@@ -71,26 +73,26 @@ def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) ->
     means, deviations = snapshot.vector("mean", models, skill), snapshot.vector("deviation", models, skill)
     kinship = known_kinship(snapshot, models, skill)
     np.fill_diagonal(kinship, np.nan)
-    standings = []
-    for place, model in enumerate(models):
-        row = kinship[place]
-        kin = None if np.isnan(row).all() else int(np.nanargmax(row))
+    ratings = []
+    for index, model in enumerate(models):
+        row = kinship[index]
+        nearest = None if np.isnan(row).all() else int(np.nanargmax(row))
         moved = _course(model, skill, course)
         change, change_s = _change(moved)
-        standings.append(
+        ratings.append(
             Rating(
                 model=model,
                 skill=skill,
-                mean=float(means[place]),
-                deviation=float(deviations[place]),
-                kin=None if kin is None else models[kin],
-                kinship=None if kin is None else float(row[kin]),
+                mean=float(means[index]),
+                deviation=float(deviations[index]),
+                kin=None if nearest is None or row[nearest] < LEAST_KINSHIP else models[nearest],
+                kinship=None if nearest is None else float(row[nearest]),
                 course=moved,
                 change=change,
                 change_s=change_s,
             )
         )
-    return sorted(standings, key=lambda standing: -standing.mean)
+    return sorted(ratings, key=lambda rating: -rating.mean)
 
 
 def known_kinship(snapshot: Snapshot, models: Sequence[str], skill: str | None) -> NDArray[np.float64]:

@@ -41,6 +41,13 @@ def test_the_nearest_kin_is_the_one_of_greatest_known_kinship_and_not_the_model_
     assert leaderboard(known, "overall")[-1].kin is None
 
 
+def test_a_model_that_is_certainly_far_from_all_others_has_no_kin() -> None:
+    known = snapshot({"a": 0.0, "b": 3.0})
+    kinship = np.full_like(known.kinship, 0.004)
+    known = replace(known, kinship=kinship, comparisons=np.full_like(known.comparisons, KIN_COMPARISONS))
+    assert [(one.kin, one.kinship) for one in leaderboard(known, "overall")] == [(None, 0.004)] * 2
+
+
 def test_the_change_is_held_against_the_competency_of_a_day_ago() -> None:
     now = 10 * TREND_S
     moments = [(now - 3 * TREND_S, 0.0), (now - 1.5 * TREND_S, 0.2), (now - 100.0, 0.9), (now, 1.0)]

@@ -71,7 +71,7 @@ function ratings(models) {
     share(beatsNext(models, rank), 0),
     count(Math.round(model.comparisons)),
     model.preliminary ? "preliminary" : "",
-    model.kin ?? "unknown",
+    model.kin ?? (model.kinship === null ? "unknown" : "none"),
     number(model.kinship),
     signed(model.change),
     span(model.change_s),
