@@ -158,7 +158,7 @@ def _endpoints() -> list[Panel]:
             "Calls that wait before a further attempt",
             "short",
             Query(f"sum by (name, result) (karma_calls_backing_off{{{N}}})", "{{name}}: after {{result}}"),
-            description="The endpoint refuses, or is away.",
+            description="The endpoint refuses, or is unavailable.",
             axis="calls",
         ),
         graph(

@@ -1,4 +1,4 @@
-"""The dashboard "Pair quality": biases, agreement, distributions, the gate and its audit."""
+"""The dashboard "Pair quality": biases, agreement, distributions, the judge budget and its audit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def quality() -> Dashboard:
         ("Places and lengths", _biases()),
         ("Judges", _judges()),
         ("Pairs", _pairs()),
-        ("Judge budget and audit", _gate()),
+        ("Judge budget and audit", _judge_budget()),
     ):
         made.with_row(Row(title))
         for panel in panels:
@@ -213,7 +213,7 @@ def _pairs() -> list[Panel]:
     ]
 
 
-def _gate() -> list[Panel]:
+def _judge_budget() -> list[Panel]:
     judged = f'max by (stream) (karma_ledger_gate_pairs{{{S}, decision="judged"}})'
     decided = f"sum by (stream) (max by (stream, decision) (karma_ledger_gate_pairs{{{S}}}))"
     return [

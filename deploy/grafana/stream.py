@@ -149,7 +149,7 @@ def _queues() -> list[Panel]:
             "Batches sent again",
             "ops",
             Query(per_s("karma_batches_resent_total", by="stage, reason"), "{{stage}}: {{reason}}"),
-            description="Lost with a worker or with Redis, or handed back. Nothing of it counts twice.",
+            description="Lost with a worker or with Redis, or released. Nothing of it counts twice.",
             axis="a second",
         ),
         graph(
@@ -168,14 +168,14 @@ def _servers() -> list[Panel]:
             "Workers",
             "short",
             Query("max by (role, state) (karma_workers)", "{{role}}: {{state}}"),
-            description="Workers that show signs of life, and those that fell silent.",
+            description="Workers with a recent heartbeat, and those whose heartbeat expired.",
             axis="workers",
         ),
         graph(
             "Store and Redis",
             "bool_on_off",
             Query("min by (server) (karma_server_up)", "{{server}}"),
-            description="Whether the gateway could use them at its last look.",
+            description="Whether the gateway could use them at its last read.",
         ),
         graph(
             "Transactions of the store",
