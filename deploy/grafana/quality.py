@@ -180,7 +180,7 @@ def _pairs() -> list[Panel]:
         ),
         distribution("Information", "karma_pair_information_ratio", "short", S, "Expected of a verdict, in bits."),
         distribution("Kinship", "karma_pair_kinship_ratio", "percentunit", S, "How comparable the two models are."),
-        distribution("Likeness", "karma_pair_likeness_ratio", "percentunit", S, "How alike the two responses are."),
+        distribution("Similarity", "karma_pair_likeness_ratio", "percentunit", S, "Similarity of the two responses."),
         distribution(
             "Prompt novelty",
             "karma_prompt_novelty_ratio",
