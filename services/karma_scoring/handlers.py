@@ -34,8 +34,8 @@ from karma_scoring.predicted_labels import predict_labels
 Check = Callable[[str, str], float]
 
 # Fields that a record has in common with the message of its result.
-_RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "tokens_in", "tokens_out", "latency_s")
-_VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "tokens_in", "tokens_out", "latency_s")
+_RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "tokens_in", "tokens_out", "latency_s", "reasoning")
+_VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "tokens_in", "tokens_out", "latency_s", "note")
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
         **_copied(answer, _RESPONSE_FIELDS),
         text=text,
         failure=failure,
+        dropped=json.dumps(answer.dropped) if answer.dropped else None,
         features=json.dumps(features(text)) if text is not None else None,
         quality=quality,
     )

@@ -86,6 +86,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tokens_in: int | None = None
     tokens_out: int | None = None
     latency_s: float | None = None
+    reasoning: str | None = None  # the model's reasoning, apart from the answer
+    dropped: tuple[str, ...] = ()  # settings that the endpoint refused and that were left out
 
 
 class MatchItem(msgspec.Struct, frozen=True):
@@ -125,6 +127,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     tokens_in: int | None = None
     tokens_out: int | None = None
     latency_s: float | None = None
+    note: str | None = None  # what was odd about a valid verdict
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

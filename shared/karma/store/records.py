@@ -12,7 +12,7 @@ Acceptance = Literal["accepted", "present", "conflict"]
 
 @dataclass(frozen=True)
 class NewPrompt:
-    """A validated prompt to be accepted. `messages` and `given` are JSON."""
+    """A validated prompt to be accepted. `messages`, `given` and `metadata` are JSON."""
 
     prompt_id: str
     content_hash: str
@@ -21,6 +21,7 @@ class NewPrompt:
     reference: str | None = None
     given: str | None = None
     priority: int = 0
+    metadata: str | None = None
 
 
 class PromptRow(NamedTuple):
@@ -89,7 +90,7 @@ class BatchRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NewResponse:
-    """A response to be recorded; `features` is JSON."""
+    """A response to be recorded; `features` and `dropped` are JSON."""
 
     prompt: int
     model: str
@@ -102,6 +103,8 @@ class NewResponse:
     tokens_in: int | None
     tokens_out: int | None
     latency_s: float | None
+    reasoning: str | None = None
+    dropped: str | None = None
 
 
 class ResponseRow(NamedTuple):
@@ -180,6 +183,7 @@ class NewVerdict:
     tokens_in: int | None
     tokens_out: int | None
     latency_s: float | None
+    note: str | None = None
 
 
 class VerdictRow(NamedTuple):

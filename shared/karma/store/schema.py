@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0005"
+REVISION = "0006"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -78,6 +78,7 @@ prompts = Table(
     Column("skill", Text),
     Column("reference", Text),
     Column("given", Text),  # JSON: given responses; null once they are recorded
+    Column("metadata", Text),  # JSON: the caller's own fields, which travel to the export
     Column("priority", SmallInteger, nullable=False),  # 0 to 9, higher first
     Column("state", Text, nullable=False),  # accepted, dispatched, answered, matched, done, dead
     Column("awaited", Integer, nullable=False),  # responses (dispatched) or pairs (matched) still open
@@ -137,8 +138,10 @@ responses = Table(
     Column("prompt", RowId, ForeignKey("prompts.id"), nullable=False),
     Column("model", Text, nullable=False),
     Column("sample", SmallInteger, nullable=False),
-    Column("text", Text),
+    Column("text", Text),  # the answer, without the model's reasoning
+    Column("reasoning", Text),
     Column("failure", Text),
+    Column("dropped", Text),  # JSON: names of settings that the endpoint refused and that were left out
     Column("features", Text),  # JSON: name → number
     Column("quality", Float),  # in [0, 1], by a checker; null without a reference
     Column("finish_reason", Text),
@@ -190,6 +193,7 @@ verdicts = Table(
     Column("probability", Float),  # that the first shown is better
     Column("failure", Text),
     Column("rationale", Text),
+    Column("note", Text),  # what was odd about a valid verdict, for example missing log-probabilities
     Column("tokens_in", Integer),
     Column("tokens_out", Integer),
     Column("latency_s", Float),
