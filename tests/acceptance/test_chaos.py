@@ -10,7 +10,10 @@ from tests.acceptance.chaos import run
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("kind", "faults"), [pytest.param("sqlite", 8, marks=pytest.mark.long), ("postgresql", 6)])
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [pytest.param("sqlite", 8, marks=pytest.mark.long), pytest.param("postgresql", 6, marks=pytest.mark.ci)],
+)
 def test_random_faults_lose_nothing_double_nothing_and_repeat_next_to_nothing(
     kind: str, faults: int, tmp_path: Path
 ) -> None:

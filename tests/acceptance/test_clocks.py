@@ -50,7 +50,7 @@ def faketime() -> Path:
 @pytest.mark.parametrize(
     ("kind", "days"),
     [
-        ("sqlite", 1),
+        pytest.param("sqlite", 1, marks=pytest.mark.ci),
         pytest.param("postgresql", -1, marks=pytest.mark.long),
         pytest.param("sqlite", -1, marks=pytest.mark.long),
         pytest.param("postgresql", 1, marks=pytest.mark.long),

@@ -44,6 +44,7 @@ def test_six_hundred_unlabelled_prompts_recover_the_skills_that_they_were_made_o
     assert len(taught - {""}) > 1
 
 
+@pytest.mark.ci
 def test_a_scoring_worker_whose_embedder_does_not_exist_does_not_start_and_says_so(tmp_path: Path) -> None:
     stream = '[stream]\nskills = "embeddings"\nembedder = "./nowhere"\n'
     pipeline = Pipeline(tmp_path, POOL + stream, plugins="tests.support.instant")

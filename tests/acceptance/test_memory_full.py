@@ -80,6 +80,7 @@ def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Pa
     assert_nothing_was_lost_or_asked_twice(karma, endpoint, prompts)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(200)
 def test_a_redis_too_small_for_what_waits_carries_all_of_it(tmp_path: Path, redis_url: str) -> None:
     """6 MB for 600 prompts of 8 KB, each of which travels four times, and never more."""

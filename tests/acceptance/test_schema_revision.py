@@ -164,6 +164,7 @@ def first_revision_with_answers_in_flight(url: str, redis: Redis) -> int:
     return len(messages)
 
 
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.ci)], indirect=True)
 def test_a_worker_that_starts_before_the_migration_takes_nothing_says_so_once_and_goes_on_after_it(
     url: str, redis: Redis, running: Workers
 ) -> None:

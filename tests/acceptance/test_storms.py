@@ -18,8 +18,8 @@ from tests.acceptance.storms import run
         ("freeze", 1, "postgresql"),
         pytest.param("restart", 1, "postgresql", marks=pytest.mark.long),
         pytest.param("flush-few", 1, "sqlite", marks=pytest.mark.ci),
-        ("reset", 1, "sqlite"),
-        ("roll", 4, "sqlite"),
+        pytest.param("reset", 1, "sqlite", marks=pytest.mark.ci),
+        pytest.param("roll", 4, "sqlite", marks=pytest.mark.ci),
     ],
 )
 def test_a_storm_loses_nothing_and_doubles_nothing(storm: str, count: int, kind: str, tmp_path: Path) -> None:

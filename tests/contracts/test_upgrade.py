@@ -34,6 +34,12 @@ Fate = Literal["kept", "restarted", "emptied"]
 
 STOPPED = [Stopped(path.parent) for path in sorted(Path(__file__).parent.glob("*/*/expected.json"))]
 FATES: tuple[Fate, ...] = ("kept", "restarted", "emptied")
+#: Each way costs half a minute for each store: `make test` has one, `.ci/run` two, and all of them run by name.
+MARKS: dict[Fate, list[pytest.MarkDecorator]] = {
+    "kept": [],
+    "emptied": [pytest.mark.ci],
+    "restarted": [pytest.mark.long],
+}
 DEADLINE_S = 90
 
 #: Columns that are written once and never changed.
@@ -130,7 +136,7 @@ def postgresql_url() -> Iterator[str]:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((stopped, fate), id=f"{stopped}-{fate}", marks=[pytest.mark.long] if fate == "restarted" else [])
+        pytest.param((stopped, fate), id=f"{stopped}-{fate}", marks=MARKS[fate])
         for stopped, fate in product(STOPPED, FATES)
     ],
 )
