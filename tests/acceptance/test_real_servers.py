@@ -1,0 +1,26 @@
+"""Servers that were not written here: whatever they answer is recorded, as a text or as a reason of a known kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.real_servers import SERVERS, run
+from tests.support import needs
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_real_server_answers_and_judges_and_nothing_is_lost(name: str, tmp_path: Path) -> None:
+    needs.server(name)
+    found = run(name, 30, tmp_path / "home")
+    print(found)
+    assert found["dead"] == 0
+    assert found["responses"] == 60
+    assert found["failed_responses"] == {}
+    assert found["verdicts"] == 60
+    assert "other" not in found["failed_verdicts"]
+    if name == "litellm":  # the others' judges are too small to judge
+        assert found["resolutions"]["decisive"] == 30
