@@ -92,7 +92,9 @@ def pool(url: str, models: dict[str, str], judge: str, **options: Any) -> str:
     text = '[pipeline]\nclaim_silence_s = 30\n[stream]\njudges = ["server"]\n'
     for name, served in models.items():
         text += f'[models.{name}]\nbackend = "openai"\nmodel = {json.dumps(served)}\nbase_url = "{url}"\n{more}'
-    text += f'[judges.server]\nkind = "openai"\n[judges.server.model]\nbackend = "openai"\nmodel = {json.dumps(judge)}\n'
+    text += (
+        f'[judges.server]\nkind = "openai"\n[judges.server.model]\nbackend = "openai"\nmodel = {json.dumps(judge)}\n'
+    )
     return text + f'base_url = "{url}"\n{more}'
 
 
@@ -140,7 +142,10 @@ def litellm(home: Path) -> Iterator[str]:
     with serve(Behaviour(latency_ms=20, rate_429=0.1)) as upstream:
         names = ("red", "blue", "judge-fair")
         listed = [
-            {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_base": upstream.url, "api_key": "x"}}
+            {
+                "model_name": name,
+                "litellm_params": {"model": f"openai/{name}", "api_base": upstream.url, "api_key": "x"},
+            }
             for name in names
         ]
         config = home / "proxy.yaml"
@@ -182,7 +187,9 @@ def run(name: str, prompts: int, home: Path) -> Run:
         karma = Pipeline(home / "karma", pool_file)
         karma.environment["KARMA_TEST_SERVER_KEY"] = KEY
         with karma.up():
-            karma.enqueue([{"id": f"p{n}", "prompt": f"Say {n}. What is {10 + n % 80} + {n % 9}?"} for n in range(prompts)])
+            karma.enqueue(
+                [{"id": f"p{n}", "prompt": f"Say {n}. What is {10 + n % 80} + {n % 9}?"} for n in range(prompts)]
+            )
             status = karma.wait_for_end(prompts, 60 + 5 * prompts)
     url = f"sqlite:///{karma.home / 'karma.db'}"
     found = assert_exact(url, prompts)
@@ -190,7 +197,7 @@ def run(name: str, prompts: int, home: Path) -> Run:
         reasons = {
             table: Counter(
                 kind_of(reason)
-                for (reason,) in database.execute(f"SELECT failure FROM {table} WHERE failure IS NOT NULL")  # noqa: S608
+                for (reason,) in database.execute(f"SELECT failure FROM {table} WHERE failure IS NOT NULL")
             )
             for table in ("responses", "verdicts")
         }

@@ -10,9 +10,10 @@ from tests.acceptance.real_servers import SERVERS, run
 from tests.support import needs
 
 
-@pytest.mark.ci
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "llama.cpp" else pytest.mark.ci) for name in SERVERS]
+)
 def test_a_real_server_answers_and_judges_and_nothing_is_lost(name: str, tmp_path: Path) -> None:
     needs.server(name)
     found = run(name, 30, tmp_path / "home")
