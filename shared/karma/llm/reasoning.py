@@ -23,7 +23,8 @@ def split_reasoning(text: str) -> tuple[str, str | None, bool]:
         only white space), and whether the last block is open: then the model did not finish its reasoning, and the
         answer is empty.
     """
-    answer, blocks, separated = text, [], False
+    answer, separated = text, False
+    blocks: list[str] = []
     while opening := _OPEN.match(answer):
         body = answer[opening.end() :]
         closing = re.search(re.escape(_closing_of(opening)), body, re.IGNORECASE)
@@ -45,6 +46,11 @@ def ends_in_reasoning(prompt: str) -> bool:
     """Whether a prompt ends with an opening tag, so that the text after it begins as reasoning."""
     opening = list(_ANY_OPEN.finditer(prompt))
     return bool(opening) and not prompt[opening[-1].end() :].strip()
+
+
+def is_reasoning_tag(token: str) -> bool:
+    """Whether a token is a tag that opens or closes reasoning."""
+    return bool(_ANY_OPEN.fullmatch(token) or _LONE_CLOSE.fullmatch(token))
 
 
 def _closing_of(opening: re.Match[str]) -> str:
