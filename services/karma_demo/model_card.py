@@ -25,7 +25,13 @@ from karma_demo.tasks import SKILLS, Task, tasks
 TASKS_PER_SKILL: Final = 200
 MAX_NEW_TOKENS: Final = 32  # the longest right answer, a dashed word of seven letters or a sum, needs fewer than 28
 _GREEDY: Final = ModelSpec(
-    name="member", backend="transformers", model="", temperature=0.0, max_tokens=MAX_NEW_TOKENS, concurrency=64
+    name="member",
+    backend="transformers",
+    model="",
+    temperature=0.0,
+    max_tokens=MAX_NEW_TOKENS,
+    on_length="keep",
+    concurrency=64,
 )
 
 

@@ -38,6 +38,7 @@ model = {folder}
 group = "family"
 temperature = 0.7
 max_tokens = 48
+on_length = "keep"  # a tiny model that does not end is wrong, and the judge may say so
 concurrency = 64
 """
 _POOL_JUDGE = """

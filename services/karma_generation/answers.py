@@ -8,14 +8,20 @@ from karma.messages import Answer, GenerateItem, ModelSpec
 
 if TYPE_CHECKING:
     from karma.llm.completions import ChatResult
-    from karma.llm.transformers import Generated
+    from karma.llm.generation import Generated
 
-_COPIED = ("text", "failure", "finish_reason", "tokens_in", "tokens_out")
+_COPIED = ("text", "failure", "finish_reason", "tokens_in", "tokens_out", "reasoning")
 
 
 def answer(spec: ModelSpec, item: GenerateItem, result: Generated | ChatResult, latency_s: float | None) -> Answer:
     """The answer of a model to an item."""
     fields = {name: getattr(result, name) for name in _COPIED}
     return Answer(
-        item=item.item, prompt=item.prompt, model=spec.name, sample=item.sample, latency_s=latency_s, **fields
+        item=item.item,
+        prompt=item.prompt,
+        model=spec.name,
+        sample=item.sample,
+        latency_s=latency_s,
+        dropped=getattr(result, "dropped", ()),  # a model in this process refuses no setting
+        **fields,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from karma.llm.finish import finished
 from karma.messages import Answer, GenerateBatch, GenerateItem, ModelSpec, ScoreBatch
 from karma.messages.results import one_result_per_item, storable
 
@@ -22,18 +23,20 @@ def generate(batch: GenerateBatch, ask: Ask) -> Iterator[ScoreBatch]:
     name = batch.model.name
 
     def settle(item: GenerateItem, answer: Answer) -> Answer:
-        """The answer with its item's own ids, and with either a text or a failure."""
-        text, failure = answer.text, answer.failure
-        if failure is None and (text is None or not text.strip()):
-            failure = "empty answer"
-        return replace(
-            answer,
-            prompt=item.prompt,
-            model=name,
-            sample=item.sample,
-            text=storable(text) if text is not None and failure is None else None,
-            failure=None if failure is None else storable(failure),
-        )
+        """The answer with its item's own ids, and with either a text or a failure.
+
+        Its text is held against the model's policies whichever backend gave it, so a plug-in needs to know none.
+        """
+        own = replace(answer, prompt=item.prompt, model=name, sample=item.sample)
+        if answer.failure is not None:
+            return replace(own, text=None, failure=storable(answer.failure))
+        text = answer.text or ""
+        if answer.reasoning is None:
+            found = finished(batch.model, text, answer.finish_reason)
+            return replace(own, text=found.text, failure=found.failure, reasoning=found.reasoning)
+        # Its reasoning is already apart: what looks like more of it belongs to the answer.
+        found = finished(replace(batch.model, reasoning="keep"), text, answer.finish_reason)
+        return replace(own, text=found.text, failure=found.failure, reasoning=storable(answer.reasoning))
 
     def fail(item: GenerateItem, reason: str) -> Answer:
         return Answer(item=item.item, prompt=item.prompt, model=name, sample=item.sample, failure=reason)

@@ -25,6 +25,7 @@ _FLIPPED, _MIN_PAIRS = 0.25, 50
 _ONE_POSITION, _MIN_SIDED = 0.6, 100
 _TIED = 0.5
 _UNPRICED = 0.1
+_IDENTICAL = 0.8
 _LABEL_ERROR, _MIN_PREDICTED = 0.1, 1000  # for streams without max_label_error
 
 
@@ -122,6 +123,14 @@ def _errors(kind: str, most: bool) -> Callable[[Status, Pool], Iterator[str]]:
     return summaries
 
 
+def _samples_identical(status: Status, _pool: Pool) -> Iterator[str]:
+    for one in status["endpoints"]:
+        samples = one.get("samples")
+        if samples and exceeds(samples["identical"], samples["compared"], _IDENTICAL):
+            further = f"{samples['identical']:,} of {samples['compared']:,} further samples of {one['name']}"
+            yield f"{further} equal the first: its endpoint may ignore the temperature."
+
+
 def _order_flips(status: Status, _pool: Pool) -> Iterator[str]:
     for judge in status["quality"]["judges"]:
         if judge["both_orders"] >= _MIN_PAIRS and exceeds(judge["flipped"], judge["both_orders"], _FLIPPED):
@@ -182,6 +191,7 @@ CONDITIONS = (
     Condition("KarmaWorkersMissing", "warning", "/", _heartbeats_expired),
     Condition("KarmaPromptsDead", "warning", "/dead", _dead),
     Condition(None, "warning", "/", _paused),
+    Condition("KarmaSamplesIdentical", "warning", "/endpoints", _samples_identical),
     Condition("KarmaOrderFlipRateHigh", "warning", "/quality", _order_flips),
     Condition("KarmaFirstPositionBias", "warning", "/quality", _first_position),
     Condition("KarmaTieRateHigh", "warning", "/quality", _ties),

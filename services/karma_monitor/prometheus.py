@@ -28,6 +28,7 @@ from karma.store.ledger import STATES
 from karma.store.streams import paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
+from karma_monitor.figures.sampling import sampling
 from karma_monitor.queries import counts
 from karma_monitor.refresh import Pace
 
@@ -130,8 +131,13 @@ class LedgerMetrics:
             open_items, oldest = counts.open_items(connection), counts.oldest_batches(connection)
             judged, size = counts.budgeted_pairs(connection), counts.size_bytes(connection)
             stopped = paused(connection)
+            sampled = sampling(connection, self._pool)
             newest, now = self._competencies.newest(transaction), transaction.ledger.now
         metrics.PAUSED.show({(stream,): 1.0 for stream in stopped})
+        samples = {name: model["samples"] for name, model in sampled.items() if model["samples"]}
+        same = {(name, "yes"): float(one["identical"]) for name, one in samples.items()}
+        others = {(name, "no"): float(one["compared"] - one["identical"]) for name, one in samples.items()}
+        metrics.SAMPLES.show(same | others)
         metrics.OPEN_ITEMS.show(generate | judge | open_items)
         for stage in _STAGES:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))

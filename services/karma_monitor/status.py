@@ -11,6 +11,7 @@ from karma.queue.redis import RedisClock
 from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.streams import paused
+from karma_monitor.figures.sampling import sampling
 from karma_monitor.queries.totals import count
 
 
@@ -21,6 +22,7 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
         stopped = paused(transaction.ledger.connection)
+        sampled = sampling(transaction.ledger.connection, pool)
     queues = queue_state(redis, all_queues(pool), RedisClock(redis)()) if redis is not None else {}
     return {
         "version": 1,
@@ -34,7 +36,7 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
             {"service": info.service, "id": info.id, "state": info.state}
             for info in (workers(redis) if redis is not None else [])
         ],
-        "models": {name: _endpoint(generating.get(name, 0)) for name in pool.models},
+        "models": {name: _endpoint(generating.get(name, 0)) | sampled[name] for name in pool.models},
         "judges": {name: _endpoint(judging.get(name, 0)) for name in pool.judges},
     }
 

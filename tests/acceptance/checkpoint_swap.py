@@ -40,7 +40,7 @@ def pool(folder: Path) -> str:
     paths = {STUDENT: folder} | {name: checkpoint_path(name) for name in _RIVALS}
     models = "".join(
         f'[models.{name}]\nbackend = "transformers"\nmodel = {json.dumps(str(path))}\ngroup = "family"\n'
-        "temperature = 0.7\nmax_tokens = 48\nconcurrency = 64\n"
+        'temperature = 0.7\nmax_tokens = 48\non_length = "keep"\nconcurrency = 64\n'
         for name, path in paths.items()
     )
     judge = (

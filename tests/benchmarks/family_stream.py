@@ -71,6 +71,7 @@ def spec_of(name: str, checkpoint: Path, temperature: float) -> ModelSpec:
         model=str(checkpoint),
         temperature=temperature,
         max_tokens=_MAX_TOKENS,
+        on_length="keep",
         concurrency=_BATCH,
     )
 

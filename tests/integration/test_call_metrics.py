@@ -110,5 +110,6 @@ def test_a_model_in_this_process_is_shown_by_the_name_of_its_checkpoint_and_not_
     named = {**NAMED, "gen_ai_provider_name": "transformers", "gen_ai_request_model": "novice"}
     read = value("gen_ai_client_token_usage_sum", **named, gen_ai_token_type="input")
     assert read == sum(one.tokens_in or 0 for one in made) > 0
-    durations = (value("gen_ai_client_operation_duration_seconds_count", **named, error_type=e) for e in ("", "empty"))
+    results = ("", "empty", "unfinished")
+    durations = (value("gen_ai_client_operation_duration_seconds_count", **named, error_type=e) for e in results)
     assert sum(durations) == 2

@@ -16,7 +16,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from karma.errors import MissingExtraError, SettingsError
-from karma.llm.transformers import Generated, LocalModel
+from karma.llm.generation import Generated
+from karma.llm.transformers import LocalModel
 from karma.messages import GenerateItem, ModelSpec, Turn
 from karma_generation.backends.transformers import TransformersBackend
 
@@ -89,6 +90,7 @@ def spec(folder: Path, **more: object) -> ModelSpec:
         "model": str(folder),
         "temperature": 0.0,
         "max_tokens": 8,
+        "on_length": "keep",  # an untrained model does not end
     } | more
     return ModelSpec(**named)  # type: ignore[arg-type]
 

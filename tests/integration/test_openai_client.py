@@ -106,12 +106,28 @@ def test_the_wait_is_at_least_what_retry_after_asks(client: ChatClient, endpoint
     assert found.latency_s >= 0.4
 
 
-def test_a_limit_that_stays_is_a_failure_after_all_retries(client: ChatClient) -> None:
-    with serve(Behaviour(rate_429=1.0, retry_after_s=0.0)) as endpoint:
-        found = answers(client, spec(endpoint, max_retries=3))[0]
+def test_a_limit_that_passes_uses_up_no_retry(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.extend(web.Response(status=429) for _ in range(4))
 
-    assert (found.failure, found.kind) == ("429: rate limited after 3 retries", "rate_limited")
+    assert answers(client, spec(endpoint, max_retries=1))[0].text is not None
+    assert endpoint.arrived == 5
+
+
+def test_a_limit_that_stays_is_a_failure_at_the_deadline(client: ChatClient) -> None:
+    with serve(Behaviour(rate_429=1.0, retry_after_s=0.1)) as endpoint:
+        found = answers(client, spec(endpoint, rate_limit_wait_s=0.35))[0]
+
+    assert found.kind == "rate_limited"
+    assert found.failure == "429: rate limited after waiting 0 s (rate_limit_wait_s 0.35)"
     assert endpoint.refused["429"] == 4
+
+
+def test_without_retries_a_limit_is_a_failure_at_once(client: ChatClient) -> None:
+    with serve(Behaviour(rate_429=1.0)) as endpoint:
+        found = answers(client, spec(endpoint, max_retries=0))[0]
+
+    assert (found.failure, found.kind) == ("429: rate limited after 0 retries", "rate_limited")
+    assert endpoint.arrived == 1
 
 
 def test_connections_that_keep_dropping_are_a_failure(client: ChatClient) -> None:

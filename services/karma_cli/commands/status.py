@@ -14,6 +14,7 @@ from karma.store.schema import EVERYTHING
 from karma_cli.options import HomeOption, PoolOption, open_store, read_environment, redis_if_any
 from karma_cli.output import Output, with_format_flags
 from karma_monitor.escaping import escape_control
+from karma_monitor.figures.sampling import notices
 from karma_monitor.status import status as read_status
 
 
@@ -45,6 +46,7 @@ def tables(state: dict[str, Any]) -> RenderableType:
         parts.append(
             "reasons: prompts.error, responses.failure, verdicts.failure in the store; retry with `karma requeue`"
         )
+    parts += [Text(escape_control(notice)) for notice in notices(state["models"])]
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
     for name, queue in state["queues"].items():
         if queue["length"]:

@@ -151,6 +151,8 @@ def endpoints(status: Status) -> RenderableType:
     for endpoint in known[:_MOST_ENDPOINTS]:
         name = Text(shortened(str(endpoint["name"]), 40))
         name.append(" (judge)" if endpoint["kind"] == "judge" else "")
+        if endpoint.get("dropped"):
+            name.append(f" ({', '.join(sorted(endpoint['dropped']))} left out)", style="dim")
         failed = Text(f"{endpoint['failed']:,}", style=BAD if endpoint["failed"] else "")
         if reasons := endpoint["failures"]:
             failed.append(f" ({shortened(max(reasons, key=reasons.get), 30)})")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from karma.config.pool import Pool
 from karma.store import Transaction
 from karma.telemetry.failure_kinds import kind_of
+from karma_monitor.figures.sampling import sampling
 from karma_monitor.queries.recent import newest_responses, newest_verdicts
 
 #: Most calls of each kind in the window, and most that are read at once.
@@ -29,16 +30,16 @@ class Calls:
     def __init__(self, newest: Callable[[Connection, int, int], list[Any]]) -> None:
         self._newest = newest
         self._calls: deque[Any] = deque(maxlen=CALLS)
-        self._mark = 0
+        self.mark = 0  # the newest call's id
 
     def renew(self, connection: Connection) -> None:
         """Read the new calls."""
         limit = _AT_ONCE if self._calls else CALLS
-        rows = self._newest(connection, self._mark, limit)
+        rows = self._newest(connection, self.mark, limit)
         if len(rows) == limit:
             self._calls.clear()
         if rows:
-            self._mark = rows[0].id
+            self.mark = rows[0].id
             self._calls.extend(reversed(rows))
 
     def by_name(self) -> dict[str, list[Any]]:
@@ -59,6 +60,7 @@ class Endpoints:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._sampling: tuple[int, dict[str, Any]] = (0, {})  # newest response, figures up to it
         self._kinds = {"model": Calls(newest_responses), "judge": Calls(newest_verdicts)}
 
     def renew(self, transaction: Transaction) -> list[dict[str, Any]]:
@@ -73,9 +75,13 @@ class Endpoints:
         for kind, calls in self._kinds.items():
             calls.renew(connection)
             by_name = calls.by_name()
+            if kind == "model" and self._sampling[0] != calls.mark:  # a quiet store is not read again
+                self._sampling = (calls.mark, sampling(connection, self._pool))
+            sampled = self._sampling[1] if kind == "model" else {}
             for name in dict.fromkeys([*named[kind], *by_name]):
                 figures = _figures(by_name.get(name, []), calls.since, now)
-                found.append({"name": name, "kind": kind, **figures, "open": waiting[kind].get(name, 0)})
+                how = sampled.get(name, {"dropped": {}, "samples": None})
+                found.append({"name": name, "kind": kind, **figures, "open": waiting[kind].get(name, 0), **how})
         return found
 
 

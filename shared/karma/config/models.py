@@ -12,10 +12,13 @@ from typing import Any
 import msgspec
 
 from karma.config.settings import Price
-from karma.config.tables import convert, errors_in
+from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError
 from karma.messages import JudgeSpec, ModelSpec
 from karma.plugins.registry import backend_kind, judge_kind
+
+#: Settings whose field in the body of a request may have another name: `[models.NAME.fields]`.
+RENAMED = ("temperature", "top_p", "max_tokens", "seed")
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,20 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, Price | None
         elif spec.model.startswith((".", "/")):
             raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
     for key, good in (
-        ("temperature", spec.temperature >= 0),
-        ("top_p", 0 < spec.top_p <= 1),
-        ("max_tokens", spec.max_tokens >= 1),
+        ("temperature", spec.temperature == "default" or spec.temperature >= 0),
+        ("top_p", spec.top_p == "default" or 0 < spec.top_p <= 1),
+        ("max_tokens", spec.max_tokens == "default" or spec.max_tokens >= 1),
         ("concurrency", spec.concurrency >= 1),
         ("timeout_s", spec.timeout_s > 0),
         ("max_retries", spec.max_retries >= 0),
+        ("rate_limit_wait_s", spec.rate_limit_wait_s >= 0),
     ):
         if not good:
             raise SettingsError(f"{key} is {getattr(spec, key)!r}, out of range")
+    for key, name in spec.fields.items():
+        check_known(key, RENAMED, "fields", "setting that can be renamed")
+        if not name or name in ("model", "messages"):
+            raise SettingsError(f"fields.{key} is {name!r}, expected the endpoint's name of {key}")
     return spec, price
 
 

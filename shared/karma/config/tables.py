@@ -38,8 +38,16 @@ def convert(table: Any, kind: type[_T]) -> _T:
             raise SettingsError(f"unknown key {unknown[1]!r}{did_you_mean(unknown[1], types)}") from cause
         key = re.split(r"[.[`]", path)[0]
         if message.startswith("Invalid enum value"):
-            message = f"expected one of {', '.join(get_args(types[key]))}"
+            message = f"expected one of {', '.join(_accepted(types[key]))}"
         raise SettingsError(f"{path.rstrip('`')} is {table.get(key)!r}: {message}" if path else message) from cause
+
+
+def _accepted(kind: Any) -> list[str]:
+    """The values that a type accepts, by name: those of a literal, `a number` for every number."""
+    parts = get_args(kind)
+    if not parts:
+        return [kind] if isinstance(kind, str) else ["a number"]
+    return [name for part in parts for name in _accepted(part)]
 
 
 def check_known(name: str, known: Iterable[str], key: str, what: str) -> None:

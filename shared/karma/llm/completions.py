@@ -1,28 +1,42 @@
-"""Requests and responses of an OpenAI-compatible chat endpoint: bodies, completions, refusals.
+"""Requests and responses of an OpenAI-compatible chat endpoint: bodies and completions.
 
-An endpoint is untrusted: sizes, numbers and texts are limited to values that a database accepts.
+An endpoint is untrusted: sizes, numbers and texts are limited to values that a database accepts. Only the content must
+be sound: whatever else cannot be read is left out, and the text is kept.
 """
 
 from __future__ import annotations
 
-import time
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from karma.llm.finish import finish_of, finished
+from karma.llm.lenient_json import decode, deep_text
+from karma.llm.refusals import FailedAttempt, ProviderError, error_in, failure_of, mask
+from karma.llm.request_fields import Changes, own_fields, renamed
 from karma.messages import ModelSpec, Turn
 from karma.messages.results import storable
 
 if TYPE_CHECKING:
     import aiohttp
 
-_RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
 _BODY_BYTES = 8 << 20
 _FINISH_CHARACTERS = 40
+_SHOWN_CHARACTERS = 200
 _MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
+
+_REASONING_FIELDS = ("reasoning_content", "reasoning")  # of most servers; of vLLM and OpenRouter
+_REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
+
+_WORD = re.compile(r"\w\S*")
+#: Least tokens per word of a prompt that was read whole. Tokenizers split words and do not join them.
+_TOKENS_PER_WORD = 0.75
+#: No server has so short a context: a smaller number of tokens is a wrong count, not a prompt that was cut.
+_SHORTEST_CONTEXT = 32
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,21 @@ class ChatRequest:
 class ChatResult:
     """The result of one call: a text, or a failure with its reason.
 
-    `kind` is the kind of the failure: `rate_limited`, `server_error`, `timeout`, `connection`, `refused`, `empty`,
-    `missing_key`, `redirect` or `too_large`.
+    Attributes:
+        text: the answer without the model's reasoning.
+        failure: the reason; it may quote the endpoint.
+        kind: the kind of the failure: `rate_limited`, `quota`, `server_error`, `timeout`, `connection`, `refused`,
+            `model_refusal`, `does_not_fit`, `unfinished`, `content_filter`, `empty`, `missing_key`, `redirect` or
+            `too_large`.
+        finish_reason: by the endpoint.
+        tokens_in: read.
+        tokens_out: written, reasoning included.
+        latency_s: of the whole call, retries and waits included.
+        first_tokens: token → log-probability of the first token, if requested.
+        reasoning: the model's, also of a failure.
+        dropped: settings that the endpoint refused and that were left out.
+        logprobs_missing: log-probabilities were requested, and none came.
+        prompt_cut: how the endpoint cut the prompt, by its count of tokens; None if it did not.
     """
 
     text: str | None = None
@@ -48,73 +75,26 @@ class ChatResult:
     finish_reason: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
-    latency_s: float | None = None  # of the whole call, retries and waits included
-    first_tokens: Mapping[str, float] = field(default_factory=dict)  # token → log-probability, if requested
+    latency_s: float | None = None
+    first_tokens: Mapping[str, float] = field(default_factory=dict)
+    reasoning: str | None = None
+    dropped: tuple[str, ...] = ()
+    logprobs_missing: bool = False
+    prompt_cut: str | None = None
 
 
-class FailedAttempt(Exception):  # noqa: N818 - it carries a result
-    """One attempt failed. `retry`: another may succeed; `wait_s`: the delay that the endpoint requested."""
-
-    def __init__(self, kind: str, reason: str, retry: bool, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.kind, self.reason, self.retry, self.wait_s = kind, reason, retry, wait_s
-
-
-class _Logprob(msgspec.Struct):
-    token: str
-    logprob: float
-    top_logprobs: list[_Logprob] | None = None
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[_Logprob] | None = None
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | float | None = None
-    completion_tokens: int | float | None = None
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-
-
-class _ErrorDetail(msgspec.Struct):
-    message: str
-
-
-class _ErrorBody(msgspec.Struct):
-    error: _ErrorDetail | str
-
-
-_decoder = msgspec.json.Decoder(_Completion)
-
-
-def body_of(spec: ModelSpec, request: ChatRequest) -> bytes:
+def body_of(spec: ModelSpec, request: ChatRequest, changes: Changes | None = None) -> bytes:
     """The JSON of a call; the model's options and the request's fields override KARMA's own."""
     turns = list(request.messages)
     if spec.system is not None and all(turn.role != "system" for turn in turns):
         turns.insert(0, Turn("system", spec.system))
+    own = {name: value for name, value in own_fields(spec, request).items() if name not in request.extra}
     body = {
         "model": spec.model,
         "messages": turns,
-        "temperature": spec.temperature,
-        "top_p": spec.top_p,
-        "max_tokens": spec.max_tokens,
-        "seed": request.seed & 0x7FFFFFFF,  # some servers keep seeds in 32 bits
+        **renamed(spec, own, changes or {}),
         **spec.options,
-        **request.extra,
+        **renamed(spec, request.extra, changes or {}),
     }
     return msgspec.json.encode(body)
 
@@ -129,63 +109,108 @@ async def read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(parts)
 
 
-def result_of(body: bytes) -> ChatResult:
-    """The result in a body of status 200; raises FailedAttempt if it is no chat completion."""
-    try:
-        completion = _decoder.decode(body)
-        choice = completion.choices[0]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as cause:
-        raise FailedAttempt("refused", f"the answer is no chat completion: {cause}", retry=False) from cause
-    usage = completion.usage or _Usage()
-    text = choice.message.content
-    empty = text is None or not text.strip()
-    first = choice.logprobs.content[0].top_logprobs or [] if choice.logprobs and choice.logprobs.content else []
+def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
+    """The result in a body of status 200.
+
+    Raises:
+        FailedAttempt: it is empty, no chat completion, or holds an error.
+    """
+    choice, usage = _choice_in(body)
+    message = choice["message"]
+    said = choice.get("finish_reason")
+    finish_reason = None if said is None else storable(str(said)[:_FINISH_CHARACTERS])
+    text, reasoning = _content(message)
+    tokens_in = _count(usage.get("prompt_tokens"))
+    first_tokens = _first_tokens(choice.get("logprobs"))
+    found = finished(spec, text, finish_reason, reasoning, allow_length="max_tokens" in request.extra)
+    failure, kind = found.failure, found.kind
+    if failure is not None and kind == "empty" and (refusal := deep_text(message.get("refusal"))):
+        failure, kind = f"refused: {storable(mask(' '.join(refusal.split())[:_SHOWN_CHARACTERS]))}", "model_refusal"
     return ChatResult(
-        text=None if text is None or empty else storable(text),
-        failure="empty answer" if empty else None,
-        kind="empty" if empty else None,
-        finish_reason=storable(choice.finish_reason[:_FINISH_CHARACTERS]) if choice.finish_reason else None,
-        tokens_in=_count(usage.prompt_tokens),
-        tokens_out=_count(usage.completion_tokens),
-        first_tokens={each.token: each.logprob for each in first},
+        text=found.text,
+        failure=failure,
+        kind=kind,
+        finish_reason=finish_reason,
+        tokens_in=tokens_in,
+        tokens_out=_count(usage.get("completion_tokens")),
+        first_tokens=first_tokens,
+        reasoning=found.reasoning,
+        logprobs_missing=bool(request.extra.get("logprobs")) and not first_tokens,
+        prompt_cut=_prompt_cut(request.messages, tokens_in, usage),
     )
 
 
-def _count(tokens: float | None) -> int | None:
+def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first choice of a completion, with a message, and its usage."""
+    if not body.strip():
+        raise FailedAttempt("server_error", "the endpoint gave an empty body with status 200", retry=True)
+    completion = decode(body)
+    if not isinstance(completion, dict):
+        shown = mask(" ".join(body.decode("utf-8", "replace").split()))[:_SHOWN_CHARACTERS]
+        raise FailedAttempt("refused", f"the answer is no chat completion: {shown}", retry=False)
+    choices = completion.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        if error := error_in(completion):
+            raise failure_of(None, error)
+        if choices is None and "choices" in completion:
+            raise failure_of(None, ProviderError("choices is null"))
+        raise FailedAttempt("refused", "the answer is no chat completion: it has no choices", retry=False)
+    if choice.get("error") or finish_of(_text(choice.get("finish_reason"))) == "error":
+        error = error_in(choice) or error_in(completion)
+        raise failure_of(None, error or ProviderError("finish_reason error, without a message"))
+    if not isinstance(choice.get("message"), dict):
+        raise FailedAttempt("refused", "the answer is no chat completion: its choice has no message", retry=False)
+    usage = completion.get("usage")
+    return choice, usage if isinstance(usage, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _content(message: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The text of a message, and the reasoning that the endpoint separated: in fields, or in parts of the content."""
+    content = message.get("content")
+    reasoning = [next(filter(None, (deep_text(message.get(name)) for name in _REASONING_FIELDS)), "")]
+    if not isinstance(content, list):
+        return deep_text(content), reasoning[0] or None
+    texts: list[str] = []
+    for part in content:
+        thought = isinstance(part, dict) and part.get("type") in _REASONING_PARTS
+        (reasoning if thought else texts).append(deep_text(part))
+    return "".join(texts), "\n\n".join(dict.fromkeys(filter(None, reasoning))) or None
+
+
+def _first_tokens(logprobs: Any) -> dict[str, float]:
+    """Token → log-probability at the first position; tokens without a finite one are left out."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    top = first.get("top_logprobs") if isinstance(first, dict) else None
+    found = {}
+    for each in top if isinstance(top, list) else ():
+        if isinstance(each, dict) and isinstance(each.get("token"), str):
+            logprob = each.get("logprob")
+            if isinstance(logprob, int | float) and not isinstance(logprob, bool) and math.isfinite(logprob):
+                found[each["token"]] = float(logprob)
+    return found
+
+
+def _count(tokens: Any) -> int | None:
     """The number of tokens; None if the endpoint's number is invalid."""
-    return int(tokens) if tokens is not None and 0 <= tokens <= _MOST_TOKENS else None
+    valid = isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens <= _MOST_TOKENS
+    return int(tokens) if valid else None
 
 
-def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttempt:
-    """The failure of a status other than 200. Redirects are never followed: only configured endpoints are called."""
-    if 300 <= status < 400:
-        return FailedAttempt(
-            "redirect", f"{status}: the endpoint redirects, and redirects are not followed", retry=False
-        )
-    if status == 429:
-        return FailedAttempt("rate_limited", "429: rate limited", retry=True, wait_s=_retry_after(headers))
-    if status >= 500:
-        return FailedAttempt("server_error", f"{status}: server error", retry=True, wait_s=_retry_after(headers))
-    return FailedAttempt("refused", f"{status}: {_error_message(body)}", retry=False)
-
-
-def _error_message(body: bytes) -> str:
-    """The error message in a body in OpenAI's format, or else the body itself."""
-    try:
-        error = msgspec.json.decode(body, type=_ErrorBody).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return body.decode("utf-8", "replace")
-    return error if isinstance(error, str) else error.message
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by a Retry-After header, which contains seconds or a date; None if it is invalid."""
-    header = headers.get("Retry-After", "")
-    try:
-        wait_s = float(header)
-    except ValueError:
-        try:
-            wait_s = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return min(_RETRY_AFTER_MOST_S, max(0.0, wait_s))
+def _prompt_cut(messages: tuple[Turn, ...], tokens_in: int | None, usage: Mapping[str, Any]) -> str | None:
+    """How a prompt was cut, where the endpoint read clearly fewer tokens than the prompt has words."""
+    characters = sum(len(turn.content) for turn in messages)
+    if tokens_in is None or tokens_in < _SHORTEST_CONTEXT or tokens_in >= characters * _TOKENS_PER_WORD / 2:
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    words = sum(len(_WORD.findall(turn.content)) for turn in messages)
+    read_tokens = tokens_in + (cached or 0)  # some servers count those apart
+    if read_tokens >= words * _TOKENS_PER_WORD:
+        return None
+    return f"the endpoint cut the prompt: it read {read_tokens:,} tokens of a prompt of {words:,} words"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import queue
-import random
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING
 from karma import lease
 from karma.errors import KarmaError, ReleasedError
 from karma.lease import Lease
+from karma.llm.backoff import Backoff
 from karma.llm.call_metrics import observe_call
-from karma.llm.completions import ChatRequest, ChatResult, FailedAttempt, body_of, read, refusal_of, result_of
+from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
+from karma.llm.refusals import FailedAttempt, refusal_of
+from karma.llm.request_fields import dropped, next_changes
 from karma.messages import ModelSpec
 from karma.messages.results import storable
 from karma.telemetry import metrics
@@ -36,12 +39,13 @@ Results = queue.SimpleQueue[tuple[int, ChatResult | None] | None]
 #: Most time that a result waits for others, to be yielded together.
 LINGER_S = 0.1
 
-_BACKOFF_S = 0.5  # before the first retry, on average half of it; doubled with each further one
-_BACKOFF_MOST_S = 30.0
+_BACKOFF_S = 0.5  # longest wait before the first retry; doubled with each further one
 _SHOWN_CHARACTERS = 200
 _CONNECT_S = 10.0
 _POLL_LEASE_S = 0.1  # while its state is unknown
-_SPREAD = 0.2  # share of the backoff that is added to Retry-After
+_NAP_S = 1.0  # longest part of a wait; then the lease is asked again
+
+log = logging.getLogger(__name__)
 
 
 class ChatClient:
@@ -53,6 +57,7 @@ class ChatClient:
         self._thread.start()
         self._session: aiohttp.ClientSession | None = None
         self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._changes: dict[tuple[str, str], dict[str, str | None]] = {}  # that endpoints need, as learnt from them
         self._closed = False
         self._starting = threading.Lock()  # no call starts on a loop that is being closed
 
@@ -139,35 +144,44 @@ class ChatClient:
         if spec.api_key_env and not key:
             reason = f"the environment variable {spec.api_key_env} (api_key_env of {spec.name}) is not set here"
             return ChatResult(failure=reason, kind="missing_key")
-        body = body_of(spec, request)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
         started = time.monotonic()
-        failed = FailedAttempt("connection", "no attempt", retry=True)
-        for attempt in range(spec.max_retries + 1):
+        backoff = Backoff(spec, _BACKOFF_S)
+        learnt = self._changes.setdefault((spec.base_url or "", spec.model), {})
+        tried: dict[str, str | None] = {}  # learnt by the process only if they help
+        fitting: dict[str, str | None] = {}  # for this prompt only
+        while True:
             if not await _may_begin(lease_):
                 return None
+            changes = {**learnt, **tried, **fitting}
             try:
-                result = await self._attempt(spec, body, headers)
+                result = await self._attempt(spec, request, body_of(spec, request, changes), headers)
             except FailedAttempt as cause:
-                failed = cause
                 metrics.ATTEMPTS.labels(spec.name, cause.kind).inc()
-                if not cause.retry or attempt == spec.max_retries:
+                if further := next_changes(spec, request, changes, cause):
+                    (fitting if cause.kind == "does_not_fit" else tried).update(further)
+                    continue
+                wait_s = backoff.wait_s(cause)
+                if wait_s is None:
+                    failed = cause
                     break
-                # Full jitter (Brooker 2015): workers that failed together do not retry together.
-                wait_s = random.uniform(0, min(_BACKOFF_MOST_S, _BACKOFF_S * 2**attempt))  # noqa: S311
                 with metrics.CALLS_BACKING_OFF.labels(spec.name, cause.kind).track_inprogress():
-                    await asyncio.sleep(wait_s if cause.wait_s is None else cause.wait_s + wait_s * _SPREAD)
+                    await _wait(wait_s, lease_)
             else:
                 metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
-                return replace(result, latency_s=time.monotonic() - started)
+                _learn(spec, learnt, tried)
+                left_out = dropped(spec, request, changes)
+                return replace(result, latency_s=time.monotonic() - started, dropped=left_out)
         # The key is removed before the text is cut, which could leave an unrecognizable part of the key.
         reason = storable(" ".join((failed.reason.replace(key, "***") if key else failed.reason).split()))
-        reason = reason[:_SHOWN_CHARACTERS] + (f" after {spec.max_retries} retries" if failed.retry else "")
+        reason = reason[:_SHOWN_CHARACTERS] + backoff.given_up(failed)
         return ChatResult(failure=reason, kind=failed.kind, latency_s=time.monotonic() - started)
 
-    async def _attempt(self, spec: ModelSpec, body: bytes, headers: Mapping[str, str]) -> ChatResult:
+    async def _attempt(
+        self, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str]
+    ) -> ChatResult:
         import aiohttp
 
         if self._session is None:
@@ -182,7 +196,7 @@ class ChatClient:
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status == 200:
-                    return result_of(await read(response))
+                    return result_of(await read(response), spec, request)
                 raise refusal_of(response.status, response.headers, await read(response))
         except aiohttp.ConnectionTimeoutError as cause:
             raise FailedAttempt("timeout", f"no connection within {timeout.sock_connect:g} s", retry=True) from cause
@@ -198,6 +212,22 @@ async def _may_begin(lease_: Lease) -> bool:
     while (state := lease_()) == "wait":
         await asyncio.sleep(_POLL_LEASE_S)
     return state == "go"
+
+
+async def _wait(wait_s: float, lease_: Lease) -> None:
+    """Wait, or until the lease ended: a wait of minutes must not hold up a shutdown."""
+    until = time.monotonic() + wait_s
+    while (left_s := until - time.monotonic()) > 0 and lease_() != "stop":
+        await asyncio.sleep(min(_NAP_S, left_s))
+
+
+def _learn(spec: ModelSpec, learnt: dict[str, str | None], tried: Mapping[str, str | None]) -> None:
+    """Keep the changes of a call that was answered, and say each once."""
+    for field, name in tried.items():
+        if learnt.get(field, field) != name:
+            learnt[field] = name
+            form = "left out" if name is None else f"sent as {name}"
+            log.warning("the endpoint of %s refuses %s: it is %s from now on", spec.name, field, form)
 
 
 def _next_group(arrivals: Results, most: int, linger_s: float) -> list[tuple[int, ChatResult | None]]:

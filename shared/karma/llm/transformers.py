@@ -9,7 +9,7 @@ import inspect
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,8 +17,12 @@ from typing import Any
 
 from karma import lease
 from karma.errors import SettingsError
+from karma.llm.batching import batches
 from karma.llm.call_metrics import observe_call
 from karma.llm.checkpoint import load
+from karma.llm.finish import finished
+from karma.llm.generation import Generated, sampling_of
+from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag
 from karma.messages import ModelSpec, Turn
 
 Chat = Sequence[Turn]
@@ -26,18 +30,9 @@ Chat = Sequence[Turn]
 #: Probabilities computed at once: in 32 bits over a large vocabulary, those of a whole batch would need gigabytes.
 _FLOATS_AT_ONCE = 1 << 26
 
+_TAIL_TOKENS = 8  # of a prompt, which may end with the tag that opens the reasoning
+
 _loading = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Generated:
-    """The result of one chat: a text, or a failure with its reason."""
-
-    text: str | None = None
-    failure: str | None = None
-    finish_reason: str | None = None  # `stop` or `length`
-    tokens_in: int | None = None
-    tokens_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +65,9 @@ class LocalModel:
         added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         specials = sorted(filter(None, {*tokenizer.all_special_tokens, *added}), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        # Tags of reasoning that are special tokens must survive the decoding.
+        self._hidden = [token for token in specials if not is_reasoning_tag(token)]
+        self._keeps_special = len(self._hidden) < len(specials)
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.context_tokens: int = limit if isinstance(limit, int) else 1 << 30
 
@@ -89,34 +87,41 @@ class LocalModel:
     ) -> Iterator[list[tuple[int, Generated]]]:
         """Answer chats, shortest first, in batches of `spec.concurrency`; yields each batch as (index, result).
 
-        The same batch with the same seeds gives the same texts on the same machine. Temperature 0 is greedy.
+        The same batch with the same seeds gives the same texts on the same machine. Temperature 0 is greedy. Settings
+        that are `default` are those of the checkpoint's `generation_config`, and `max_tokens` is then what its context
+        has room for.
         """
         import torch
 
         rows, faults = self._tokens_of(chats, spec.system, [1] * len(chats))
         if faults:
             yield [(index, Generated(failure=fault)) for index, fault in faults.items()]
-        sampling = {"do_sample": True, "temperature": spec.temperature, "top_p": spec.top_p, "top_k": 0}
-        room = {index: min(spec.max_tokens, self.context_tokens - len(row)) for index, row in rows.items()}
-        for batch in _batches(rows, spec.concurrency, room):
+        sampling = sampling_of(spec)
+        most = self._default_tokens if spec.max_tokens == "default" else spec.max_tokens
+        room = {index: min(most, self.context_tokens - len(row)) for index, row in rows.items()}
+        for batch in batches(rows, spec.concurrency, room):
             lease.require()
             started = time.monotonic()
             inputs, mask = self._pad_left([rows[index] for index in batch])
-            torch.manual_seed(seeds[batch[0]] & 0x7FFFFFFF)
+            if spec.seed == "own":
+                torch.manual_seed(seeds[batch[0]] & 0x7FFFFFFF)
+            limit = min(room[index] for index in batch)
             with torch.inference_mode():
                 outputs = self._model.generate(
                     input_ids=inputs,
                     attention_mask=mask,
-                    max_new_tokens=min(room[index] for index in batch),
+                    max_new_tokens=limit,
                     pad_token_id=self._pad_id,
-                    **(sampling if spec.temperature > 0 else {"do_sample": False}),
+                    **sampling,
                 )
             new = outputs[:, inputs.shape[1] :].tolist()
-            results = [self._generated(tokens, len(rows[index])) for index, tokens in zip(batch, new, strict=True)]
+            results = [
+                self._generated(tokens, rows[index], spec, limit) for index, tokens in zip(batch, new, strict=True)
+            ]
             took_s = time.monotonic() - started  # of each, as they were generated together
             for result in results:
-                kind = "empty" if result.failure else None
-                observe_call("transformers", Path(spec.model).name, took_s, result.tokens_in, result.tokens_out, kind)
+                name = Path(spec.model).name
+                observe_call("transformers", name, took_s, result.tokens_in, result.tokens_out, result.kind)
             yield list(zip(batch, results, strict=True))
 
     def log_likelihood(self, chats: Sequence[Chat], responses: Sequence[str], batch: int = 32) -> list[Likelihood]:
@@ -128,7 +133,7 @@ class LocalModel:
         faults |= {index: "the response has no tokens" for index, answer in enumerate(answers) if not answer}
         results = [Likelihood(failure=faults.get(index)) for index in range(len(chats))]
         rows = {index: [*prompt, *answers[index]] for index, prompt in prompts.items() if index not in faults}
-        for indices in _batches(rows, batch):
+        for indices in batches(rows, batch):
             lease.require()
             tokens, mask = self._pad_left([answers[index] for index in indices])
             longest = tokens.shape[1]
@@ -160,7 +165,7 @@ class LocalModel:
             raise SettingsError(f"this model cannot tell {labels[0]!r} from {labels[1]!r} by one token")
         rows, faults = self._tokens_of(chats, None, [0] * len(chats))
         results = [LabelProbability(failure=faults.get(index)) for index in range(len(chats))]
-        for indices in _batches(rows, batch):
+        for indices in batches(rows, batch):
             lease.require()
             logits = self._logits([rows[index] for index in indices], 1)[:, -1]
             with torch.inference_mode():
@@ -232,16 +237,36 @@ class LocalModel:
         mask = pad([torch.ones_like(row) for row in inputs])
         return pad(inputs, padding_value=self._pad_id).to(self._device), mask.to(self._device)
 
-    def _generated(self, tokens: list[int], tokens_in: int) -> Generated:
+    @property
+    def _default_tokens(self) -> int:
+        return self._model.generation_config.max_new_tokens or self.context_tokens
+
+    def _generated(self, tokens: list[int], prompt: list[int], spec: ModelSpec, limit: int) -> Generated:
         ends = self._model.generation_config.eos_token_id
         ends = {*self._end, *(ends if isinstance(ends, list) else [ends])}
         end = next((index for index, token in enumerate(tokens) if token in ends), None)
-        tokens_out = len(tokens) if end is None else end + 1
-        text = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
-        if not text.strip():
-            return Generated(failure="empty answer", tokens_in=tokens_in, tokens_out=tokens_out)
+        text = self._decoded(tokens[:end])
+        if ends_in_reasoning(self._tokenizer.decode(prompt[-_TAIL_TOKENS:])):
+            text = f"<think>\n{text}"  # the chat template opened it
         reason = "length" if end is None else "stop"
-        return Generated(text, finish_reason=reason, tokens_in=tokens_in, tokens_out=tokens_out)
+        said = f"{limit} tokens (max_tokens {spec.max_tokens}, a context of {self.context_tokens})"
+        found = finished(spec, text, reason, limit=said)
+        return Generated(
+            text=found.text,
+            reasoning=found.reasoning,
+            failure=found.failure,
+            kind=found.kind,
+            finish_reason=reason,
+            tokens_in=len(prompt),
+            tokens_out=len(tokens) if end is None else end + 1,
+        )
+
+    def _decoded(self, tokens: list[int]) -> str:
+        """The text of tokens without special ones, but with tags of reasoning."""
+        text = str(self._tokenizer.decode(tokens, skip_special_tokens=not self._keeps_special))
+        for special in self._hidden if self._keeps_special else ():
+            text = text.replace(special, "")
+        return text
 
     def _fault(self, prompt: list[int], more: int) -> str | None:
         """Why a prompt cannot be followed by `more` tokens; None if it can."""
@@ -256,21 +281,3 @@ class LocalModel:
 @cache
 def _loaded(name: str, dtype: str, device: str) -> LocalModel:
     return LocalModel(*load(name, dtype, device))
-
-
-def _batches(
-    rows: Mapping[int, Sequence[int]], size: int, room: Mapping[int, int] | None = None
-) -> Iterator[list[int]]:
-    """Indices in order of length, in groups of at most `size`: rows of similar length need little padding.
-
-    A group can generate as many tokens as its longest row has room for. A row with less than half of the room of the
-    group's first row begins a new group, so that no row loses more than half of its room to a longer one.
-    """
-    group: list[int] = []
-    for index in sorted(rows, key=lambda index: (len(rows[index]), index)):
-        if group and (len(group) == size or (room is not None and 2 * room[index] < room[group[0]])):
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group

@@ -39,12 +39,19 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     base_url: str | None = None  # of an OpenAI-compatible endpoint, with its `/v1`
     api_key_env: str | None = None
     system: str | None = None  # a system turn for prompts without one
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_tokens: int = 512  # new tokens of one response, at most
+    # `default`: the setting is not sent, and the endpoint's or the checkpoint's own applies.
+    temperature: float | Literal["default"] = 0.7
+    top_p: float | Literal["default"] = 1.0
+    max_tokens: int | Literal["default"] = 4096  # new tokens of one response, at most; reasoning counts
+    seed: Literal["own", "default"] = "own"  # own: KARMA's seed of the item
+    fields: dict[str, str] = {}  # setting → its name in the endpoint's body, for example max_completion_tokens
+    on_length: Literal["fail", "keep"] = "fail"  # a response that was cut at a limit of tokens
+    on_content_filter: Literal["fail", "keep"] = "fail"  # a response that a filter cut
+    reasoning: Literal["separate", "keep"] = "separate"  # keep: it stays in the text
     concurrency: int = 32  # concurrent calls (remote), sequences in one forward batch (local)
-    timeout_s: float = 120.0  # of one attempt of one call
-    max_retries: int = 5  # after 429, 5xx, a timeout or a dropped connection
+    timeout_s: float = 300.0  # of one attempt of one call
+    max_retries: int = 5  # after 408, 409, 425, 5xx, a timeout or a dropped connection; 0: one attempt whatever it says
+    rate_limit_wait_s: float = 600.0  # most time that one call waits after 429, which uses up no retry
     device: str = "auto"
     dtype: str = "auto"
     options: dict[str, Any] = {}  # passed to the endpoint's body or to the plug-in unchanged
@@ -82,7 +89,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     sample: int
     text: str | None = None
     failure: str | None = None
-    finish_reason: str | None = None  # `stop` or `length`, by the endpoint
+    finish_reason: str | None = None  # by the endpoint: `stop`, `length`, `content_filter`, …
     tokens_in: int | None = None
     tokens_out: int | None = None
     latency_s: float | None = None

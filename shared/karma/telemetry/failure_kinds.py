@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 
-#: (beginning of a reason, its kind). The first nine kinds are those of `ChatResult.kind`.
+#: (beginning of a reason, its kind). The kinds before `unparsable` are those of `ChatResult.kind`.
 _BEGINNINGS = (
     (r"429: ", "rate_limited"),
-    (r"5\d\d: ", "server_error"),
+    (r"out of quota: ", "quota"),
+    (r"(5\d\d|408|409|425): |the endpoint (reports an error|gave an empty body)", "server_error"),
     (r"timed out after |no connection within ", "timeout"),
     (r"connection dropped", "connection"),
     (r"3\d\d: the endpoint redirects", "redirect"),
     (r"\d\d\d: |the answer is no chat completion|base_url of |the call cannot be made", "refused"),
+    (r"refused: ", "model_refusal"),
+    (r"unfinished (answer|reasoning)", "unfinished"),
+    (r"filtered answer", "content_filter"),
     (r"empty answer", "empty"),
     (r"the environment variable ", "missing_key"),
     (r"the answer is larger ", "too_large"),
+    (r"the prompt (has |does not fit)|the response has no tokens|the model's chat template ", "does_not_fit"),
+    (r"the endpoint cut the prompt", "prompt_cut"),
     (r"unparsable verdict", "unparsable"),
     (r"the probability |the verdict is on |neither ", "unsound"),
-    (r"the prompt has |the response has no tokens|the model's chat template ", "does_not_fit"),
     (r"no reference|nothing is known about ", "nothing_to_go_by"),
     (r"given up after ", "given_up"),
     (r"the (backend|judge) \S+ |the backend of |the checker ", "broken"),

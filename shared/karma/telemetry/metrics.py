@@ -191,6 +191,11 @@ LEDGER_RESPONSES = Gauge("karma_ledger_responses", "Responses in the store.", ["
 LEDGER_PAIRS = Gauge("karma_ledger_pairs", "Pairs in the store.")
 LEDGER_VERDICTS = Gauge("karma_ledger_verdicts", "Verdicts in the store.", ["result"])
 LEDGER_PREFERENCES = Gauge("karma_ledger_preferences", "Preferences in the store, by label source.", ["source"])
+SAMPLES = Gauge(
+    "karma_ledger_samples",
+    "Further samples of a prompt at a temperature above 0 among the newest responses, by whether they equal the first.",
+    ["model", "identical"],
+)
 PAUSED = Gauge("karma_ledger_paused", "1 while a stream is paused; `*` is the pause of all.", ["stream"])
 OPEN_ITEMS = Gauge("karma_ledger_open_items", "Open work: requested and not yet recorded.", ["stage", "target"])
 OPEN_AGE = Gauge(

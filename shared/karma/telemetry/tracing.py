@@ -208,11 +208,10 @@ def _attributes(spec: ModelSpec, result: Answer | Verdict) -> dict[str, Any]:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": spec.backend,
         "gen_ai.request.model": spec.model,
-        "gen_ai.request.temperature": spec.temperature,
-        "gen_ai.request.top_p": spec.top_p,
-        "gen_ai.request.max_tokens": spec.max_tokens,
         "karma.prompt": result.prompt,
     }
+    sampling = {"temperature": spec.temperature, "top_p": spec.top_p, "max_tokens": spec.max_tokens}
+    attributes |= {f"gen_ai.request.{name}": value for name, value in sampling.items() if value != "default"}
     with suppress(ValueError):  # an invalid URL has no server
         url = urlsplit(spec.base_url or "")
         if url.hostname:

@@ -82,6 +82,16 @@ def test_failures_are_a_problem_beyond_a_tenth_of_the_calls(
     assert [problem[:2] for problem in found({**healthy, "endpoints": [one]})] == ([expected] if expected else [])
 
 
+@pytest.mark.parametrize(("identical", "problem"), [(100, True), (81, False), (0, False)])
+def test_samples_that_equal_the_first_are_a_problem_beyond_four_fifths(
+    healthy: dict[str, Any], identical: int, problem: bool
+) -> None:
+    one = {**endpoint("model", "a", 200, 0), "samples": {"compared": 100, "identical": identical}}
+    assert [problem[:2] for problem in found({**healthy, "endpoints": [one]})] == (
+        [("KarmaSamplesIdentical", "warning")] if problem else []
+    )
+
+
 def test_missing_workers_are_named_while_there_is_work(healthy: dict[str, Any]) -> None:
     workers = [one for one in healthy["workers"] if one["service"] not in ("scoring", "judging")]
     ((alert, severity, summary),) = found({**healthy, "workers": workers})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-
 import msgspec
 import pytest
 
-from karma.llm.completions import ChatRequest, FailedAttempt, body_of, refusal_of, result_of
+from karma.llm.completions import ChatRequest, ChatResult, body_of
+from karma.llm.completions import result_of as read_result
+from karma.llm.refusals import FailedAttempt
 from karma.messages import ModelSpec, Turn
 
 SPEC = ModelSpec(name="red", backend="openai", model="red-1", base_url="http://127.0.0.1:1/v1", system="Be brief.")
@@ -16,6 +15,10 @@ SPEC = ModelSpec(name="red", backend="openai", model="red-1", base_url="http://1
 
 def body(content: object = "Hello.", **choice: object) -> bytes:
     return msgspec.json.encode({"choices": [{"message": {"content": content}, **choice}]})
+
+
+def result_of(answer: bytes, **settings: object) -> ChatResult:
+    return read_result(answer, msgspec.structs.replace(SPEC, **settings), ChatRequest((Turn("user", "Hi"),), 1))
 
 
 def test_the_system_turn_is_put_before_a_prompt_that_has_none_and_only_there() -> None:
@@ -36,7 +39,8 @@ def test_the_seed_goes_along_in_31_bits() -> None:
 def test_an_answer_without_text_is_a_failure(content: str | None) -> None:
     found = result_of(body(content, finish_reason="stop"))
 
-    assert (found.text, found.failure, found.kind) == (None, "empty answer", "empty")
+    assert (found.text, found.kind) == (None, "empty")
+    assert (found.failure or "").startswith("empty answer: finish_reason stop")
 
 
 def test_a_nul_in_an_answer_does_not_reach_the_database() -> None:
@@ -56,7 +60,7 @@ def test_a_count_of_tokens_that_can_be_none_is_dropped_and_the_text_kept(said: o
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": "\xff"}}]}', b"[" * 5000],
+    [b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": "\xff"}}]}', b"[" * 5000],
 )
 def test_what_is_no_completion_is_refused_and_not_asked_again(answer: bytes) -> None:
     with pytest.raises(FailedAttempt) as failed:
@@ -66,41 +70,140 @@ def test_what_is_no_completion_is_refused_and_not_asked_again(answer: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "retry"),
+    "rest",
     [
-        (302, "redirect", False),
-        (400, "refused", False),
-        (404, "refused", False),
-        (429, "rate_limited", True),
-        (500, "server_error", True),
-        (503, "server_error", True),
+        b'"usage": {"prompt_tokens": "many", "completion_tokens": null}',
+        b'"usage": [1]',
+        b'"id": "\\ud800"',
+        b'"created": NaN',
     ],
 )
-def test_a_refusal_is_retryable_only_if_a_retry_can_help(status: int, kind: str, retry: bool) -> None:
-    found = refusal_of(status, {}, b"")
+def test_a_field_that_cannot_be_read_does_not_throw_the_text_away(rest: bytes) -> None:
+    answer = b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], ' + rest + b"}"
 
-    assert (found.kind, found.retry) == (kind, retry)
+    assert result_of(answer).text == "Hi"
+
+
+@pytest.mark.parametrize("more", [{"finish_reason": 1}, {"logprobs": []}, {"logprobs": {"content": [None]}}])
+def test_a_part_of_a_choice_that_cannot_be_read_does_not_throw_the_text_away(more: dict[str, object]) -> None:
+    assert result_of(body("Hi", **more)).text == "Hi"
+
+
+def test_only_finite_log_probabilities_are_read() -> None:
+    top = b'[{"token": "A", "logprob": -0.5}, {"token": "B", "logprob": null}, {"token": "C", "logprob": NaN}, 7]'
+    answer = b'{"choices":[{"message":{"content":"A"},"logprobs":{"content":[{"top_logprobs":' + top + b"}]}}]}"
+
+    assert result_of(answer).first_tokens == {"A": -0.5}
+
+
+def test_log_probabilities_that_were_requested_and_did_not_come_are_said() -> None:
+    asked = ChatRequest((Turn("user", "Hi"),), 1, {"logprobs": True, "max_tokens": 1})
+
+    assert read_result(body("A", finish_reason="length"), SPEC, asked).logprobs_missing
+    assert not result_of(body("A")).logprobs_missing
+
+
+def test_a_limit_of_the_request_itself_makes_no_answer_unfinished() -> None:
+    asked = ChatRequest((Turn("user", "Hi"),), 1, {"max_tokens": 1})
+
+    assert read_result(body("A", finish_reason="length"), SPEC, asked).text == "A"
+
+
+@pytest.mark.parametrize("before", [b"\n\n  \n", b": OPENROUTER PROCESSING\n\n: again\n", b"\xef\xbb\xbf"])
+def test_white_space_and_comments_before_an_answer_are_skipped(before: bytes) -> None:
+    assert result_of(before + body("Hi")).text == "Hi"
+
+
+def test_an_empty_body_is_asked_for_again() -> None:
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(b" \n")
+
+    assert (failed.value.kind, failed.value.retry) == ("server_error", True)
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [b'{"error": {"message": "too long", "type": "x"}}', b'{"error": "too long"}', b"too long"],
+    ("answer", "kind", "retry", "reason"),
+    [
+        ({"error": {"message": "overloaded", "code": 502}}, "server_error", True, "502: overloaded"),
+        ({"error": {"message": "slow down", "code": "429"}, "choices": None}, "rate_limited", True, "429: slow down"),
+        ({"error": {"message": "no model", "code": 404}}, "refused", False, "404: no model"),
+        ({"error": {"message": "pay", "code": 429, "type": "insufficient_quota"}}, "quota", False, "out of quota: 429"),
+        ({"error": {"message": "pay", "code": "insufficient_quota"}}, "quota", False, "out of quota: "),
+        ({"error": "broken"}, "server_error", True, "the endpoint reports an error: broken"),
+        ({"choices": None}, "server_error", True, "the endpoint reports an error: choices is null"),
+        (
+            {"choices": [{"error": {"code": 502, "message": "broke"}, "message": {"content": "An answ"}}]},
+            "server_error",
+            True,
+            "502: broke",
+        ),
+        ({"choices": [{"finish_reason": "error", "message": {"content": "An answ"}}]}, "server_error", True, "the end"),
+    ],
 )
-def test_a_refusal_repeats_what_the_endpoint_said(answer: bytes) -> None:
-    assert refusal_of(400, {}, answer).reason == "400: too long"
+def test_an_error_in_an_answer_is_that_error(answer: object, kind: str, retry: bool, reason: str) -> None:
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(msgspec.json.encode(answer))
+
+    assert (failed.value.kind, failed.value.retry) == (kind, retry)
+    assert failed.value.reason.startswith(reason)
+
+
+def test_a_refusal_of_the_model_is_said_in_its_words() -> None:
+    found = result_of(b'{"choices":[{"message":{"content":null,"refusal":"I cannot\\nhelp."},"finish_reason":"stop"}]}')
+
+    assert (found.text, found.failure, found.kind) == (None, "refused: I cannot help.", "model_refusal")
+
+
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
 
 
 @pytest.mark.parametrize(
-    ("header", "wait_s"), [("2", 2.0), ("0.5", 0.5), ("-3", 0.0), ("inf", 300.0), ("soon", None), ("", None)]
+    "message",
+    [
+        {"content": PARTS},
+        {"content": "<think>Hm.</think>\n\nYes."},
+        {"content": "Hm.</think>Yes."},
+        {"content": "Yes.", "reasoning_content": "Hm."},
+        {"content": "Yes.", "reasoning": "Hm."},
+    ],
 )
-def test_retry_after_is_read_in_seconds(header: str, wait_s: float | None) -> None:
-    assert refusal_of(429, {"Retry-After": header}, b"").wait_s == wait_s
+def test_reasoning_is_apart_wherever_the_endpoint_puts_it(message: object) -> None:
+    answer = msgspec.json.encode({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    found, kept = result_of(answer), result_of(answer, reasoning="keep")
+
+    assert (found.text, found.reasoning, found.failure) == ("Yes.", "Hm.", None)
+    assert kept.reasoning is None
+    assert "Hm." in (kept.text or "")
+    assert (kept.text or "").endswith("</think>\n\nYes.") or (kept.text or "").endswith("</think>Yes.")
 
 
-def test_retry_after_is_read_as_a_date() -> None:
-    at = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+def test_an_answer_that_went_into_reasoning_names_the_limit() -> None:
+    message = {"content": "", "reasoning_content": "Okay, the user asks"}
+    found = result_of(msgspec.json.encode({"choices": [{"message": message, "finish_reason": "length"}]}))
 
-    wait_s = refusal_of(429, {"Retry-After": at}, b"").wait_s
+    assert found.kind == "unfinished"
+    assert "finish_reason length at max_tokens 4096" in (found.failure or "")
+    assert found.reasoning == "Okay, the user asks"
 
-    assert wait_s is not None
-    assert 50 < wait_s <= 60
+
+LONG = (Turn("user", "word " * 4000),)
+
+
+@pytest.mark.parametrize(("tokens_in", "cut"), [(2048, True), (2999, True), (3001, False), (10, False), (0, False)])
+def test_a_prompt_that_the_endpoint_cut_is_said(tokens_in: int, cut: bool) -> None:
+    answer = msgspec.json.encode(
+        {"choices": [{"message": {"content": "A"}}], "usage": {"prompt_tokens": tokens_in}},
+    )
+
+    found = read_result(answer, SPEC, ChatRequest(LONG, 1)).prompt_cut
+
+    assert (found is not None) == cut
+    assert found is None or "2," in found
+
+
+def test_tokens_from_a_cache_count_as_read() -> None:
+    usage = {"prompt_tokens": 100, "prompt_tokens_details": {"cached_tokens": 4000}}
+    answer = msgspec.json.encode({"choices": [{"message": {"content": "A"}}], "usage": usage})
+
+    assert read_result(answer, SPEC, ChatRequest(LONG, 1)).prompt_cut is None

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from karma.llm.completions import FailedAttempt, refusal_of, result_of
+from karma.llm.completions import ChatRequest, result_of
+from karma.llm.refusals import FailedAttempt, refusal_of
+from karma.messages import ModelSpec
 from karma.telemetry.failure_kinds import KINDS, kind_of
+
+MODEL = ModelSpec(name="red", backend="openai", model="red", base_url="http://127.0.0.1:1/v1")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def test_what_an_endpoint_refuses_has_the_kind_that_the_client_gave_it(status: i
 
 def test_an_answer_that_is_none_has_the_kind_that_the_client_gave_it() -> None:
     with pytest.raises(FailedAttempt) as caught:
-        result_of(b"not JSON")
+        result_of(b"not JSON", MODEL, ChatRequest((), 1))
     assert kind_of(caught.value.reason) == caught.value.kind
-    empty = result_of(b'{"choices": [{"message": {"content": " "}}]}')
+    empty = result_of(b'{"choices": [{"message": {"content": " "}}]}', MODEL, ChatRequest((), 1))
     assert kind_of(str(empty.failure)) == empty.kind

@@ -40,7 +40,7 @@ export function windowOf(endpoints, noun) {
 export function endpointTable(endpoints) {
   if (endpoints.length === 0) return empty("The pool file names none.", "karma doctor");
   const rows = endpoints.map((one) => [
-    one.name,
+    named(one),
     one.kind,
     count(one.calls),
     one.calls ? failedShare(one) : "–",
@@ -52,6 +52,13 @@ export function endpointTable(endpoints) {
   ]);
   const head = ["name", "kind", "calls", "failed", "p50", "p95", "output", "pending", "failures by reason"];
   return table("Endpoints", head, rows, { texts: [1, 8] });
+}
+
+/** The name, and the settings that the endpoint refused. */
+function named({ name, dropped }) {
+  const settings = Object.keys(dropped ?? {}).sort();
+  if (settings.length === 0) return name;
+  return h("span", {}, name, " ", h("span", { class: "chip" }, `${settings.join(", ")} left out`));
 }
 
 function failedShare({ failed, calls }) {

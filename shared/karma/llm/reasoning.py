@@ -1,0 +1,63 @@
+"""Separates a model's reasoning from its answer, where both stand in one text."""
+
+from __future__ import annotations
+
+import re
+
+#: Tags of the models that write their reasoning into the text: Qwen, DeepSeek and most others; Magistral; Kimi; Seed.
+_NAMES = r"think|thinking|thought|reasoning|seed:think"
+_OPEN = re.compile(rf"\s*(?:<({_NAMES})>|(\[THINK\])|(◁think▷))", re.IGNORECASE)
+_LONE_CLOSE = re.compile(rf"(?<![`'\"])(?:</(?:{_NAMES})>|\[/THINK\]|◁/think▷)(?![`'\"])", re.IGNORECASE)
+_ANY_OPEN = re.compile(rf"<(?:{_NAMES})>|\[THINK\]|◁think▷", re.IGNORECASE)
+
+
+def split_reasoning(text: str) -> tuple[str, str | None, bool]:
+    """Split a text into its answer and the reasoning before it.
+
+    Only blocks at the beginning count, and what stands before a closing tag without an opening one, as some chat
+    templates end the prompt with the opening tag. Tags further on, or in quotes, belong to the answer: it may be about
+    such tags.
+
+    Returns:
+        The answer (the text itself if there is no reasoning), the reasoning without its tags (None if there is none, or
+        only white space), and whether the last block is open: then the model did not finish its reasoning, and the
+        answer is empty.
+    """
+    answer, separated = text, False
+    blocks: list[str] = []
+    while opening := _OPEN.match(answer):
+        body = answer[opening.end() :]
+        closing = re.search(re.escape(_closing_of(opening)), body, re.IGNORECASE)
+        separated = True
+        if closing is None:
+            return "", _joined([*blocks, body]), True
+        blocks.append(body[: closing.start()])
+        answer = body[closing.end() :]
+    # After a block a further closing tag belongs to the answer, unless the block had a second opening tag.
+    if not separated or _ANY_OPEN.search(blocks[-1]):
+        closing = _LONE_CLOSE.search(answer)
+        if closing is not None and not _ANY_OPEN.search(answer, 0, closing.start()):
+            blocks.append(answer[: closing.start()])
+            answer, separated = answer[closing.end() :], True
+    return (answer.lstrip() if separated else text), _joined(blocks), False
+
+
+def ends_in_reasoning(prompt: str) -> bool:
+    """Whether a prompt ends with an opening tag, so that the text after it begins as reasoning."""
+    opening = list(_ANY_OPEN.finditer(prompt))
+    return bool(opening) and not prompt[opening[-1].end() :].strip()
+
+
+def is_reasoning_tag(token: str) -> bool:
+    """Whether a token is a tag that opens or closes reasoning."""
+    return bool(_ANY_OPEN.fullmatch(token) or _LONE_CLOSE.fullmatch(token))
+
+
+def _closing_of(opening: re.Match[str]) -> str:
+    if opening[1]:
+        return f"</{opening[1]}>"
+    return "[/THINK]" if opening[2] else "◁/think▷"
+
+
+def _joined(blocks: list[str]) -> str | None:
+    return "\n\n".join(filter(None, (block.strip() for block in blocks))) or None

@@ -1,0 +1,103 @@
+"""A request has the fields that its endpoint accepts; the pool file always wins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from karma.llm.completions import ChatRequest, body_of
+from karma.llm.refusals import FailedAttempt
+from karma.llm.request_fields import Changes, dropped, next_changes
+from karma.messages import ModelSpec, Turn
+
+SPEC = ModelSpec(name="red", backend="openai", model="red")
+ASKED = ChatRequest((Turn("user", "Hi"),), 7)
+LETTER = ChatRequest((Turn("user", "Hi"),), 7, {"logprobs": True, "top_logprobs": 10, "max_tokens": 1})
+
+
+def sent(spec: ModelSpec, request: ChatRequest = ASKED, changes: Changes | None = None) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.json.decode(body_of(spec, request, changes))
+    del fields["model"], fields["messages"]
+    return fields
+
+
+def refusal(named: frozenset[str] | str) -> FailedAttempt:
+    return FailedAttempt("refused", f"400: {named}", retry=False, named=named)
+
+
+def test_every_setting_is_sent_unless_the_pool_file_says_otherwise() -> None:
+    assert sent(SPEC) == {"temperature": 0.7, "top_p": 1.0, "max_tokens": 4096, "seed": 7}
+
+
+def test_a_setting_that_is_default_is_not_sent_and_one_with_a_name_is_sent_under_it() -> None:
+    quiet = replace(SPEC, temperature="default", top_p="default", seed="default", max_tokens="default")
+    renamed = replace(SPEC, fields={"max_tokens": "max_completion_tokens"})
+
+    assert sent(quiet) == {}
+    assert "max_tokens" not in sent(renamed)
+    assert sent(renamed)["max_completion_tokens"] == 4096
+    assert sent(renamed, LETTER)["max_completion_tokens"] == 1
+
+
+def test_options_override_settings() -> None:
+    assert sent(replace(SPEC, options={"temperature": 0.1, "think": False}))["temperature"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("named", "changes"),
+    [
+        (frozenset({"max_tokens"}), {"max_tokens": "max_completion_tokens"}),
+        ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", {"max_tokens": "max_completion_tokens"}),
+        (frozenset({"temperature"}), {"temperature": None}),
+        (frozenset({"seed", "top_p"}), {"seed": None, "top_p": None}),
+        ("temperature and top_p: only one of them.", {"top_p": None}),
+        ("no such model", {}),
+        (frozenset({"messages"}), {}),
+        (frozenset(), {}),
+    ],
+)
+def test_a_refused_field_is_renamed_or_left_out(named: frozenset[str] | str, changes: Changes) -> None:
+    assert next_changes(SPEC, ASKED, {}, refusal(named)) == changes
+
+
+def test_no_field_is_changed_without_end() -> None:
+    said = refusal("temperature, top_p, seed, max_tokens and max_completion_tokens are not supported")
+    changes: dict[str, str | None] = {}
+    for _attempt in range(5):
+        further = next_changes(SPEC, ASKED, changes, said)
+        assert further
+        changes |= further
+
+    assert next_changes(SPEC, ASKED, changes, said) == {}
+    assert sent(SPEC, ASKED, changes) == {}
+    assert set(dropped(SPEC, ASKED, changes)) == {"temperature", "top_p", "seed", "max_tokens"}
+
+
+def test_what_the_pool_file_decides_is_never_changed() -> None:
+    fixed = replace(SPEC, fields={"max_tokens": "n_predict"}, seed="default", options={"top_p": 0.5})
+
+    for name in ("max_tokens", "n_predict", "seed", "top_p"):
+        assert next_changes(fixed, ASKED, {}, refusal(frozenset({name}))) == {}
+
+
+def test_a_renamed_field_is_not_dropped() -> None:
+    assert dropped(SPEC, ASKED, {"max_tokens": "max_completion_tokens"}) == ()
+
+
+def test_log_probabilities_are_left_out_together() -> None:
+    changes = next_changes(SPEC, LETTER, {}, refusal("logprobs are not supported"))
+
+    assert changes == {"logprobs": None, "top_logprobs": None}
+    assert "top_logprobs" not in sent(SPEC, LETTER, changes)
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_without_its_limit() -> None:
+    both = FailedAttempt("does_not_fit", "the prompt does not fit: 400: 'max_tokens' is too large: 4096", retry=False)
+    prompt = FailedAttempt("does_not_fit", "the prompt does not fit: 400: the context length is 4096", retry=False)
+
+    assert next_changes(SPEC, ASKED, {}, both) == {"max_tokens": None}
+    assert next_changes(SPEC, ASKED, {"max_tokens": None}, both) == {}
+    assert next_changes(SPEC, ASKED, {}, prompt) == {}
