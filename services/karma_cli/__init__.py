@@ -24,6 +24,7 @@ COMMANDS = {
     "worker": "Run one worker. Start more workers to scale a service.",
     "page": "Serve the page alone. `karma up` already serves it.",
     "enqueue": "Accept prompts from a file or standard input.",
+    "failures": "Show why calls and prompts failed, by model and judge, and what helps.",
     "requeue": "Retry dead prompts and failed calls.",
     "export": "Write the preferences as a training dataset.",
     "pause": "Stop admitting prompts, of one stream or of all.",
@@ -38,7 +39,7 @@ COMMANDS = {
 }
 
 #: Modules of `karma_cli.commands` that hold a second command.
-_MODULES = {"down": "up", "page": "worker", "resume": "pause"}
+_MODULES = {"down": "up", "failures": "requeue", "page": "worker", "resume": "pause"}
 
 app = typer.Typer(
     name="karma",
@@ -96,4 +97,10 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of the output is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A folder that this user may not write, a full disk: no bug, so no traceback.
+        print(f"karma: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

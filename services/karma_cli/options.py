@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
-from karma.errors import BrokerError, KarmaError, SettingsError
-from karma.queue.redis import connect, wake
-from karma.store import Store
+from karma.errors import BrokerError, KarmaError, SettingsError, did_you_mean
+from karma.queue.heartbeats import workers
+from karma.queue.redis import RedisClock, connect, wake
+from karma.store import Store, location
+from karma.store.streams import stream_names
+from karma_cli.output import warn
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: Streams among which a mistyped name is looked up, the newest.
+_STREAMS = 1000
 
 PoolOption = Annotated[
     Path | None, typer.Option("--pool", help="Pool file (KARMA_POOL, else pool.toml).", show_default=False)
@@ -31,9 +41,9 @@ def read_environment(home: Path | None = None, pool: Path | None = None) -> Envi
     return Environment.read({**os.environ, **{name: str(path) for name, path in flags.items() if path is not None}})
 
 
-def pool_if_any(env: Environment) -> Pool | None:
-    """The pool file, for commands that also work without one."""
-    return Pool.read(env.pool_path) if env.pool_path.exists() else None
+def pool_if_any(env: Environment, required: bool = False) -> Pool | None:
+    """The pool file, for commands that also work without one; `required` where the user names one."""
+    return Pool.read(env.pool_path) if required or env.pool_path.exists() else None
 
 
 def open_store(env: Environment, promised: bool = False) -> Store:
@@ -41,6 +51,52 @@ def open_store(env: Environment, promised: bool = False) -> Store:
     store = Store(env.database_url, durability="full" if promised else "normal")
     store.migrate()
     return store
+
+
+def open_store_to_read(env: Environment, required: bool = False) -> Store:
+    """The store for a command that only reads: it also works without the right to write.
+
+    Where there is no store yet it makes no file and reads an empty one, unless a store is `required`.
+    """
+    file = location.sqlite_file(location.parse(env.database_url))
+    if file is None or location.is_writable(file):
+        return open_store(env)
+    if location.is_missing(file):
+        if required:
+            return open_store(env)
+        warn(f"there is no store at {file} yet; karma enqueue FILE makes it")
+        store = Store("sqlite://")
+        store.create()
+        return store
+    store = Store(env.database_url, read_only=True)
+    store.require_schema()
+    return store
+
+
+def check_stream(connection: Connection, name: str | None) -> None:
+    """Refuse a stream that no prompt was ever enqueued to; None is all streams.
+
+    Raises:
+        SettingsError: there is no such stream; suggests the nearest.
+    """
+    if name is not None and not stream_names(connection, 1, name):
+        raise SettingsError(f"no stream is called {name!r}{did_you_mean(name, stream_names(connection, _STREAMS))}")
+
+
+def any_worker(env: Environment) -> bool:
+    """Whether a worker of the pipeline runs."""
+    try:
+        return any(
+            worker.service != "page" and worker.state == "ready" for worker in workers(connect(env.broker_url()))
+        )
+    except KarmaError:
+        return False
+
+
+def time_of(env: Environment) -> float:
+    """The time by the clock that stamps the rows of the store, seconds since 1970: Redis', or this machine's."""
+    redis = redis_if_any(env)
+    return time.time() if redis is None else RedisClock(redis)()
 
 
 def redis_if_any(env: Environment) -> Any | None:

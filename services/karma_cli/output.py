@@ -17,6 +17,7 @@ from typing import Annotated, Any, Concatenate, Literal, ParamSpec
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from karma.errors import SettingsError
 from karma_monitor.escaping import escape_control
@@ -122,6 +123,15 @@ def with_format_flags(command: Callable[Concatenate[Output, _P], None]) -> Calla
 def warn(text: str) -> None:
     """Print a sentence on standard error in every form. Brackets and control characters in it are plain text."""
     console.print(escape_control(text, lines=True), markup=False, highlight=False)
+
+
+def reason_table(reasons: Iterable[Mapping[str, Any]], title: str) -> Table:
+    """Reasons of failures (`karma_monitor.queries.failures`) as a table."""
+    table = Table("failed", "of", "name", "example", "what helps", title=title, title_justify="left")
+    for reason in reasons:
+        texts = (reason["of"], reason["name"], reason["example"], reason["help"])
+        table.add_row(f"{reason['count']:,}", *(Text(escape_control(text)) for text in texts))
+    return table
 
 
 def _plain_columns(shown: RenderableType) -> RenderableType:

@@ -5,25 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from karma.config.pool import Pool
-from karma.queue.backlog import all_queues, queue_state
+from karma.queue.backlog import queue_state, queues_of
 from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock
 from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.streams import paused
 from karma_monitor.figures.sampling import sampling
+from karma_monitor.queries.failures import reasons
 from karma_monitor.queries.totals import count
 
+#: Reasons of failures that a status names.
+_REASONS = 3
 
-def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
-    """The state of the pipeline as plain data. `redis` is None where none runs: queues and workers are then empty."""
+
+def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]:
+    """The state of the pipeline as plain data. `redis` is None where none runs: queues and workers are then empty.
+
+    Without a pool file, models and judges are those with open work.
+    """
     with store.reading(COUNTING_S) as transaction:
         totals = count(transaction.ledger.connection, transaction.ledger.now)
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
         stopped = paused(transaction.ledger.connection)
-        sampled = sampling(transaction.ledger.connection, pool)
-    queues = queue_state(redis, all_queues(pool), RedisClock(redis)()) if redis is not None else {}
+        sampled = sampling(transaction.ledger.connection, pool) if pool else {}
+        failures = reasons(transaction.ledger.connection)[:_REASONS]
+    models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
+    queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
     return {
         "version": 1,
         "prompts": totals.states,
@@ -31,13 +40,14 @@ def status(store: Store, redis: Any | None, pool: Pool) -> dict[str, Any]:
         "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
         "preferences": totals.preferences,
         "failed": totals.failed,
+        "reasons": [reason.data() for reason in failures],
         "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
         "workers": [
             {"service": info.service, "id": info.id, "state": info.state}
             for info in (workers(redis) if redis is not None else [])
         ],
-        "models": {name: _endpoint(generating.get(name, 0)) | sampled[name] for name in pool.models},
-        "judges": {name: _endpoint(judging.get(name, 0)) for name in pool.judges},
+        "models": {name: _endpoint(generating.get(name, 0)) | sampled.get(name, {}) for name in models},
+        "judges": {name: _endpoint(judging.get(name, 0)) for name in judges},
     }
 
 

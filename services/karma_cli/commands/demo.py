@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from karma.config.environment import sqlite_url
 from karma.config.pool import Pool
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
@@ -49,7 +50,7 @@ def demo(
     """
     own = read_environment(home).home / ("demo" if seed == 0 else f"demo-{seed}")
     pool_path = own / "pool.toml"
-    env = replace(read_environment(own, pool_path), database_url=f"sqlite:///{own / 'karma.db'}")
+    env = replace(read_environment(own, pool_path), database_url=sqlite_url(own / "karma.db"))
     own.mkdir(parents=True, exist_ok=True)
     pool_path.write_text(scenario.pool_file())
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the package holds all checkpoints

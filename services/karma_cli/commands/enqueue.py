@@ -12,14 +12,26 @@ import typer
 
 from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
-from karma_cli.options import HomeOption, PoolOption, open_store, pool_if_any, read_environment, wake_gateway
+from karma.store.database import COUNTING_S
+from karma_cli.options import (
+    HomeOption,
+    PoolOption,
+    any_worker,
+    open_store,
+    pool_if_any,
+    read_environment,
+    time_of,
+    wake_gateway,
+)
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts
 from karma_gateway.ingest import Receipt, Refusal, take
 from karma_gateway.sources import read_lines
 from karma_monitor.escaping import escape_control
+from karma_monitor.queries.finished import finished_since
 
 _PRINTED_REFUSALS = 20
+_NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keeps what was accepted."
 
 
 @with_format_flags
@@ -29,7 +41,9 @@ def enqueue(
     stream: Annotated[str, typer.Option("--stream", help="The stream to add to.")] = "default",
     priority: Annotated[int, typer.Option("--priority", min=0, max=9, help="0 to 9, higher first.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Accept all lines or none; exit 2 if one is wrong.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until every prompt of the store has finished.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until every prompt of the store has finished; exit 1 if one failed.")
+    ] = False,
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -44,7 +58,9 @@ def enqueue(
     max_bytes = (read_pool.pipeline if read_pool else PipelineSettings()).prompt_bytes
     if read_pool and not read_pool.stream_models(stream):
         warn(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
-    receipt = Receipt()
+    receipt, started_at, summary = Receipt(), time_of(env), None
+    if wait and not any_worker(env):
+        warn(_NO_WORKER)
     outage: StoreOutageError | None = None
     with (
         closing(open_store(env, promised=True)) as store,
@@ -70,11 +86,18 @@ def enqueue(
             warn(f"{source} holds no prompt")
         if wait and outage is None:
             wait_for_prompts(store, bar)
+            with store.reading(COUNTING_S) as transaction:
+                summary = finished_since(transaction.ledger.connection, stream, started_at)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
-    output.result({"stream": stream, **counts}, None, [receipt.accepted])
+    data = {"stream": stream, **counts}
+    if summary is not None:
+        data["finished"] = summary.data()
+        for sentence in summary.sentences():
+            output.note(sentence)
+    output.result(data, None, [receipt.accepted])
     if outage is not None:
         raise KarmaError(f"{outage}. Prompts accepted before are kept; enqueue the same again once it works.")
-    if receipt.refused:
+    if receipt.refused or (summary is not None and summary.failed):
         raise typer.Exit(1)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from karma.errors import SettingsError
-from karma_cli.options import HomeOption, open_store, read_environment
+from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, with_format_flags
 from karma_monitor.explain import explain as explain_pair
 from karma_monitor.explanation import sentences
@@ -31,7 +31,7 @@ def explain(
     number = pair.rpartition("/")[2]
     if not (number.isascii() and number.isdigit() and len(number) < 19):
         raise SettingsError(f"{pair!r} is no pair's number; expected one like 17, or an export's id like default/p1/17")
-    with closing(open_store(read_environment(home))) as store:
+    with closing(open_store_to_read(read_environment(home))) as store:
         facts = explain_pair(store, int(number))
     resolution = facts["resolution"]
     shown = sentences(facts, 0 if full else _SHOWN_CHARACTERS)

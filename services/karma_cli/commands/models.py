@@ -12,18 +12,23 @@ from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Connection
 
 from karma.errors import SettingsError, did_you_mean
 from karma.ranking.snapshot import Snapshot
+from karma.store.counting import outcomes, resolutions_by_outcome
 from karma.store.latest_snapshot import LatestSnapshot
-from karma_cli.options import HomeOption, open_store, read_environment
+from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.escaping import shorten_middle
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
 from karma_monitor.figures.refits import Refits
+from karma_monitor.queries.failures import reasons
 
 #: Refits of which a trend is drawn.
 _TREND_POINTS = 24
+#: Reasons named where there are no ratings.
+_REASONS = 3
 #: Below this width only every other refit is drawn.
 _WIDE = 120
 #: Shortest length to which a name is cut.
@@ -43,17 +48,28 @@ def models(
 
     `-q` prints the models' names, best first.
     """
-    with closing(open_store(read_environment(home))) as store, store.reading() as transaction:
+    with closing(open_store_to_read(read_environment(home))) as store, store.reading() as transaction:
         snapshot = LatestSnapshot().newest(transaction)
         history = Refits(_TREND_POINTS).read(transaction)
+        why = "" if snapshot.models else _why_none(transaction.ledger.connection)
     if skill is not None and skill not in skills_of(snapshot):
         raise SettingsError(f"no skill is called {skill!r}{did_you_mean(skill, skills_of(snapshot))}")
     skills = skills_of(snapshot) if skill is None else (skill,)
     boards = {name: leaderboard(snapshot, name, history) for name in skills}
     if not snapshot.models:
-        warn("No ratings yet: no pair has been judged. Next: karma enqueue FILE")
+        warn(f"No ratings yet: {why}")
     tables = competencies(boards, Output.console().width) if snapshot.models else None
     output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
+
+
+def _why_none(connection: Connection) -> str:
+    """Why there are no ratings: nothing was judged, or no verdict could be read."""
+    unscored = outcomes(resolutions_by_outcome(connection))["unscored"]
+    if not unscored:
+        return "no pair has been judged. Next: karma enqueue FILE"
+    failed = [reason for reason in reasons(connection) if reason.of == "judge"]
+    why = "".join(f"; judge {reason.name}, {reason.count:,} failed: {reason.example}" for reason in failed[:_REASONS])
+    return f"{unscored:,} pairs unscored{why}. All reasons: karma failures"
 
 
 def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> RenderableType:

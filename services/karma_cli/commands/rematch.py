@@ -13,12 +13,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from karma.config.environment import Environment
 from karma.errors import KarmaError
-from karma.queue.heartbeats import workers
-from karma.queue.redis import connect
 from karma.store import Store
-from karma_cli.options import HomeOption, open_store, pool_if_any, read_environment, wake_gateway
+from karma_cli.options import HomeOption, any_worker, open_store, pool_if_any, read_environment, wake_gateway
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, wait_for_prompts
 from karma_gateway.rematch import derivations, derive
@@ -60,7 +57,7 @@ def rematch(
             output.note(f"{name}: {count.added} prompts added, {count.present} already present; left out: {left_out}")
         wake_gateway(env)
         if wait:
-            if not _any_worker(env):
+            if not any_worker(env):
                 warn("no worker is running; pairs are judged once one is: karma up. Ctrl-C keeps what was added.")
             with progress(output) as bar:
                 wait_for_prompts(store, bar, list(counts))
@@ -114,10 +111,3 @@ def comparison(compared: dict[str, dict[str, float | int | None]]) -> Renderable
 def _states(store: Store, streams: Sequence[str]) -> dict[str, int]:
     with store.reading() as transaction:
         return transaction.ledger.count_states(streams)
-
-
-def _any_worker(env: Environment) -> bool:
-    try:
-        return bool(workers(connect(env.broker_url())))
-    except KarmaError:
-        return False

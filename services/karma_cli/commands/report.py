@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from karma_cli.options import HomeOption, StreamOption, open_store, pool_if_any, read_environment
+from karma_cli.options import HomeOption, StreamOption, check_stream, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, with_format_flags
 from karma_cli.progress import working
 from karma_monitor.report import write as write_report
@@ -26,6 +26,8 @@ def report(
     `-q` prints the path of the file.
     """
     env = read_environment(home)
-    with closing(open_store(env)) as store, working(output, f"writing {path}"):
+    with closing(open_store_to_read(env)) as store, working(output, f"writing {path}"):
+        with store.reading() as transaction:
+            check_stream(transaction.ledger.connection, stream)
         write_report(store, pool_if_any(env), path, stream)
     output.result({"path": str(path)}, str(path), [path])

@@ -1,4 +1,4 @@
-"""`karma requeue`: retry dead prompts and failed calls."""
+"""`karma failures` and `karma requeue`: why calls and prompts failed, and another attempt at them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,41 @@ from typing import Annotated, Literal
 
 import typer
 
+from karma.store.database import COUNTING_S
 from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
-from karma_cli.options import HomeOption, StreamOption, open_store, read_environment, wake_gateway
-from karma_cli.output import Output, with_format_flags
+from karma.store.schema import prompts
+from karma_cli.options import (
+    HomeOption,
+    StreamOption,
+    check_stream,
+    open_store,
+    open_store_to_read,
+    read_environment,
+    wake_gateway,
+)
+from karma_cli.output import Output, reason_table, with_format_flags
 from karma_cli.progress import progress
+from karma_monitor.queries.failures import reasons
+
+
+@with_format_flags
+def failures(output: Output, stream: StreamOption = None, home: HomeOption = None) -> None:
+    """Show why calls and prompts failed, by model and judge, and what helps.
+
+    One row per reason, with the number of failed calls and an example. Of dead prompts the name is that of the stream.
+
+    `-q` prints the examples, the most frequent first.
+    """
+    env = read_environment(home)
+    with closing(open_store_to_read(env)) as store, store.reading(COUNTING_S) as transaction:
+        connection = transaction.ledger.connection
+        check_stream(connection, stream)
+        found = reasons(connection, None if stream is None else prompts.c.stream == stream)
+    data = [reason.data() for reason in found]
+    shown = reason_table(data, "failures") if data else None
+    if not data:
+        output.note("nothing has failed")
+    output.result({"reasons": data}, shown, [reason.example for reason in found])
 
 
 @with_format_flags
@@ -34,6 +65,8 @@ def requeue(
     chosen = {"dead": ["dead"], "failed": ["without_pair", "unscored"], "all": list(kinds)}[what]
     counts = dict.fromkeys(kinds, 0)
     with closing(open_store(env, promised=True)) as store, progress(output) as bar:
+        with store.reading() as transaction:
+            check_stream(transaction.ledger.connection, stream)
         task = bar.add_task("prompts requeued", total=None)
         for kind in chosen:
             for requeued in bring_back(store, kinds[kind], stream):

@@ -9,10 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from karma.config.pool import Pool
 from karma.store.schema import EVERYTHING
-from karma_cli.options import HomeOption, PoolOption, open_store, read_environment, redis_if_any
-from karma_cli.output import Output, with_format_flags
+from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_if_any, read_environment, redis_if_any
+from karma_cli.output import Output, reason_table, with_format_flags
 from karma_monitor.escaping import escape_control
 from karma_monitor.figures.sampling import notices
 from karma_monitor.status import status as read_status
@@ -22,11 +21,13 @@ from karma_monitor.status import status as read_status
 def status(output: Output, pool: PoolOption = None, home: HomeOption = None) -> None:
     """Show prompts by state, outcomes, queues and workers.
 
+    Without a pool file it shows the queues of the models and judges with open work.
+
     `-q` prints the number of unfinished prompts.
     """
     env = read_environment(home, pool)
-    read_pool = Pool.read(env.pool_path)
-    with closing(open_store(env)) as store:
+    read_pool = pool_if_any(env, required=pool is not None)
+    with closing(open_store_to_read(env)) as store:
         state = read_status(store, redis_if_any(env), read_pool)
     unfinished = sum(count for name, count in state["prompts"].items() if name not in ("done", "dead"))
     output.result(state, tables(state), [unfinished])
@@ -43,9 +44,8 @@ def tables(state: dict[str, Any]) -> RenderableType:
         named = "everything" if EVERYTHING in state["paused"] else ", ".join(map(escape_control, state["paused"]))
         parts.append(Text(f"paused: {named}; resume with `karma resume`"))
     if state["prompts"]["dead"] or any(state["failed"].values()):
-        parts.append(
-            "reasons: prompts.error, responses.failure, verdicts.failure in the store; retry with `karma requeue`"
-        )
+        parts.append(reason_table(state["reasons"], "most frequent reasons of failures"))
+        parts.append("all reasons: `karma failures`; retry with `karma requeue`")
     parts += [Text(escape_control(notice)) for notice in notices(state["models"])]
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
     for name, queue in state["queues"].items():

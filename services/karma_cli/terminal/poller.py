@@ -11,7 +11,7 @@ from karma.config.pool import Pool
 from karma.errors import BrokerError, SettingsError, StoreOutageError
 from karma.queue.redis import connect, outages
 from karma.store import Store
-from karma_cli.options import open_store
+from karma_cli.options import open_store_to_read
 from karma_monitor.live_status import LiveStatus
 
 
@@ -55,7 +55,7 @@ class Poller:
         """
         try:
             if self._store is None:
-                self._store = open_store(self._env)
+                self._store = open_store_to_read(self._env, required=True)
             unavailable = self._connect_redis()
             if self._live is None:
                 self._live = LiveStatus(self._store, self._redis, self._pool)

@@ -70,7 +70,7 @@ class Environment:
             home=home,
             pool_path=Path(given.get("KARMA_POOL", "pool.toml")).resolve(),
             redis_url=given.get("KARMA_REDIS_URL"),
-            database_url=given.get("KARMA_DATABASE_URL", f"sqlite:///{home / 'karma.db'}"),
+            database_url=given.get("KARMA_DATABASE_URL", sqlite_url(home / "karma.db")),
             durability="full" if durability == "full" else "normal",
             metrics_port=_port(given, "KARMA_METRICS_PORT", 0),
             metrics_host=given.get("KARMA_METRICS_HOST", "127.0.0.1"),
@@ -95,7 +95,15 @@ class Environment:
                 f"no Redis: KARMA_REDIS_URL is not set and no `karma up` runs in {self.home}. "
                 "Start one with `karma up`, or set KARMA_REDIS_URL."
             )
-        return written.read_text().strip()
+        try:
+            return written.read_text().strip()
+        except OSError as cause:
+            raise SettingsError(f"the address of Redis cannot be read: {written}: {cause.strerror}") from cause
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file; in a URL, `%` begins an escape and `?` the options."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def _port(given: Mapping[str, str], name: str, default: int) -> int:

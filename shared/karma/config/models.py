@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +21,14 @@ from karma.plugins.registry import backend_kind, judge_kind
 
 #: Settings whose field in the body of a request may have another name: `[models.NAME.fields]`.
 RENAMED = ("temperature", "top_p", "max_tokens", "seed")
+
+#: A name on a hub, with or without its organization.
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+#: How keys begin that could also be names: those of well-known providers, or long ones of small letters and digits.
+_KEY = re.compile(r"(sk|gsk|hf|key|nvapi|pplx|xai|fw|tgp|r8)_|AIza|(?=\w*[a-z])(?=\w*\d)\w{20,}")
 
 
 @dataclass(frozen=True)
@@ -102,32 +112,65 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, Price | None
     for key in ("backend", "model"):
         if key not in table:
             raise SettingsError(f"lacks the key {key}")
+    _check_key_name(table.get("api_key_env"))
     spec = convert(table, ModelSpec)
     kind = backend_kind(spec.backend)
     if kind.needs_base_url and not spec.base_url:
         raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')
+    if spec.base_url:
+        _check_url(spec.base_url)
     if kind.local:
-        checkpoint = (folder / spec.model).resolve()
+        checkpoint = (folder / Path(spec.model).expanduser()).resolve()
         if checkpoint.is_dir():
             spec = msgspec.structs.replace(spec, model=str(checkpoint))
-        elif spec.model.startswith((".", "/")):
+        elif is_path(spec.model, folder):
             raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
-    for key, good in (
-        ("temperature", spec.temperature == "default" or spec.temperature >= 0),
-        ("top_p", spec.top_p == "default" or 0 < spec.top_p <= 1),
-        ("max_tokens", spec.max_tokens == "default" or spec.max_tokens >= 1),
-        ("concurrency", spec.concurrency >= 1),
-        ("timeout_s", spec.timeout_s > 0),
-        ("max_retries", spec.max_retries >= 0),
-        ("rate_limit_wait_s", spec.rate_limit_wait_s >= 0),
+    for key, good, expected in (
+        ("temperature", spec.temperature == "default" or spec.temperature >= 0, '0 or more, or "default"'),
+        ("top_p", spec.top_p == "default" or 0 < spec.top_p <= 1, 'above 0, at most 1, or "default"'),
+        ("max_tokens", spec.max_tokens == "default" or spec.max_tokens >= 1, '1 or more, or "default"'),
+        ("concurrency", spec.concurrency >= 1, "1 or more"),
+        ("timeout_s", spec.timeout_s > 0, "above 0"),
+        ("max_retries", spec.max_retries >= 0, "0 or more"),
+        ("rate_limit_wait_s", spec.rate_limit_wait_s >= 0, "0 or more"),
     ):
         if not good:
-            raise SettingsError(f"{key} is {getattr(spec, key)!r}, out of range")
+            raise SettingsError(f"{key} is {getattr(spec, key)!r}, expected {expected}")
     for key, name in spec.fields.items():
         check_known(key, RENAMED, "fields", "setting that can be renamed")
         if not name or name in ("model", "messages"):
             raise SettingsError(f"fields.{key} is {name!r}, expected the endpoint's name of {key}")
     return spec, price
+
+
+def is_path(model: str, folder: Path) -> bool:
+    """Whether a checkpoint's name can only be a folder: a hub's names are NAME or ORGANIZATION/NAME."""
+    return not _HUB_NAME.fullmatch(model) or ("/" in model and (folder / model.partition("/")[0]).is_dir())
+
+
+def _check_url(base_url: str) -> None:
+    """Refuse an address that no call could be made to, without repeating a password or a key in it."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = "not an address" if set("@?") & set(base_url) else f"{base_url!r}"
+        raise SettingsError(
+            f'base_url is {shown}, expected one that begins with http:// or https://, such as "http://127.0.0.1:8000/v1"'
+        )
+
+
+def _check_key_name(value: Any) -> None:
+    """Refuse a key where the name of an environment variable belongs. The error does not repeat it."""
+    if value is None or (isinstance(value, str) and value in os.environ):
+        return
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or _KEY.match(value):
+        raise SettingsError(
+            "api_key_env is not the name of an environment variable (it is not shown, as it may be a key). Expected a "
+            'name such as "OPENAI_API_KEY"; the key itself belongs into that variable, where the worker runs'
+        )
 
 
 def _price(table: Any) -> Price:

@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
-from karma.errors import SettingsError
+from karma.errors import SettingsError, did_you_mean
 from karma.plugins.registry import FAMILIES, Family
 
 if TYPE_CHECKING:
@@ -39,9 +39,26 @@ def find(family: Family, name: str) -> Any:
     named = _from_environment(group)
     if name in named:
         return named[name]
+    raise _unknown(family, name, {*built_in, *installed, *named})
+
+
+def check(family: Family, name: str) -> None:
+    """Refuse a name that nothing is registered under, without importing what is.
+
+    Raises:
+        SettingsError: suggests the nearest name; or a module of KARMA_PLUGINS cannot be used.
+    """
+    group = f"karma.{family}"
+    known = {*FAMILIES[family], *(point.name for point in entry_points(group=group))}
+    if name not in known:
+        known |= _from_environment(group).keys()
+    if name not in known:
+        raise _unknown(family, name, known)
+
+
+def _unknown(family: Family, name: str, known: set[str]) -> SettingsError:
     kind = "policy" if family == "policies" else family.removesuffix("s")
-    known = ", ".join(sorted({*built_in, *installed, *named}))
-    raise SettingsError(f"no {kind} is called {name!r}; known are: {known}")
+    return SettingsError(f"no {kind} is called {name!r}{did_you_mean(name, known)}")
 
 
 @cache

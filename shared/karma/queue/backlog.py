@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from karma.config.pool import Pool
@@ -62,5 +62,10 @@ def queue_state(redis: Any, queues: Sequence[str], now: float) -> dict[str, tupl
 
 def all_queues(pool: Pool) -> list[str]:
     """Every queue of the pipeline."""
-    generate = [f"generate.{model}" for model in pool.models]
-    return [*generate, "score", "match", *(f"judge.{judge}" for judge in pool.judges), "learn"]
+    return queues_of(pool.models, pool.judges)
+
+
+def queues_of(models: Iterable[str], judges: Iterable[str]) -> list[str]:
+    """Every queue of a pipeline with these models and judges."""
+    generate = [f"generate.{model}" for model in models]
+    return [*generate, "score", "match", *(f"judge.{judge}" for judge in judges), "learn"]

@@ -5,10 +5,12 @@ The queues are `generate.<model>`, `score`, `match`, `judge.<judge>` and `learn`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karma.messages import Batch, GenerateBatch, JudgeBatch, encode
+from karma.queue.address import RedisAddress
 from karma.queue.backlog import PRIORITY_STEPS
 from karma.queue.redis import ANSWER_S, outages
 
@@ -46,8 +48,10 @@ def create_app(url: str) -> Any:
     # When its connection is lost, kombu would requeue the current message, which would be processed twice, or write it
     # with its prompts to a temporary file. The sweeper resends lost messages from the ledger.
     Channel.do_restore = False
-    app = Celery("karma", broker=url, set_as_current=False)
+    address = RedisAddress.parse(url)
+    app = Celery("karma", broker=address.url, set_as_current=False)
     app.conf.update(
+        broker_use_ssl=_for_kombu(address.tls) or False,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
@@ -74,6 +78,12 @@ def create_app(url: str) -> Any:
         },
     )
     return app
+
+
+def _for_kombu(tls: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of TLS for kombu, which also looks at the requirement itself and wants a constant of `ssl`."""
+    required = {"required": ssl.CERT_REQUIRED, "none": ssl.CERT_NONE}
+    return {**tls, "ssl_cert_reqs": required[tls["ssl_cert_reqs"]]} if tls else {}
 
 
 class Publisher:

@@ -17,12 +17,14 @@ Every key that KARMA itself keeps in Redis:
 from __future__ import annotations
 
 import secrets
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from karma.errors import BrokerError, BrokerOutageError
+from karma.queue.address import RedisAddress
 
 INCARNATION_KEY = "karma:epoch"
 CLAIMS_KEY = "karma:claims"
@@ -70,6 +72,8 @@ def _outage_of(error: BaseException | None) -> str | None:
         case kombu.exceptions.BatchPublishError():  # some messages may have been published
             return _outage_of(error.__cause__)
         case redis.ConnectionError() | redis.TimeoutError() | kombu.exceptions.OperationalError() | OSError():
+            if _tls_error(error):
+                return f"Redis is unavailable: {_words(error)}"
             return f"Redis is unavailable: {error or type(error).__name__}"
         case redis.ResponseError():
             # A pipeline puts the command, and with it the beginning of a message, before Redis' own text.
@@ -120,15 +124,39 @@ def connect(url: str) -> Any:
 
     Raises:
         BrokerError: no Redis answers there.
+        SettingsError: it is no URL of a Redis.
     """
     import redis
 
-    client = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=ANSWER_S, health_check_interval=30)
+    address = RedisAddress.parse(url)
+    limits = {"socket_connect_timeout": 5, "socket_timeout": ANSWER_S, "health_check_interval": 30}
+    client = redis.Redis.from_url(address.url, **limits, **address.tls)
     try:
         client.ping()
-    except redis.RedisError as cause:
-        raise BrokerError(f"no Redis answers at {_without_password(url)}: {cause}. Is `karma up` running?") from cause
+    except (redis.RedisError, OSError) as cause:
+        hint = "Does this port speak TLS?" if address.tls else "Is `karma up` running?"
+        raise BrokerError(f"no Redis answers at {address.shown}: {_words(cause, hint)}") from cause
     return client
+
+
+def _words(error: BaseException, hint: str = "") -> str:
+    """A client's error as the end of a sentence, with what to do: `hint`, unless TLS failed."""
+    match _tls_error(error):
+        case ssl.SSLCertVerificationError() as refused:
+            return (
+                f"its certificate is refused: {refused.verify_message.rstrip('.')}. Name the file of its CA with "
+                "?ssl_ca_certs=FILE in KARMA_REDIS_URL (ssl_cert_reqs=none verifies nothing)"
+            )
+        case ssl.SSLError() as failed:
+            return f"TLS failed: {failed.reason or failed}. Does this port speak TLS, or ask for ssl_certfile?"
+    return f"{error}. {hint}".rstrip()
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The TLS error that an error comes from."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def current_incarnation(redis: Any) -> str:
@@ -180,10 +208,3 @@ def wake_if_full(redis: Any) -> None:
     with suppress(BrokerOutageError), outages():
         if redis.exists(FULL_KEY):
             wake(redis)
-
-
-def _without_password(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"

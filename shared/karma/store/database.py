@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from karma.errors import NewerSchemaError, SchemaError, SettingsError, StoreError, StoreOutageError
+from karma.errors import NewerSchemaError, SchemaError, StoreError, StoreOutageError
+from karma.store import location
 from karma.store.database_errors import first_line, is_missing_table, is_outage, is_schema_error
 from karma.store.judge_budgets import JudgeBudgets
 from karma.store.ledger import Ledger
@@ -59,28 +59,30 @@ class Store:
         durability: `full` where a commit acknowledges prompts to a user; `normal` elsewhere, where a power cut may
             lose the last commits and their work is done again. Only SQLite distinguishes the two.
         clock: seconds since 1970.
+        read_only: write nothing, not even SQLite's own files beside the database.
     """
 
     def __init__(
-        self, url: str, durability: Literal["normal", "full"] = "normal", clock: Callable[[], float] = time.time
+        self,
+        url: str,
+        durability: Literal["normal", "full"] = "normal",
+        clock: Callable[[], float] = time.time,
+        read_only: bool = False,
     ) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError as cause:
-            raise SettingsError(
-                "KARMA_DATABASE_URL is no database URL; expected sqlite:///PATH or postgresql://…"
-            ) from cause
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise SettingsError(f"the database is {parsed.get_backend_name()!r}; KARMA knows sqlite and postgresql")
+        parsed = location.parse(url)
         self.clock = clock
-        self.shown_url = parsed.render_as_string(hide_password=True)
+        self.shown_url = location.shown(parsed)
+        self._file = location.sqlite_file(parsed)
+        self._read_only = read_only
         # The text of a database error must not hold the statement's parameters: they are prompts and responses.
         options: dict[str, Any] = {"hide_parameters": True}
         if parsed.get_backend_name() == "sqlite":
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            else:
+            if self._file is None:
                 options["poolclass"] = StaticPool
+            elif read_only:
+                options["creator"] = partial(location.connect_read_only, self._file)
+            else:
+                location.make_folder(self._file)
             options["connect_args"] = {"check_same_thread": False, "isolation_level": None}
         else:
             parsed = parsed.set(drivername="postgresql+psycopg")
@@ -97,7 +99,7 @@ class Store:
         self._open: dict[int, tuple[float, Connection]] = {}  # thread → deadline of its transaction, connection
         self.engine: Engine = create_engine(parsed, **options)
         if self.engine.dialect.name == "sqlite":
-            _listen_sqlite(self.engine, durability)
+            _listen_sqlite(self.engine, None if read_only else durability)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -151,7 +153,7 @@ class Store:
     def _error(self, cause: DBAPIError) -> StoreError | None:
         """The error that can be waited out; None where a statement or its data is wrong, which waiting never cures."""
         if is_outage(cause):
-            return StoreOutageError(f"the store {self.shown_url} cannot be used now: {first_line(cause)}")
+            return StoreOutageError(f"the store {self.shown_url} cannot be used now: {self._words(cause)}")
         # A constraint may also fail because a migration added it under a running process.
         if wrong := mismatch(self.revision(), self.shown_url):
             return SchemaError(f"{wrong} ({first_line(cause)})")
@@ -161,6 +163,10 @@ class Store:
                 "restore its tables, or grant this user its rights"
             )
         return None
+
+    def _words(self, cause: DBAPIError) -> str:
+        """The database's own words, and whose file it is where this user may not use it."""
+        return first_line(cause) + location.refusal(self._file, self._read_only)
 
     def watch(self, on_mismatch: Callable[[StoreError], object] = lambda _error: None) -> None:
         """Check the store every two seconds from daemon threads.
@@ -205,7 +211,7 @@ class Store:
             if is_missing_table(cause):
                 return None
             error = SchemaError if is_schema_error(cause) else StoreOutageError if is_outage(cause) else StoreError
-            raise error(f"the store {self.shown_url} cannot be opened: {first_line(cause)}") from cause
+            raise error(f"the store {self.shown_url} cannot be opened: {self._words(cause)}") from cause
 
     def require_schema(self) -> None:
         """Return where the schema is the one of this version.
@@ -233,7 +239,8 @@ class Store:
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(files("karma.store") / "migrations"))
+        folder = str(files("karma.store") / "migrations")
+        config.set_main_option("script_location", folder.replace("%", "%%"))  # a `%` begins an interpolation
         try:
             with self.engine.connect().execution_options(karma_writes=True) as connection, connection.begin():
                 if connection.dialect.name == "postgresql":
@@ -242,7 +249,7 @@ class Store:
                 command.upgrade(config, revision)
         except DBAPIError as cause:
             kind = StoreOutageError if is_outage(cause) else StoreError
-            raise kind(f"the store {self.shown_url} cannot be migrated: {first_line(cause)}") from cause
+            raise kind(f"the store {self.shown_url} cannot be migrated: {self._words(cause)}") from cause
 
     def create(self) -> None:
         """Create the schema without migrations; for unit tests in memory."""
@@ -263,12 +270,15 @@ class Store:
         )
 
 
-def _listen_sqlite(engine: Engine, durability: str) -> None:
+def _listen_sqlite(engine: Engine, durability: str | None) -> None:
+    """Configure each connection; `durability` is None where nothing is written."""
+
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {durability.upper()}")
+        if durability is not None:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {durability.upper()}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -65536")
         # SQLite's own lower() handles ASCII letters only.

@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from karma.config import parts
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
@@ -36,6 +37,8 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
         main = import_module(module).main
     except ModuleNotFoundError as cause:
         raise MissingExtraError(str(cause.name), extra, f"the service {service}") from cause
+    if service in ("matching", "scoring") and environment.pool_path.exists():
+        (parts.check_policies if service == "matching" else parts.check_embedders)(Pool.read(environment.pool_path))
     if service in ("generation", "judging"):
         main(environment, *_served(service, names, environment))
     elif service == "gateway" and find_spec("karma_monitor"):
@@ -62,6 +65,7 @@ def _served(service: str, names: list[str], environment: Environment) -> tuple[l
     served = names or list(local)
     if not served:
         raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker has nothing to serve")
+    (parts.check_backends if service == "generation" else parts.check_judges)(pool, served)
     return served, any(local[name] for name in served), pool.pipeline.claim_silence_s
 
 

@@ -24,7 +24,7 @@ parent = "a"
 kind = "verifier"
 """
 
-THIRD = GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="x"\n'
+THIRD = GOOD + '\n[models.c]\nbackend="openai"\nmodel="c"\nbase_url="http://x/v1"\n'
 
 
 def pool(tmp_path: Path, text: str) -> Pool:
@@ -48,8 +48,8 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (THIRD + 'temprature=1.0\n', r"unknown key 'temprature' \(did you mean 'temperature'\?\)"),
         (THIRD + 'temperature="hot"\n', r"\[models\.c\] temperature is 'hot'"),
         (THIRD + 'temperature="hot"\n', r"temperature is 'hot': expected one of a number, default"),
-        (THIRD + 'temperature=-1.0\n', r"temperature is -1\.0, out of range"),
-        (THIRD + 'rate_limit_wait_s=-1.0\n', r"rate_limit_wait_s is -1\.0, out of range"),
+        (THIRD + 'temperature=-1.0\n', r"temperature is -1\.0, expected 0 or more"),
+        (THIRD + 'rate_limit_wait_s=-1.0\n', r"rate_limit_wait_s is -1\.0, expected 0 or more"),
         (THIRD + 'on_length="drop"\n', r"on_length is 'drop': expected one of fail, keep"),
         (THIRD + 'fields={max_token="n"}\n', r"fields names 'max_token', .* \(did you mean 'max_tokens'\?\)"),
         (THIRD + 'fields={max_tokens="model"}\n', r"fields\.max_tokens is 'model', expected the endpoint's name"),
@@ -76,6 +76,12 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (GOOD + '\n[judges.k]\nkind="openai"\n', r"needs a table \[judges\.k\.model\]"),
         (GOOD + '\n[models."../x"]\nbackend="openai"\nmodel="c"\n', "must be letters, digits"),
         (GOOD.replace('[judges.j]\nkind = "verifier"\n', ""), "no judge is named"),
+        (THIRD + 'top_p=2.0\n', r"top_p is 2\.0, expected above 0, at most 1"),
+        (THIRD.replace("http://x/v1", "x:8000/v1"), "base_url is 'x:8000/v1', expected one that begins with http://"),
+        (THIRD.replace("http://x/v1", "//x/v1"), "expected one that begins with http:// or https://"),
+        (THIRD.replace("http://x/v1", "http://x:port/v1"), "expected one that begins with http:// or https://"),
+        (GOOD + '\n[models.c]\nbackend="transformers"\nmodel="a/b/c"\n', "there is no folder"),
+        (GOOD + '\n[models.c]\nbackend="transformers"\nmodel="~/c"\n', "there is no folder"),
         ("models = 3", "models must be tables"),
         ("[models", "not TOML"),
     ],
@@ -103,3 +109,39 @@ def test_a_port_that_is_none_is_refused() -> None:
 def test_without_redis_the_error_says_what_to_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="karma up"):
         Environment.read({"KARMA_HOME": str(tmp_path)}).broker_url()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sk-proj-SECRETabc", "gsk_SECRETabc", "hf_SECRETabc", "AIzaSySECRET", "SECRET key", "SECRET4f5e6d7c8b9a0f1e2d3c"],
+)
+def test_a_key_where_a_name_belongs_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+    for table in ("[models.c]", '[judges.k]\nkind="openai"\n[judges.k.model]'):
+        text = f'{GOOD}\n{table}\nbackend="openai"\nmodel="c"\nbase_url="http://x/v1"\napi_key_env="{key}"\n'
+        with pytest.raises(SettingsError, match="not the name of an environment variable") as error:
+            pool(tmp_path, text)
+        assert "SECRET" not in str(error.value)
+
+
+def test_a_list_of_keys_is_not_repeated_either(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        pool(tmp_path, THIRD + 'api_key_env=["SECRET"]\n')
+    assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "key", "Together_key_2", "my_very_long_variable_of_a_key"])
+def test_a_name_of_a_variable_is_accepted(tmp_path: Path, name: str) -> None:
+    assert pool(tmp_path, THIRD + f'api_key_env="{name}"\n').models["c"].api_key_env == name
+
+
+def test_a_name_that_looks_like_a_key_is_accepted_where_the_variable_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("hf_token_of_team7", "x")
+    assert pool(tmp_path, THIRD + 'api_key_env="hf_token_of_team7"\n').models["c"].api_key_env == "hf_token_of_team7"
+
+
+def test_an_address_with_a_password_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="base_url is not an address") as error:
+        pool(tmp_path, THIRD.replace("http://x/v1", "user:SECRET@x/v1"))
+    assert "SECRET" not in str(error.value)

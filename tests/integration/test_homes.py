@@ -1,0 +1,75 @@
+"""A home may lie in any folder: with spaces, quotes, percent signs, question marks and letters of any alphabet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from karma.config.environment import Environment
+from karma.errors import BrokerError
+from karma.queue.redis import connect
+from karma.store import Store
+from karma_cli.local.redis_server import RedisServer
+from tests.support import needs
+from tests.support.pipeline import ROOT
+
+ODD_NAMES = ["a b", "it's", 'say "x"', "100%", "%41%25%(x)s", "why?", "a#b@c:d", "日本 é", "back\\slash"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_embedded_redis_starts_in_any_folder_and_keeps_its_data_there(tmp_path: Path, name: str) -> None:
+    needs.redis()
+    home = tmp_path / name
+    for expected in (None, b"kept"):
+        server = RedisServer(home)
+        try:
+            client = connect(server.start())
+            assert client.get("key") == expected
+            client.set("key", "kept")
+        finally:
+            server.stop()
+    assert list((home / "redis").glob("appendonlydir/*"))
+    assert "Ready to accept connections" in (home / "logs" / "redis.log").read_text()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_store_lies_in_the_home_itself(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    store = Store(Environment.read({"KARMA_HOME": str(home)}).database_url)
+    store.migrate()
+    store.close()
+    with sqlite3.connect(home / "karma.db") as connection:
+        assert connection.execute("SELECT count(*) FROM prompts").fetchone() == (0,)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert str(home) in store.shown_url
+
+
+def test_karma_itself_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) -> None:
+    package = tmp_path / "100% %(here)s"
+    shutil.copytree(ROOT / "shared", package, ignore=shutil.ignore_patterns("__pycache__"))
+    url = f"sqlite:///{tmp_path / 'karma.db'}"
+    program = f"from karma.store import Store; Store({url!r}).migrate()"
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert (tmp_path / "karma.db").exists()
+
+
+def test_what_a_server_printed_that_did_not_start_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text(
+        "#!/bin/sh\ncat redis.conf >&2\necho '1:M 28 Nov 2026 23:55:54.019 # no such luck' >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(
+        BrokerError, match=r"did not start: .*; requirepass \(password\); no such luck \(log: "
+    ) as error:
+        RedisServer(tmp_path / "home").start()
+    log = Path(str(error.value).rpartition("(log: ")[2].rstrip(")"))
+    assert "no such luck" in log.read_text()
