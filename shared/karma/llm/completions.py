@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from karma.messages import ModelSpec, Turn
+from karma.messages import ModelSpec, Turn, with_system
 from karma.messages.results import storable
 
 if TYPE_CHECKING:
@@ -103,12 +103,9 @@ _decoder = msgspec.json.Decoder(_Completion)
 
 def body_of(spec: ModelSpec, request: ChatRequest) -> bytes:
     """The JSON of a call; the model's options and the request's fields override KARMA's own."""
-    turns = list(request.messages)
-    if spec.system is not None and all(turn.role != "system" for turn in turns):
-        turns.insert(0, Turn("system", spec.system))
     body = {
         "model": spec.model,
-        "messages": turns,
+        "messages": with_system(request.messages, spec.system),
         "temperature": spec.temperature,
         "top_p": spec.top_p,
         "max_tokens": spec.max_tokens,
