@@ -98,3 +98,16 @@ def test_a_port_that_is_none_is_refused() -> None:
 def test_without_redis_the_error_says_what_to_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="karma up"):
         Environment.read({"KARMA_HOME": str(tmp_path)}).broker_url()
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_byte_order_mark_makes_no_difference(tmp_path: Path, line_end: str) -> None:
+    path = tmp_path / "pool.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", line_end).encode())
+    assert list(Pool.read(path).models) == ["a", "b"]
+
+
+def test_a_pool_file_in_another_encoding_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pool.toml").write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"pool\.toml: not UTF-8 at byte 0\. Save it as UTF-8"):
+        Pool.read(tmp_path / "pool.toml")
