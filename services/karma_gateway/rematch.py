@@ -16,7 +16,7 @@ from karma.config.derived_streams import Derivation
 from karma.errors import KarmaError
 from karma.plugins import policy_named
 from karma.store import Store
-from karma.store.answered_prompts import Given, answered_prompts
+from karma.store.answered_prompts import COPIED, Given, answered_prompts
 from karma.store.records import NewPrompt
 from karma.store.streams import stream_names
 
@@ -51,8 +51,8 @@ def derivations(base: str, policies: Sequence[str], pairs_per_prompt: int | None
 def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = lambda _prompts: None) -> Derived:
     """Copy a base's current prompts to a derived stream; prompts that were copied before do not change.
 
-    A prompt keeps its id, skill and content hash. If its responses change later, it is not copied again. `followed` is
-    called with the number of the base's prompts in each transaction.
+    A prompt keeps its id, skill, metadata and content hash. If its responses change later, it is not copied again.
+    `followed` is called with the number of the base's prompts in each transaction.
 
     Raises:
         KarmaError: the base has no prompt.
@@ -79,7 +79,7 @@ def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = 
 
 
 def _prompt(row: Any, texts: Sequence[Given]) -> NewPrompt:
-    copied = {name: getattr(row, name) for name in ("prompt_id", "content_hash", "messages", "skill", "reference")}
+    copied = {name: getattr(row, name) for name in COPIED}
     return NewPrompt(**copied, given=json.dumps(texts, ensure_ascii=False))
 
 

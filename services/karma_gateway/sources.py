@@ -1,4 +1,4 @@
-"""Sources of prompts: a JSON Lines file, or standard input as it arrives."""
+"""Sources of prompts: a file, or standard input as it arrives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from karma.errors import SettingsError
 from karma_gateway.ingest import Line
+from karma_gateway.splitting import Splitter, not_json
 
 #: Lines accepted in one transaction.
 LINES_AT_ONCE = 500
@@ -21,17 +22,21 @@ _READ_BYTES = 1 << 16
 
 
 def read_lines(source: str, max_bytes: int) -> Iterator[list[Line]]:
-    """The non-empty lines of a file, or of standard input for `-`, in chunks to be accepted together.
+    """The prompts of a file, or of standard input for `-`, in chunks to be accepted together.
 
-    A line waits at most `LINGER_S` for more lines. A line longer than `max_bytes` is cut after `max_bytes` + 1 bytes:
-    ingest refuses it, and memory stays bounded.
+    A prompt is a line, or an element of a JSON array, or a pretty-printed object. It waits at most `LINGER_S` for
+    others. One longer than `max_bytes` is cut after `max_bytes` + 1 bytes: ingest refuses it, and memory stays bounded.
 
     Raises:
-        SettingsError: the file cannot be read.
+        SettingsError: the file cannot be read, or is no JSON.
     """
     if source == "-":
         yield from _stream(sys.stdin.buffer, "<stdin>", max_bytes)
         return
+    if Path(source).is_dir():
+        raise SettingsError(
+            f"{source}: is a folder; name a file of JSON Lines, or send several: cat {source}/*.jsonl | karma enqueue -"
+        )
     try:
         with Path(source).open("rb") as file:
             yield from _stream(file, source, max_bytes)
@@ -40,36 +45,27 @@ def read_lines(source: str, max_bytes: int) -> Iterator[list[Line]]:
 
 
 def _stream(file: BinaryIO, name: str, max_bytes: int) -> Iterator[list[Line]]:
+    splitter = Splitter(max_bytes)
     lines: list[Line] = []
-    number = 1
-    pending = bytearray()
-    oldest = 0.0
+    oldest: float | None = None  # None before the first byte
     descriptor = file.fileno()
     while True:
-        wait = None if not lines else max(0.0, oldest + LINGER_S - time.monotonic())
+        wait = None if not lines or oldest is None else max(0.0, oldest + LINGER_S - time.monotonic())
         if not select.select([descriptor], [], [], wait)[0]:
             yield lines
             lines = []
             continue
         data = os.read(descriptor, _READ_BYTES)
-        *whole, rest = data.split(b"\n") if data else (b"", b"")
-        for part in whole:
-            _extend(pending, part, max_bytes)
-            if pending.strip():
-                oldest = oldest if lines else time.monotonic()
-                content = pending.strip(b"\r\n\t ") if len(pending) <= max_bytes else pending
-                lines.append(Line(name, number, bytes(content)))
-            pending.clear()
-            number += 1
+        if oldest is None and (fault := not_json(data, "FILE" if name == "<stdin>" else name)):
+            raise SettingsError(f"{name}: {fault}")
+        oldest = oldest if lines else time.monotonic()
+        for number, content in splitter.feed(data) if data else splitter.finish():
+            lines.append(Line(name, number, content))
             if len(lines) >= LINES_AT_ONCE:
                 yield lines
                 lines = []
-        _extend(pending, rest, max_bytes)
+                oldest = time.monotonic()
         if not data:
             if lines:
                 yield lines
             return
-
-
-def _extend(pending: bytearray, part: bytes, max_bytes: int) -> None:
-    pending += part[: max_bytes + 1 - len(pending)] if len(pending) <= max_bytes else b""

@@ -29,7 +29,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
         stopped = paused(transaction.ledger.connection)
-        sampled = sampling(transaction.ledger.connection, pool) if pool else {}
+        sampled = sampling(transaction.ledger.connection, pool)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
@@ -46,7 +46,10 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
             {"service": info.service, "id": info.id, "state": info.state}
             for info in (workers(redis) if redis is not None else [])
         ],
-        "models": {name: _endpoint(generating.get(name, 0)) | sampled.get(name, {}) for name in models},
+        "models": {
+            name: _endpoint(generating.get(name, 0)) | sampled.get(name, {"dropped": {}, "samples": None})
+            for name in models
+        },
         "judges": {name: _endpoint(judging.get(name, 0)) for name in judges},
     }
 

@@ -46,7 +46,7 @@ def schema() -> dict:
 def test_bad_lines_are_refused_by_file_line_and_reason_and_the_others_accepted(karma: Pipeline, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(
-        b'{"prompt": "one", "id": "1"}\n{"prompt": \n{"prompt": ""}\n{"prompt": "x", "colour": "red"}\n\n'
+        b'{"prompt": "one", "id": "1"}\n{"prompt": \n{"prompt": ""}\n{"prompt": "x", "refrence": "red"}\n\n'
         b'{"prompt": "\xff"}\n{"prompt": "other", "id": "1"}\n{"prompt": "'
         + b"a" * (1 << 20)
         + b'"}\n{"prompt": "two"}\n'
@@ -60,7 +60,7 @@ def test_bad_lines_are_refused_by_file_line_and_reason_and_the_others_accepted(k
         (
             "not JSON",
             "`prompt` is empty",
-            "unknown field 'colour'",
+            "unknown field 'refrence'",
             "not UTF-8",
             "exists in stream",
             "more than the limit",

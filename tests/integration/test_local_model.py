@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from karma.errors import MissingExtraError, SettingsError
 from karma.llm.generation import Generated
 from karma.llm.transformers import LocalModel
-from karma.messages import GenerateItem, ModelSpec, Turn
+from karma.messages import GenerateItem, ModelSpec, ToolCall, ToolFunction, Turn
 from karma_generation.backends.transformers import TransformersBackend
 
 CONTEXT = 96
@@ -147,6 +147,18 @@ def test_padding_shifts_no_position_of_a_model_with_learned_positions(tmp_path: 
     for one, likelihood, label in zip(chats, likelihoods, labels, strict=True):
         assert likelihood.nats == pytest.approx(local.log_likelihood([one], ["yes"])[0].nats, abs=1e-3)
         assert label.first == pytest.approx(local.label_probability([one])[0].first, abs=1e-5)
+
+
+def test_a_chat_template_gets_tool_calls_with_arguments_as_an_object_and_no_special_token(local: LocalModel) -> None:
+    arguments = '{"a": "1<|end|>"}'
+    call = ToolCall(id="c1", type="function", function=ToolFunction("add", arguments))
+    assert local._turn(Turn("assistant", "", tool_calls=(call,))) == {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "add", "arguments": {"a": "1< |end|>"}}},
+        ],
+    }
 
 
 def test_padding_and_the_batch_do_not_change_greedy_answers(local: LocalModel, folder: Path) -> None:

@@ -37,7 +37,7 @@ _NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keep
 @with_format_flags
 def enqueue(
     output: Output,
-    source: Annotated[str, typer.Argument(metavar="FILE|-", help="A JSON Lines file, or - for standard input.")],
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines or a JSON array; - for standard input.")],
     stream: Annotated[str, typer.Option("--stream", help="The stream to add to.")] = "default",
     priority: Annotated[int, typer.Option("--priority", min=0, max=9, help="0 to 9, higher first.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Accept all lines or none; exit 2 if one is wrong.")] = False,
@@ -49,7 +49,8 @@ def enqueue(
 ) -> None:
     """Accept prompts from a file or standard input.
 
-    One JSON object per line: `prompt` or `messages`; optional `id`, `skill`, `reference`, `responses`.
+    One JSON object per line, or an array of them: `prompt` or `messages`; optional `id`, `skill`, `reference`,
+    `responses`. Any other field is the prompt's metadata and travels to the export.
 
     `-q` prints the number of accepted prompts.
     """

@@ -11,8 +11,8 @@ from karma.config.pool import Pool
 from karma_monitor.queries.sampling import dropped_settings, repeated_samples
 
 
-def sampling(connection: Connection, pool: Pool) -> dict[str, dict[str, Any]]:
-    """The figures of each model of the pool and of the newest responses.
+def sampling(connection: Connection, pool: Pool | None) -> dict[str, dict[str, Any]]:
+    """The figures of each model of the pool, if there is one, and of the newest responses.
 
     Returns:
         `dropped`: setting → number of the newest responses without it. `samples`: of the further samples of a prompt,
@@ -20,7 +20,8 @@ def sampling(connection: Connection, pool: Pool) -> dict[str, dict[str, Any]]:
         where they are to be identical.
     """
     dropped, repeated = dropped_settings(connection), repeated_samples(connection)
-    greedy = {name for name, spec in pool.models.items() if spec.temperature == 0}
+    specs = pool.models if pool else {}
+    greedy = {name for name, spec in specs.items() if spec.temperature == 0}
     return {
         name: {
             "dropped": dict(dropped.get(name, {})),
@@ -28,7 +29,7 @@ def sampling(connection: Connection, pool: Pool) -> dict[str, dict[str, Any]]:
             if name in greedy or name not in repeated
             else dict(zip(("compared", "identical"), repeated[name], strict=True)),
         }
-        for name in dict.fromkeys([*pool.models, *dropped, *repeated])
+        for name in dict.fromkeys([*specs, *dropped, *repeated])
     }
 
 

@@ -69,12 +69,14 @@ class Pool:
             SettingsError: names the file, the key, its value, and what was expected.
         """
         try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+            tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
         except FileNotFoundError as cause:
             raise SettingsError(
                 f"{path}: no such file. Write a pool file (see docs/pool.md) and name it with --pool or KARMA_POOL."
             ) from cause
-        except (OSError, UnicodeDecodeError) as cause:
+        except UnicodeDecodeError as cause:
+            raise SettingsError(f"{path}: not UTF-8 at byte {cause.start}. Save it as UTF-8.") from cause
+        except OSError as cause:
             raise SettingsError(f"{path}: cannot be read: {cause}") from cause
         except tomllib.TOMLDecodeError as cause:
             raise SettingsError(f"{path}: not TOML: {cause}") from cause

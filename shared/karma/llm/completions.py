@@ -18,7 +18,7 @@ from karma.llm.finish import finish_of, finished
 from karma.llm.lenient_json import decode, deep_text
 from karma.llm.refusals import FailedAttempt, ProviderError, error_in, failure_of, mask
 from karma.llm.request_fields import Changes, own_fields, renamed
-from karma.messages import ModelSpec, Turn
+from karma.messages import ModelSpec, Turn, with_system
 from karma.messages.results import storable
 
 if TYPE_CHECKING:
@@ -85,13 +85,10 @@ class ChatResult:
 
 def body_of(spec: ModelSpec, request: ChatRequest, changes: Changes | None = None) -> bytes:
     """The JSON of a call; the model's options and the request's fields override KARMA's own."""
-    turns = list(request.messages)
-    if spec.system is not None and all(turn.role != "system" for turn in turns):
-        turns.insert(0, Turn("system", spec.system))
     own = {name: value for name, value in own_fields(spec, request).items() if name not in request.extra}
     body = {
         "model": spec.model,
-        "messages": turns,
+        "messages": with_system(request.messages, spec.system),
         **renamed(spec, own, changes or {}),
         **spec.options,
         **renamed(spec, request.extra, changes or {}),

@@ -9,11 +9,14 @@ import inspect
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from karma import lease
 from karma.errors import SettingsError
@@ -23,7 +26,7 @@ from karma.llm.checkpoint import load
 from karma.llm.finish import finished
 from karma.llm.generation import Generated, sampling_of
 from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag
-from karma.messages import ModelSpec, Turn
+from karma.messages import ModelSpec, Turn, with_system
 
 Chat = Sequence[Turn]
 
@@ -212,9 +215,7 @@ class LocalModel:
 
     def _prompt(self, chat: Chat, system: str | None) -> list[int] | str:
         """The tokens of a chat for generation; or the reason if the model's chat template refuses it."""
-        turns = [{"role": turn.role, "content": self._plain(turn.content)} for turn in chat]
-        if system is not None and all(turn.role != "system" for turn in chat):
-            turns.insert(0, {"role": "system", "content": system})
+        turns = [self._turn(turn) for turn in with_system(chat, system)]
         if not self._tokenizer.chat_template:
             return self._encode("\n\n".join(turn["content"] for turn in turns) + "\n\n", special=True)
         try:
@@ -222,9 +223,21 @@ class LocalModel:
         except Exception as cause:  # templates refuse by raising: a system turn, roles that do not alternate
             return f"the model's chat template refuses this chat: {type(cause).__name__}: {cause}"[:200]
 
-    def _plain(self, text: str) -> str:
-        """The text without special tokens, which could close its turn and open another."""
-        return self._special.sub(lambda match: f"{match[0][:1]} {match[0][1:]}", text)
+    def _turn(self, turn: Turn) -> Any:
+        """A turn as chat templates read it: the arguments of a tool call are an object there."""
+        fields = msgspec.to_builtins(turn)
+        for call in fields.get("tool_calls", ()):
+            with suppress(msgspec.DecodeError):
+                call["function"]["arguments"] = msgspec.json.decode(call["function"]["arguments"])
+        return self._plain(fields)
+
+    def _plain(self, value: Any) -> Any:
+        """The value without special tokens in its texts, which could close a turn and open another."""
+        if isinstance(value, str):
+            return self._special.sub(lambda match: f"{match[0][:1]} {match[0][1:]}", value)
+        if isinstance(value, Mapping):
+            return {self._plain(name): self._plain(part) for name, part in value.items()}
+        return [self._plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
     def _encode(self, text: str, special: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=special, return_token_type_ids=False)["input_ids"])

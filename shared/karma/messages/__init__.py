@@ -10,21 +10,46 @@ A message carries a batch of items. Results are matched to items by `item`, the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from karma.errors import MessageError
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "developer", "tool"]
 
 
-class Turn(msgspec.Struct, frozen=True):
-    """One turn of a chat."""
+class ToolFunction(msgspec.Struct, frozen=True):
+    """The function of a tool call, as in OpenAI's chat format."""
+
+    name: str
+    arguments: str  # JSON
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call that an assistant's turn makes, as in OpenAI's chat format."""
+
+    id: str | None = None
+    type: Literal["function"]  # no default: endpoints require it
+    function: ToolFunction
+
+
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a chat, as in OpenAI's chat format; fields that are not set are left out of its JSON."""
 
     role: Role
-    content: str
+    content: str  # empty where an assistant's turn only calls tools
+    name: str | None = None  # of the speaker, or of a tool
+    tool_calls: tuple[ToolCall, ...] = ()  # of an assistant's turn
+    tool_call_id: str | None = None  # the call that a tool's turn answers
+
+
+def with_system(turns: Sequence[Turn], system: str | None) -> tuple[Turn, ...]:
+    """The turns; `system` comes first unless they have instructions of their own (role system or developer)."""
+    if system is None or any(turn.role in ("system", "developer") for turn in turns):
+        return tuple(turns)
+    return (Turn("system", system), *turns)
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

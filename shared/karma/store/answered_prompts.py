@@ -9,6 +9,9 @@ from sqlalchemy import Connection, case, select
 from karma.store.chunks import groups_in
 from karma.store.schema import prompts, responses
 
+#: The columns that a prompt of a derived stream has from its base.
+COPIED = ("prompt_id", "content_hash", "messages", "skill", "reference", "metadata")
+
 #: A usable response: model, sample, text.
 Given = tuple[str, int, str]
 
@@ -21,7 +24,7 @@ def answered_prompts(connection: Connection, stream: str, after: int, limit: int
     complete = prompts.c.state.in_(("matched", "done"))
     query = (
         select(
-            *(prompts.c[name] for name in ("id", "prompt_id", "content_hash", "messages", "skill", "reference")),
+            *(prompts.c[name] for name in ("id", *COPIED)),
             case((complete, 1), else_=0).label("complete"),
         )
         .where(prompts.c.stream == stream, prompts.c.id > after)

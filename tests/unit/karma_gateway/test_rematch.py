@@ -138,3 +138,13 @@ def test_verdicts_teach_only_if_asked(flow: Flow, teaches: bool) -> None:
     flow.finish()
     assert (learned() > before) is teaches
     assert count(flow, competency_counts) > 0
+
+
+def test_a_derived_prompt_keeps_its_metadata() -> None:
+    flow = Flow(memory(), make_pool("abc", streams={"mine": {"responses_per_prompt": 0}}))
+    flow.accept({"prompt": "one", "source": "web"}, stream="mine")
+    flow.finish()
+    derive(flow.store, RANDOM)
+    with flow.store.reading() as transaction:
+        kept = list(transaction.ledger.connection.execute(select(prompts.c.stream, prompts.c.metadata)))
+    assert kept == [("mine", '{"source": "web"}'), ("mine@random", '{"source": "web"}')]

@@ -145,3 +145,16 @@ def test_an_address_with_a_password_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="base_url is not an address") as error:
         pool(tmp_path, THIRD.replace("http://x/v1", "user:SECRET@x/v1"))
     assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_byte_order_mark_makes_no_difference(tmp_path: Path, line_end: str) -> None:
+    path = tmp_path / "pool.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", line_end).encode())
+    assert list(Pool.read(path).models) == ["a", "b"]
+
+
+def test_a_pool_file_in_another_encoding_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pool.toml").write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"pool\.toml: not UTF-8 at byte 0\. Save it as UTF-8"):
+        Pool.read(tmp_path / "pool.toml")

@@ -8,7 +8,7 @@ import pytest
 from karma.llm.completions import ChatRequest, ChatResult, body_of
 from karma.llm.completions import result_of as read_result
 from karma.llm.refusals import FailedAttempt
-from karma.messages import ModelSpec, Turn
+from karma.messages import ModelSpec, ToolCall, ToolFunction, Turn
 
 SPEC = ModelSpec(name="red", backend="openai", model="red-1", base_url="http://127.0.0.1:1/v1", system="Be brief.")
 
@@ -207,3 +207,23 @@ def test_tokens_from_a_cache_count_as_read() -> None:
     answer = msgspec.json.encode({"choices": [{"message": {"content": "A"}}], "usage": usage})
 
     assert read_result(answer, SPEC, ChatRequest(LONG, 1)).prompt_cut is None
+
+
+def test_instructions_of_a_developer_count_as_a_system_turn() -> None:
+    sent = msgspec.json.decode(body_of(SPEC, ChatRequest((Turn("developer", "Be long."), Turn("user", "Hi")), 1)))
+
+    assert [turn["content"] for turn in sent["messages"]] == ["Be long.", "Hi"]
+
+
+def test_tool_calls_are_sent_as_they_are_and_other_turns_have_no_field_of_them() -> None:
+    call = ToolCall(id="c1", type="function", function=ToolFunction("add", '{"a": 1}'))
+    turns = (Turn("user", "1?"), Turn("assistant", "", tool_calls=(call,)), Turn("tool", "1", tool_call_id="c1"))
+
+    sent = msgspec.json.decode(body_of(SPEC, ChatRequest(turns, 1)))["messages"]
+
+    function = {"name": "add", "arguments": '{"a": 1}'}
+    assert sent[1:] == [
+        {"role": "user", "content": "1?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "type": "function", "function": function}]},
+        {"role": "tool", "content": "1", "tool_call_id": "c1"},
+    ]

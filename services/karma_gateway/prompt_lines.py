@@ -1,0 +1,210 @@
+"""Prompt lines: reads one JSON object as a prompt, or says in one sentence why it is refused.
+
+`null` is the same as a missing field, wherever a field is optional. Unknown fields are the prompt's metadata, unless
+their name looks like a misspelled known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from karma.messages import Role
+from karma.store.records import NewPrompt
+from karma_gateway.json_values import RefusedError, found, names, non_empty, parse, quoted, storable, without_nulls
+
+_FIELDS = ("prompt", "messages", "id", "skill", "reference", "responses")
+_TURN_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
+_ROLES = get_args(Role)
+_ID_CHARACTERS = 256
+_SKILL_CHARACTERS = 100
+
+#: Similarity to a known name from which a name without an underscore is taken for a misspelling: `promt`, `respones`.
+_MISSPELLED = 0.82
+
+
+def read(content: bytes, max_bytes: int, priority: int = 0) -> NewPrompt:
+    """Parse one JSON object as a prompt.
+
+    Raises:
+        RefusedError: names the value and what was expected.
+    """
+    if len(content) > max_bytes:
+        raise RefusedError(f"the prompt has more than the limit of {max_bytes:,} bytes (prompt_bytes in the pool file)")
+    try:
+        return _prompt(parse(content), priority)
+    except RecursionError as cause:
+        raise RefusedError("nested too deeply") from cause
+
+
+def _prompt(fields: Any, priority: int) -> NewPrompt:
+    if not isinstance(fields, dict):
+        raise RefusedError(f"expected a JSON object with `prompt` or `messages`, found {found(fields)}")
+    fields = without_nulls(fields)
+    own = {name: fields.pop(name) for name in list(fields) if name not in _FIELDS}
+    for name in own:
+        if near := _misspelled(name):
+            raise RefusedError(f"unknown field {quoted(name)} (did you mean {near!r}?)")
+    messages = _messages(fields, own)
+    skill = _skill(fields.get("skill"))
+    reference = non_empty(fields["reference"], "`reference`") if "reference" in fields else None
+    given = _responses(fields.get("responses"))
+    metadata = _json(own) if own else None
+    # Without metadata, the hash is that of earlier versions: a file that was enqueued before adds nothing.
+    whole = [messages, skill, reference, given, *([json.dumps(own, sort_keys=True)] if own else [])]
+    content_hash = hashlib.sha256(_json(whole).encode()).hexdigest()
+    return NewPrompt(
+        prompt_id=_id(fields.get("id")) or content_hash[:32],
+        content_hash=content_hash,
+        messages=_json(messages),
+        skill=skill,
+        reference=reference,
+        given=_json(given) if given else None,
+        priority=priority,
+        metadata=metadata,
+    )
+
+
+def _misspelled(name: str) -> str | None:
+    """The known field that a name misspells; a longer name such as `prompt_id` is the caller's own."""
+    if "_" in name:
+        return None
+    return next(iter(difflib.get_close_matches(name.casefold(), _FIELDS, n=1, cutoff=_MISSPELLED)), None)
+
+
+def _json(value: Any) -> str:
+    return storable(json.dumps(value, ensure_ascii=False), "the line")
+
+
+def _messages(fields: Mapping[str, Any], own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if ("prompt" in fields) == ("messages" in fields):
+        others = f"the fields {names([*fields, *own])}" if fields or own else "an empty object"
+        raise RefusedError(
+            f"expected exactly one of `prompt` and `messages`, found {'both' if 'prompt' in fields else others}"
+        )
+    if "prompt" in fields:
+        return [{"role": "user", "content": non_empty(fields["prompt"], "`prompt`")}]
+    turns = fields["messages"]
+    if not isinstance(turns, list) or not turns:
+        raise RefusedError(f"`messages` must be a list of turns with at least one, found {found(turns)}")
+    messages = [turn for index, value in enumerate(turns) if (turn := _turn(value, f"`messages[{index}]")) is not None]
+    if not messages:
+        raise RefusedError("`messages` has no turn but an empty system turn")
+    if messages[-1]["role"] not in ("user", "tool"):
+        raise RefusedError(
+            f"the last of `messages` has the role {messages[-1]['role']!r}; the last turn must be the user's or a "
+            "tool's. Give an answer that exists under `responses`."
+        )
+    return messages
+
+
+def _turn(value: Any, where: str) -> dict[str, Any] | None:
+    """A turn with the fields that are set; None for an empty system turn. `where` is its place, with an open quote."""
+    if not isinstance(value, dict):
+        raise RefusedError(f"{where}` must be an object with `role` and `content`, found {found(value)}")
+    fields = without_nulls(value)
+    for name in fields:
+        if name not in _TURN_FIELDS:
+            near = difflib.get_close_matches(name.casefold(), _TURN_FIELDS, n=1)
+            known = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_TURN_FIELDS)}"
+            raise RefusedError(f"{where}` has the unknown field {quoted(name)} ({known})")
+    if fields.get("role") not in _ROLES:
+        raise RefusedError(f"{where}.role` is {found(fields.get('role'))}, expected one of {', '.join(_ROLES)}")
+    role, content = fields["role"], fields.get("content", "")
+    calls = _tool_calls(fields.get("tool_calls", []), f"{where}.tool_calls")
+    if calls and role != "assistant":
+        raise RefusedError(f"{where}.tool_calls` is in a turn of the {role}; only the assistant calls tools")
+    if role in ("system", "developer") and isinstance(content, str) and not content.strip():
+        return None
+    if role == "tool" or calls:  # a tool may return nothing, and a turn that calls tools may say nothing
+        if not isinstance(content, str):
+            raise RefusedError(f"{where}.content` must be a string, found {found(content)}")
+        storable(content, f"{where}.content`")
+    else:
+        non_empty(content, f"{where}.content`")
+    texts: dict[str, Any] = {
+        name: non_empty(fields[name], f"{where}.{name}`") for name in ("name", "tool_call_id") if name in fields
+    }
+    turn = {"role": role, "content": content, "tool_calls": calls} | texts
+    return {name: turn[name] for name in _TURN_FIELDS if name in ("role", "content") or turn.get(name)}
+
+
+def _tool_calls(value: Any, where: str) -> list[dict[str, Any]]:
+    """Tool calls in OpenAI's format, whose arguments are JSON text; arguments that are an object become text."""
+    if not isinstance(value, list):
+        raise RefusedError(f"{where}` must be a list, found {found(value)}")
+    calls = []
+    for index, call in enumerate(value):
+        place = f"{where}[{index}]"
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            raise RefusedError(f"{place}` must be an object with `function`, found {found(call)}")
+        if call.get("type") not in (None, "function"):
+            raise RefusedError(f"{place}.type` is {found(call['type'])}, expected 'function'")
+        arguments = function.get("arguments")
+        if not isinstance(arguments, str):
+            arguments = _json({} if arguments is None else arguments)
+        calls.append(
+            {
+                **({} if call.get("id") is None else {"id": non_empty(call["id"], f"{place}.id`")}),
+                "type": "function",
+                "function": {
+                    "name": non_empty(function.get("name"), f"{place}.function.name`"),
+                    "arguments": storable(arguments, f"{place}.function.arguments`"),
+                },
+            }
+        )
+    return calls
+
+
+def _responses(value: Any) -> list[tuple[str, int, str]]:
+    """Given responses as (model, sample, text): `{"model": "text"}` or `[{"model": …, "text": …}]`; null: none."""
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, list) and all(isinstance(part, dict) and {*part} >= {"model", "text"} for part in value):
+        more = {name for part in value for name in without_nulls(part) if name not in ("model", "text")}
+        if more:
+            raise RefusedError(f"a response in `responses` has only `model` and `text`, found also {names(more)}")
+        pairs = [(part["model"], part["text"]) for part in value]
+    else:
+        raise RefusedError(
+            "`responses` must be an object of model: text, or a list of objects with `model` and `text`, "
+            f"found {found(value)}"
+        )
+    pairs = [(model, text) for model, text in pairs if text is not None]
+    if not pairs:
+        raise RefusedError("`responses` is empty; omit it if models of the pool should answer")
+    samples: dict[str, int] = {}
+    given: list[tuple[str, int, str]] = []
+    for model, text in pairs:
+        non_empty(model, "a model's name in `responses`", _ID_CHARACTERS)
+        if not isinstance(text, str):
+            raise RefusedError(f"the response of {quoted(model)} must be a string, found {found(text)}")
+        given.append((model, samples.get(model, 0), storable(text, "a response")))
+        samples[model] = samples.get(model, 0) + 1
+    return given
+
+
+def _id(value: Any) -> str | None:
+    if isinstance(value, float):
+        whole = f"an integer ({value:.0f}) or " if value.is_integer() else ""
+        raise RefusedError(f'`id` is the decimal number {value}; write it as {whole}a string ("{value}")')
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise RefusedError(f"`id` must be a string of 1 to {_ID_CHARACTERS} characters, found {found(value)}")
+    return non_empty(value, "`id`", _ID_CHARACTERS)
+
+
+def _skill(value: Any) -> str | None:
+    """The skill; blank is the same as none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    return non_empty(value, "`skill`", _SKILL_CHARACTERS)
