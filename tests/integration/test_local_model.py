@@ -338,3 +338,74 @@ def test_the_backend_hands_on_every_batch_as_it_is_done(folder: Path) -> None:
     assert [len(group) for group in groups] == [2, 2, 1]
     assert sorted(answer.item for group in groups for answer in group) == [0, 1, 2, 3, 4]
     assert all(answer.latency_s is not None for group in groups for answer in group)
+
+
+def scripted(local: LocalModel, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Have the model write a text, whatever it is asked."""
+    tokens = torch.tensor([make_tokenizer()(text)["input_ids"]])
+
+    def generate(input_ids: torch.Tensor, max_new_tokens: int, **_more: object) -> torch.Tensor:
+        return torch.cat([input_ids, tokens[:, :max_new_tokens].expand(len(input_ids), -1)], dim=1)
+
+    monkeypatch.setattr(local._model, "generate", generate)
+
+
+def test_a_response_that_is_cut_at_its_limit_is_a_failure(local: LocalModel, folder: Path) -> None:
+    found = generated(local, [chat("a")], spec(folder, on_length="fail"))[0]
+
+    assert (found.text, found.kind, found.finish_reason) == (None, "unfinished", "length")
+    assert "finish_reason length at 8 tokens (max_tokens 8, a context of 96)" in (found.failure or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "reasoning"),
+    [
+        ("<think>Hm.</think>\n\nYes.<|end|>", "Yes.", "Hm."),
+        ("Hm.</think>Yes.<|end|>", "Yes.", "Hm."),
+        ("Yes.<|end|>", "Yes.", None),
+    ],
+)
+def test_the_reasoning_of_a_local_model_is_apart(
+    local: LocalModel,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    answer: str,
+    reasoning: str | None,
+) -> None:
+    scripted(local, monkeypatch, text)
+
+    found = generated(local, [chat("a")], spec(folder, max_tokens=60))[0]
+
+    assert (found.text, found.reasoning, found.finish_reason) == (answer, reasoning, "stop")
+
+
+def test_reasoning_that_the_chat_template_opened_and_the_limit_cut_is_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(tmp_path)
+    make_tokenizer(TEMPLATE + "{% if add_generation_prompt %}<think>\n{% endif %}").save_pretrained(tmp_path)
+    local = LocalModel.load(spec(tmp_path))
+    scripted(local, monkeypatch, "Okay, so I should think about it")
+
+    found = generated(local, [chat("a")], spec(tmp_path, max_tokens=20))[0]
+
+    assert (found.text, found.kind, found.reasoning) == (None, "unfinished", "Okay, so I should th")
+
+
+def test_settings_that_are_default_are_those_of_the_checkpoint(
+    local: LocalModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def generate(input_ids: torch.Tensor, **more: object) -> torch.Tensor:
+        asked.append(more)
+        return input_ids
+
+    monkeypatch.setattr(local._model, "generate", generate)
+    quiet = {"temperature": "default", "top_p": "default", "max_tokens": "default", "seed": "default"}
+
+    generated(local, [chat("a")], spec(folder, **quiet))
+
+    assert asked[0].keys() == {"attention_mask", "max_new_tokens", "pad_token_id"}
+    assert asked[0]["max_new_tokens"] == CONTEXT - len(prompt_ids("a"))

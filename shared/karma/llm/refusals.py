@@ -45,6 +45,8 @@ _TOO_LONG = re.compile(
     r"|too many (input |prompt )?tokens|reduce the length|max_tokens.{0,40} is too large|maximum (input|prompt) length",
     re.IGNORECASE,
 )
+#: Larger than a limit per minute: no wait makes room for it.
+_NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
 
 #: Another attempt can help: a time-out, a model that is being loaded, a request that came too early.
 _PASSING = (408, 409, 425)
@@ -121,9 +123,10 @@ def failure_of(status: int | None, error: ProviderError, wait_s: float | None = 
     named: frozenset[str] | str = (error.fields or error.message) if status in (400, 422) else frozenset()
     if status == 402 or _QUOTA.search(error.code):
         return FailedAttempt("quota", f"out of quota: {said}", retry=False)
-    if status == 429:
+    if status == 429 and not _NEVER_FITS.search(error.message):
         return FailedAttempt("rate_limited", said, retry=True, wait_s=wait_s)
-    if status not in (401, 403, 404) and (_TOO_LONG.search(error.message) or "context_length" in error.code):
+    too_long = status == 429 or _TOO_LONG.search(error.message) or "context_length" in error.code
+    if too_long and status not in (401, 403, 404):
         return FailedAttempt("does_not_fit", f"the prompt does not fit: {said}", retry=False, named=named)
     if passing:
         return FailedAttempt("server_error", said, retry=True, wait_s=wait_s)

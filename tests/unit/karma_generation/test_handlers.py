@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from karma.messages import Answer, GenerateBatch, GenerateItem, Header, ModelSpec, ScoreBatch, Turn
 from karma_generation.handlers import Ask, generate
@@ -66,6 +67,26 @@ def test_an_answer_without_text_is_a_failure_and_never_an_empty_text(text: str |
 
     assert {one.text for one in part.items} == {None}
     assert all((one.failure or "").startswith("empty answer") for one in part.items)
+
+
+def test_the_policies_of_a_model_hold_for_every_backend() -> None:
+    cut, thought, *_ = (answer(item) for item in ITEMS)
+    part = outcome(
+        one_group(
+            replace(cut, text="An answ", finish_reason="length"),
+            replace(thought, text="<think>Hm.</think>\n\nYes."),
+        )
+    )[0]
+
+    assert [(one.text, one.reasoning) for one in part.items] == [(None, None), ("Yes.", "Hm.")]
+    assert (part.items[0].failure or "").startswith("unfinished answer: finish_reason length")
+
+
+def test_reasoning_that_a_backend_separated_is_not_separated_again() -> None:
+    text = "End it with </think> then."
+    part = outcome(one_group(*(answer(item, text, reasoning="Hm.") for item in ITEMS)))[0]
+
+    assert {(one.text, one.reasoning) for one in part.items} == {(text, "Hm.")}
 
 
 def test_an_answer_with_a_text_and_a_failure_is_a_failure() -> None:

@@ -80,6 +80,7 @@ def test_a_spent_quota_is_not_asked_again() -> None:
         (400, "This model's maximum context length is 4096 tokens."),
         (400, "the request exceeds the available context size"),
         (413, "prompt is too long: 210000 tokens > 200000 maximum"),
+        (429, "Request too large for the model: limit 10000 tokens per minute, requested 12000"),
     ],
 )
 def test_a_prompt_that_is_too_long_does_not_fit_and_is_not_asked_again(status: int, words: str) -> None:
