@@ -19,6 +19,7 @@ from karma.errors import KarmaError
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
 COMMANDS = {
+    "check": "Check whether every model and judge works: names, keys, folders, and one small call of each.",
     "up": "Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.",
     "down": "Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`.",
     "worker": "Run one worker. Start more workers to scale a service.",
@@ -45,7 +46,6 @@ app = typer.Typer(
     name="karma",
     help="Streams of prompts in, preference data for DPO, KTO and reward models out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

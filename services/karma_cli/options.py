@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 _STREAMS = 1000
 
 PoolOption = Annotated[
-    Path | None, typer.Option("--pool", help="Pool file (KARMA_POOL, else pool.toml).", show_default=False)
+    Path | None,
+    typer.Option("--pool", help="Pool file. Without it KARMA_POOL.", show_default="pool.toml"),
 ]
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of KARMA's files (KARMA_HOME, else .karma).", show_default=False),
+    typer.Option("--home", help="Folder of KARMA's files. Without it KARMA_HOME.", show_default=".karma"),
 ]
 StreamOption = Annotated[str | None, typer.Option("--stream", help="Only this stream.")]
 

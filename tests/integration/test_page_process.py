@@ -1,4 +1,4 @@
-"""The page as a process of its own: started, stopped, started again, and left out where its port is taken."""
+"""The page as a process of its own: started, stopped, started again, and left out where it cannot listen."""
 
 from __future__ import annotations
 
@@ -55,20 +55,33 @@ def test_without_the_redis_that_was_here_the_store_is_shown_all_the_same(tmp_pat
         process.wait(30)
 
 
-def test_where_its_port_is_taken_the_pipeline_is_up_without_the_page_and_says_why(tmp_path: Path) -> None:
+def test_where_its_port_is_taken_the_page_is_on_the_next_free_one_and_says_so(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
+        port = int(taken.getsockname()[1])
         karma = Pipeline(tmp_path, POOL, "tests.support.instant")
-        karma.environment["KARMA_PAGE_PORT"] = str(taken.getsockname()[1])
+        karma.environment["KARMA_PAGE_PORT"] = str(port)
         said = karma.run("up", "--detach").stderr
         try:
-            assert "KARMA_PAGE_PORT" in said
-            assert "Address already in use" in said
-            karma.enqueue([{"prompt": "x"}])
-            assert karma.wait_for_end(1)["prompts"]["done"] == 1
+            assert f"port {port} is taken: the page is on the next free one" in said
+            page = Page((tmp_path / "run" / "page.url").read_text())
+            assert page.get("/healthz") == {"ok": True, "away": []}
         finally:
             karma.run("down")
+
+
+def test_where_the_page_cannot_listen_the_pipeline_is_up_without_it_and_says_why(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    karma.environment["KARMA_PAGE_HOST"] = "192.0.2.1"  # an address of no machine (RFC 5737)
+    said = karma.run("up", "--detach").stderr
+    try:
+        assert "KARMA_PAGE_HOST" in said
+        assert "the page cannot listen on 192.0.2.1" in said
+        karma.enqueue([{"prompt": "x"}])
+        assert karma.wait_for_end(1)["prompts"]["done"] == 1
+    finally:
+        karma.run("down")
 
 
 def test_a_pipeline_serves_the_page_keeps_its_token_out_of_a_pipe_and_starts_it_again(tmp_path: Path) -> None:

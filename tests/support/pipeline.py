@@ -109,7 +109,7 @@ class Pipeline:
         log.parent.mkdir(exist_ok=True)
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*KARMA, "up", "--page" if page else "--no-page"],
+                [*KARMA, "up", "--no-check", "--page" if page else "--no-page"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -9,12 +9,15 @@ import sys
 import time
 from contextlib import suppress
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from karma.config.environment import Environment
+from karma.config.parts import check_parts
 from karma.config.pool import Pool
 from karma.errors import KarmaError
+from karma_cli.commands import check as check_command
 from karma_cli.local.pid_file import already_running, running_pid
 from karma_cli.local.supervisor import Supervisor, last_log_line
 from karma_cli.options import HomeOption, PoolOption, read_environment
@@ -24,6 +27,7 @@ from karma_monitor.page.access import is_loopback, token_path, url_path
 _POLL_S = 0.5
 _DETACHED_READY_S = 100.0
 _STOP_S = 60.0
+_CHECK_S = 10.0  # that a detached start waits for the check of models and judges once the pipeline is up
 
 
 def up(
@@ -32,19 +36,40 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background; stop with karma down.")] = False,
     redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free port.")] = 0,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Make one small call of each model and judge (karma check).")
+    ] = True,
 ) -> None:
     """Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.
 
     KARMA_PAGE_HOST (127.0.0.1) and KARMA_PAGE_PORT (8080; 0: any free port) set the page's address. On a terminal it
-    prints the token for changes on the page; otherwise the path of the token.
+    prints the token for changes on the page; otherwise the path of the token. If the port is taken, the page takes the
+    next free one.
+
+    A model or judge that does not work is named; the pipeline starts all the same.
     """
     env = read_environment(home, pool)
     read_pool = Pool.read(env.pool_path)
-    if detach:
-        _detach(env, redis_port, page)
-        return
+    check_parts(read_pool)
+    if (pid := running_pid(env.home)) is not None:
+        raise already_running(env.home, pid)
+    checking = check_command.start([f"--home={env.home}", f"--pool={env.pool_path}"]) if check else None
+    try:
+        if detach:
+            _detach(env, redis_port, page)
+            if checking is not None:
+                _report_soon(checking)
+        else:
+            _run(env, read_pool, redis_port, page, checking)
+    finally:
+        if checking is not None and checking.poll() is None:
+            checking.kill()
+
+
+def _run(env: Environment, pool: Pool, redis_port: int, page: bool, checking: subprocess.Popen[str] | None) -> None:
+    """Run the pipeline until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
-    supervisor = Supervisor(env, read_pool, redis_port, page)
+    supervisor = Supervisor(env, pool, redis_port, page)
     try:
         with console.status("starting") as line, supervisor.run(line.update):
             line.stop()
@@ -61,6 +86,9 @@ def up(
             while True:
                 with suppress(OSError):  # a full disk ends nothing: the next check retries
                     supervisor.check(_report)
+                if checking is not None and checking.poll() is not None:
+                    check_command.report(checking, _report)
+                    checking = None
                 time.sleep(_POLL_S)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -95,15 +123,25 @@ def _print_page(env: Environment) -> None:
         token = path.read_text() if console.is_terminal else f"in {path}"
     except OSError:
         return  # the page is not running; the reason has been printed
+    if env.page_port not in (0, urlsplit(url).port):
+        warn(f"port {env.page_port} is taken: the page is on the next free one. KARMA_PAGE_PORT chooses another")
     console.print(f"page: {url} (token for changes: {token})", highlight=False, markup=False)
     if not is_loopback(env.page_host):
         warn(f"the page listens on {env.page_host}: whoever reaches it can read every prompt and response")
 
 
+def _report_soon(checking: subprocess.Popen[str]) -> None:
+    """Say what does not work, unless an endpoint is slow to answer."""
+    try:
+        checking.wait(_CHECK_S)
+    except subprocess.TimeoutExpired:
+        warn("a model or judge has not answered yet; to see which: karma check")
+    else:
+        check_command.report(checking, _report)
+
+
 def _detach(env: Environment, redis_port: int, page: bool) -> None:
     """Start `karma up` in the background, and wait until it is ready."""
-    if (pid := running_pid(env.home)) is not None:
-        raise already_running(env.home, pid)
     log_path = env.home / "logs" / "supervisor.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     targets = env.home / "run" / "targets.json"
@@ -112,7 +150,7 @@ def _detach(env: Environment, redis_port: int, page: bool) -> None:
     flags = [f"--home={env.home}", f"--pool={env.pool_path}", f"--redis-port={redis_port}"]
     with log_path.open("wb") as log_file:
         process = subprocess.Popen(  # noqa: S603 - KARMA's own command
-            [sys.executable, "-m", "karma_cli", "up", *flags, "--page" if page else "--no-page"],
+            [sys.executable, "-m", "karma_cli", "up", "--no-check", *flags, "--page" if page else "--no-page"],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,

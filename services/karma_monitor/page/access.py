@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import secrets
@@ -9,6 +10,9 @@ import socket
 from pathlib import Path
 
 from karma.errors import SettingsError
+
+#: Ports that are tried, from the wanted one on.
+_PORTS = 20
 
 
 def names_of(page_host: str) -> set[str]:
@@ -53,33 +57,43 @@ def url_path(home: Path) -> Path:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 is any free one.
+    """A listening socket on the port, or on the next free one if it is taken; port 0 is any free one.
 
     Raises:
-        SettingsError: the port is taken, or the host is none of this machine's.
+        SettingsError: a range of ports is taken, or the host is none of this machine's.
     """
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
     except OSError as cause:
         raise SettingsError(f"KARMA_PAGE_HOST is {host!r}: {cause.strerror or cause}") from cause
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as cause:
-        listener.close()
-        raise SettingsError(
-            f"the page cannot listen on {host}:{port}: {cause.strerror}. "
-            "Choose another port with KARMA_PAGE_PORT (0: any free one), or another address with KARMA_PAGE_HOST"
-        ) from cause
-    return listener
+    for candidate in range(port, min(port + _PORTS, 65536) if port else 1):
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address[0], candidate, *address[2:]))
+            listener.listen(128)
+        except OSError as cause:
+            listener.close()
+            error = cause
+            if cause.errno != errno.EADDRINUSE:
+                break
+        else:
+            return listener
+    raise SettingsError(
+        f"the page cannot listen on {host}:{port}: {error.strerror}. "
+        "Choose another port with KARMA_PAGE_PORT (0: any free one), or another address with KARMA_PAGE_HOST"
+    ) from error
+
+
+def port_of(listener: socket.socket) -> int:
+    """The port of a listening socket."""
+    return int(listener.getsockname()[1])
 
 
 def url_of(host: str, listener: socket.socket) -> str:
     """The page's address for people on this machine."""
-    port = listener.getsockname()[1]
+    port = port_of(listener)
     name = "127.0.0.1" if host in ("", "0.0.0.0") else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"http://{name}:{port}/"

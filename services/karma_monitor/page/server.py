@@ -26,7 +26,7 @@ from karma.worker.process import HeartbeatThread
 from karma.worker.retry import Shutdown
 from karma.worker.schema import end_on_migration, wait_for_schema
 from karma_monitor.live_status import LiveStatus
-from karma_monitor.page.access import is_loopback, listen, names_of, token_of, url_of, url_path
+from karma_monitor.page.access import is_loopback, listen, names_of, port_of, token_of, url_of, url_path
 from karma_monitor.page.app import create_app
 from karma_monitor.page.control import Control
 from karma_monitor.page.event_stream import Live
@@ -48,6 +48,8 @@ def main(environment: Environment) -> None:
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     listener = listen(environment.page_host, environment.page_port)
+    if environment.page_port not in (0, port_of(listener)):
+        log.warning("port %d is taken: the page is on port %d", environment.page_port, port_of(listener))
     connections = _connections(environment, pool)
     redis, clock, shutdown = (
         (connections.redis, connections.clock, connections.shutdown)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from karma.store.schema import prompts, resolutions, responses
 from karma.verdicts import OUTCOMES
+from karma_monitor.escaping import escape_control
 from karma_monitor.queries.failures import Reason, reasons
 
 _REASONS = 3
@@ -53,20 +54,21 @@ class Finished:
 
     def sentences(self) -> Iterator[str]:
         """For people: the counts, then the most frequent reasons."""
-        named = [f"{count:,} {outcome}" for outcome, count in self.outcomes.items() if count]
-        named += [
-            f"{count:,} {what}" for what, count in (("without a pair", self.without_pair), ("dead", self.dead)) if count
-        ]
-        yield f"{self.prompts:,} prompts finished: {', '.join(named) or 'no pair'}"
+        counts = {**self.outcomes, "without a pair": self.without_pair, "dead": self.dead}
+        named = [f"{count:,} {what}" for what, count in counts.items() if count]
+        yield f"{_counted(self.prompts, 'prompt')} finished: {', '.join(named) or 'no pair'}"
         for reason in self.reasons[:_REASONS]:
-            of = (
-                f"prompts of the stream {reason.name} are dead"
-                if reason.of == "prompts"
-                else f"calls of the {reason.of} {reason.name} failed"
-            )
-            yield f"{reason.count:,} {of}: {reason.example} ({reason.help})"
+            if reason.of == "prompts":
+                failed = f"{_counted(reason.count, 'prompt')} of the stream {reason.name} died"
+            else:
+                failed = f"{_counted(reason.count, 'call')} of the {reason.of} {reason.name} failed"
+            yield escape_control(f"{failed}: {reason.example} ({reason.help})")
         if len(self.reasons) > _REASONS:
             yield "all reasons: karma failures"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def finished_since(connection: Connection, stream: str, since: float) -> Finished:

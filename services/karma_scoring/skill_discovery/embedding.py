@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.errors import MissingExtraError, SettingsError
+from karma.llm.checkpoint import quiet_hub, reason_of
 
 Vectors = NDArray[np.float32]
 
@@ -70,12 +71,13 @@ def _load(name: str) -> Any:
     import torch
 
     torch.set_num_threads(1)  # one thread per worker: start more workers instead
+    quiet_hub()
     try:
         return SentenceTransformer(source, device="cpu", trust_remote_code=False)
     except (OSError, ValueError) as cause:
         raise SettingsError(
-            f"the embedder {name!r} cannot be loaded: {cause}. Expected a folder or a name that sentence-transformers "
-            'can load; without the key "embedder" the bundled model is used.'
+            f"the embedder {name!r} cannot be loaded: {reason_of(source, cause)}. Expected a folder or a name that "
+            'sentence-transformers can load; without the key "embedder" the bundled model is used.'
         ) from cause
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from karma.errors import MissingExtraError, SettingsError
@@ -31,6 +33,7 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any, Any]:
     transformers_logging.disable_default_handler()
     transformers_logging.enable_propagation()
     transformers_logging.disable_progress_bar()
+    quiet_hub()
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if target.type == "cpu":
         torch.set_num_threads(_threads())
@@ -42,11 +45,27 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any, Any]:
         model = read(name, dtype=precision, use_safetensors=True, trust_remote_code=False).to(target)
     except (OSError, ValueError) as cause:
         raise SettingsError(
-            f"the model {name} cannot be loaded: {cause}. "
+            f"the model {name} cannot be loaded: {reason_of(name, cause)}. "
             "Expected a checkpoint with its tokenizer and safetensors that needs no code of its own."
         ) from cause
     model.eval()
     return model, tokenizer, target
+
+
+def quiet_hub() -> None:
+    """Leave out the hub's lines about each attempt: the error after the last one says why in one sentence."""
+    hub = logging.getLogger("huggingface_hub")
+    hub.setLevel(logging.ERROR)
+    for handler in list(hub.handlers):  # its own, which writes past this process's log
+        hub.removeHandler(handler)
+
+
+def reason_of(name: str, error: Exception) -> str:
+    """Why a checkpoint cannot be loaded, as one sentence without its full stop."""
+    reason = str(error).strip().partition("\n")[0].rstrip(". ") or type(error).__name__
+    if Path(name).is_dir():
+        return reason
+    return f"{reason}; there is no such folder, and without a network only what was downloaded before can be loaded"
 
 
 def _threads() -> int:

@@ -1,0 +1,105 @@
+"""`karma enqueue --wait`: says at once that no worker runs, and at the end what the prompts came to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from karma.config.environment import Environment
+from tests.support.databases import migrate
+from tests.support.instant import POOL
+from tests.support.pipeline import KARMA, Pipeline
+
+FAILING = """
+[models.a]
+backend = "openai"
+model = "a"
+base_url = "http://127.0.0.1:9/v1"
+max_retries = 0
+[models.b]
+backend = "instant"
+model = "b"
+[judges.j]
+kind = "instant"
+"""
+
+
+def test_without_a_worker_it_says_so_and_waits(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    command = [*KARMA, "enqueue", "-", "--wait"]
+    waiting = subprocess.Popen(command, env=karma.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert waiting.stderr is not None
+    assert waiting.stdin is not None
+    assert waiting.stderr.readline().startswith("no worker runs; start karma up")  # before it reads a line
+    waiting.stdin.close()
+    assert "holds no prompt" in waiting.stderr.readline()
+    waiting.send_signal(signal.SIGTERM)
+    waiting.wait(30)
+
+
+def test_prompts_that_failed_are_summed_up_and_exit_1(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, FAILING, "tests.support.instant")
+    with karma.up():
+        done = karma.run("enqueue", "-", "--wait", text='{"prompt": "x"}\n{"prompt": "y"}\n', check=False)
+        assert done.returncode == 1
+        assert "no worker" not in done.stderr
+        assert "2 prompts finished: 2 without a pair" in done.stderr
+        assert "2 calls of the model a failed: connection dropped" in done.stderr
+        (reason,) = json.loads(karma.run("failures", "--json").stdout)["reasons"]
+        assert (reason["of"], reason["name"], reason["count"]) == ("model", "a", 2)
+        assert "is the endpoint running" in reason["help"]
+        assert karma.status()["reasons"] == [reason]
+        again = karma.run("enqueue", "-", "--wait", text='{"prompt": "x"}\n', check=False)
+        assert (again.returncode, "0 prompts finished" in again.stderr) == (0, True)  # nothing was done for it
+
+
+def test_prompts_that_came_to_something_exit_0(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    with karma.up():
+        done = karma.run("enqueue", "-", "--wait", "--json", text='{"prompt": "x"}\n')
+    finished = json.loads(done.stdout)["finished"]
+    assert (finished["prompts"], finished["decisive"], finished["reasons"]) == (1, 1, [])
+
+
+@pytest.mark.parametrize("command", [["requeue"], ["failures"], ["report", "out.html"]], ids=" ".join)
+def test_an_unknown_stream_is_refused_with_the_nearest(tmp_path: Path, command: list[str]) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    karma.enqueue([{"prompt": "x"}], "--stream", "maths")
+    done = karma.call(*command, "--stream", "math", check=False)
+    assert (done.returncode, done.stderr) == (2, "karma: no stream is called 'math' (did you mean 'maths'?)\n")
+
+
+def test_status_needs_no_pool_file_unless_one_is_named(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    karma.enqueue([{"prompt": "x"}])
+    karma.pool_path.unlink()
+    assert json.loads(karma.call("status", "--json").stdout)["prompts"]["accepted"] == 1
+    done = karma.call("status", "--pool", str(karma.pool_path), check=False)
+    assert (done.returncode, "no such file" in done.stderr) == (2, True)
+
+
+def test_a_worker_that_starts_before_the_first_gateway_waits_and_says_so_once(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant")
+    with karma.up():  # for its Redis
+        url = Environment.read({"KARMA_HOME": str(tmp_path)}).broker_url()
+        environment = {
+            **karma.environment,
+            "KARMA_REDIS_URL": url,
+            "KARMA_DATABASE_URL": f"sqlite:///{tmp_path}/new.db",
+        }
+        worker = subprocess.Popen([*KARMA, "worker", "scoring"], env=environment, stderr=subprocess.PIPE, text=True)
+        assert worker.stderr is not None
+        lines = [worker.stderr.readline()]
+        migrate(environment["KARMA_DATABASE_URL"])
+        while "is ready" not in lines[-1]:
+            lines.append(worker.stderr.readline())
+            assert lines[-1], "".join(lines)
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=30)
+    assert "waiting for the store's schema: the store" in lines[0]
+    assert "retrying until it works" in lines[0]
+    assert [line for line in lines[1:] if "warning" in line and "recovered" not in line] == []
