@@ -1,31 +1,42 @@
-"""Exports: writes preferences from the store to files for trainers, in an exporter's format."""
+"""Exports: the preferences of the store as rows of an exporter's format."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import Any
 
 from karma import plugins
+from karma.config.derived_streams import derivation
 from karma.config.settings import Price
-from karma.errors import MissingExtraError, SettingsError
+from karma.errors import SettingsError, did_you_mean
 from karma.plugins.protocols import Exporter
 from karma.store import Store
-from karma.store.atomic_file import whole_file
 from karma.store.counting import preferences, resolutions_by_outcome
 from karma.store.pair_rows import verdict_rows
 from karma.store.records import ExportFilter
+from karma.store.streams import stream_names
 from karma.verdicts import TIE_MARGIN
-
-Row = dict[str, Any]
+from karma_gateway import export_files
+from karma_gateway.columns import Columns
+from karma_gateway.export_files import ROWS_AT_ONCE, Row
 
 EVERYTHING = ExportFilter()
 
-#: Preferences that are read in one transaction and written together.
-ROWS_AT_ONCE = 500
+#: Most streams that are looked through for the nearest name.
+_NAMED_STREAMS = 1000
+
+
+class Rows(Iterator[Row]):
+    """The rows of an export, and the types of their columns; None if the exporter declares none."""
+
+    def __init__(self, rows: Iterator[Row], columns: Columns | None) -> None:
+        self._rows = rows
+        self.columns = columns
+
+    def __next__(self) -> Row:
+        """The next row."""
+        return next(self._rows)
 
 
 def rows(
@@ -35,13 +46,27 @@ def rows(
     bare: bool = False,
     prices: Mapping[str, Price] = MappingProxyType({}),
     tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN,
-) -> Iterator[Row]:
+) -> Rows:
     """The preferences that the filter keeps, in the order of their pairs' ids, read in short transactions.
 
     Raises:
         SettingsError: no exporter has the name.
     """
     make: Exporter = plugins.find("exporters", exporter)
+    declared: Columns | None = getattr(make, "columns", None)
+    if declared is not None and bare:
+        declared = {name: type_ for name, type_ in declared.items() if name != "karma"}
+    return Rows(_rows(store, make, kept, bare, prices, tie_margin), declared)
+
+
+def _rows(
+    store: Store,
+    make: Exporter,
+    kept: ExportFilter,
+    bare: bool,
+    prices: Mapping[str, Price],
+    tie_margin: Callable[[str], float],
+) -> Iterator[Row]:
     after = 0
     while True:
         with store.reading() as transaction:
@@ -55,75 +80,42 @@ def rows(
         after = chunk[-1].id
 
 
+def check_stream(store: Store, name: str | None) -> None:
+    """Refuse a stream that the store does not have; None is all streams.
+
+    Raises:
+        SettingsError: it names the nearest one.
+    """
+    if name is None:
+        return
+    with store.reading() as transaction:
+        connection = transaction.ledger.connection
+        if not stream_names(connection, 1, name):
+            others = stream_names(connection, _NAMED_STREAMS)
+            raise SettingsError(f"no stream is called {name!r}{did_you_mean(name, others)}")
+
+
 def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
     """The number of preferences that an export would contain now; None if counting would require reading them all."""
-    if kept.stream is not None or kept.least_probability > EVERYTHING.least_probability:
+    if kept.stream is not None or kept.finished or kept.least_probability > EVERYTHING.least_probability:
         return None
     with store.reading() as transaction:
-        counts = preferences(resolutions_by_outcome(transaction.ledger.connection))
+        connection = transaction.ledger.connection
+        if any(map(derivation, stream_names(connection, _NAMED_STREAMS))):
+            return None
+        counts = preferences(resolutions_by_outcome(connection))
     return sum(counts.values()) if kept.label_source is None else counts[kept.label_source]
 
 
-def write(exported: Iterable[Row], out: Path) -> int:
-    """Write rows as JSON Lines or Parquet, by the file's extension; the file appears when it is complete.
-
-    Returns:
-        The number of rows.
+def write(
+    exported: Iterable[Row],
+    out: Path,
+    columns: Columns | None = None,
+    remark: Callable[[str], None] = lambda _text: None,
+) -> int:
+    """Write rows to a file (`export_files.write`); `columns` are by default those that `rows` gives.
 
     Raises:
-        SettingsError: the file has another extension.
-        KarmaError: the file cannot be written.
+        KarmaError: as `export_files.write` does.
     """
-    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
-    if out.suffix not in writers:
-        raise SettingsError(
-            f"{out}: the name must end with .jsonl or .parquet, it ends with {out.suffix or 'nothing'!r}"
-        )
-    with whole_file(out) as unfinished:
-        return writers[out.suffix](exported, unfinished)
-
-
-def _write_jsonl(exported: Iterable[Row], path: Path) -> int:
-    count = 0
-    with path.open("w", encoding="utf-8") as file:
-        for row in exported:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
-
-
-def _write_parquet(exported: Iterable[Row], path: Path) -> int:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as cause:
-        raise MissingExtraError("pyarrow", "parquet", "Parquet") from cause
-    count, rows_left = 0, iter(exported)
-    chunk = list(islice(rows_left, ROWS_AT_ONCE))
-    schema = _parquet_schema(chunk[0]) if chunk else pa.schema([])
-    with pq.ParquetWriter(path, schema) as writer:
-        while chunk:
-            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
-            count += len(chunk)
-            chunk = list(islice(rows_left, ROWS_AT_ONCE))
-    return count
-
-
-def _parquet_schema(first: Row) -> Any:
-    """A schema that does not depend on missing values in the first row."""
-    import pyarrow as pa
-
-    text, number, whole = pa.string(), pa.float64(), pa.int64()
-    own = {
-        **dict.fromkeys(
-            ("stream", "prompt_id", "skill", "chosen_model", "rejected_model", "label_source", "policy"), text
-        ),
-        **dict.fromkeys(
-            ("pair", "chosen_response", "rejected_response", "snapshot", "tokens", "judges_valid", "judges_asked"),
-            whole,
-        ),
-        **dict.fromkeys(("flipped", "agrees_with_competency"), pa.bool_()),
-    }
-    provenance_type = pa.struct([(name, own.get(name, number)) for name in first.get("karma", {})])
-    inferred = pa.Table.from_pylist([first]).schema
-    return pa.schema([pa.field(f.name, provenance_type if f.name == "karma" else f.type) for f in inferred])
+    return export_files.write(exported, out, columns or getattr(exported, "columns", None), remark)

@@ -9,13 +9,17 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from karma.config.derived_streams import Derivation
 from karma.config.settings import Price
 from karma.errors import SettingsError
 from karma.store import counting
-from karma.store.records import VerdictRow
+from karma.store.records import ExportFilter, VerdictRow
+from karma.store.schema import responses
 from karma_gateway import exports
 from karma_gateway.exporters import provenance_of
+from karma_gateway.rematch import derive
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
 
@@ -213,3 +217,60 @@ def test_trl_trains_on_the_export(flow: Flow, tmp_path: Path, monkeypatch: pytes
     assert result.global_step == 4
     assert 0 < result.training_loss < 2
     assert not bool((trainer.model.model.embed_tokens.weight == before).all())
+
+
+def test_derived_streams_are_left_out_unless_one_is_named(flow: Flow) -> None:
+    derived = Derivation("default", "random")
+    derive(flow.store, derived)
+    flow.finish()
+    assert {row["karma"]["stream"] for row in exports.rows(flow.store, "jsonl")} == {"default"}
+    named = [row["karma"]["stream"] for row in exports.rows(flow.store, "jsonl", ExportFilter(derived.name))]
+    assert named
+    assert set(named) == {derived.name}
+    assert exports.expected(flow.store) is None
+
+
+def test_a_stream_that_does_not_exist_is_refused_with_the_nearest_name(flow: Flow) -> None:
+    exports.check_stream(flow.store, None)
+    exports.check_stream(flow.store, "default")
+    with pytest.raises(SettingsError, match=r"no stream is called 'defualt' \(did you mean 'default'\?\)"):
+        exports.check_stream(flow.store, "defualt")
+
+
+def test_finish_reasons_reasoning_and_metadata_are_exported_and_unfinished_sides_can_be_left_out() -> None:
+    flow = Flow(memory())
+    flow.accept(*({"id": str(n), "prompt": f"prompt {n}", "source": f"s{n}"} for n in range(8)))
+    flow.finish()
+    every = [row["karma"] for row in exports.rows(flow.store, "jsonl")]
+    assert {row["metadata"] for row in every} == {json.dumps({"source": f"s{n}"}) for n in range(8)}
+    ends = {0: "length", 1: "MAX_TOKENS", 2: "content_filter", 3: "stop", 4: None}
+    with flow.store.transaction() as transaction:
+        for index, end in ends.items():
+            side = every[index]["chosen_response" if index % 2 else "rejected_response"]
+            changed = update(responses).where(responses.c.id == side)
+            transaction.ledger.connection.execute(changed.values(finish_reason=end, reasoning="hm"))
+    after = [row["karma"] for row in exports.rows(flow.store, "jsonl")]
+    assert [after[1]["chosen_finish_reason"], after[0]["rejected_finish_reason"]] == ["MAX_TOKENS", "length"]
+    assert [after[1][f"{side}_has_reasoning"] for side in ("chosen", "rejected")] == [True, False]
+    finished = exports.rows(flow.store, "jsonl", ExportFilter(finished=True))
+    assert [row["karma"]["pair"] for row in finished] == [row["pair"] for row in every[3:]]
+
+
+def test_a_plug_in_that_declares_its_columns_has_them_in_every_row(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    def margins(row: object, bare: bool) -> dict[str, object]:
+        return {"margin": next(values)}
+
+    values = iter([1, 0.7] * 12)
+    monkeypatch.setattr("karma.plugins.find", lambda _family, _name: margins)
+    exports.write(exports.rows(flow.store, "margins"), tmp_path / "inferred.parquet")
+    assert pq.read_table(tmp_path / "inferred.parquet")["margin"].to_pylist() == [1.0, 0.7] * 12
+
+    values = iter([1, 0.7] * 12)
+    margins.columns = {"margin": "int64"}  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match=r"declares margin as int64, but a row has 0\.7"):
+        exports.write(exports.rows(flow.store, "margins"), tmp_path / "declared.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["inferred.parquet"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from contextlib import closing
@@ -13,9 +12,11 @@ import typer
 
 from karma.store.records import ExportFilter
 from karma_cli.options import HomeOption, StreamOption, open_store, pool_if_any, read_environment
-from karma_cli.output import Output, with_format_flags
+from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
 from karma_gateway import exports
+from karma_gateway.columns import Columns, hold
+from karma_gateway.export_files import Row, json_line
 
 
 @with_format_flags
@@ -31,10 +32,16 @@ def export(
     least_probability: Annotated[
         float, typer.Option("--min-probability", min=0.5, max=1.0, help="Only preferences at least this certain.")
     ] = 0.5,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Leave out preferences with a response that was cut or filtered.")
+    ] = False,
     bare: Annotated[bool, typer.Option("--bare", help="Leave out KARMA's own columns.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Write the preferences as a training dataset.
+
+    Derived streams (STREAM@POLICY) are left out unless one is named. A file that exists is replaced, but never by an
+    empty export.
 
     `-q` prints the path of the file.
     """
@@ -42,22 +49,23 @@ def export(
     # Only prices and tie margins come from the pool file: a copied store exports without it.
     pool = None if bare else pool_if_any(env)
     from_pool = (pool.prices, pool.tie_margin) if pool else ()
-    kept = ExportFilter(stream, label_source, least_probability)
+    kept = ExportFilter(stream, label_source, least_probability, finished)
     to_stdout = str(out) == "-"
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
+        exports.check_stream(store, stream)
         total = None if bar.disable else exports.expected(store, kept)
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
-        rows = track(rows, bar, "preferences written", total)
-        count = _print_rows(rows) if to_stdout else exports.write(rows, out)
+        tracked = track(rows, bar, "preferences written", total)
+        count = _print_rows(tracked, rows.columns) if to_stdout else exports.write(tracked, out, rows.columns, warn)
     output.note(f"{count} preferences")
     if not to_stdout:
         output.result({"path": str(out), "preferences": count}, str(out), [out])
 
 
-def _print_rows(rows: Iterable[exports.Row]) -> int:
+def _print_rows(rows: Iterable[Row], columns: Columns | None) -> int:
     count = 0
     for row in rows:
-        print(json.dumps(row, ensure_ascii=False))
+        print(json_line(row if columns is None else hold(row, columns)))
         count += 1
     return count

@@ -6,18 +6,66 @@ This module has the column `karma` that they share: the provenance and quality o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from karma.verdicts import agreement, agrees_with_competency, opinions
 
+Row = dict[str, Any]
 
-def with_karma(columns: dict[str, Any], row: Any, bare: bool) -> dict[str, Any]:
-    """The columns of a format and, unless `bare`, the column `karma`."""
-    return columns if bare else {**columns, "karma": karma_column(row)}
+#: Name of a column → its type (`karma_gateway.columns`).
+Columns = Mapping[str, Any]
 
 
-def karma_column(row: Any) -> dict[str, Any]:
+#: The type of a chat (`karma_gateway.columns`). What tools need stands only in files that have such turns.
+CHAT = [
+    {
+        "role": "string",
+        "content": "string",
+        "name?": "string",
+        "tool_calls?": [
+            {"id?": "string", "type": "string", "function": {"name": "string", "arguments": "string"}},
+        ],
+        "tool_call_id?": "string",
+    }
+]
+
+#: The types of the column `karma`.
+KARMA = {
+    **dict.fromkeys(("stream", "prompt_id", "skill"), "string"),
+    **dict.fromkeys(("pair", "chosen_response", "rejected_response"), "int64"),
+    **dict.fromkeys(("chosen_model", "rejected_model"), "string"),
+    "probability": "float64",
+    "flipped": "bool",
+    **dict.fromkeys(("label_source", "policy"), "string"),
+    **dict.fromkeys(("kinship", "competency_gap", "competency_gap_deviation"), "float64"),
+    **dict.fromkeys(("information", "likeness", "novelty", "judged_probability"), "float64"),
+    "snapshot": "int64",
+    "length_ratio": "float64",
+    "agrees_with_competency": "bool",
+    "judge_agreement": "float64",
+    **dict.fromkeys(("judges_valid", "judges_asked", "tokens"), "int64"),
+    "cost": "float64",
+    **dict.fromkeys(("chosen_finish_reason", "rejected_finish_reason"), "string"),
+    **dict.fromkeys(("chosen_has_reasoning", "rejected_has_reasoning"), "bool"),
+    "metadata": "string",
+}
+
+
+class Format:
+    """An exporter: a function that makes the columns of a format, their types, and the column `karma`."""
+
+    def __init__(self, columns: Columns, make: Callable[[Any], Row]) -> None:
+        self.columns = {**columns, "karma": KARMA}
+        self._make = make
+
+    def __call__(self, row: Any, bare: bool) -> Row:
+        """The columns of the format and, unless `bare`, the column `karma`."""
+        own = self._make(row)
+        return own if bare else {**own, "karma": karma_column(row)}
+
+
+def karma_column(row: Any) -> Row:
     """All values of a preference; signs and probabilities are from the chosen response's side."""
     a_is_chosen = row.chosen == row.response_a
     return {
@@ -33,15 +81,19 @@ def karma_column(row: Any) -> dict[str, Any]:
         "competency_gap_deviation": row.gap_deviation,
         **_same(row, "information", "likeness", "novelty", "judged_probability", "snapshot"),
         **provenance_of(row),
+        **_same(row, "chosen_finish_reason", "rejected_finish_reason"),
+        "chosen_has_reasoning": bool(row.chosen_has_reasoning),
+        "rejected_has_reasoning": bool(row.rejected_has_reasoning),
+        "metadata": row.metadata,
     }
 
 
-def _same(row: Any, *names: str) -> dict[str, Any]:
+def _same(row: Any, *names: str) -> Row:
     """The row's values under their own names."""
     return {name: getattr(row, name) for name in names}
 
 
-def provenance_of(row: Any) -> dict[str, Any]:
+def provenance_of(row: Any) -> Row:
     """Columns computed from a row as an exporter gets it (`karma.plugins.protocols.Exporter`). Unknown values are None.
 
     - `length_ratio`: characters of the chosen response / characters of the rejected response.

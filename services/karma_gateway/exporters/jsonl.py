@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from karma_gateway.exporters import with_karma
+from karma_gateway.exporters import CHAT, Format, Row
 
 
-def jsonl(row: Any, bare: bool) -> dict[str, Any]:
+def _columns(row: Any) -> Row:
     """One preference: id, messages, chosen and rejected text."""
-    columns = {
+    return {
         "id": f"{row.stream}/{row.prompt_id}/{row.id}",
         "messages": json.loads(row.messages),
         "chosen": row.chosen_text,
         "rejected": row.rejected_text,
     }
-    return with_karma(columns, row, bare)
+
+
+jsonl = Format({"id": "string", "messages": CHAT, "chosen": "string", "rejected": "string"}, _columns)

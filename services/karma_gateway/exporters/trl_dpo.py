@@ -8,14 +8,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from karma_gateway.exporters import with_karma
+from karma_gateway.exporters import CHAT, Format, Row
+
+_ANSWER = [{"role": "string", "content": "string"}]
 
 
-def trl_dpo(row: Any, bare: bool) -> dict[str, Any]:
+def _columns(row: Any) -> Row:
     """One preference as TRL's DPO, ORPO and reward trainers read it."""
-    columns = {
+    return {
         "prompt": json.loads(row.messages),
         "chosen": [{"role": "assistant", "content": row.chosen_text}],
         "rejected": [{"role": "assistant", "content": row.rejected_text}],
     }
-    return with_karma(columns, row, bare)
+
+
+trl_dpo = Format({"prompt": CHAT, "chosen": _ANSWER, "rejected": _ANSWER}, _columns)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -120,6 +120,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float | None = None
     reasoning: str | None = None  # the model's reasoning, apart from the answer
     dropped: tuple[str, ...] = ()  # settings that the endpoint refused and that were left out
+
+
+#: Finish reasons, in lower case, of texts that did not end by themselves: a limit of tokens, a filter, or an error.
+UNFINISHED: Final = frozenset(
+    (
+        *("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"),
+        *("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"),
+        *("error", "abort", "malformed_function_call"),
+    )
+)
 
 
 class MatchItem(msgspec.Struct, frozen=True):

@@ -83,7 +83,12 @@ class Checker(Protocol):
 
 
 class Exporter(Protocol):
-    """Converts a preference to a row of a data set."""
+    """Converts a preference to a row of a data set.
+
+    An optional attribute `columns` declares the types of the columns, name → type: `"string"`, `"int64"`, `"float64"`,
+    `"bool"`, a list of one type, or a dictionary of names and types. A name that ends with `?` is in a file only if
+    some row has it. KARMA's own column, `karma`, is left out if `bare`. A row that does not fit is an error.
+    """
 
     def __call__(self, row: Any, bare: bool, /) -> dict[str, Any]:
         """The columns of one preference; without KARMA's own columns if `bare`.

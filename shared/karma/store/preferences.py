@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
+from karma.config.derived_streams import MARK
+from karma.messages import UNFINISHED
 from karma.store.chunks import execute_in, groups_in, rows_in
 from karma.store.pair_rows import pair_rows, verdict_rows
 from karma.store.records import (
@@ -167,6 +169,7 @@ class Preferences:
                 prompts.c.prompt_id,
                 prompts.c.messages,
                 prompts.c.skill,
+                prompts.c.metadata,
                 chosen.c.text.label("chosen_text"),
                 rejected.c.text.label("rejected_text"),
                 chosen.c.model.label("chosen_model"),
@@ -174,8 +177,10 @@ class Preferences:
                 *(
                     side.c[name].label(f"{label}_{name}")
                     for label, side in (("chosen", chosen), ("rejected", rejected))
-                    for name in ("tokens_in", "tokens_out")
+                    for name in ("tokens_in", "tokens_out", "finish_reason")
                 ),
+                chosen.c.reasoning.is_not(None).label("chosen_has_reasoning"),
+                rejected.c.reasoning.is_not(None).label("rejected_has_reasoning"),
             )
             .join(resolutions, resolutions.c.pair == pairs.c.id)
             .join(prompts, prompts.c.id == pairs.c.prompt)
@@ -185,8 +190,11 @@ class Preferences:
             .order_by(pairs.c.id)
             .limit(limit)
         )
-        if kept.stream is not None:
-            query = query.where(prompts.c.stream == kept.stream)
+        derived = prompts.c.stream.contains(MARK, autoescape=True)
+        query = query.where(~derived if kept.stream is None else prompts.c.stream == kept.stream)
+        if kept.finished:
+            ends = [func.lower(func.coalesce(side.c.finish_reason, "")) for side in (chosen, rejected)]
+            query = query.where(*(end.not_in(sorted(UNFINISHED)) for end in ends))
         if kept.label_source is not None:
             query = query.where(resolutions.c.label_source == kept.label_source)
         if kept.least_probability > 0.5:

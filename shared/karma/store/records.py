@@ -247,9 +247,10 @@ class NewResolution:
 class ExportFilter:
     """Which preferences an export contains."""
 
-    stream: str | None = None  # None: of all
+    stream: str | None = None  # None: of all but derived streams
     label_source: Literal["judge", "predicted"] | None = None  # None: both
     least_probability: float = 0.5  # that the chosen response is better
+    finished: bool = False  # only where both responses ended by themselves, as far as is known
 
 
 class BudgetedPair(NamedTuple):

@@ -1,0 +1,166 @@
+"""Files of exports: JSON Lines and Parquet, each with one type per column.
+
+Rows are first written to a temporary file beside the export while their types are observed, because readers take the
+types of JSON Lines from the first rows, and those of Parquet stand before them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeAlias
+
+from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.store.atomic_file import whole_file
+from karma_gateway.columns import Columns, Observed, Type, hold
+
+Row: TypeAlias = dict[str, Any]
+
+#: Rows that are read or written together.
+ROWS_AT_ONCE = 500
+
+#: `datasets` takes the types of JSON Lines from the rows that begin within the first 10 MiB.
+_TYPED_BYTES = 10 << 20
+
+
+def write(
+    exported: Iterable[Row], out: Path, columns: Columns | None, remark: Callable[[str], None] = lambda _text: None
+) -> int:
+    """Write rows as JSON Lines or Parquet, by the file's extension; the file appears when it is complete.
+
+    Args:
+        exported: the rows.
+        out: the file; one that exists is replaced, unless there is no row.
+        columns: the declared types; None: inferred from all rows.
+        remark: gets sentences about what readers make of the file.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        SettingsError: the name, the folder or a row is not as expected.
+        KarmaError: the file cannot be written, or an empty export would replace it.
+    """
+    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    if out.is_dir():
+        raise SettingsError(f"{out}: is a folder; name a file in it, for example {out / 'preferences.jsonl'}")
+    if out.suffix not in writers:
+        raise SettingsError(
+            f"{out}: the name of the file must end with .jsonl or .parquet, for example {out / 'preferences.jsonl'}"
+        )
+    if out.suffix == ".parquet":
+        _require_pyarrow()
+    with whole_file(out) as unfinished, TemporaryFile(dir=out.parent) as file:
+        spool = _Spool(file)
+        for row in exported:
+            spool.add(row if columns is None else hold(row, columns))
+        if not spool.count and out.exists():
+            raise KarmaError(f"{out}: kept as it is, as there is no preference to export")
+        writers[out.suffix](spool, columns, unfinished)
+    if out.suffix == ".jsonl" and (dates := spool.types.dates()):
+        remark(
+            f"every text in {', '.join(dates)} looks like a date: `datasets` reads such a column of JSON Lines as "
+            "times. Export to Parquet to keep the texts."
+        )
+    return spool.count
+
+
+def json_line(row: Row) -> str:
+    """A row as JSON.
+
+    Raises:
+        SettingsError: JSON has no such value.
+    """
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as cause:
+        raise SettingsError(f"the exporter returned a row that is no JSON: {cause}") from cause
+
+
+@dataclass
+class _Spool:
+    """Rows in a temporary file as JSON, with the types that they have."""
+
+    file: IO[bytes]
+    types: Observed = field(default_factory=Observed)
+    count: int = 0
+    widening: list[tuple[int, int]] = field(default_factory=list)  # beginnings and ends of rows that widen a type
+    end: int = 0
+
+    def add(self, row: Row) -> None:
+        line = f"{json_line(row)}\n".encode()
+        self.file.write(line)
+        if self.types.add(row):
+            self.widening.append((self.end, self.end + len(line)))
+        self.end += len(line)
+        self.count += 1
+
+    def in_order(self) -> Iterator[bytes]:
+        """The rows as lines, as they were added."""
+        return self._lines(0, self.end)
+
+    def in_typed_order(self) -> Iterator[bytes]:
+        """The rows as lines. Those that widen a type come first, if not all of them are near the beginning."""
+        first = self.widening if self.widening and self.widening[-1][0] >= _TYPED_BYTES else []
+        for begin, end in first:
+            yield from self._lines(begin, end)
+        begun = 0
+        for begin, end in [*first, (self.end, self.end)]:
+            yield from self._lines(begun, begin)
+            begun = end
+
+    def _lines(self, begin: int, end: int) -> Iterator[bytes]:
+        self.file.seek(begin)
+        while begin < end:
+            line = self.file.readline()
+            begin += len(line)
+            yield line
+
+
+def _write_jsonl(spool: _Spool, columns: Columns | None, path: Path) -> None:
+    lines = spool.in_typed_order()
+    if columns is not None and spool.types.is_uneven():
+        # Objects with different keys make `datasets` read them as texts and round every number of the file.
+        types = spool.types.declared(columns)
+        lines = (f"{json_line(hold(json.loads(line), types))}\n".encode() for line in lines)
+    with path.open("wb") as file:
+        file.writelines(lines)
+
+
+def _write_parquet(spool: _Spool, columns: Columns | None, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = spool.types.inferred() if columns is None else spool.types.declared(columns)
+    schema = pa.schema(_arrow(types) if types != "null" else [])
+    rows = map(json.loads, spool.in_order())
+    with pq.ParquetWriter(path, schema) as writer:  # without rows: no row group, which readers of a folder need
+        while chunk := list(islice(rows, ROWS_AT_ONCE)):
+            try:
+                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+            except (pa.ArrowException, OverflowError) as cause:  # a number that its type cannot have exactly
+                raise SettingsError(
+                    f"a value does not fit the type of its column: {cause}; write JSON Lines"
+                ) from cause
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as cause:
+        raise MissingExtraError("pyarrow", "parquet", "Parquet") from cause
+
+
+def _arrow(type_: Type) -> Any:
+    """The Arrow type; that of an object is its struct."""
+    import pyarrow as pa
+
+    if isinstance(type_, Mapping):
+        return pa.struct([(name, _arrow(part)) for name, part in type_.items()])
+    if isinstance(type_, list):
+        return pa.list_(_arrow(type_[0]))
+    return {"bool": pa.bool_(), "null": pa.null()}.get(type_) or getattr(pa, type_)()
