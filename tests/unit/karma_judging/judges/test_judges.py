@@ -10,7 +10,9 @@ import pytest
 from karma.errors import SettingsError
 from karma.llm.transformers import LabelProbability, Likelihood, LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
+from karma.telemetry.failure_kinds import kind_of
 from karma_judging import worker
+from karma_judging.judges import verifier
 from karma_judging.judges.likelihood import sigmoid
 from karma_judging.judges.openai import from_logprobs, parse, parse_letter
 
@@ -47,6 +49,20 @@ class TestVerifier:
 
         assert (odd.probability, sound.probability) == (None, 1.0)
         assert "four" in (odd.failure or "")
+
+    @pytest.mark.parametrize(("first", "second"), [("3,5", "3.5"), ("3.5", "3,5"), ("3,5", "4"), ("3,5", "3,5")])
+    def test_an_answer_that_cannot_be_read_decides_nothing(self, first: str, second: str) -> None:
+        spec = JudgeSpec(name="v", kind="verifier", checker="number")
+
+        found = judged(spec, pair(first, second, reference="3.5"))[0]
+
+        assert found.probability is None
+        assert kind_of(found.failure or "") == "nothing_to_go_by"
+
+    def test_a_checker_may_return_anything_that_is_true_or_false(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verifier, "checker", lambda _name: lambda text, _reference: int(text == "4"))
+
+        assert judged(self.SPEC, pair("4", "5", reference="4"))[0].probability == 1.0
 
     def test_an_unknown_checker_is_named(self) -> None:
         with pytest.raises(SettingsError, match="no checker is called 'nosuch'; known are: answer"):
