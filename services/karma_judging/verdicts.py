@@ -12,6 +12,9 @@ from karma.messages.results import reason_of
 
 log = logging.getLogger(__name__)
 
+#: Least probability of the two labels together; below it the model was about to say something else.
+LEAST_MASS = 0.05
+
 
 def verdict(spec: JudgeSpec, item: JudgeItem, **fields: Any) -> Verdict:
     """The verdict of a judge on an item; `fields` are the other fields of `Verdict`."""
@@ -27,6 +30,11 @@ def guarded(spec: JudgeSpec, item: JudgeItem, make: Callable[[], Verdict]) -> Ve
     except Exception as cause:
         log.exception("the judge %s failed on one pair", spec.name)
         return verdict(spec, item, failure=reason_of(cause, f"the judge {spec.name} failed"))
+
+
+def share_of_first(first: float, second: float) -> float | None:
+    """P(first label) among the two labels, from their probabilities as the next token; None if both are unlikely."""
+    return first / (first + second) if first + second >= LEAST_MASS else None
 
 
 def model_of(spec: JudgeSpec) -> ModelSpec:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
 from karma_judging.template import render, template_hash
 from karma_judging.verdict_lines import parse, parse_letter
-from karma_judging.verdicts import guarded, model_of, verdict
+from karma_judging.verdicts import guarded, model_of, share_of_first, verdict
 
 if TYPE_CHECKING:
     from karma.llm.completions import ChatResult
@@ -19,8 +19,6 @@ _SHOWN_CHARACTERS = 200
 _TOP_LOGPROBS = 10
 #: White space around a letter; some servers give raw tokens, in which it is a sign of the tokenizer (`ĠA`, `▁A`).
 _BLANKS = " \t\r\n▁ĠĊ"
-#: Least probability of the two letters together; below it the model was about to say something else.
-_LEAST_MASS = 0.05
 
 
 class OpenAIJudge:
@@ -97,5 +95,4 @@ def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:
         if letter in mass:
             # An endpoint may return a log-probability above 0, and its exponential may overflow.
             mass[letter] += math.exp(min(0.0, logprob))
-    total = mass["A"] + mass["B"]
-    return mass["A"] / total if total >= _LEAST_MASS else None
+    return share_of_first(mass["A"], mass["B"])
