@@ -59,7 +59,7 @@ def measure(folder: Path, asked: Sequence[Task]) -> dict[str, float]:
     responses = respond(tokenizer, model, [task.prompt for task in asked])
     right: dict[str, list[bool]] = {}
     for task, response in zip(asked, responses, strict=True):
-        right.setdefault(task.skill, []).append(answer(response, task.reference))
+        right.setdefault(task.skill, []).append(answer(response, task.reference) is True)
     shares = {skill: sum(marks) / len(marks) for skill, marks in right.items()}
     return {"mean": sum(shares.values()) / len(shares)} | {skill: shares[skill] for skill in SKILLS if skill in shares}
 

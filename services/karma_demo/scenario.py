@@ -98,8 +98,8 @@ def check(store: Store, snapshot: Snapshot, demo_set: list[Task]) -> Check:
         reference = references.get(row["karma"]["prompt_id"])
         if reference is not None:
             chosen, rejected = is_right(row["chosen"], reference), is_right(row["rejected"], reference)
-            checkable += chosen != rejected
-            right += chosen and not rejected
+            checkable += None not in (chosen, rejected) and chosen != rejected
+            right += chosen is True and rejected is False
     known = accuracy()
     names = [member.name for member in MEMBERS]
     fitted = snapshot.vector("mean", names, OVERALL)

@@ -42,7 +42,12 @@ def generate(batch: GenerateBatch, ask: Ask) -> Iterator[ScoreBatch]:
         return Answer(item=item.item, prompt=item.prompt, model=name, sample=item.sample, failure=reason)
 
     groups = one_result_per_item(
-        batch.items, lambda: ask(batch.model, batch.items), settle, fail, f"the backend of {name}"
+        batch.items,
+        lambda: ask(batch.model, batch.items),
+        settle,
+        fail,
+        f"the backend of {name}",
+        ask_alone=lambda item: ask(batch.model, [item]),
     )
     for part, answers in enumerate(groups):
         yield ScoreBatch(header=replace(batch.header, part=part), items=answers)

@@ -39,7 +39,14 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
     def fail(item: JudgeItem, reason: str) -> Verdict:
         return verdict(spec, item, failure=reason)
 
-    groups = one_result_per_item(batch.items, lambda: ask(spec, batch.items), settle, fail, f"the judge {spec.name}")
+    groups = one_result_per_item(
+        batch.items,
+        lambda: ask(spec, batch.items),
+        settle,
+        fail,
+        f"the judge {spec.name}",
+        ask_alone=lambda item: ask(spec, [item]),
+    )
     for part, verdicts in enumerate(groups):
         yield LearnBatch(header=replace(batch.header, part=part), items=verdicts)
 

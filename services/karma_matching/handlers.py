@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from karma.config.settings import StreamSettings
+from karma.errors import KarmaError
 from karma.messages import JudgeSpec, MatchBatch
+from karma.messages.results import reason_of
 from karma.policies.candidates import Candidate
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
@@ -19,6 +22,8 @@ from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import JudgeBudget, Prediction
 from karma_matching.novelty import Novelty
 from karma_matching.pairing import FormedPair, form
+
+log = logging.getLogger(__name__)
 
 #: Reasons of a pair that have a column of their own.
 _COLUMNS = ("policy", "kinship", "gap", "gap_deviation", "information", "likeness")
@@ -81,10 +86,7 @@ def match(
     unpaired: dict[int, str] = {}
     for id_, prompt in sorted(ready.items()):
         candidates = _candidates(responses.get(id_, []))
-        seed = seed_of(prompt.stream, prompt.prompt_id, "match")
-        pairs, reason = form(
-            candidates, stream.policy, stream.pairs_per_prompt, snapshot, prompt.skill, seed, stream.target
-        )
+        pairs, reason = _formed(candidates, prompt, stream, snapshot)
         if not pairs:
             unpaired[id_] = reason
         elif budget is None:
@@ -126,12 +128,36 @@ def orders_of(judge: JudgeSpec) -> tuple[int, ...]:
     return (0, 1) if judge.both_orders else (0,)
 
 
+def _formed(
+    candidates: Sequence[Candidate], prompt: PromptRow, stream: StreamSettings, snapshot: Snapshot
+) -> tuple[list[FormedPair], str]:
+    """The pairs of a prompt, or the reason why it has none; a policy that raises must not affect other prompts."""
+    seed = seed_of(prompt.stream, prompt.prompt_id, "match")
+    limit = stream.pairs_per_prompt
+    try:
+        return form(candidates, stream.policy, limit, snapshot, prompt.skill, seed, stream.target)
+    except (KarmaError, MemoryError):  # of every prompt, or of this moment
+        raise
+    except Exception as cause:
+        log.exception("the policy %s failed on one prompt", stream.policy)
+        return [], reason_of(cause, f"the policy {stream.policy} failed")
+
+
 def _candidates(rows: Sequence[ResponseRow]) -> list[Candidate]:
     return [
-        Candidate(row.id, row.model, row.sample, row.text, row.quality, json.loads(row.features or "{}"))
+        Candidate(row.id, row.model, row.sample, row.text, row.quality, _features(row))
         for row in rows
         if row.text is not None and row.failure is None
     ]
+
+
+def _features(row: ResponseRow) -> dict[str, float]:
+    """The stored features of a response; none if they cannot be read."""
+    try:
+        return {str(name): float(value) for name, value in json.loads(row.features or "{}").items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        log.warning("the features of response %s cannot be read; it is paired without them", row.id)
+        return {}
 
 
 def _text(messages: str) -> str:

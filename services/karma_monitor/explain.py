@@ -59,6 +59,7 @@ def explain(store: Store, pair: int) -> Facts:
                 "better_a": None if one.probability is None else a_is_better(one.probability, one.shown),
                 "failure": one.failure,
                 "rationale": one.rationale,
+                "note": one.note,
             }
             for one in opinions
         ],

@@ -128,6 +128,8 @@ def _verdicts(facts: Facts) -> list[str]:
             lines.append(f"{judge} failed: {shortened(one['failure'] or 'no reason', 200)}.")
         else:
             lines.append(f"{judge}: {_preferred(facts, one['better_a'])}.")
+        if one["note"]:
+            lines.append(f"  Note: {shortened(one['note'], 300)}")
         if one["rationale"]:
             lines.append(f"  Rationale: {shortened(one['rationale'], 300)}")
     if judging["judges_valid"] < judging["judges_asked"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ from karma_scoring.features import features
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.predicted_labels import predict_labels
 
-#: (text, reference) → quality in [0, 1].
-Check = Callable[[str, str], float]
+log = logging.getLogger(__name__)
+
+#: (text, reference) → quality in [0, 1]; None if it is unknown.
+Check = Callable[[str, str], float | None]
 
 # Fields that a record has in common with the message of its result.
 _RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "tokens_in", "tokens_out", "latency_s", "reasoning")
@@ -114,9 +117,18 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
         text=text,
         failure=failure,
         dropped=json.dumps(answer.dropped) if answer.dropped else None,
-        features=json.dumps(features(text)) if text is not None else None,
+        features=_features(text, answer) if text is not None else None,
         quality=quality,
     )
+
+
+def _features(text: str, answer: Answer) -> str | None:
+    """The features as JSON; None if they cannot be computed, which must not affect other responses."""
+    try:
+        return json.dumps(features(text))
+    except Exception as cause:  # its text may quote the response
+        log.warning("no features of one response by %s: %s", answer.model, type(cause).__name__)
+        return None
 
 
 def learn(

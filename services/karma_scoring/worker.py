@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
@@ -22,6 +23,7 @@ from karma.worker.schema import open_store
 from karma.worker.stage import recording
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.handlers import learn, score
+from karma_scoring.quality import quality_of
 from karma_scoring.recorded_metrics import ScoringMetrics
 from karma_scoring.skill_discovery.embedding import Embedder, embedder_name
 from karma_scoring.skill_discovery.skill_finder import SkillFinder
@@ -42,8 +44,8 @@ def main(environment: Environment) -> None:
     verifiers = {name for name, judge in pool.judges.items() if judge_kind(judge.kind).checks_reference}
 
     def handle_score(batch: ScoreBatch, transaction: Transaction) -> Callable[[], None]:
-        is_right = checker(pool.stream(batch.header.stream).checker)
-        responses = score(batch, transaction, lambda text, reference: float(is_right(text, reference)), limits)
+        name = pool.stream(batch.header.stream).checker
+        responses = score(batch, transaction, partial(quality_of, checker(name), name), limits)
         return lambda: scored(batch, responses)
 
     def scored(batch: ScoreBatch, responses: Sequence[NewResponse]) -> None:

@@ -146,7 +146,7 @@ def test_an_empty_parquet_export_does_not_fail_its_folder(
     paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
     assert exports.write(exports.rows(memory(), "trl-dpo", bare=bare), paths[0]) == 0
     with_tools = {"tool_calls", "tool_call_id"}
-    rows = [row for row in exports.rows(flow.store, "trl-dpo", bare=bare)]
+    rows = list(exports.rows(flow.store, "trl-dpo", bare=bare))
     plain = [row for row in rows if not any(with_tools & turn.keys() for turn in row["prompt"])]
     columns = exports.rows(flow.store, "trl-dpo", bare=bare).columns
     exports.write(plain, paths[1], columns)

@@ -12,7 +12,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from karma.errors import MissingExtraError, SettingsError
@@ -210,6 +210,57 @@ def test_label_probabilities_are_those_of_the_next_token(local: LocalModel, plai
 def test_labels_that_begin_alike_are_refused_because_they_would_always_tie(local: LocalModel) -> None:
     with pytest.raises(SettingsError, match="cannot tell"):
         local.label_probability([chat("a")], labels=("Yes", "Yeah"))
+
+
+def sentencepiece_model(folder: Path) -> LlamaForCausalLM:
+    """A model whose tokenizer gives a letter another id after a line break than alone."""
+    tokens = ["<unk>", "<bos>", "<end>", "▁A", "▁B", "▁", *"ABCabcdefghijklmnopqrstuvwxyz\n.,?: "]
+    tokenizer = Tokenizer(
+        BPE({token: n for n, token in enumerate(tokens)}, [("▁", "A"), ("▁", "B")], unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = Metaspace(prepend_scheme="first", split=False)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<bos>", eos_token="<end>", pad_token="<unk>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = LlamaForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def test_the_label_is_read_where_the_tokenizer_puts_it_after_the_prompt(tmp_path: Path) -> None:
+    model = sentencepiece_model(tmp_path)
+    local = LocalModel.load(spec(tmp_path))
+    encode = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    chats = [chat("one letter?"), chat("b")]
+
+    labels = local.label_probability(chats)
+    likelihoods = local.log_likelihood(chats, ["A", "B"])
+
+    for one, label, likelihood, response in zip(chats, labels, likelihoods, "AB", strict=True):
+        ids = encode(one[0].content + "\n\n")["input_ids"]
+        a, b = (encode.convert_tokens_to_ids(letter) for letter in "AB")
+        assert encode("A", add_special_tokens=False)["input_ids"] == [encode.convert_tokens_to_ids("▁A")] != [a]
+        with torch.no_grad():
+            logits = model(torch.tensor([[*ids, a if response == "A" else b]])).logits[0]
+        said = torch.log_softmax(logits, -1)
+        assert label.first == pytest.approx(float(said[-2, a].exp()), abs=1e-4)
+        assert label.second == pytest.approx(float(said[-2, b].exp()), abs=1e-4)
+        assert likelihood.tokens == 2
+        nats = float(said[-2, a if response == "A" else b] + said[-1, 2])
+        assert likelihood.nats == pytest.approx(nats, abs=1e-3)
 
 
 def test_a_prompt_that_does_not_fit_fails_alone(local: LocalModel, folder: Path) -> None:

@@ -1,27 +1,24 @@
-"""`openai`: any OpenAI-compatible chat endpoint. Only the last line is read as a verdict, as the template demands."""
+"""`openai`: any OpenAI-compatible chat endpoint; its verdict line is read, or the log-probabilities of the letters."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
 from karma_judging.template import render, template_hash
-from karma_judging.verdicts import model_of, verdict
+from karma_judging.verdict_lines import parse, parse_letter
+from karma_judging.verdicts import guarded, model_of, share_of_first, verdict
 
 if TYPE_CHECKING:
     from karma.llm.completions import ChatResult
 
-_VERDICT = re.compile(r"\W*verdict\W+(A|B|tie)\W*", re.IGNORECASE)
-_LETTER = re.compile(r"\W*(A|B)\W*")
-_PROBABILITY = {"a": 1.0, "b": 0.0, "tie": 0.5}
 _SHOWN_CHARACTERS = 200
-_RATIONALE_CHARACTERS = 2000
 _TOP_LOGPROBS = 10
-#: Least probability of the two letters together; below it the model was about to say something else.
-_LEAST_MASS = 0.05
+#: White space around a letter; some servers give raw tokens, in which it is a sign of the tokenizer (`ĠA`, `▁A`).
+_BLANKS = " \t\r\n▁ĠĊ"
 
 
 class OpenAIJudge:
@@ -44,17 +41,26 @@ class OpenAIJudge:
             ChatRequest((Turn("user", render(spec.template, item, brief)),), item.seed, extra) for item in items
         ]
         for group in client().complete(model, requests):
-            yield [_verdict(spec, items[index], result, hashed, brief) for index, result in group]
+            yield [
+                guarded(spec, items[index], partial(_verdict, spec, items[index], result, hashed, brief))
+                for index, result in group
+            ]
 
 
 def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, brief: bool) -> Verdict:
+    from karma.llm.finish import finish_of
+
     probability, failure, rationale = None, result.failure, None
-    if brief:  # a first token without visible text is an empty answer that still has its probabilities
+    if result.prompt_cut is not None:  # whatever it says, it is not about the two responses
+        failure = result.prompt_cut
+    elif brief:  # a first token without visible text is an empty answer that still has its probabilities
         probability = from_logprobs(result.first_tokens)
-    if probability is None and result.text is not None:
-        probability, rationale = parse_letter(result.text) if brief else parse(result.text)
+    if probability is None and result.text is not None and result.prompt_cut is None:
+        cut = not brief and finish_of(result.finish_reason) == "length"
+        probability, rationale = parse_letter(result.text) if brief else parse(result.text, cut)
         if probability is None:
-            failure = f"unparsable verdict: {_shown(result.text)}"
+            limit = f"cut by the token limit (finish_reason {result.finish_reason}): " if cut else ""
+            failure = f"unparsable verdict: {limit}{_shown(result.text)}"
     return verdict(
         spec,
         item,
@@ -65,7 +71,15 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
         tokens_in=result.tokens_in,
         tokens_out=result.tokens_out,
         latency_s=result.latency_s,
+        note=_note(result) if probability is not None else None,
     )
+
+
+def _note(result: ChatResult) -> str | None:
+    """What was odd about a valid verdict."""
+    missing = ["no log-probabilities came, so the letter alone was read"] if result.logprobs_missing else []
+    left_out = [f"settings that the endpoint refused: {', '.join(result.dropped)}"] if result.dropped else []
+    return "; ".join(missing + left_out) or None
 
 
 def _shown(text: str) -> str:
@@ -73,34 +87,12 @@ def _shown(text: str) -> str:
     return repr(text.strip()[2 - _SHOWN_CHARACTERS :])[:_SHOWN_CHARACTERS]
 
 
-def parse(text: str) -> tuple[float | None, str | None]:
-    """The probability from the last line of an answer and the rationale before it; None if there is no verdict line.
-
-    Contradictory verdict lines count as none, because one of them may be a quotation.
-    """
-    *before, last = text.strip().splitlines() or [""]
-    stated = _VERDICT.fullmatch(last)
-    if stated is None:
-        return None, None
-    label = stated[1].lower()
-    if any(other is not None and other[1].lower() != label for other in map(_VERDICT.fullmatch, before)):
-        return None, None
-    rationale = "\n".join(before).strip()[:_RATIONALE_CHARACTERS]
-    return _PROBABILITY[label], rationale or None
-
-
-def parse_letter(text: str) -> tuple[float | None, None]:
-    """The probability from an answer of one letter; None for any other answer."""
-    letter = _LETTER.fullmatch(text.strip())
-    return (_PROBABILITY[letter[1].lower()] if letter else None), None
-
-
 def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:
     """P(A) / (P(A) + P(B)) for the first token, from its log-probabilities; None if neither letter is likely."""
     mass = {"A": 0.0, "B": 0.0}
     for token, logprob in first_tokens.items():
-        if token.strip() in mass:
+        letter = token.strip(_BLANKS)
+        if letter in mass:
             # An endpoint may return a log-probability above 0, and its exponential may overflow.
-            mass[token.strip()] += math.exp(min(0.0, logprob))
-    total = mass["A"] + mass["B"]
-    return mass["A"] / total if total >= _LEAST_MASS else None
+            mass[letter] += math.exp(min(0.0, logprob))
+    return share_of_first(mass["A"], mass["B"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
 from karma_judging.template import render, template_hash
-from karma_judging.verdicts import model_of, verdict
+from karma_judging.verdicts import LEAST_MASS, model_of, share_of_first, verdict
 
 
 class TransformersJudge:
@@ -25,8 +25,10 @@ class TransformersJudge:
         chats = [(Turn("user", render(spec.template, item, brief=True)),) for item in items]
         verdicts = []
         for item, label in zip(items, local.label_probability(chats, ("A", "B"), model.concurrency), strict=True):
-            total = label.first + label.second
-            failure = label.failure or (None if total > 0 else "the model gives neither label any probability")
-            probability = None if failure else label.first / total
+            probability = None if label.failure else share_of_first(label.first, label.second)
+            failure = label.failure
+            if probability is None and failure is None:
+                failure = f"unparsable verdict: A and B together have probability {label.first + label.second:.3f}, "
+                failure += f"expected at least {LEAST_MASS}"
             verdicts.append(verdict(spec, item, probability=probability, failure=failure, template_hash=hashed))
         yield verdicts

@@ -1,4 +1,7 @@
-"""`verifier`: compares responses with a reference by a checker. Right against wrong wins, all else is a tie."""
+"""`verifier`: compares responses with a reference by a checker.
+
+Right against wrong wins; both right or both wrong is a tie. If the checker cannot tell, there is no verdict.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,11 @@ def _judged(spec: JudgeSpec, item: JudgeItem, is_right: Checker) -> Verdict:
         return verdict(spec, item, failure="no reference")
     try:
         first, second = is_right(item.first, item.reference), is_right(item.second, item.reference)
+        if first is None or second is None:
+            unread = "both responses" if first is second else f"the {'first' if first is None else 'second'} response"
+            return verdict(
+                spec, item, failure=f"no certain answer: {spec.checker} cannot tell whether {unread} is right"
+            )
+        return verdict(spec, item, probability=0.5 + (bool(first) - bool(second)) / 2)
     except Exception as cause:  # an unreadable item must not affect other pairs
         return verdict(spec, item, failure=f"the checker {spec.checker} failed: {cause}"[:200])
-    return verdict(spec, item, probability=0.5 + (bool(first) - bool(second)) / 2)

@@ -6,29 +6,24 @@ Weights are read from safetensors only, and a checkpoint's code is not run. torc
 from __future__ import annotations
 
 import inspect
-import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from karma import lease
 from karma.errors import SettingsError
 from karma.llm.batching import batches
 from karma.llm.call_metrics import observe_call
+from karma.llm.chat_tokens import Chat, ChatTokens
 from karma.llm.checkpoint import load
 from karma.llm.finish import finished
 from karma.llm.generation import Generated, sampling_of
 from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag
-from karma.messages import ModelSpec, Turn, with_system
-
-Chat = Sequence[Turn]
+from karma.messages import ModelSpec
 
 #: Probabilities computed at once: in 32 bits over a large vocabulary, those of a whole batch would need gigabytes.
 _FLOATS_AT_ONCE = 1 << 26
@@ -67,7 +62,7 @@ class LocalModel:
         # Many chat templates open and close turns with special tokens that are not among `all_special_tokens`.
         added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         specials = sorted(filter(None, {*tokenizer.all_special_tokens, *added}), key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        self._chats = ChatTokens(tokenizer, specials)
         # Tags of reasoning that are special tokens must survive the decoding.
         self._hidden = [token for token in specials if not is_reasoning_tag(token)]
         self._keeps_special = len(self._hidden) < len(specials)
@@ -131,11 +126,21 @@ class LocalModel:
         """The log-likelihood of each response, its end included, given its chat (teacher forcing)."""
         import torch
 
-        answers = [self._encode(self._plain(response)) + self._end for response in responses]
-        prompts, faults = self._tokens_of(chats, None, [len(answer) for answer in answers])
-        faults |= {index: "the response has no tokens" for index, answer in enumerate(answers) if not answer}
-        results = [Likelihood(failure=faults.get(index)) for index in range(len(chats))]
-        rows = {index: [*prompt, *answers[index]] for index, prompt in prompts.items() if index not in faults}
+        rows: dict[int, list[int]] = {}
+        answers: dict[int, list[int]] = {}
+        results = [Likelihood() for _chat in chats]
+        for index, (chat, response) in enumerate(zip(chats, responses, strict=True)):
+            found = self._chats.continued(chat, [response])
+            if isinstance(found, str):
+                results[index] = Likelihood(failure=found)
+                continue
+            prompt, answer = found[0]
+            answer += self._end if answer[-1:] != self._end else []  # some tokenizers add it themselves
+            fault = self._fault(prompt, len(answer)) if answer else "the response has no tokens"
+            if fault is not None:
+                results[index] = Likelihood(failure=fault)
+            else:
+                rows[index], answers[index] = [*prompt, *answer], answer
         for indices in batches(rows, batch):
             lease.require()
             tokens, mask = self._pad_left([answers[index] for index in indices])
@@ -158,23 +163,38 @@ class LocalModel:
     ) -> list[LabelProbability]:
         """The probabilities that the next token is the first token of each label; they sum to at most 1.
 
+        A label's token is that after its chat: it may have another id than that of the label alone.
+
         Raises:
-            SettingsError: the labels have the same first token.
+            SettingsError: the labels have the same first token after every chat.
         """
         import torch
 
-        ids = [self._encode(label)[:1] for label in labels]
-        if not all(ids) or ids[0] == ids[1]:
-            raise SettingsError(f"this model cannot tell {labels[0]!r} from {labels[1]!r} by one token")
-        rows, faults = self._tokens_of(chats, None, [0] * len(chats))
-        results = [LabelProbability(failure=faults.get(index)) for index in range(len(chats))]
+        rows: dict[int, list[int]] = {}
+        ids: dict[int, list[int]] = {}
+        results = [LabelProbability() for _chat in chats]
+        alike = f"this model cannot tell {labels[0]!r} from {labels[1]!r} by one token"
+        for index, chat in enumerate(chats):
+            found = self._chats.continued(chat, labels)
+            fault = found if isinstance(found, str) else self._fault(found[0][0], 0)
+            if isinstance(found, str) or fault is not None:
+                results[index] = LabelProbability(failure=fault)
+                continue
+            (prompt, first), (other, second) = found
+            if prompt != other or not first or not second or first[0] == second[0]:
+                results[index] = LabelProbability(failure=alike)
+            else:
+                rows[index], ids[index] = prompt, [first[0], second[0]]
+        if not rows and any(result.failure == alike for result in results):
+            raise SettingsError(alike)
         for indices in batches(rows, batch):
             lease.require()
             logits = self._logits([rows[index] for index in indices], 1)[:, -1]
             with torch.inference_mode():
-                probabilities = torch.softmax(logits.float(), dim=-1)[:, [ids[0][0], ids[1][0]]].tolist()
-            for index, (first, second) in zip(indices, probabilities, strict=True):
-                results[index] = LabelProbability(first, second)
+                tokens = torch.tensor([ids[index] for index in indices], device=logits.device)
+                probabilities = torch.softmax(logits.float(), dim=-1).gather(-1, tokens).tolist()
+            for index, (p_first, p_second) in zip(indices, probabilities, strict=True):
+                results[index] = LabelProbability(p_first, p_second)
         return results
 
     def _logits(self, rows: Sequence[Sequence[int]], last: int) -> Any:
@@ -204,7 +224,7 @@ class LocalModel:
         rows: dict[int, list[int]] = {}
         faults: dict[int, str] = {}
         for index, (chat, more) in enumerate(zip(chats, room, strict=True)):
-            tokens = self._prompt(chat, system)
+            tokens = self._chats.prompt(chat, system)
             if isinstance(tokens, str):
                 faults[index] = tokens
             elif fault := self._fault(tokens, more):
@@ -212,35 +232,6 @@ class LocalModel:
             else:
                 rows[index] = tokens
         return rows, faults
-
-    def _prompt(self, chat: Chat, system: str | None) -> list[int] | str:
-        """The tokens of a chat for generation; or the reason if the model's chat template refuses it."""
-        turns = [self._turn(turn) for turn in with_system(chat, system)]
-        if not self._tokenizer.chat_template:
-            return self._encode("\n\n".join(turn["content"] for turn in turns) + "\n\n", special=True)
-        try:
-            return list(self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False))
-        except Exception as cause:  # templates refuse by raising: a system turn, roles that do not alternate
-            return f"the model's chat template refuses this chat: {type(cause).__name__}: {cause}"[:200]
-
-    def _turn(self, turn: Turn) -> Any:
-        """A turn as chat templates read it: the arguments of a tool call are an object there."""
-        fields = msgspec.to_builtins(turn)
-        for call in fields.get("tool_calls", ()):
-            with suppress(msgspec.DecodeError):
-                call["function"]["arguments"] = msgspec.json.decode(call["function"]["arguments"])
-        return self._plain(fields)
-
-    def _plain(self, value: Any) -> Any:
-        """The value without special tokens in its texts, which could close a turn and open another."""
-        if isinstance(value, str):
-            return self._special.sub(lambda match: f"{match[0][:1]} {match[0][1:]}", value)
-        if isinstance(value, Mapping):
-            return {self._plain(name): self._plain(part) for name, part in value.items()}
-        return [self._plain(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-    def _encode(self, text: str, special: bool = False) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=special, return_token_type_ids=False)["input_ids"])
 
     def _pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         import torch

@@ -32,11 +32,13 @@ def one_result_per_item(
     settle: Callable[[Item, Result], Result],
     fail: Callable[[Item, str], Result],
     who: str,
+    ask_alone: Callable[[Item], Iterable[Sequence[Result]]] | None = None,
 ) -> Iterator[tuple[Result, ...]]:
     """Exactly one result per item, in the groups that `ask` yields.
 
     An item without a result, also because `ask` raised, fails with the reason. Second results for an item, and results
-    for other items, are dropped. If the batch is released, items without a result stay open.
+    for other items, are dropped. If the batch is released, items without a result stay open. After an error that
+    may be of one item (neither KARMA's own nor of the system), each item without a result is asked alone.
 
     Args:
         items: the items of the batch.
@@ -44,29 +46,58 @@ def one_result_per_item(
         settle: makes a result valid.
         fail: makes a failed result with a reason.
         who: the backend or judge, for reasons and logs.
+        ask_alone: the same as `ask`, for one item; None if items cannot be asked alone.
 
     Raises:
         ReleasedError: no more work may begin; items without a result are not failed.
     """
     waiting = {item.item: item for item in items}
     reason = f"{who} gave no answer"
+
+    def settled(group: Sequence[Result]) -> tuple[Result, ...]:
+        fresh = []
+        for result in group:
+            item = waiting.pop(result.item, None)
+            if item is not None:
+                fresh.append(_settled(item, result, settle, fail, who))
+        return tuple(fresh)
+
     try:
         for group in ask():
-            fresh: dict[int, Result] = {}
-            for result in group:
-                if result.item in waiting and result.item not in fresh:
-                    fresh[result.item] = settle(waiting[result.item], result)
-            if fresh:
-                for number in fresh:
-                    del waiting[number]
-                yield tuple(fresh.values())
+            if fresh := settled(group):
+                yield fresh
     except ReleasedError:
         raise
     except Exception as cause:
         log.exception("%s failed; %d of %d items have no result", who, len(waiting), len(items))
         reason = reason_of(cause, f"{who} failed")
+        if ask_alone is not None and len(items) > 1 and not isinstance(cause, KarmaError | OSError):
+            for item in list(waiting.values()):
+                try:
+                    for group in ask_alone(item):
+                        if fresh := settled(group):
+                            yield fresh
+                except ReleasedError:
+                    raise
+                except Exception as alone:
+                    log.warning("%s failed on one item: %s", who, type(alone).__name__)
     if waiting:
         yield tuple(fail(item, reason) for item in waiting.values())
+
+
+def _settled(
+    item: Item,
+    result: Result,
+    settle: Callable[[Item, Result], Result],
+    fail: Callable[[Item, str], Result],
+    who: str,
+) -> Result:
+    """The result, made valid; a failure if that raises, which must not affect other items."""
+    try:
+        return settle(item, result)
+    except Exception as cause:
+        log.exception("%s returned a result that cannot be used", who)
+        return fail(item, reason_of(cause, f"{who} returned a result that cannot be used"))
 
 
 def reason_of(cause: Exception, what: str) -> str:

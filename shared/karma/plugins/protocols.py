@@ -77,8 +77,12 @@ class PlanningPolicy(Policy, Protocol):
 class Checker(Protocol):
     """Decides whether a response is right."""
 
-    def __call__(self, text: str, reference: str, /) -> bool:
-        """Whether `text` agrees with the reference of its prompt; raises if the reference cannot be read."""
+    def __call__(self, text: str, reference: str, /) -> bool | None:
+        """Whether `text` agrees with the reference of its prompt; raises if the reference cannot be read.
+
+        A text without an answer is wrong. None if there is an answer that cannot be read for certain: the response gets
+        no quality, and no pair with it is decided. A checker that knows only right and wrong returns booleans.
+        """
         ...
 
 

@@ -75,6 +75,7 @@ CHECKERS: Final[Mapping[str, BuiltIn]] = {
     "answer": BuiltIn("karma.checkers.answer:answer"),
     "contains": BuiltIn("karma.checkers.contains:contains"),
     "exact": BuiltIn("karma.checkers.exact:exact"),
+    "math": BuiltIn("karma.checkers.math:math"),
     "number": BuiltIn("karma.checkers.number:number"),
 }
 

@@ -23,7 +23,7 @@ _BEGINNINGS = (
     (r"the endpoint cut the prompt", "prompt_cut"),
     (r"unparsable verdict", "unparsable"),
     (r"the probability |the verdict is on |neither ", "unsound"),
-    (r"no reference|nothing is known about ", "nothing_to_go_by"),
+    (r"no reference|no certain answer|nothing is known about ", "nothing_to_go_by"),
     (r"given up after ", "given_up"),
     (r"the (backend|judge) \S+ |the backend of |the checker ", "broken"),
 )

@@ -72,6 +72,20 @@ def test_a_failure_keeps_no_probability() -> None:
     assert outcome([verdict(ITEMS[0], 0.9, failure="cut off")])[0].items[0].probability is None
 
 
+def test_an_item_at_which_a_judge_raises_fails_alone() -> None:
+    def ask(_spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
+        for item in items:
+            if item.item == 1:
+                raise KeyError(item.first)
+            yield [verdict(item)]
+
+    batch = JudgeBatch(header=Header(stream="s", batch="b", token="t"), judge=SPEC, items=ITEMS)
+    found = {one.item: one for part in judge(batch, ask) for one in part.items}
+
+    assert {number: one.probability for number, one in found.items()} == {0: 0.75, 1: None, 2: 0.75, 3: 0.75}
+    assert found[1].failure == "the judge fair failed: KeyError"
+
+
 def test_importing_the_judges_loads_neither_torch_nor_aiohttp() -> None:
     code = (
         "import sys, karma_judging.judges, karma_judging.handlers; "

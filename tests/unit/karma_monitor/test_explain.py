@@ -131,6 +131,13 @@ def test_judges_without_a_valid_verdict_are_counted(flow: Flow) -> None:
     assert "j (a first) failed: timed out." in text
 
 
+def test_what_was_odd_about_a_valid_verdict_is_a_note(flow: Flow) -> None:
+    assert "Note: " not in told(flow)
+    change(flow, verdicts, note="no log-probabilities came\x1b[2J")
+    assert explain(flow.store, 1)["verdicts"][0]["note"] == "no log-probabilities came\x1b[2J"
+    assert r"  Note: no log-probabilities came\x1b[2J" in told(flow)
+
+
 def test_the_facts_are_plain_data(flow: Flow) -> None:
     facts = json.loads(json.dumps(explain(flow.store, 1)))
     assert facts["pair"] == 1

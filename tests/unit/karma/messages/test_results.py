@@ -88,3 +88,52 @@ def test_a_result_that_cannot_be_settled_takes_no_item_with_it() -> None:
 )
 def test_only_what_cannot_be_stored_is_replaced(given_text: str, expected: str) -> None:
     assert storable(given_text) == expected
+
+
+def test_a_result_that_cannot_be_made_valid_fails_alone() -> None:
+    def settle(_item: One, result: One) -> One:
+        if result.item == 1:
+            raise TypeError("a secret")
+        return result
+
+    found = one_result_per_item(
+        [One(1), One(2)],
+        lambda: [[One(1, "odd"), One(2, "yes")]],
+        settle,
+        lambda item, reason: One(item.item, reason),
+        "the oracle",
+    )
+
+    assert next(iter(found)) == (One(1, "the oracle returned a result that cannot be used: TypeError"), One(2, "yes"))
+
+
+@pytest.mark.parametrize(
+    ("error", "asked_alone"), [(KeyError("x"), [1, 3]), (SettingsError("no such model"), []), (ConnectionError(), [])]
+)
+def test_only_an_error_that_may_be_of_one_item_has_each_asked_alone(error: Exception, asked_alone: list[int]) -> None:
+    alone = []
+
+    def ask() -> Iterator[Sequence[One]]:
+        yield [One(2, "yes")]
+        raise error
+
+    def ask_alone(item: One) -> Iterator[Sequence[One]]:
+        alone.append(item.item)
+        if item.item == 1:
+            raise error
+        yield [One(item.item, "alone")]
+
+    found = one_result_per_item(
+        [One(1), One(2), One(3)],
+        ask,
+        lambda _item, result: result,
+        lambda item, reason: One(item.item, reason),
+        "the oracle",
+        ask_alone,
+    )
+    said = {one.item: one.said for group in found for one in group}
+
+    assert alone == asked_alone
+    assert said[2] == "yes"
+    assert (said[3] == "alone") is bool(asked_alone)
+    assert said[1].startswith("the oracle failed: ")

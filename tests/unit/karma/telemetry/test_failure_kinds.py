@@ -32,6 +32,7 @@ MODEL = ModelSpec(name="red", backend="openai", model="red", base_url="http://12
         ("neither a probability nor a reason was returned", "unsound"),
         ("the prompt has 900 tokens, the model takes 512", "does_not_fit"),
         ("no reference", "nothing_to_go_by"),
+        ("no certain answer: number cannot read both", "nothing_to_go_by"),
         ("given up after 3 attempts: its worker's heartbeat expired", "given_up"),
         ("the backend of red failed: RuntimeError", "broken"),
         ("the judge j gave no answer", "broken"),

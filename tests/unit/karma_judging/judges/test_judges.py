@@ -10,9 +10,11 @@ import pytest
 from karma.errors import SettingsError
 from karma.llm.transformers import LabelProbability, Likelihood, LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
+from karma.telemetry.failure_kinds import kind_of
 from karma_judging import worker
+from karma_judging.judges import verifier
 from karma_judging.judges.likelihood import sigmoid
-from karma_judging.judges.openai import from_logprobs, parse, parse_letter
+from karma_judging.judges.openai import from_logprobs
 
 MODEL = ModelSpec(name="m", backend="transformers", model="nowhere")
 
@@ -47,6 +49,20 @@ class TestVerifier:
 
         assert (odd.probability, sound.probability) == (None, 1.0)
         assert "four" in (odd.failure or "")
+
+    @pytest.mark.parametrize(("first", "second"), [("3,5", "3.5"), ("3.5", "3,5"), ("3,5", "4"), ("3,5", "3,5")])
+    def test_an_answer_that_cannot_be_read_decides_nothing(self, first: str, second: str) -> None:
+        spec = JudgeSpec(name="v", kind="verifier", checker="number")
+
+        found = judged(spec, pair(first, second, reference="3.5"))[0]
+
+        assert found.probability is None
+        assert kind_of(found.failure or "") == "nothing_to_go_by"
+
+    def test_a_checker_may_return_anything_that_is_true_or_false(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verifier, "checker", lambda _name: lambda text, _reference: int(text == "4"))
+
+        assert judged(self.SPEC, pair("4", "5", reference="4"))[0].probability == 1.0
 
     def test_an_unknown_checker_is_named(self) -> None:
         with pytest.raises(SettingsError, match="no checker is called 'nosuch'; known are: answer"):
@@ -165,50 +181,6 @@ class TestTransformers:
 
 def test_the_sigmoid_overflows_nowhere() -> None:
     assert (sigmoid(-1e6), sigmoid(0.0), sigmoid(1e6)) == (0.0, 0.5, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "probability"),
-    [
-        ("A is wrong about the date.\nVerdict: B", 0.0),
-        ("Verdict: A", 1.0),
-        ("**Verdict:** tie.", 0.5),
-        ("verdict: a\n\n", 1.0),
-        ("Verdict: A\nVerdict: A", 1.0),
-    ],
-)
-def test_the_last_line_states_the_verdict(text: str, probability: float) -> None:
-    assert parse(text)[0] == probability
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        ":",
-        "A",
-        "Both are good.",
-        "Verdict: A\nThough I am not sure.",
-        "Verdict: A or B",
-        "Verdict: C",
-        "My verdict: A is better than B",
-        "The response says\nVerdict: A\nwhich is no answer.\nVerdict: B",
-        "Verdict: both",
-    ],
-)
-def test_anything_else_states_none(text: str) -> None:
-    assert parse(text)[0] is None
-
-
-def test_what_stands_before_the_verdict_is_its_rationale() -> None:
-    assert parse("B has the\nwrong date.\nVerdict: A") == (1.0, "B has the\nwrong date.")
-
-
-@pytest.mark.parametrize(
-    ("text", "probability"), [("A", 1.0), ("(B).", 0.0), ("Answer", None), ("A B", None), ("a", None)]
-)
-def test_a_letter_is_a_verdict_only_by_itself(text: str, probability: float | None) -> None:
-    assert parse_letter(text)[0] == probability
 
 
 def test_log_probabilities_of_both_spellings_of_a_letter_add_up() -> None:

@@ -74,3 +74,46 @@ def test_a_rationale_keeps_at_most_2000_characters(monkeypatch: pytest.MonkeyPat
 def test_without_log_probabilities_the_letter_itself_is_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Endpoints that do not know `logprobs` ignore it."""
     assert judged(monkeypatch, [ChatResult(text="B")], logprobs=True)[0].probability == 0.0
+
+
+def test_raw_tokens_of_a_tokenizer_are_letters_too() -> None:
+    assert from_logprobs({"ĠA": -0.1, "▁B": -3.0}) == pytest.approx(from_logprobs({"A": -0.1, "B": -3.0}))
+
+
+def test_a_verdict_without_the_requested_log_probabilities_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = ChatResult(text="B", logprobs_missing=True)
+    sound = ChatResult(text="A", first_tokens={"A": -0.1, "B": -3.0})
+
+    found = judged(monkeypatch, [bare, sound], logprobs=True)
+
+    assert found[0].note == "no log-probabilities came, so the letter alone was read"
+    assert found[1].note is None
+
+
+def test_settings_that_the_endpoint_refused_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judged(monkeypatch, [ChatResult(text="Verdict: A", dropped=("seed",))])
+
+    assert found[0].note == "settings that the endpoint refused: seed"
+
+
+def test_a_verdict_on_a_prompt_that_was_cut_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judged(monkeypatch, [ChatResult(text="Verdict: A", prompt_cut="the endpoint cut the prompt: …")])
+
+    assert (found[0].probability, found[0].failure) == (None, "the endpoint cut the prompt: …")
+
+
+def test_a_verdict_that_was_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judged(monkeypatch, [ChatResult(text="A is clear and", finish_reason="length")])
+
+    assert (found[0].failure or "").startswith("unparsable verdict: cut by the token limit (finish_reason length)")
+
+
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_a_result_that_raises_fails_no_other_item_of_its_batch(monkeypatch: pytest.MonkeyPatch, logprobs: bool) -> None:
+    odd = ChatResult(text="A", first_tokens={"A": "high"})  # type: ignore[dict-item]
+    results = [odd, ChatResult(text="A" if logprobs else "Verdict: A")]
+
+    found = judged(monkeypatch, results, logprobs=logprobs)
+
+    assert found[0].probability is None
+    assert found[1].probability == 1.0

@@ -130,7 +130,10 @@ function verdicts({ verdicts: found, judging }, state) {
     order(one),
     share(one.better_a, 0),
     one.better_a === null ? "failed" : one.better_a === 0.5 ? "neither" : one.better_a > 0.5 ? "a" : "b",
-    h("span", { class: "said" }, one.failure ?? one.rationale ?? "–"),
+    [
+      one.note && h("p", { class: "note" }, `Note: ${one.note}`),
+      h("span", { class: "said" }, one.failure ?? one.rationale ?? "–"),
+    ],
   ]);
   const note = state.exported ? null : `Sides above: ${state.swapped ? "b left, a right" : "a left, b right"}.`;
   return [

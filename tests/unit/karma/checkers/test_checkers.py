@@ -76,7 +76,9 @@ def test_built_in_checkers_are_found_by_name(name: str) -> None:
 
 
 def test_an_unknown_checker_is_refused_with_the_known_names() -> None:
-    with pytest.raises(SettingsError, match="no checker is called 'vibes'; known are: answer, contains, exact, number"):
+    with pytest.raises(
+        SettingsError, match="no checker is called 'vibes'; known are: answer, contains, exact, math, number"
+    ):
         checker("vibes")
 
 

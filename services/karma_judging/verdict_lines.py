@@ -1,0 +1,121 @@
+"""Reads the verdict line of a judge's answer, and nothing else as a verdict: the answer may quote the responses."""
+
+from __future__ import annotations
+
+import re
+
+from karma.extraction.markup import without_end_tokens
+from karma.llm.reasoning import split_reasoning
+
+_PROBABILITY = {"a": 1.0, "b": 0.0, "tie": 0.5}
+_RATIONALE_CHARACTERS = 2000
+_ANSWER_CHARACTERS = 100_000
+_LINE_CHARACTERS = 200
+_REMARK_CHARACTERS = 1000
+
+_WORD = re.compile(r"[^\W_]+")
+_COMMAND = re.compile(r"\\[a-zA-Z]{1,20}")
+#: Between "verdict" and its label: marks that negate, strike out or compare, and tags, whose letters are no label.
+_NO_VERDICT = re.compile(r"[¬≠!<>]|~~")
+_BEFORE = frozenset({"my", "the", "final", "overall", "our"})
+_BETWEEN = frozenset({"is", "response", "answer", "option", "assistant", "model"})
+
+#: Remarks that close an answer. Any other text after a verdict may be about a quoted one.
+_CLOSING = re.compile(
+    r"(?:please |i )?(?:let me know|hope|feel free|if you|thank|is there anything|would you|do you|happy to|confidence|"
+    r"am confident|end of)\b",
+    re.IGNORECASE,
+)
+#: Words after a verdict that may take it back.
+_REVERSING = frozenset(
+    {"actually", "although", "but", "contrary", "correction", "however", "instead", "mistake", "not", "reconsider"}
+    | {
+        "revise",
+        "revised",
+        "scratch",
+        "sorry",
+        "sure",
+        "though",
+        "tie",
+        "unsure",
+        "verdict",
+        "wait",
+        "withdraw",
+        "wrong",
+    }
+)
+
+
+def parse(text: str, cut: bool = False) -> tuple[float | None, str | None]:
+    """The probability that A is better from the verdict line of an answer, and the rationale before it; else None.
+
+    The line is the last one, apart from closing fences, end-of-text tokens and remarks such as "let me know". Reasoning
+    never counts. Contradictory verdict lines count as none, because one of them may be a quotation. Of a text that was
+    `cut`, the last line does not count: it may have gone on.
+    """
+    lines = _lines(text)
+    if cut and not text.endswith("\n"):
+        lines = lines[:-1]
+    labels = [_label(line) for line in lines]
+    stated = [number for number, label in enumerate(labels) if label is not None]
+    if not stated or len({labels[number] for number in stated}) > 1:
+        return None, None
+    last, label = stated[-1], labels[stated[-1]]
+    first = next(number for number, line in enumerate(lines) if _WORD.search(line))
+    if label is None or not _is_remark("\n".join(lines[last + 1 :]), after_first_line=last == first):
+        return None, None
+    rationale = "\n".join(lines[:last]).strip().removesuffix("```").strip()[:_RATIONALE_CHARACTERS]
+    return _PROBABILITY[label], rationale or None
+
+
+def parse_letter(text: str) -> tuple[float | None, None]:
+    """The probability from an answer of one letter, A or B, also after "Response"; None for any other answer."""
+    words = _words(" ".join(_lines(text)))
+    if len(words) == 2 and words[0].lower() in _BETWEEN:
+        del words[0]
+    return (_PROBABILITY[words[0].lower()] if words in (["A"], ["B"]) else None), None
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of the answer without reasoning; a label on the line below "Verdict:" is moved up."""
+    answer, _reasoning, _is_open = split_reasoning(text)
+    lines = without_end_tokens(answer[-_ANSWER_CHARACTERS:]).strip().splitlines()
+    for number in range(len(lines) - 1):
+        words = [word.lower() for word in _words(lines[number])]
+        if words and words[-1] == "verdict" and _BEFORE.issuperset(words[:-1]):
+            below = next((other for other in range(number + 1, len(lines)) if _WORD.search(lines[other])), number)
+            if below > number and len(_words(lines[below])) <= 2:
+                lines[number], lines[below] = f"{lines[number]}: {lines[below]}", ""
+    return lines
+
+
+def _words(line: str) -> list[str]:
+    return _WORD.findall(_COMMAND.sub(" ", line)) if len(line) <= _LINE_CHARACTERS else []
+
+
+def _label(line: str) -> str | None:
+    """The label of a verdict line; None for any other line."""
+    words = [word.lower() for word in _words(line)]
+    while words and words[0] in _BEFORE:
+        del words[0]
+    if not words or words.pop(0) != "verdict":
+        return None
+    while words and words[0] in _BETWEEN:
+        del words[0]
+    if words == ["a", "tie"]:
+        del words[0]
+    after = line[line.lower().rfind("verdict") :].rstrip(" !")
+    return words[0] if len(words) == 1 and words[0] in _PROBABILITY and not _NO_VERDICT.search(after) else None
+
+
+def _is_remark(text: str, after_first_line: bool) -> bool:
+    """Whether the text after a verdict leaves it as it is.
+
+    After a verdict on the first line, which quotes nothing, any text that names neither response may follow.
+    """
+    words = _WORD.findall(text[: _REMARK_CHARACTERS + 1])
+    if not words:
+        return True
+    reversing = not _REVERSING.isdisjoint(word.lower() for word in words) or not {"A", "B"}.isdisjoint(words)
+    closing = all(_CLOSING.match(line.strip(" \t*_(>-")) for line in text.splitlines() if _WORD.search(line))
+    return len(text) <= _REMARK_CHARACTERS and not reversing and (after_first_line or closing)

@@ -1,0 +1,173 @@
+"""Numbers in a text, in the ways in which people and models write them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, DecimalException
+from typing import Literal
+
+from karma.extraction.numbers import Number, Readings, digits, fraction, negated, powers, scaled
+
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+
+# Spelling that changes no value, in this order.
+_REWRITTEN = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        ("[\u00ad\u200b-\u200f\u2060\ufeff]|\\\\!", ""),
+        ("[\u00a0\u2006-\u200a\u202f]|\\\\[,;:]|(?<=\\d)(?:~|\\\\ )(?=\\d)", "\u202f"),
+        ("[−–﹣－]", "-"),
+        (r"\\[dtc]?frac\s{0,3}\{(-?\d{1,400})\}\s{0,3}\{(\d{1,400})\}", r" \1/\2"),
+        (r"\\[dtc]?frac\s{0,3}(\d)\s{0,3}(\d)", r" \1/\2"),
+        (r"\{,\}", ","),
+        (r"\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])", "×"),
+        (r"\\(?=[%$€£])|\\left(?![a-zA-Z])|\\right(?![a-zA-Z])", ""),
+        (r"([\^_])\{([^{}]{1,40})\}", r"\1\2"),
+        (r"\\(?:boxed|fbox|text[a-z]{0,2}|math[a-z]{2}|operatorname)\s{0,3}\{", " {"),
+        (r"(?<=\d)\*\*(?=-?\d)", "^"),
+        (r"\*\*|`", ""),
+        (r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,40}", lambda found: "^" + unicodedata.normalize("NFKC", found[0]).replace("−", "-")),
+        (r"[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/")),
+        (r"(?<=[-+]) (?=\d{1,400}/)", ""),
+        (r"(?<=-)[$€£¥₹](?=[\d.])", ""),
+        ("٫", "."),
+        ("٬", ","),
+        ("[٪％]", "%"),
+        (r"(?![0-9])\d", lambda found: str(unicodedata.decimal(found[0]))),
+    )
+)
+
+_NUMERAL = re.compile(
+    r"(?P<sign>(?<![^\W_])(?<![.)\]}])[-+](?:\s(?=[\d.]))?)?"
+    r"(?P<body>(?:(?<![\w.])\.)?\d+(?:[.,'’_\u202f ]\d+)*)"
+    r"(?:(?P<exponent>[eE][-+]?\d{1,9}(?!\w))"
+    r"|\s?[×xX*·]\s?10\s?\^\s?\(?(?P<ten>[-+]?\d{1,9})\)?"
+    r"|\s?\^\s?\(?(?P<power>[-+]?\d{1,9})\)?"
+    r"|(?P<fraction>\s?[/⁄]\s?\d+(?:[.,]\d+)?(?!\d|\s?[/⁄]\s?\d))?)"
+    r"(?P<after>\s?(?:%|(?i:per ?cent|hundred|thousand|million|billion|trillion)\b|[π√]|\\(?:pi|sqrt)\b)"
+    r"|[A-Za-z]{1,20})?"
+)
+_UNREAD_BEFORE = re.compile(r"(?:√|(?<![A-Za-z])(?:sqrt|log|ln|sin|cos|tan|exp|[dtc]?frac))\s?[({\[]?\s?\Z|\}\{\s?\Z")
+_NAME_BEFORE = re.compile(r"[A-Za-zα-ωΑ-Ω]_?\Z|[A-Za-z]\^\Z|\d\s?[:/⁄]\Z")
+_POINTER_BEFORE = re.compile(
+    r"(?:steps?|fig(?:ure)?|eq(?:uation)?|section|page|table|chapter|(?:foot)?note|appendix|lemma|theorem|line)\.?\s?\Z",
+    re.IGNORECASE,
+)
+_LINE_START = re.compile(r"(?:\A|\n)[\s>*-]{0,8}\Z")
+_ENUMERATED = re.compile(r"[.)][ \t]+[^\s.]")
+_BRACKETS = re.compile(r"\([^()\n]{1,200}\)|\[[^\[\]\n]{1,200}\]")
+_LONGEST_BEFORE = 20
+#: Letters directly after a number that may multiply it, and by which power of ten.
+_FACTORS = {"k": 3, "K": 3, "M": 6, "B": 9, "bn": 9, "T": 12} | dict.fromkeys("xyznie", 0)
+
+
+@dataclass(frozen=True)
+class Numeral:
+    """A number as it stands in a text.
+
+    `certain` are its values by the usual reading (two of `50%`), `possible` those by other readings. `place` is `aside`
+    where a numeral is rarely an answer: in brackets, of a list or of a step; `name` where it belongs to a name or unit,
+    such as `H2O`. `unread`: a formula of which only this part was read.
+    """
+
+    start: int
+    end: int
+    certain: tuple[Number, ...] = ()
+    possible: tuple[Number, ...] = ()
+    place: Literal["text", "aside", "name"] = "text"
+    unread: bool = False
+
+    def equals(self, wanted: Sequence[Number]) -> bool | None:
+        """Whether the numeral has one of these values; None if that depends on its reading."""
+        if any(number.equals(value) for number in self.certain for value in wanted) and not self.unread:
+            return True
+        possible = any(number.equals(value) for number in self.possible for value in wanted)
+        return None if possible or self.unread else False
+
+
+def spelled(text: str) -> str:
+    """The text in the spelling that `numerals` reads; positions in it are those of `Numeral`."""
+    for pattern, replacement in _REWRITTEN:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def numerals(text: str) -> list[Numeral]:
+    """The numerals of a text in the spelling of `spelled`, in order."""
+    brackets = [found.span() for found in _BRACKETS.finditer(text)]
+    found, bracket = [], 0
+    for match in _NUMERAL.finditer(text):
+        while bracket < len(brackets) and brackets[bracket][1] <= match.start():
+            bracket += 1
+        start, end = brackets[bracket] if bracket < len(brackets) else (len(text), len(text))
+        alone = (
+            text[start] == "(" and text[start + 1 : end - 1].strip(" $") == match[0].strip() if start < end else False
+        )
+        found.append(_read(text, match, inside=start < match.start() and not alone))
+    return found
+
+
+def number_of(text: str) -> tuple[Number, ...]:
+    """The values of a text that is one number, for example two of `50%`.
+
+    Raises:
+        ValueError: the text is no number, or its value is not certain.
+    """
+    bare = spelled(text.strip()).strip(" ${}").removesuffix(".")
+    found = numerals(bare)
+    whole = len(found) == 1 and (found[0].start, found[0].end) == (0, len(bare))
+    if not whole or found[0].unread or not found[0].certain or re.search(r"(?<!per)[A-Za-z]\Z", bare):
+        raise ValueError(f"reference {text[:100]!r} is not a number")
+    return found[0].certain
+
+
+def _read(text: str, match: re.Match[str], inside: bool) -> Numeral:
+    start, end, after = match.start(), match.end(), (match["after"] or "").strip()
+    before = text[max(0, start - _LONGEST_BEFORE) : start]
+    unread = bool(_UNREAD_BEFORE.search(before)) or after in ("π", "√", "\\pi", "\\sqrt")
+    place: Literal["text", "aside", "name"] = "text"
+    if _NAME_BEFORE.search(before) or re.match(r":\d", text[end : end + 2]):
+        place = "name"
+    elif inside or _POINTER_BEFORE.search(before) or _enumerates(text, match, before):
+        place = "aside"
+    certain, possible = _values(match, after if after in _FACTORS else after.lower())
+    if place == "name":
+        certain, possible = (), (*certain, *possible)
+    return Numeral(start, end, certain, possible, place, unread)
+
+
+def _enumerates(text: str, match: re.Match[str], before: str) -> bool:
+    """Whether a numeral numbers an item of a list."""
+    return bool(_LINE_START.search(before) and _ENUMERATED.match(text, match.end("body")))
+
+
+def _values(match: re.Match[str], after: str) -> Readings:
+    """The certain and the other possible values of a numeral."""
+    sign = match["sign"] or ""
+    try:
+        certain, possible = digits(match["body"])
+        if match["exponent"] or match["ten"]:
+            shift = int(match["ten"] or match["exponent"][1:])
+            certain, possible = scaled(certain, shift), scaled(possible, shift)
+        elif match["power"]:
+            power = int(match["power"])
+            possible = (*powers(certain, power), Number(Decimal(power), True), *certain)
+            certain = ()
+        elif match["fraction"]:
+            certain, possible = fraction(match["body"], match["fraction"].strip(" \u202f\n/⁄"))
+    except DecimalException:
+        return (), ()
+    if "-" in sign:
+        negative, possible = negated(certain), (*possible, *negated(possible))
+        # With a space it may be a dash.
+        certain, possible = (negative, possible) if len(sign) == 1 else (certain, (*possible, *negative))
+    if after == "%" or after.startswith("per"):
+        certain, possible = (*certain, *scaled(certain, -2)), (*possible, *scaled(possible, -2))
+    elif after in _SCALES:
+        certain, possible = scaled(certain, _SCALES[after]), (*possible, *certain)
+    elif after in _FACTORS:
+        certain, possible = (), (*possible, *certain, *scaled(certain, _FACTORS[after]))
+    return certain, possible
