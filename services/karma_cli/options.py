@@ -12,18 +12,14 @@ import typer
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
-from karma.errors import BrokerError, KarmaError, SettingsError, did_you_mean
+from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock, connect, wake
 from karma.store import Store, location
-from karma.store.streams import stream_names
 from karma_cli.output import warn
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-#: Streams among which a mistyped name is looked up, the newest.
-_STREAMS = 1000
+    pass
 
 PoolOption = Annotated[
     Path | None,
@@ -72,16 +68,6 @@ def open_store_to_read(env: Environment, required: bool = False) -> Store:
     store = Store(env.database_url, read_only=True)
     store.require_schema()
     return store
-
-
-def check_stream(connection: Connection, name: str | None) -> None:
-    """Refuse a stream that no prompt was ever enqueued to; None is all streams.
-
-    Raises:
-        SettingsError: there is no such stream; suggests the nearest.
-    """
-    if name is not None and not stream_names(connection, 1, name):
-        raise SettingsError(f"no stream is called {name!r}{did_you_mean(name, stream_names(connection, _STREAMS))}")
 
 
 def any_worker(env: Environment) -> bool:

@@ -52,6 +52,8 @@ def write(
         raise SettingsError(
             f"{out}: the name of the file must end with .jsonl or .parquet, for example {out / 'preferences.jsonl'}"
         )
+    if not out.parent.is_dir():
+        raise SettingsError(f"{out}: there is no folder {out.parent}; make it first, or name another file")
     if out.suffix == ".parquet":
         _require_pyarrow()
     with whole_file(out) as unfinished, TemporaryFile(dir=out.parent) as file:

@@ -9,7 +9,6 @@ from types import MappingProxyType, SimpleNamespace
 from karma import plugins
 from karma.config.derived_streams import derivation
 from karma.config.settings import Price
-from karma.errors import SettingsError, did_you_mean
 from karma.plugins.protocols import Exporter
 from karma.store import Store
 from karma.store.counting import preferences, resolutions_by_outcome
@@ -78,21 +77,6 @@ def _rows(
         if len(chunk) < ROWS_AT_ONCE:
             return
         after = chunk[-1].id
-
-
-def check_stream(store: Store, name: str | None) -> None:
-    """Refuse a stream that the store does not have; None is all streams.
-
-    Raises:
-        SettingsError: it names the nearest one.
-    """
-    if name is None:
-        return
-    with store.reading() as transaction:
-        connection = transaction.ledger.connection
-        if not stream_names(connection, 1, name):
-            others = stream_names(connection, _NAMED_STREAMS)
-            raise SettingsError(f"no stream is called {name!r}{did_you_mean(name, others)}")
 
 
 def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:

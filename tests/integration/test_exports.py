@@ -17,6 +17,7 @@ from karma.errors import SettingsError
 from karma.store import counting
 from karma.store.records import ExportFilter, VerdictRow
 from karma.store.schema import responses
+from karma.store.streams import check_stream
 from karma_gateway import exports
 from karma_gateway.exporters import provenance_of
 from karma_gateway.rematch import derive
@@ -231,10 +232,12 @@ def test_derived_streams_are_left_out_unless_one_is_named(flow: Flow) -> None:
 
 
 def test_a_stream_that_does_not_exist_is_refused_with_the_nearest_name(flow: Flow) -> None:
-    exports.check_stream(flow.store, None)
-    exports.check_stream(flow.store, "default")
-    with pytest.raises(SettingsError, match=r"no stream is called 'defualt' \(did you mean 'default'\?\)"):
-        exports.check_stream(flow.store, "defualt")
+    with flow.store.reading() as transaction:
+        connection = transaction.ledger.connection
+        check_stream(connection, None)
+        check_stream(connection, "default")
+        with pytest.raises(SettingsError, match=r"no stream is called 'defualt' \(did you mean 'default'\?\)"):
+            check_stream(connection, "defualt")
 
 
 def test_finish_reasons_reasoning_and_metadata_are_exported_and_unfinished_sides_can_be_left_out() -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import typer
 
 from karma.store.records import ExportFilter
-from karma_cli.options import HomeOption, StreamOption, open_store, pool_if_any, read_environment
+from karma.store.streams import check_stream
+from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
 from karma_gateway import exports
@@ -52,8 +53,9 @@ def export(
     kept = ExportFilter(stream, label_source, least_probability, finished)
     to_stdout = str(out) == "-"
     # Rows printed on the terminal leave no room for a bar.
-    with closing(open_store(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
-        exports.check_stream(store, stream)
+    with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
+        with store.reading() as transaction:
+            check_stream(transaction.ledger.connection, stream)
         total = None if bar.disable else exports.expected(store, kept)
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
         tracked = track(rows, bar, "preferences written", total)

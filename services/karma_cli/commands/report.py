@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from karma_cli.options import HomeOption, StreamOption, check_stream, open_store_to_read, pool_if_any, read_environment
+from karma.store.streams import check_stream
+from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, with_format_flags
 from karma_cli.progress import working
 from karma_monitor.report import write as write_report

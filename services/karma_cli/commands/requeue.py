@@ -10,10 +10,10 @@ import typer
 from karma.store.database import COUNTING_S
 from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
 from karma.store.schema import prompts
+from karma.store.streams import check_stream
 from karma_cli.options import (
     HomeOption,
     StreamOption,
-    check_stream,
     open_store,
     open_store_to_read,
     read_environment,

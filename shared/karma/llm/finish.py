@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from karma.llm.reasoning import split_reasoning
-from karma.messages import ModelSpec
+from karma.messages import UNFINISHED, ModelSpec
 from karma.messages.results import storable
-
-#: Finish reasons of the providers, in lower case, that mean the same.
-_LENGTH = {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
-_FILTER = {"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
-_ERROR = {"error", "abort", "malformed_function_call"}
 
 Finish = Literal["length", "content_filter", "error", "stop"]
 
@@ -29,16 +24,7 @@ class Finished:
 
 def finish_of(finish_reason: str | None) -> Finish:
     """How a generation ended: at a limit of tokens, by a filter, by an error of the endpoint, or by itself."""
-    reason = (finish_reason or "").lower()
-    return (
-        "length"
-        if reason in _LENGTH
-        else "content_filter"
-        if reason in _FILTER
-        else "error"
-        if reason in _ERROR
-        else "stop"
-    )
+    return UNFINISHED.get((finish_reason or "").lower(), "stop")
 
 
 def finished(

@@ -10,7 +10,7 @@ A message carries a batch of items. Results are matched to items by `item`, the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -122,14 +122,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     dropped: tuple[str, ...] = ()  # settings that the endpoint refused and that were left out
 
 
-#: Finish reasons, in lower case, of texts that did not end by themselves: a limit of tokens, a filter, or an error.
-UNFINISHED: Final = frozenset(
-    (
-        *("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"),
-        *("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"),
-        *("error", "abort", "malformed_function_call"),
-    )
-)
+#: Finish reasons of the providers, in lower case, of texts that did not end by themselves → what ended them.
+UNFINISHED: Final[Mapping[str, Literal["length", "content_filter", "error"]]] = {
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "length"
+    ),
+    **dict.fromkeys(
+        ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"), "content_filter"
+    ),
+    **dict.fromkeys(("error", "abort", "malformed_function_call"), "error"),
+}
 
 
 class MatchItem(msgspec.Struct, frozen=True):

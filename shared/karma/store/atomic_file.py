@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from karma.errors import KarmaError, SettingsError
+from karma.errors import KarmaError
 
 
 @contextmanager
@@ -15,13 +15,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to; what was written there replaces `path` at the end, and is gone after an exception.
 
     Raises:
-        SettingsError: its folder does not exist.
         KarmaError: the file cannot be written.
     """
-    if not path.parent.is_dir():
-        raise SettingsError(f"{path}: there is no folder {path.parent}; make it first, or name another file")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         unfinished.replace(path)
     except OSError as cause:

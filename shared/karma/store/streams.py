@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select
 
+from karma.errors import SettingsError, did_you_mean
 from karma.store.schema import EVERYTHING, pauses, streams
 from karma.store.sql import insert_new
+
+#: Streams among which the nearest name is sought.
+_NAMED = 1000
 
 
 def pause(connection: Connection, stream: str | None, now: float) -> bool:
@@ -32,3 +36,13 @@ def stream_names(connection: Connection, limit: int, name: str | None = None) ->
     """The names of streams, newest first; only `name` if it is given and exists."""
     query = select(streams.c.name).order_by(streams.c.created_at.desc(), streams.c.name).limit(limit)
     return list(connection.execute(query if name is None else query.where(streams.c.name == name)).scalars())
+
+
+def check_stream(connection: Connection, name: str | None) -> None:
+    """Refuse a stream that the store does not have; None is all streams.
+
+    Raises:
+        SettingsError: there is no such stream; suggests the nearest.
+    """
+    if name is not None and not stream_names(connection, 1, name):
+        raise SettingsError(f"no stream is called {name!r}{did_you_mean(name, stream_names(connection, _NAMED))}")
