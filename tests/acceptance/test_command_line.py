@@ -126,8 +126,7 @@ def test_a_taken_port_is_one_sentence(karma: Pipeline) -> None:
 
 
 def test_a_worker_that_cannot_start_is_named_with_its_log(tmp_path: Path) -> None:
-    karma = Pipeline(tmp_path / "home", POOL, plugins="tests.no_such_module")
-    karma.pool_path.write_text(POOL)
+    karma = Pipeline(tmp_path / "home", POOL, plugins="tests.support.instant")
     karma.environment["KARMA_LOG_LEVEL"] = "NONSENSE"
     done = karma.run("up", check=False)
     assert done.returncode != 0

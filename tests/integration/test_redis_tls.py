@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from kombu import pools
 from karma.errors import BrokerError, BrokerOutageError
 from karma.queue.celery_app import Publisher, create_app
 from karma.queue.redis import connect
+from tests.support.instant import POOL
+from tests.support.pipeline import Pipeline
 from tests.support.redis_server import Redis
 from tests.support.tls import Authority, tls_proxy
 
@@ -99,3 +102,17 @@ def test_a_certificate_of_the_client_is_sent(redis: Redis, ours: Authority, ask:
 def test_a_port_without_tls_is_one_sentence(redis: Redis) -> None:
     with pytest.raises(BrokerError, match=r"Timeout connecting to server\. Does this port speak TLS\?$"):
         own(f"rediss://127.0.0.1:{redis.port}/0")
+
+
+def test_a_pipeline_runs_over_tls_and_a_worker_that_trusts_another_authority_ends_with_one_sentence(
+    tmp_path: Path, url: str, ours: Authority, others: Authority
+) -> None:
+    karma = Pipeline(tmp_path, POOL, "tests.support.instant", redis_url=f"{url}?ssl_ca_certs={ours.certificate}")
+    with karma.up():
+        karma.enqueue([{"prompt": "x"}, {"prompt": "y"}])
+        assert karma.wait_for_end(2)["prompts"]["done"] == 2
+        karma.environment["KARMA_REDIS_URL"] = f"{url}?ssl_ca_certs={others.certificate}"
+        done = karma.run("worker", "scoring", check=False)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert "its certificate is refused" in said

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from karma.config.redis_address import RedisAddress
 from karma.errors import SettingsError, did_you_mean
 
 _ENVIRONMENT = {
@@ -62,6 +63,8 @@ class Environment:
                 hint = did_you_mean(name, _ENVIRONMENT)
                 raise SettingsError(f"environment: {name} is no setting of KARMA{hint}")
         home = Path(given.get("KARMA_HOME", ".karma")).resolve()
+        if redis_url := given.get("KARMA_REDIS_URL"):
+            RedisAddress.parse(redis_url)
         supervisor = given.get("KARMA_SUPERVISOR_PID", "")
         durability = given.get("KARMA_DURABILITY", "normal")
         if durability not in ("normal", "full"):

@@ -9,8 +9,8 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from karma.config.redis_address import RedisAddress
 from karma.messages import Batch, GenerateBatch, JudgeBatch, encode
-from karma.queue.address import RedisAddress
 from karma.queue.backlog import PRIORITY_STEPS
 from karma.queue.redis import ANSWER_S, outages
 

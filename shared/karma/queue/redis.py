@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from karma.config.redis_address import RedisAddress
 from karma.errors import BrokerError, BrokerOutageError
-from karma.queue.address import RedisAddress
 
 INCARNATION_KEY = "karma:epoch"
 CLAIMS_KEY = "karma:claims"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from karma.config.environment import Environment
+from karma.config.redis_address import RedisAddress
 from karma.errors import SettingsError
-from karma.queue.address import RedisAddress
 
 
 def test_an_address_without_tls_is_taken_as_it_is() -> None:
@@ -43,7 +44,7 @@ def test_tls_verifies_unless_it_is_told_not_to(tmp_path: Path) -> None:
         ("redis://:hush#hush@h:1/0", "write @ as %40, / as %2F"),
     ],
 )  # fmt: skip
-def test_a_wrong_address_is_refused_without_its_password(url: str, expected: str) -> None:
+def test_a_wrong_address_is_refused_at_the_start_without_its_password(url: str, expected: str) -> None:
     with pytest.raises(SettingsError, match=expected) as error:
-        RedisAddress.parse(url)
+        Environment.read({"KARMA_REDIS_URL": url})
     assert "hush" not in str(error.value)
