@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,6 @@ from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock, connect, wake
 from karma.store import Store, location
 from karma_cli.output import warn
-
-if TYPE_CHECKING:
-    pass
 
 PoolOption = Annotated[
     Path | None,
