@@ -6,6 +6,7 @@ of its own: its time limits need the main thread and cancel other alarms, and ho
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -125,6 +126,7 @@ class _Helper:
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self._process, self._owner = process, os.getpid()
+        atexit.register(self._stop, process)
         try:
             _line(process, _START_S)
         except (OSError, ValueError):
@@ -138,6 +140,7 @@ class _Helper:
             if pipe is not None:
                 pipe.close()
         self._process = None
+        atexit.unregister(self._stop)
 
 
 def _line(process: subprocess.Popen[bytes], limit_s: float) -> bool | None:
