@@ -126,7 +126,7 @@ class _Helper:
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self._process, self._owner = process, os.getpid()
-        atexit.register(self._stop, process)
+        atexit.register(lambda: self._stop(process) if self._owner == os.getpid() else None)
         try:
             _line(process, _START_S)
         except (OSError, ValueError):
@@ -140,7 +140,6 @@ class _Helper:
             if pipe is not None:
                 pipe.close()
         self._process = None
-        atexit.unregister(self._stop)
 
 
 def _line(process: subprocess.Popen[bytes], limit_s: float) -> bool | None:
