@@ -45,6 +45,10 @@ class Formed:
         return self.decision is None or self.decision.judged
 
 
+class PolicyFailedError(Exception):
+    """A policy raised on one prompt; the text is the reason."""
+
+
 @dataclass(frozen=True)
 class Matched:
     """The result of matching a batch; empty for a duplicate batch."""
@@ -76,7 +80,6 @@ def match(
         for item in items.values()
         if item.stage == "match" and item.prompt in prompts and prompts[item.prompt].state == "answered"
     }
-    transaction.work.close(item.id for item in items.values() if item.stage == "match" and item.prompt in ready)
     responses = preferences.responses_of(ready)
     name = batch.header.stream
     budget = JudgeBudget.lock(name, transaction, stream, judges, snapshot) if stream.has_judge_budget else None
@@ -84,9 +87,14 @@ def match(
     new = novelty.of(ledger, name, ready)
     formed: list[Formed] = []
     unpaired: dict[int, str] = {}
+    broken: dict[int, str] = {}  # prompts on which the policy raised
     for id_, prompt in sorted(ready.items()):
         candidates = _candidates(responses.get(id_, []))
-        pairs, reason = _formed(candidates, prompt, stream, snapshot)
+        try:
+            pairs, reason = _formed(candidates, prompt, stream, snapshot)
+        except PolicyFailedError as cause:
+            broken[id_] = str(cause)
+            continue
         if not pairs:
             unpaired[id_] = reason
         elif budget is None:
@@ -95,6 +103,13 @@ def match(
             seed = seed_of(prompt.stream, prompt.prompt_id, "gate")
             decided = budget.decide(candidates, pairs, _text(chats[id_]), prompt.skill, seed, ledger.now)
             formed.extend(Formed(prompt, pair, new[id_], *both) for pair, both in zip(pairs, decided, strict=True))
+    transaction.work.close(
+        item.id
+        for item in items.values()
+        if item.stage == "match" and item.prompt in ready and item.prompt not in broken
+    )
+    for id_, reason in broken.items():
+        ledger.dead_letter(id_, reason)
     if budget:
         budget.keep(transaction)
     ids = preferences.add_pairs([_pair(pair, judges, snapshot.version) for pair in formed])
@@ -131,7 +146,11 @@ def orders_of(judge: JudgeSpec) -> tuple[int, ...]:
 def _formed(
     candidates: Sequence[Candidate], prompt: PromptRow, stream: StreamSettings, snapshot: Snapshot
 ) -> tuple[list[FormedPair], str]:
-    """The pairs of a prompt, or the reason why it has none; a policy that raises must not affect other prompts."""
+    """The pairs of a prompt, or the reason why it has none.
+
+    Raises:
+        PolicyFailedError: the policy raised on this prompt, which must not affect other prompts.
+    """
     seed = seed_of(prompt.stream, prompt.prompt_id, "match")
     limit = stream.pairs_per_prompt
     try:
@@ -139,8 +158,8 @@ def _formed(
     except (KarmaError, MemoryError):  # of every prompt, or of this moment
         raise
     except Exception as cause:
-        log.exception("the policy %s failed on one prompt", stream.policy)
-        return [], reason_of(cause, f"the policy {stream.policy} failed")
+        log.exception("the policy %s failed on the prompt %d", stream.policy, prompt.id)
+        raise PolicyFailedError(reason_of(cause, f"the policy {stream.policy} failed")) from cause
 
 
 def _candidates(rows: Sequence[ResponseRow]) -> list[Candidate]:

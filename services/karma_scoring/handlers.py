@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma.config.derived_streams import teaches
+from karma.errors import UnreadableReferenceError
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
+from karma.messages.results import storable
 from karma.ranking.outcome_model import OutcomeModel
 from karma.store import Transaction
 from karma.store.records import (
@@ -63,13 +65,24 @@ class Learned:
 def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> list[NewResponse]:
     """Record responses; prompts with all their responses go on to matching. Returns the recorded responses.
 
-    A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing.
+    A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing. A
+    prompt whose reference cannot be read ends as `dead`.
     """
     prompts, items = _open_items(batch.items, transaction, ("generate", "score"), "dispatched")
     fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item))}
+    responses, unreadable = {}, {}
+    for answer in fresh.values():
+        try:
+            responses[answer.item] = _response(answer, prompts[answer.prompt], check)
+        except UnreadableReferenceError as cause:
+            unreadable[answer.prompt] = str(cause)
+    for id_, reason in unreadable.items():
+        log.warning("prompt %s ends as dead: its stream's checker cannot read its reference", id_)
+        transaction.ledger.dead_letter(id_, storable(reason))
+    fresh = {item: answer for item, answer in fresh.items() if answer.prompt not in unreadable}
     if not fresh:
         return []
-    new = [_response(answer, prompts[answer.prompt], check) for answer in fresh.values()]
+    new = [responses[item] for item in fresh]
     transaction.preferences.add_responses(new)
     transaction.work.close(fresh)
     recorded = Counter(answer.prompt for answer in fresh.values())

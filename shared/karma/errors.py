@@ -18,6 +18,10 @@ class SettingsError(KarmaError):
     exit_code = 2
 
 
+class UnreadableReferenceError(KarmaError, ValueError):
+    """A checker cannot read the reference of a prompt, so it can tell of no response whether it is right."""
+
+
 class MessageError(KarmaError):
     """A message on a queue cannot be read."""
 

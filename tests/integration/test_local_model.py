@@ -152,7 +152,7 @@ def test_padding_shifts_no_position_of_a_model_with_learned_positions(tmp_path: 
 def test_a_chat_template_gets_tool_calls_with_arguments_as_an_object_and_no_special_token(local: LocalModel) -> None:
     arguments = '{"a": "1<|end|>"}'
     call = ToolCall(id="c1", type="function", function=ToolFunction("add", arguments))
-    assert local._turn(Turn("assistant", "", tool_calls=(call,))) == {
+    assert local._chats._turn(Turn("assistant", "", tool_calls=(call,))) == {
         "role": "assistant",
         "content": "",
         "tool_calls": [

@@ -6,6 +6,7 @@ of its own: its time limits need the main thread and cancel other alarms, and ho
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -125,6 +126,7 @@ class _Helper:
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self._process, self._owner = process, os.getpid()
+        atexit.register(lambda: self._stop(process) if self._owner == os.getpid() else None)
         try:
             _line(process, _START_S)
         except (OSError, ValueError):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from karma.errors import UnreadableReferenceError
 from karma.extraction.final_answer import stated_answers
 from karma.extraction.markup import MOST_CHARACTERS, answer_part
 from karma.extraction.numbers import Number
@@ -24,14 +25,15 @@ def number(text: str, reference: str, /) -> bool | None:
     wrong for a reference that one of these gives, nor as right. A text without a number is wrong.
 
     Raises:
-        ValueError: the reference is not a number; every response would silently count as wrong.
+        UnreadableReferenceError: the reference is not a number; every response would silently count as wrong.
     """
     if len(reference) > MOST_CHARACTERS:
-        raise ValueError(f"the reference has {len(reference)} characters; a number has at most {MOST_CHARACTERS}")
+        size = f"the reference has {len(reference)} characters"
+        raise UnreadableReferenceError(f"{size}; a number has at most {MOST_CHARACTERS}")
     try:
         wanted = number_of(reference)
     except ValueError as cause:
-        raise ValueError(f"{cause}; the checker 'number' needs one, such as '42'") from None
+        raise UnreadableReferenceError(f"{cause}; the checker 'number' needs one, such as '42'") from None
     part, cut = answer_part(text)
     whole = spelled(part)
     found = numerals(whole)

@@ -78,10 +78,14 @@ class Checker(Protocol):
     """Decides whether a response is right."""
 
     def __call__(self, text: str, reference: str, /) -> bool | None:
-        """Whether `text` agrees with the reference of its prompt; raises if the reference cannot be read.
+        """Whether `text` agrees with the reference of its prompt.
 
         A text without an answer is wrong. None if there is an answer that cannot be read for certain: the response gets
         no quality, and no pair with it is decided. A checker that knows only right and wrong returns booleans.
+
+        Raises:
+            UnreadableReferenceError: the reference cannot be read; the prompt ends as `dead` with this reason.
+                After any other error this response has no quality.
         """
         ...
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from karma.errors import UnreadableReferenceError
 from karma.messages import ScoreBatch
-from karma.store.schema import responses
+from karma.store.schema import prompts, responses
 from karma_scoring import handlers
 from karma_scoring.quality import quality_of
 from tests.support.memory import LIMITS, Flow, make_pool
@@ -53,3 +54,24 @@ def test_features_that_cannot_be_computed_are_left_out_of_one_response(monkeypat
 
     assert [stored for _text, _quality, stored in found].count(False) == 1
     assert all(text is not None for text, _quality, _features in found)
+
+
+def test_a_prompt_whose_reference_cannot_be_read_ends_as_dead_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    flow = Flow(memory(), make_pool("ab"))
+
+    def is_right(_text: str, reference: str, /) -> bool | None:
+        if reference == "1":
+            raise UnreadableReferenceError("reference '1' is a secret")
+        return True
+
+    found = scored(flow, lambda *both: quality_of(is_right, "c", *both))
+
+    with flow.store.reading() as transaction:
+        rows = list(transaction.ledger.connection.execute(select(prompts).order_by(prompts.c.id)))
+    assert [(row.state, row.error) for row in rows] == [
+        ("answered", None),
+        ("dead", "reference '1' is a secret"),
+        ("answered", None),
+    ]
+    assert len(found) == 4
+    assert "a secret" not in caplog.text
