@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 import subprocess
 import threading
@@ -11,15 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
+from tests.support import needs
 
 
 class Authority:
     """A CA in a folder; signs certificates by openssl."""
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("openssl") is None:
-            pytest.skip("needs openssl")
+        needs.program("openssl", "openssl")
         folder.mkdir()
         self._folder = folder
         self.certificate = folder / "ca.pem"
