@@ -46,10 +46,10 @@ def test_six_hundred_unlabelled_prompts_recover_the_skills_that_they_were_made_o
 
 @pytest.mark.ci
 def test_a_scoring_worker_whose_embedder_does_not_exist_does_not_start_and_says_so(tmp_path: Path) -> None:
-    stream = '[stream]\nskills = "embeddings"\nembedder = "./nowhere"\n'
+    stream = '[stream]\nskills = "embeddings"\nembedder = "nosuch/embedder"\n'
     pipeline = Pipeline(tmp_path, POOL + stream, plugins="tests.support.instant")
     done = pipeline.run("up", "--detach", check=False)
     assert done.returncode != 0
     log = (tmp_path / "logs" / "scoring.log").read_text()
-    assert "the embedder './nowhere' cannot be loaded" in log
+    assert "the embedder 'nosuch/embedder' cannot be loaded" in log
     assert "Traceback" not in log

@@ -63,13 +63,16 @@ def models(
 
 
 def _why_none(connection: Connection) -> str:
-    """Why there are no ratings: nothing was judged, or no verdict could be read."""
+    """Why there are no ratings: nothing was judged, or calls failed."""
     unscored = outcomes(resolutions_by_outcome(connection))["unscored"]
-    if not unscored:
-        return "no pair has been judged. Next: karma enqueue FILE"
-    failed = [reason for reason in reasons(connection) if reason.of == "judge"]
-    why = "".join(f"; judge {reason.name}, {reason.count:,} failed: {reason.example}" for reason in failed[:_REASONS])
-    return f"{unscored:,} pairs unscored{why}. All reasons: karma failures"
+    failed = reasons(connection)
+    if unscored:  # what failed before a pair was formed is not to blame
+        failed = [reason for reason in failed if reason.of == "judge"]
+    why = "".join(
+        f"; {reason.of} {reason.name}, {reason.count:,} failed: {reason.example}" for reason in failed[:_REASONS]
+    )
+    state = f"{unscored:,} pairs unscored" if unscored else "no pair has been judged"
+    return f"{state}{why}. {'All reasons: karma failures' if failed else 'Next: karma enqueue FILE'}"
 
 
 def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> RenderableType:

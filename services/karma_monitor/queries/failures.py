@@ -107,6 +107,6 @@ def _merged(of: Of, rows: Any) -> list[Reason]:
         wordings[row.name, kind][text] += row.count
     merged = []
     for (name, _kind), texts in wordings.items():
-        example = texts.most_common(1)[0][0]
+        example = " ".join(texts.most_common(1)[0][0].split())
         merged.append(Reason(of, name, texts.total(), example[:_SHOWN_CHARACTERS], help_for(example)))
     return merged

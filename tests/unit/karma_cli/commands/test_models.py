@@ -6,14 +6,20 @@ import io
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from karma.ranking.snapshot import Snapshot
+from karma.store import Store
 from karma_cli.commands.models import competencies
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
+from tests.support.command import call
+from tests.support.memory import Flow, make_pool
+from tests.support.stores import sqlite_file
 
 SKILLS = ("addition", "count", "dashes", "facts", "reverse", "a skill with a very long name indeed")
 MODELS = [f"organization/model-{number:02d}-instruct-awq-2025-{number:02d}" for number in range(30)]
@@ -69,3 +75,15 @@ def test_a_long_name_is_shortened_in_the_middle_and_keeps_its_end(boards: dict[s
     for number in range(30):
         assert re.search(rf"^organiz.*….*-{number:02d} ", shown, re.MULTILINE)
     assert MODELS[0] in printed(boards, 400)
+
+
+def test_after_failed_verdicts_it_says_why_there_are_no_ratings(tmp_path: Path) -> None:
+    flow = Flow(Store(sqlite_file(tmp_path / "karma.db")), make_pool("ab"))
+    environment = {"KARMA_HOME": str(tmp_path)}
+    assert "no pair has been judged" in call("models", environment=environment).stderr
+    flow.judge = partial(flow.judge, failure="unparsable verdict: 'A, of course'")  # type: ignore[method-assign]
+    flow.accept({"prompt": "x"}, {"prompt": "y"})
+    flow.finish()
+    said = call("models", environment=environment).stderr
+    assert "No ratings yet: 2 pairs unscored; judge j, 4 failed: unparsable verdict: 'A, of course'" in said
+    assert "karma failures" in said
