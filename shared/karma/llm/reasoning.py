@@ -23,23 +23,21 @@ def split_reasoning(text: str) -> tuple[str, str | None, bool]:
         only white space), and whether the last block is open: then the model did not finish its reasoning, and the
         answer is empty.
     """
-    answer, separated = text, False
+    begin = 0  # of the answer; the text is searched in place, as many blocks would be copied again and again
     blocks: list[str] = []
-    while opening := _OPEN.match(answer):
-        body = answer[opening.end() :]
-        closing = re.search(re.escape(_closing_of(opening)), body, re.IGNORECASE)
-        separated = True
+    while opening := _OPEN.match(text, begin):
+        closing = re.compile(re.escape(_closing_of(opening)), re.IGNORECASE).search(text, opening.end())
         if closing is None:
-            return "", _joined([*blocks, body]), True
-        blocks.append(body[: closing.start()])
-        answer = body[closing.end() :]
+            return "", _joined([*blocks, text[opening.end() :]]), True
+        blocks.append(text[opening.end() : closing.start()])
+        begin = closing.end()
     # After a block a further closing tag belongs to the answer, unless the block had a second opening tag.
-    if not separated or _ANY_OPEN.search(blocks[-1]):
-        closing = _LONE_CLOSE.search(answer)
-        if closing is not None and not _ANY_OPEN.search(answer, 0, closing.start()):
-            blocks.append(answer[: closing.start()])
-            answer, separated = answer[closing.end() :], True
-    return (answer.lstrip() if separated else text), _joined(blocks), False
+    if not blocks or _ANY_OPEN.search(blocks[-1]):
+        closing = _LONE_CLOSE.search(text, begin)
+        if closing is not None and not _ANY_OPEN.search(text, begin, closing.start()):
+            blocks.append(text[begin : closing.start()])
+            begin = closing.end()
+    return (text[begin:].lstrip() if blocks else text), _joined(blocks), False
 
 
 def ends_in_reasoning(prompt: str) -> bool:

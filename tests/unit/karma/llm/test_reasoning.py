@@ -56,3 +56,7 @@ def test_a_prompt_that_ends_with_an_opening_tag_is_noticed() -> None:
     assert ends_in_reasoning("<|assistant|><think>\n")
     assert not ends_in_reasoning("<|assistant|><think>\n\n</think>\n\n")
     assert not ends_in_reasoning("<|assistant|>")
+
+
+def test_very_many_blocks_are_read() -> None:
+    assert split_reasoning("<think></think>" * 60_000 + "Yes.") == ("Yes.", None, False)
