@@ -11,9 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from karma.config.derived_streams import derivation
 from karma.config.pool import Pool
 from karma.errors import SettingsError
+from karma.llm.reasoning import split_reasoning
 from karma.messages import (
     Answer,
     Batch,
@@ -159,10 +162,20 @@ def _unjudged(item: Any, reason: str) -> Verdict:
 
 
 def _given_answer(item: Any) -> Answer:
-    """The given response of an item: the prompt's `given` is a list of [model, sample, text]."""
+    """The given response of an item: the prompt's `given` is a list of [model, sample, text].
+
+    Its reasoning is separated as that of a model's answer. Texts of a derived stream are stored answers already.
+    """
     for model, sample, text in json.loads(item.given or "[]"):
         if model == item.target and sample == item.sample:
-            return Answer(item=item.item, prompt=item.prompt, model=model, sample=sample, text=text)
+            answer = Answer(item=item.item, prompt=item.prompt, model=model, sample=sample, text=text)
+            if derivation(item.stream) is not None:
+                return answer
+            shown, reasoning, is_open = split_reasoning(text)
+            if is_open:
+                failure = "unfinished reasoning: the given response ends within it"
+                return replace(answer, text=None, reasoning=reasoning, failure=failure)
+            return replace(answer, text=shown, reasoning=reasoning)
     return _failed(item, "the given response is missing")
 
 
