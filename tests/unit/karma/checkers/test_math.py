@@ -73,3 +73,12 @@ def test_equal_expressions_are_right_also_in_a_thread(text: str, reference: str,
     thread.join()
 
     assert found == [right]
+
+
+@pytest.mark.usefixtures("verifying")
+def test_an_expression_that_takes_too_long_is_unknown_and_the_next_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_ANSWER_S", 0.0)
+        assert math("$x+y$", "y+x") is None
+
+    assert math("$x+y$", "y+x") is True
