@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from karma.messages import JudgeItem, JudgeSpec, Verdict
+from karma.messages.results import reason_of
 from karma.plugins import checker
 from karma.plugins.protocols import Checker
 from karma_judging.verdicts import verdict
@@ -38,4 +39,4 @@ def _judged(spec: JudgeSpec, item: JudgeItem, is_right: Checker) -> Verdict:
             )
         return verdict(spec, item, probability=0.5 + (bool(first) - bool(second)) / 2)
     except Exception as cause:  # an unreadable item must not affect other pairs
-        return verdict(spec, item, failure=f"the checker {spec.checker} failed: {cause}"[:200])
+        return verdict(spec, item, failure=reason_of(cause, f"the checker {spec.checker} failed"))

@@ -64,6 +64,13 @@ class TestVerifier:
 
         assert judged(self.SPEC, pair("4", "5", reference="4"))[0].probability == 1.0
 
+    def test_the_text_of_an_outside_error_is_not_stored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verifier, "checker", lambda _name: lambda text, _reference: {}[text])
+
+        found = judged(self.SPEC, pair("the prompt's words", reference="4"))[0]
+
+        assert found.failure == "the checker exact failed: KeyError"
+
     def test_an_unknown_checker_is_named(self) -> None:
         with pytest.raises(SettingsError, match="no checker is called 'nosuch'; known are: answer"):
             judged(JudgeSpec(name="v", kind="verifier", checker="nosuch"), pair(reference="4"))
