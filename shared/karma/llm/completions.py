@@ -6,7 +6,6 @@ be sound: whatever else cannot be read is left out, and the text is kept.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ import msgspec
 
 from karma.llm.finish import finish_of, finished
 from karma.llm.lenient_json import decode, deep_text
-from karma.llm.refusals import FailedAttempt, ProviderError, error_in, failure_of, mask
+from karma.llm.provider_errors import ProviderError, mask, provider_error
+from karma.llm.refusals import FailedAttempt, failure_of
 from karma.llm.request_fields import Changes, own_fields, renamed
 from karma.messages import ModelSpec, Turn, with_system
 from karma.messages.results import storable
@@ -35,8 +35,9 @@ _REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 _WORD = re.compile(r"\w\S*")
 #: Least tokens per word of a prompt that was read whole. Tokenizers split words and do not join them.
 _TOKENS_PER_WORD = 0.75
-#: No server has so short a context: a smaller number of tokens is a wrong count, not a prompt that was cut.
-_SHORTEST_CONTEXT = 32
+#: No server has so short a context: a smaller number of tokens is a wrong count, such as a constant, or one without
+#: the tokens that were cached; not a prompt that was cut.
+_SHORTEST_CONTEXT = 256
 
 
 @dataclass(frozen=True)
@@ -142,24 +143,32 @@ def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     if not body.strip():
         raise FailedAttempt("server_error", "the endpoint gave an empty body with status 200", retry=True)
     completion = decode(body)
+    if isinstance(completion, list) and len(completion) == 1:  # Gemini's errors
+        completion = completion[0]
     if not isinstance(completion, dict):
         shown = mask(" ".join(body.decode("utf-8", "replace").split()))[:_SHOWN_CHARACTERS]
         raise FailedAttempt("refused", f"the answer is no chat completion: {shown}", retry=False)
     choices = completion.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
-        if error := error_in(completion):
+    listed = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+    choice = min(listed, key=_index, default=None)
+    if choice is None or completion.get("error"):
+        if error := provider_error(completion):
             raise failure_of(None, error)
-        if choices is None and "choices" in completion:
-            raise failure_of(None, ProviderError("choices is null"))
+        if "choices" in completion:  # an empty list, or null: usually of a server that is overloaded
+            raise failure_of(None, ProviderError("choices is null" if choices is None else "choices is empty"))
         raise FailedAttempt("refused", "the answer is no chat completion: it has no choices", retry=False)
     if choice.get("error") or finish_of(_text(choice.get("finish_reason"))) == "error":
-        error = error_in(choice) or error_in(completion)
+        error = provider_error(choice.get("error"))
         raise failure_of(None, error or ProviderError("finish_reason error, without a message"))
     if not isinstance(choice.get("message"), dict):
         raise FailedAttempt("refused", "the answer is no chat completion: its choice has no message", retry=False)
     usage = completion.get("usage")
     return choice, usage if isinstance(usage, dict) else {}
+
+
+def _index(choice: Mapping[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _text(value: Any) -> str | None:
@@ -188,7 +197,7 @@ def _first_tokens(logprobs: Any) -> dict[str, float]:
     for each in top if isinstance(top, list) else ():
         if isinstance(each, dict) and isinstance(each.get("token"), str):
             logprob = each.get("logprob")
-            if isinstance(logprob, int | float) and not isinstance(logprob, bool) and math.isfinite(logprob):
+            if isinstance(logprob, int | float) and not isinstance(logprob, bool) and abs(logprob) < _MOST_TOKENS:
                 found[each["token"]] = float(logprob)
     return found
 

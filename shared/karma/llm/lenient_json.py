@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -13,8 +14,9 @@ _DEEPEST = 8
 def decode(body: bytes) -> Any:
     """The value in a body; None if it is no JSON.
 
-    Comment lines before it (`: OPENROUTER PROCESSING`, sent to keep the connection open), a byte order mark, NaN and
-    lone surrogates are accepted.
+    Comment lines before it (`: OPENROUTER PROCESSING`, sent to keep the connection open), a byte order mark, NaN, lone
+    surrogates, control characters within texts, single bytes that are not UTF-8, and whatever follows are accepted. An
+    integer of more digits than Python converts becomes infinite.
     """
     body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
     while body.startswith(b":"):
@@ -23,9 +25,18 @@ def decode(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            return json.loads(body)
+            text = body.decode(json.detect_encoding(body), "replace")
+            return _lenient.raw_decode(text)[0]
         except (ValueError, RecursionError):
             return None
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
+
+
+_MOST_DIGITS = 4000  # Python refuses to convert more than 4,300
+_lenient = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def deep_text(value: Any, depth: int = 0) -> str:

@@ -10,41 +10,36 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from http import HTTPStatus
 
-from karma.llm.lenient_json import decode, deep_text
+from karma.llm.lenient_json import decode
+from karma.llm.provider_errors import ProviderError, mask, provider_error
 
 _RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
-_WAIT_HEADERS = ("Retry-After", "llm_provider-retry-after")  # the second is litellm's, of the provider behind it
-_READ_CHARACTERS = 4000
-
-_KEY = re.compile(
-    r"\bBearer\s+\S+|\b(?:sk|pk|rk|gsk|hf|xai|ghp|nvapi|key|api[-_]?key)[-_][\w*-]{6,}|\bAIza[\w-]{20,}"
-    r"|\b(?=[A-Za-z]*\d)[A-Za-z0-9]{32,}",
-    re.IGNORECASE,
-)
-
-#: Codes of an error without a number, and the status that means the same.
-_STATUS_OF_CODE = {
-    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "too_many_requests", "resource_exhausted"), 429),
-    **dict.fromkeys(("invalid_request_error", "invalid_request", "badrequesterror", "bad_request"), 400),
-    **dict.fromkeys(("authentication_error", "invalid_api_key"), 401),
-    **dict.fromkeys(("permission_error", "permission_denied"), 403),
-    **dict.fromkeys(("not_found_error", "model_not_found"), 404),
-    **dict.fromkeys(("timeout", "timeout_error"), 408),
-    **dict.fromkeys(("server_error", "api_error", "internal_error", "internal_server_error"), 500),
-    **dict.fromkeys(("overloaded_error", "service_unavailable", "overloaded"), 503),
-}
+#: OpenAI's own is in milliseconds; the last is litellm's, of the provider behind it.
+_WAIT_HEADERS = {"retry-after-ms": 1e-3, "Retry-After": 1.0, "llm_provider-retry-after": 1.0}
 
 #: Codes only: some providers use the word quota for a limit per minute, which passes.
-_QUOTA = re.compile(r"insufficient_(quota|credits|balance|funds)|billing_|quota_exceeded|out_of_credits")
-_TOO_LONG = re.compile(
-    r"context[ _](length|window|size)|maximum context|(prompt|input|request)( \w+)? (is|are) too (long|large)|n_ctx"
-    r"|too many (input |prompt )?tokens|reduce the length|max_tokens.{0,40} is too large|maximum (input|prompt) length",
+_QUOTA = re.compile(
+    r"insufficient_(user_)?(quota|credits|balance|funds)|billing_|quota_exceeded|exceeded_current_quota"
+    r"|budget_exceeded|out_of_credits"
+)
+_QUOTA_WORDS = re.compile(
+    r"insufficient (account )?balance|credit balance is too low|used all available credits|monthly spending limit"
+    r"|budget has been exceeded|account .{0,80}suspended",
     re.IGNORECASE,
 )
+_TOO_LONG = re.compile(
+    r"context[ _]?(length|window|size|limit)|maximum context|(prompt|input|request)( \w+)? (is|are) too (long|large)"
+    r"|n_ctx|too many (input |prompt )?tokens|reduce the length|max_tokens.{0,40} is too large"
+    r"|maximum (input |prompt |model |sequence |allowed )?length|exceeds the maximum number of tokens|input token count"
+    r"|exceeds max length|model token limit|range of input length|max_new_tokens.{0,20} must be"
+    r"|inputs.{0,3} must have less",
+    re.IGNORECASE,
+)
+#: A reasoning model used up its tokens before an answer: nothing is wrong with the request.
+_UNFINISHED = re.compile(r"could not finish the message|output limit was reached", re.IGNORECASE)
 #: Larger than a limit per minute: no wait makes room for it.
 _NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
 
@@ -75,16 +70,6 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
         self.kind, self.reason, self.retry, self.wait_s, self.named = kind, reason, retry, wait_s, named
 
 
-@dataclass(frozen=True)
-class ProviderError:
-    """An error in the words of an endpoint."""
-
-    message: str = ""
-    code: str = ""  # codes and types, in lower case, separated by spaces
-    status: int | None = None  # that its code is or means
-    fields: frozenset[str] = frozenset()  # of the request, that it names apart from its words
-
-
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttempt:
     """The failure of a status other than 200. Redirects are never followed: only configured endpoints are called."""
     if 300 <= status < 400:
@@ -92,26 +77,11 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
             "redirect", f"{status}: the endpoint redirects, and redirects are not followed", retry=False
         )
     said = decode(body)
-    error = error_in(said if isinstance(said, dict) else {"error": body.decode("utf-8", "replace")}) or ProviderError()
+    error = provider_error(said) if isinstance(said, dict | list) else None
+    if error is None or not error.message:
+        text = mask(" ".join(body.decode("utf-8", "replace").split()))
+        error = ProviderError(text or _phrase(status), error.code if error else "", error.status if error else None)
     return failure_of(status, error, _retry_after(headers))
-
-
-def error_in(answer: Mapping[str, Any]) -> ProviderError | None:
-    """The error in a body: OpenAI's `error`, pydantic's `detail`, or a `message`; None if it has none."""
-    error = answer.get("error") or answer.get("errors") or answer.get("detail") or answer.get("message")
-    if not error:
-        return None
-    listed = [part for part in (error if isinstance(error, list) else [error]) if isinstance(part, dict)]
-    words = [part.get("message") or part.get("msg") or part.get("error") or part for part in listed] or [error]
-    codes = [str(part[key]) for part in listed for key in ("code", "type", "status") if part.get(key) is not None]
-    locations = [loc[-1] for part in listed if isinstance(loc := part.get("loc"), list) and loc]
-    named = {name for name in (*(part.get("param") for part in listed), *locations) if isinstance(name, str)}
-    return ProviderError(
-        message=mask(" ".join("; ".join(map(deep_text, words)).split())[:_READ_CHARACTERS]),
-        code=" ".join(codes).lower(),
-        status=next(filter(None, map(_status_of, codes)), None),
-        fields=frozenset(named),
-    )
 
 
 def failure_of(status: int | None, error: ProviderError, wait_s: float | None = None) -> FailedAttempt:
@@ -120,12 +90,15 @@ def failure_of(status: int | None, error: ProviderError, wait_s: float | None = 
     passing = status is None or status >= 500 or status in _PASSING
     ordinary = "rate limited" if status == 429 else "server error" if passing else ""
     said = f"{'the endpoint reports an error' if status is None else status}: {error.message or ordinary}"
-    named: frozenset[str] | str = (error.fields or error.message) if status in (400, 422) else frozenset()
-    if status == 402 or _QUOTA.search(error.code):
+    refuses_fields = status in (400, 422) or (status == 403 and "logprobs" in error.message.lower())
+    named: frozenset[str] | str = (error.fields or error.message) if refuses_fields else frozenset()
+    if status == 402 or _QUOTA.search(error.code) or _QUOTA_WORDS.search(error.message):
         return FailedAttempt("quota", f"out of quota: {said}", retry=False)
     if status == 429 and not _NEVER_FITS.search(error.message):
         return FailedAttempt("rate_limited", said, retry=True, wait_s=wait_s)
-    too_long = status == 429 or _TOO_LONG.search(error.message) or "context_length" in error.code
+    if _UNFINISHED.search(error.message):
+        return FailedAttempt("unfinished", f"unfinished: {said} (raise max_tokens)", retry=False)
+    too_long = status in (413, 429) or _TOO_LONG.search(error.message) or "context_length" in error.code
     if too_long and status not in (401, 403, 404):
         return FailedAttempt("does_not_fit", f"the prompt does not fit: {said}", retry=False, named=named)
     if passing:
@@ -133,24 +106,22 @@ def failure_of(status: int | None, error: ProviderError, wait_s: float | None = 
     return FailedAttempt("refused", said, retry=False, named=named)
 
 
-def mask(text: str) -> str:
-    """The text without what looks like a key."""
-    return _KEY.sub("***", text)
-
-
-def _status_of(code: str) -> int | None:
-    """The status that a code is, or means."""
-    if code.isascii() and code.isdigit() and len(code) == 3 and 400 <= int(code) < 600:
-        return int(code)
-    return _STATUS_OF_CODE.get(code.lower())
+def _phrase(status: int) -> str:
+    """The name of a status, for a refusal without words; nothing where `failure_of` has words of its own."""
+    if status >= 500 or status in (429, *_PASSING):
+        return ""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason is given"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by a header, which contains seconds or a date; None if there is none that is valid."""
-    for name in _WAIT_HEADERS:
-        header = headers.get(name, "")
+    for name, unit_s in _WAIT_HEADERS.items():
+        header = headers.get(name, "").strip()
         try:
-            wait_s = float(header)
+            wait_s = float(header.removesuffix("s")) * unit_s
         except ValueError:
             try:
                 wait_s = parsedate_to_datetime(header).timestamp() - time.time()

@@ -23,7 +23,21 @@ Changes = Mapping[str, str | None]
 _ORDER = ("top_logprobs", "logprobs", "seed", "top_p", "max_tokens", "temperature")
 _NEXT_NAME = {"max_tokens": "max_completion_tokens"}
 _TOGETHER = ({"logprobs", "top_logprobs"},)
-_ANSWER_TOO_LONG = re.compile(r"max_(completion_|new_)?tokens|in the completion|output tokens", re.IGNORECASE)
+_ANSWER_TOO_LONG = re.compile(
+    r"max_(completion_|new_)?tokens|(in|for) the (completion|output)|(output|completion) tokens", re.IGNORECASE
+)
+#: What words say that refuse a field; a prompt's own words may be quoted in a refusal of another kind.
+_REFUSES = re.compile(
+    r"n[o't]+ (be )?(support|allowed|permitted|enabled|available)|unsupport|unrecogni[sz]ed|unexpected|unknown|extra"
+    r"|\bonly\b|cannot both|must be|deprecated|range|invalid|no longer",
+    re.IGNORECASE,
+)
+#: A list of what is accepted, at the end of such words.
+_ACCEPTED = re.compile(
+    r"\b(supported|allowed|valid|known|accepted) (parameter|field|argument|param)s?\b.*", re.IGNORECASE | re.DOTALL
+)
+#: The value is wrong, not the name. Under another name a lenient endpoint would ignore it, and nobody would know.
+_VALUE_AT_FAULT = re.compile(r"range|\bvalue\b|too (large|big)|exceeds|at most|less than", re.IGNORECASE)
 
 
 def own_fields(spec: ModelSpec, request: ChatRequest) -> dict[str, Any]:
@@ -60,7 +74,8 @@ def next_changes(spec: ModelSpec, request: ChatRequest, changes: Changes, refusa
     chosen = set(named) if isinstance(refusal.named, frozenset) else {named[0]}
     for group in _TOGETHER:
         chosen |= group & sent.keys() if chosen & group else set()
-    return {field: _NEXT_NAME.get(field) if sent[field] == field else None for field in chosen}
+    renames = "max_completion_tokens" in refusal.reason or not _VALUE_AT_FAULT.search(refusal.reason)
+    return {field: _NEXT_NAME.get(field) if renames and sent[field] == field else None for field in chosen}
 
 
 def _changeable(spec: ModelSpec, request: ChatRequest) -> list[str]:
@@ -71,4 +86,5 @@ def _changeable(spec: ModelSpec, request: ChatRequest) -> list[str]:
 def _names(refusal: FailedAttempt, field: str, name: str) -> bool:
     if isinstance(refusal.named, frozenset):
         return not refusal.named.isdisjoint((field, name))
-    return re.search(rf"\b(?:{field}|{name})\b", refusal.named) is not None
+    words = _ACCEPTED.sub("", refusal.named)
+    return bool(_REFUSES.search(words) and re.search(rf"\b(?:{field}|{name})\b", words, re.IGNORECASE))

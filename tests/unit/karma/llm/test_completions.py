@@ -60,7 +60,7 @@ def test_a_count_of_tokens_that_can_be_none_is_dropped_and_the_text_kept(said: o
 
 @pytest.mark.parametrize(
     "answer",
-    [b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": "\xff"}}]}', b"[" * 5000],
+    [b"<html>", b"{}", b"[" * 5000],
 )
 def test_what_is_no_completion_is_refused_and_not_asked_again(answer: bytes) -> None:
     with pytest.raises(FailedAttempt) as failed:
@@ -227,3 +227,50 @@ def test_tool_calls_are_sent_as_they_are_and_other_turns_have_no_field_of_them()
         {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "type": "function", "function": function}]},
         {"role": "tool", "content": "1", "tool_call_id": "c1"},
     ]
+
+
+@pytest.mark.parametrize("answer", [b'{"choices": []}', b'{"choices": null}', b'{"choices": [null]}'])
+def test_a_completion_without_a_choice_is_asked_again(answer: bytes) -> None:
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(answer)
+
+    assert (failed.value.kind, failed.value.retry) == ("server_error", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "retry"),
+    [
+        (b'[{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}]', "server_error", True),
+        (b'{"object": "error", "message": "no such model", "code": 404}', "refused", False),
+        (
+            b'{"error": {"code": 502, "message": "cut"}, "choices": [{"message": {"content": "Hal"}}]}',
+            "server_error",
+            True,
+        ),
+        (
+            b'{"choices": null, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}',
+            "quota",
+            False,
+        ),
+    ],
+)
+def test_an_error_wherever_it_stands_in_an_answer_is_that_error(answer: bytes, kind: str, retry: bool) -> None:
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(answer)
+
+    assert (failed.value.kind, failed.value.retry) == (kind, retry)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b'{"choices": [{"message": {"content": "a\nb\tc"}}]}', "a\nb\tc"),  # raw control characters
+        (b'{"choices": [{"message": {"content": "a\xffb"}}]}', "a\ufffdb"),
+        (b'{"choices": [{"message": {"content": "a"}}]}\n: done\n', "a"),
+        (b'{"id": ' + b"9" * 5000 + b', "choices": [{"message": {"content": "a"}}]}', "a"),
+        (b'{"choices": [{"index": 1, "message": {"content": "b"}}, {"index": 0, "message": {"content": "a"}}]}', "a"),
+        (b'{"choices": [null, {"message": {"content": "a"}}]}', "a"),
+    ],
+)
+def test_an_answer_that_is_no_strict_json_is_read(answer: bytes, text: str) -> None:
+    assert result_of(answer).text == text

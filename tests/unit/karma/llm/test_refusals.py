@@ -137,3 +137,104 @@ def test_the_name_of_a_model_is_not_masked() -> None:
         mask("no model Meta-Llama-3.1-70B-Instruct-Turbo-Preview")
         == "no model Meta-Llama-3.1-70B-Instruct-Turbo-Preview"
     )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {
+            "object": "error",
+            "message": {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+        },
+        {"message": '{"detail": [{"loc": ["body", "seed", "int"], "msg": "Extra inputs are not permitted"}]}'},
+        {
+            "error": {
+                "message": "Provider returned error",
+                "metadata": {"raw": '{"error": {"message": "x", "param": "seed"}}'},
+            }
+        },
+        {"error": {"message": "Unsupported", "param": "body.seed"}},
+    ],
+)
+def test_a_field_is_found_within_what_a_proxy_wraps(answer: object) -> None:
+    assert "seed" in refusal_of(422, {}, msgspec.json.encode(answer)).named
+
+
+def test_a_location_within_a_field_names_that_field() -> None:
+    detail = {"detail": [{"loc": ["body", "messages", 0, "seed"], "msg": "no"}]}
+    assert refusal_of(422, {}, msgspec.json.encode(detail)).named == frozenset({"messages"})
+
+
+@pytest.mark.parametrize("param", ["None", "null", "", None])
+def test_a_param_that_names_nothing_leaves_the_words(param: str | None) -> None:
+    words = "gpt-5 models don't support temperature=0.7"
+    assert refusal_of(400, {}, error(words, param=param, type="None")).named == words
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (
+            b'{"statusCode": 400, "error": "Bad Request", "message": "no temperature"}',
+            "400: Bad Request; no temperature",
+        ),
+        (b'{"error": true, "message": "no temperature"}', "400: no temperature"),
+        (b'{"code": 400, "msg": "no temperature"}', "400: no temperature"),
+        (b'{"error": {"details": "no temperature"}}', "400: no temperature"),
+        (b'[{"error": {"code": 400, "message": "no temperature"}}]', "400: no temperature"),
+        (b'{"oops": 1}', '400: {"oops": 1}'),
+        (b"", "400: Bad Request"),
+    ],
+)
+def test_the_words_are_found_in_every_form(answer: bytes, reason: str) -> None:
+    assert refusal_of(400, {}, answer).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "input length and `max_tokens` exceed context limit: 3000 + 4096 > 4096"),
+        (400, "The input token count (9000) exceeds the maximum number of tokens allowed (8192)."),
+        (
+            422,
+            "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 4096 `max_new_tokens`",
+        ),
+        (413, "Request Entity Too Large"),
+        (400, "The decoder prompt (length 5000) is longer than the maximum model length of 4096."),
+        (400, "Range of input length should be [1, 30720]"),
+        (400, "Prompt exceeds max length"),
+        (400, "Your request exceeded model token limit: 8192"),
+        (400, "litellm.ContextWindowExceededError: too much"),
+    ],
+)
+def test_the_words_of_each_provider_for_a_prompt_that_is_too_long(status: int, words: str) -> None:
+    assert refusal_of(status, {}, error(words)).kind == "does_not_fit"
+
+
+def test_a_model_that_ran_out_of_tokens_is_unfinished_and_nothing_is_learnt_from_it() -> None:
+    words = "Could not finish the message because max_tokens or model output limit was reached."
+    found = refusal_of(400, {}, error(words, param=None))
+    assert (found.kind, found.retry, found.named) == ("unfinished", False, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("Insufficient Balance", "1113"),
+        ("Your credit balance is too low to access the API.", "invalid_request_error"),
+        ("no", "budget_exceeded"),
+        ("no", "exceeded_current_quota_error"),
+    ],
+)
+def test_every_word_for_a_spent_quota(words: str, code: str) -> None:
+    assert refusal_of(429, {}, error(words, code=code)).kind == "quota"
+
+
+def test_log_probabilities_that_are_forbidden_are_a_refused_field() -> None:
+    assert refusal_of(403, {}, error("You are not allowed to request logprobs from this model")).named
+    assert not refusal_of(403, {}, error("You are not allowed to sample from this model")).named
+
+
+@pytest.mark.parametrize(("name", "value", "wait_s"), [("retry-after-ms", "1500", 1.5), ("Retry-After", "7s", 7.0)])
+def test_a_wait_in_other_units_is_read(name: str, value: str, wait_s: float) -> None:
+    assert refusal_of(429, {name: value}, b"").wait_s == wait_s

@@ -54,6 +54,13 @@ def test_options_override_settings() -> None:
         (frozenset({"temperature"}), {"temperature": None}),
         (frozenset({"seed", "top_p"}), {"seed": None, "top_p": None}),
         ("temperature and top_p: only one of them.", {"top_p": None}),
+        (
+            "Unsupported parameter 'temperature'. Supported parameters: model, max_tokens, seed, top_p",
+            {"temperature": None},
+        ),
+        ("Temperature must be 1 for this model", {"temperature": None}),
+        ("Invalid max_tokens value, the valid range of max_tokens is [1, 2048]", {"max_tokens": None}),
+        ("Output blocked by content filtering: 'set the oven temperature'", {}),
         ("no such model", {}),
         (frozenset({"messages"}), {}),
         (frozenset(), {}),
