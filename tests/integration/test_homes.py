@@ -19,7 +19,10 @@ from karma_cli.local.redis_server import RedisServer
 from tests.support import needs
 from tests.support.pipeline import ROOT
 
-ODD_NAMES = ["a b", "it's", 'say "x"', "100%", "%41%25%(x)s", "why?", "a#b@c:d", "日本 é", "back\\slash"]
+ODD_NAMES = [
+    *("a b", "it's", 'say "x"', "100%", "%41%25%(x)s", "why?", "a#b@c:d", "日本 é", "back\\slash", "a[b]*?"),
+    "line\nbreak",
+]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -30,11 +33,13 @@ def test_the_embedded_redis_starts_in_any_folder_and_keeps_its_data_there(tmp_pa
         server = RedisServer(home)
         try:
             client = connect(server.start())
+            assert client.config_get("bind")["bind"] == "127.0.0.1"
+            assert client.config_get("requirepass")["requirepass"]
             assert client.get("key") == expected
             client.set("key", "kept")
         finally:
             server.stop()
-    assert list((home / "redis").glob("appendonlydir/*"))
+    assert list((home / "redis" / "appendonlydir").iterdir())
     assert "Ready to accept connections" in (home / "logs" / "redis.log").read_text()
 
 
@@ -62,9 +67,7 @@ def test_karma_itself_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) ->
 
 def test_what_a_server_printed_that_did_not_start_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "redis-server"
-    program.write_text(
-        "#!/bin/sh\ncat redis.conf >&2\necho '1:M 28 Nov 2026 23:55:54.019 # no such luck' >&2\nexit 1\n"
-    )
+    program.write_text("#!/bin/sh\ncat >&2\necho '1:M 28 Nov 2026 23:55:54.019 # no such luck' >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(

@@ -10,7 +10,9 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import urlsplit
 
 from karma.errors import BrokerError, MissingExtraError
@@ -47,23 +49,25 @@ class RedisServer:
             return self.url
         before = urlsplit(self.url)  # workers know no other address than that of an earlier start
         port, password = _free_port(before.port or self._port), before.password or secrets.token_hex(16)
-        configuration = self._folder / "redis.conf"
-        configuration.touch(mode=0o600)
-        # The file names no path: a quote, a space or a backslash in one would need Redis' own escapes.
-        configuration.write_text(
+        # Settings go through standard input, not a file: the server takes `[` in a file's path for a pattern, finds no
+        # settings, and runs without a password on every interface. They name no path, which would need escapes.
+        (self._folder / "redis.conf").unlink(missing_ok=True)  # of an earlier version
+        settings = (
             f"port {port}\nbind 127.0.0.1\ndir .\nappendonly yes\nsave ''\n"
             f"maxmemory-policy noeviction\nrequirepass {password}\n"
         )
         with self._log.open("ab") as log_file:
             written_before = log_file.tell()
             self._process = subprocess.Popen(
-                [str(server_program().absolute()), configuration.name],
+                [str(server_program().absolute()), "-"],
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log_file,
                 stderr=log_file,
                 start_new_session=True,  # Ctrl-C goes to the supervisor, which stops Redis last
             )
+        with suppress(BrokenPipeError), cast(IO[bytes], self._process.stdin) as pipe:  # it ended at once: see its log
+            pipe.write(settings.encode())
         self.url = f"redis://:{password}@127.0.0.1:{port}/0"
         self._wait(written_before, password)
         written = self._run / "redis.url"
