@@ -40,7 +40,8 @@ def not_json(head: bytes, name: str) -> str | None:
     first, *others = [line for line in re.split(rb"[\r\n]+", head.removeprefix(_BOM)) if line.strip()][:2] or [b""]
     if others and not any(line.lstrip().startswith((b"{", b"[")) for line in (first, *others)):
         separator = _SEPARATOR.search(first)
-        if separator:
+        # A comma in a line of text is no separator: a table has as many in the next line.
+        if separator and first.count(separator[0]) == others[0].count(separator[0]):
             kind = "tab-separated values" if separator[0] == b"\t" else "CSV"
             return (
                 f"looks like {kind}; convert it to JSON Lines, one object with `prompt` per line, for example with "
@@ -74,7 +75,9 @@ class Splitter:
         data = data[1:] if after_cr and data.startswith(b"\n") else data
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._split is None:
-            self._head = (self._head + data).removeprefix(_BOM)
+            head = (self._head + data).removeprefix(_BOM)
+            self._head = head.lstrip(_BLANK)
+            self._line += head.count(b"\n", 0, len(head) - len(self._head))
             self._split = self._choose(self._head)
             data = self._head
         if self._split is not None:
