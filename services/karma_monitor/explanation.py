@@ -56,7 +56,7 @@ def _formed(facts: Facts) -> list[str]:
     lines.append(_kinship(facts))
     if formed["gap"] is not None:
         ahead = f"{a} is ahead of {b}" if formed["gap"] > 0 else f"{b} is ahead of {a}"
-        expected = "none" if formed["gap"] == 0 else f"{ahead} by {abs(formed['gap']):.2f} logits"
+        expected = "0.00 logits" if formed["gap"] == 0 else f"{ahead} by {abs(formed['gap']):.2f} logits"
         deviation = "" if formed["gap_deviation"] is None else f" ± {formed['gap_deviation']:.2f} (standard deviation)"
         lines.append(f"Competency gap: {expected}{deviation}, after {_shared(formed)}.")
     if formed.get("win_probability") is not None:

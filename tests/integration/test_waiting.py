@@ -47,7 +47,7 @@ def test_prompts_that_failed_are_summed_up_and_exit_1(tmp_path: Path) -> None:
         done = karma.run("enqueue", "-", "--wait", text='{"prompt": "x"}\n{"prompt": "y"}\n', check=False)
         assert done.returncode == 1
         assert "no worker" not in done.stderr
-        assert "2 prompts finished: 2 without a pair" in done.stderr
+        assert "2 prompts finished meanwhile: 2 without a pair" in done.stderr
         assert "2 calls of the model a failed: connection dropped" in done.stderr
         (reason,) = json.loads(karma.run("failures", "--json").stdout)["reasons"]
         assert (reason["of"], reason["name"], reason["count"]) == ("model", "a", 2)

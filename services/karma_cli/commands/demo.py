@@ -77,7 +77,7 @@ def demo(
         f"{count} preferences for TRL's DPOTrainer, {took_s:.0f} s in total. "
         f"Next: karma page --home {_short(own)} --pool {_short(pool_path)}"
     )
-    output.result({"path": str(path), "preferences": count, "took_s": round(took_s, 1), **data}, str(path), [path])
+    output.result({"path": str(path), "preferences": count, "took_s": round(took_s, 1), **data}, _short(path), [path])
 
 
 def _wait_for_refit(store: Store) -> None:

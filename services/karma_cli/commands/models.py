@@ -119,7 +119,7 @@ def _table(*columns: tuple[str, Sequence[str]]) -> Table:
 
 
 def _competency(rating: Rating) -> str:
-    return f"{rating.mean:+.1f} ± {rating.high - rating.mean:.1f}"
+    return f"{_tenths(rating.mean):+.1f} ± {rating.high - rating.mean:.1f}"
 
 
 def _kin(rating: Rating, characters: int) -> str:
@@ -134,7 +134,7 @@ def _trend(rating: Rating, width: int) -> str:
     line = rating.sparkline if width >= _WIDE else rating.sparkline[::-2][::-1]
     units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
     unit, unit_s = next((unit for unit in units if rating.change_s >= 0.95 * unit[1]), units[-1])
-    return f"{line} {rating.change:+.1f} in {rating.change_s / unit_s:.0f} {unit}"
+    return f"{line} {_tenths(rating.change):+.1f} in {rating.change_s / unit_s:.0f} {unit}"
 
 
 def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict[str, Any]:
@@ -143,3 +143,8 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
         for rating in ratings:
             models[rating.model][skill] = {name: getattr(rating, name) for name in _FIELDS}
     return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "models": models}
+
+
+def _tenths(value: float) -> float:
+    """The value rounded to tenths; zero has no sign."""
+    return round(value, 1) + 0.0

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from karma.store.schema import EVERYTHING
+from karma.store.streams import check_stream, paused, stream_names
 from karma.store.streams import pause as pause_stream
-from karma.store.streams import paused, stream_names
 from karma.store.streams import resume as resume_stream
 from karma_cli.options import HomeOption, open_store, read_environment, wake_gateway
 from karma_cli.output import Output, warn, with_format_flags
@@ -47,6 +47,8 @@ def resume(output: Output, stream: StreamArgument = None, home: HomeOption = Non
     env = read_environment(home)
     with closing(open_store(env, promised=True)) as store, store.transaction() as transaction:
         changed = resume_stream(transaction.ledger.connection, stream)
+        if not changed:
+            check_stream(transaction.ledger.connection, stream)
         now = list(paused(transaction.ledger.connection))
     wake_gateway(env)
     if stream is not None and EVERYTHING in now:

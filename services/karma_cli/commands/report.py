@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from karma.errors import SettingsError
 from karma.store.streams import check_stream
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, with_format_flags
@@ -26,6 +27,8 @@ def report(
 
     `-q` prints the path of the file.
     """
+    if not path.parent.is_dir():
+        raise SettingsError(f"{path}: there is no folder {path.parent}; make it first")
     env = read_environment(home)
     with closing(open_store_to_read(env)) as store, working(output, f"writing {path}"):
         with store.reading() as transaction:

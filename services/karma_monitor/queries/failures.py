@@ -46,10 +46,10 @@ _HELP_FOR_KIND = {
     "given_up": "the worker died in mid-batch, perhaps for memory: see its log",
     "quota": "the provider's account is out of quota: raise it there, then karma requeue failed",
     "model_refusal": "the model declined the prompt: karma requeue asks again, another model may answer",
-    "unfinished": "raise max_tokens: the answer was cut before its end",
+    "unfinished": "then karma requeue failed",
     "content_filter": "the endpoint's filter stopped the answer: see its settings",
     "prompt_cut": "the prompt is longer than the endpoint's context: raise the context there or shorten prompts",
-    "broken": "see the worker's log",
+    "broken": "see the log of the worker that made the call",
 }
 _HELP_OTHERWISE = "see the worker's log; karma requeue retries"
 

@@ -56,7 +56,7 @@ class Finished:
         """For people: the counts, then the most frequent reasons."""
         counts = {**self.outcomes, "without a pair": self.without_pair, "dead": self.dead}
         named = [f"{count:,} {what}" for what, count in counts.items() if count]
-        yield f"{_counted(self.prompts, 'prompt')} finished: {', '.join(named) or 'no pair'}"
+        yield f"{_counted(self.prompts, 'prompt')} finished meanwhile: {', '.join(named) or 'no pair'}"
         for reason in self.reasons[:_REASONS]:
             if reason.of == "prompts":
                 failed = f"{_counted(reason.count, 'prompt')} of the stream {reason.name} died"

@@ -97,8 +97,8 @@ def test_a_summary_counts_what_finished_since_and_whether_any_of_it_failed(store
     assert (everything.prompts, everything.dead, everything.without_pair, everything.unanswered) == (3, 1, 1, 1)
     assert (everything.outcomes["unscored"], everything.failed) == (1, True)
     first, *others = everything.sentences()
-    assert first == "3 prompts finished: 1 unscored, 1 without a pair, 1 dead"
+    assert first == "3 prompts finished meanwhile: 1 unscored, 1 without a pair, 1 dead"
     assert others[0].startswith("3 calls of the model m failed: 401: bad key (")
     assert since(25.0).prompts == 1
     assert not since(0.0, "t").failed  # a failed call whose prompt has no loss to show for it
-    assert list(since(99.0).sentences()) == ["0 prompts finished: no pair"]
+    assert list(since(99.0).sentences()) == ["0 prompts finished meanwhile: no pair"]
