@@ -13,12 +13,15 @@ _LABEL = re.compile(r"(?<![^\W_])answer(?P<inner>[*_`\"'”’\s]{0,6})[:：]", 
 _HEADING = re.compile(
     r"[\s#>*_`•-]{0,12}(?:(?:the|my|our|final|correct|short) ){0,3}answer[\s*_`#]{0,12}", re.IGNORECASE
 )
+_DASHED = re.compile(_HEADING.pattern + r"\s[-–—]\s{1,3}(.{1,400})", re.IGNORECASE)
 _OPENING = re.compile(r"([*_`\"'“‘«(\[{]{1,4})\s?(?:[^\W\d_]{1,10} ){0,3}\Z")
 _OPENING_CHARACTERS = 60
 _CLOSING = str.maketrans("“‘«([{", "”’»)]}")
 _NO_VALUE = re.compile(r"[\s*_$`~-]*(?:(?<=```)[a-z]{1,12}\s*)?|\s{0,20}\\[(\[]\s{0,20}")
 _BULLET = re.compile(r"\s*(?:[-*•>+]|#{1,6})\s+")
 _TAGGED = re.compile(r"<answer>([^<]{1,10000})</answer>", re.IGNORECASE)
+#: The last line of a solution in the form of GSM8K (Cobbe et al. 2021, arXiv 2110.14168).
+_HASHES = re.compile(r"(?:\A|\n)####[ \t]{1,3}([^\n]{1,400})\s{0,20}\Z")
 _SENTENCE = re.compile(r"(?<![^\W_])answer (?:is|was|=|equals)\s{0,3}[:：]?(.{1,400})", re.IGNORECASE)
 
 
@@ -33,7 +36,8 @@ class Stated:
 def stated_answers(text: str) -> list[Stated]:
     r"""The answers that count: the last `Answer:` and, if it stands after it, the last `\boxed{…}`.
 
-    Without them, the last `<answer>…</answer>`, or else the last sentence "the answer is …". Empty if there is none.
+    Without them, the last `<answer>…</answer>`, a last line `#### …`, or else the last sentence "the answer is …".
+    Empty if there is none.
     """
     line, value = _labelled(text)
     found = [Stated(value)] if value is not None else []
@@ -45,6 +49,8 @@ def stated_answers(text: str) -> list[Stated]:
     tagged = _TAGGED.findall(text)
     if tagged:
         return [Stated(tagged[-1])]
+    if hashes := _HASHES.search(text):
+        return [Stated(hashes[1])]
     sentences = _SENTENCE.findall(text)
     return [Stated(sentences[-1], explicit=False)] if sentences else []
 
@@ -75,6 +81,8 @@ def _labelled(text: str) -> tuple[int, str | None]:
                 number, value = _below(lines, number, _opened(line[: label.start()]))  # noqa: PLW2901
         elif _HEADING.fullmatch(line):
             number, value = _below(lines, number, "")  # noqa: PLW2901
+        elif dashed := _DASHED.fullmatch(line):
+            value = dashed[1]
         else:
             continue
         if value.strip():

@@ -14,7 +14,8 @@ MOST_CHARACTERS = 32_000
 _MOST_LAYERS = 12
 _MOST_END_TOKENS = 8
 _END_TOKEN = re.compile(
-    r"\s*(?:<[|｜][^<>\s]{1,40}>|<[^<>\s]{1,40}[|｜]>|</?s>|<(?:eos|pad|end_of_turn|end_of_utterance|end_of_text)>)\s*\Z",
+    r"\s*(?:<[|｜][^<>\s]{1,40}>|<[^<>\s]{1,40}[|｜]>|</?s>|<(?:eos|pad|end_of_turn|end_of_utterance|end_of_text)>"
+    r"|\[/INST\])\s*\Z",
     re.IGNORECASE,
 )
 _END_TOKEN_CHARACTERS = 60
@@ -30,6 +31,8 @@ _PAIRS = (
     *(("«", "»"), ("‹", "›"), ("「", "」"), ("『", "』")),
 )
 _TAGS = re.compile(r"<(b|strong|i|em|u|code|mark|p|span|answer)>(.*)</\1>", re.IGNORECASE)
+#: A check mark, a dingbat or an emoji after an answer.
+_SYMBOLS = re.compile("\\s[\u2600-\u27bf\u2b50-\u2b55\U0001f300-\U0001faff\ufe0f]{1,4}\\Z")
 _PERIODS = (".", "。", "．")
 
 
@@ -78,6 +81,8 @@ def forms(text: str, math_only: bool = False) -> Iterator[str]:
 def _without_layer(form: str, math_only: bool) -> str:
     if form.endswith(_PERIODS) and len(form) > 1:
         return form[:-1].rstrip()
+    if not math_only and (symbols := _SYMBOLS.search(form)):
+        return form[: symbols.start()].rstrip()
     for opening, closing in _MATH if math_only else (*_MATH, *_PAIRS):
         if len(form) > len(opening) + len(closing) and form.startswith(opening) and form.endswith(closing):
             return form[len(opening) : -len(closing)].strip()

@@ -64,7 +64,7 @@ class LocalModel:
         specials = sorted(filter(None, {*tokenizer.all_special_tokens, *added}), key=len, reverse=True)
         self._chats = ChatTokens(tokenizer, specials)
         # Tags of reasoning that are special tokens must survive the decoding.
-        self._hidden = [token for token in specials if not is_reasoning_tag(token)]
+        self._hidden = [token for token in specials if not is_reasoning_tag(token, specials)]
         self._keeps_special = len(self._hidden) < len(specials)
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.context_tokens: int = limit if isinstance(limit, int) else 1 << 30

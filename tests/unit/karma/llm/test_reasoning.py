@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from karma.llm.reasoning import ends_in_reasoning, split_reasoning
+from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag, split_reasoning
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,19 @@ from karma.llm.reasoning import ends_in_reasoning, split_reasoning
         ("<think>a <think>b</think> c</think>An answer.", "An answer.", "a <think>b\n\nc", False),
         ("[THINK]A draft.[/THINK]An answer.", "An answer.", "A draft.", False),
         ("◁think▷A draft.◁/think▷An answer.", "An answer.", "A draft.", False),
+        (
+            "<|channel|>analysis<|message|>A draft.<|end|>"
+            "<|start|>assistant<|channel|>final<|message|>An answer.<|return|>",
+            *("An answer.", "A draft.", False),
+        ),
+        (
+            "<|channel|>commentary to=functions.x <|constrain|>json<|message|>{}<|call|>"
+            "<|start|>assistant<|channel|>final<|message|>An answer.",
+            *("An answer.", "{}", False),
+        ),
+        ("<|channel|>final<|message|>An answer.", "An answer.", None, False),
+        ("<|channel|>analysis<|message|>A dra", "", "A dra", True),
+        ("<|channel|>analysis<|message|>A draft.<|end|>", "", "A draft.", True),
         ("<think>\nOkay, so I shoul", "", "Okay, so I shoul", True),
         ("<think>", "", None, True),
         ("<think>A draft.</think>", "", "A draft.", False),
@@ -60,3 +73,8 @@ def test_a_prompt_that_ends_with_an_opening_tag_is_noticed() -> None:
 
 def test_very_many_blocks_are_read() -> None:
     assert split_reasoning("<think></think>" * 60_000 + "Yes.") == ("Yes.", None, False)
+
+
+def test_the_tokens_of_channels_are_tags_where_there_are_channels() -> None:
+    assert is_reasoning_tag("<|end|>", ["<|channel|>", "<|end|>"])
+    assert not is_reasoning_tag("<|end|>", ["<|end|>", "<|user|>"])
