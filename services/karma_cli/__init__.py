@@ -25,6 +25,8 @@ COMMANDS = {
     "worker": "Run one worker. Start more workers to scale a service.",
     "page": "Serve the page alone. `karma up` already serves it.",
     "enqueue": "Accept prompts from a file or standard input.",
+    "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
+    "refused": "Show the newest messages that were refused, and why.",
     "failures": "Show why calls and prompts failed, by model and judge, and what helps.",
     "requeue": "Retry dead prompts and failed calls.",
     "export": "Write the preferences as a training dataset.",
@@ -40,7 +42,10 @@ COMMANDS = {
 }
 
 #: Modules of `karma_cli.commands` that hold a second command.
-_MODULES = {"down": "up", "failures": "requeue", "page": "worker", "resume": "pause"}
+_MODULES = {
+    **{"down": "up", "failures": "requeue", "keys": "worker", "page": "worker"},
+    **{"refused": "status", "resume": "pause"},
+}
 
 app = typer.Typer(
     name="karma",

@@ -14,15 +14,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from karma.config.pool import Pool
-from karma.errors import MessageError
-from karma.messages import LearnBatch, ScoreBatch, decode
+from karma.errors import RefusedError
+from karma.messages import LearnBatch, ScoreBatch
 from karma.queue.celery_app import Publisher
-from karma.queue.claims import RELEASED, RESULT_STAGES, ClaimsView, kept_result, refresh_end, revoke
+from karma.queue.claims import RELEASED, RESULT_STAGES, kept_result, refresh_end, revoke
+from karma.queue.claims_view import ClaimsView
 from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
+from karma.queue.refused import refuse
 from karma.store import Store
 from karma.store.ledger import IN_FLIGHT
 from karma.telemetry import metrics
+from karma.worker.admission import ASKED_AT, Admitted, admit
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +59,21 @@ class Redelivery:
             if not self._has_open_work(name):
                 self._revoke(name)
             return False
-        batch = self._kept_batch(name)
-        if batch is None:  # unreadable, or lost with Redis: the sweeper requests the open items again
+        kept = self._kept(name)
+        if kept is None:  # refused, or lost with Redis: the sweeper requests the open items again
             self._revoke(name)
             return False
-        error = view.reason(name)
+        batch, error = kept.batch, view.reason(name)
         with self._store.transaction() as transaction:
             prompts = transaction.ledger.lock_prompts(item.prompt for item in batch.items)
             open_items = transaction.work.items(item.item for item in batch.items)
+            if kept.sender:  # what its worker was not asked for is not published in the ledger's own name
+                asked_at = ASKED_AT[name.partition(":")[0]]
+                open_items = {
+                    id_: item
+                    for id_, item in open_items.items()
+                    if (item.stage, item.target) == (asked_at, kept.sender)
+                }
             tried = max((item.result_attempts for item in open_items.values()), default=0)
             if view.now < view.last_seen(name) + delay_s(tried):
                 return False
@@ -93,15 +103,18 @@ class Redelivery:
             metrics.RESENT.labels(name.partition(":")[0], "redelivered").inc()
         return bool(groups)
 
-    def _kept_batch(self, name: str) -> ScoreBatch | LearnBatch | None:
-        """The results that are kept beside a claim; None if they are lost or cannot be read."""
+    def _kept(self, name: str) -> Admitted | None:
+        """The results that are kept beside a claim; None if they are lost or refused."""
         kept = kept_result(self._redis, name)
-        try:
-            batch = decode(kept) if kept is not None else None
-        except MessageError as cause:
-            log.warning("the results in %s cannot be read; their items are requested again: %s", name, cause)
+        if kept is None:
             return None
-        return batch if isinstance(batch, ScoreBatch | LearnBatch) else None
+        stage = name.partition(":")[0]
+        try:
+            return admit(stage, kept, self._publisher.keyring)
+        except RefusedError as cause:
+            log.warning("the results in %s are refused; their items are requested again: %s", name, cause)
+            refuse(self._redis, stage, cause, kept)
+            return None
 
     def _has_open_work(self, name: str) -> bool:
         with self._store.reading() as transaction:

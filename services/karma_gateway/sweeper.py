@@ -17,13 +17,24 @@ from karma.config.pool import Pool
 from karma.errors import OutageError
 from karma.queue.backlog import head_published_at, queue_state
 from karma.queue.celery_app import Publisher, queue_name
-from karma.queue.claims import HEARTBEAT_S, RELEASED, TOMBSTONE_S, ClaimsView, claim_name, ended_at, forget_old, revoke
+from karma.queue.claims import (
+    HEARTBEAT_S,
+    OTHER_SPECIFICATION,
+    RELEASED,
+    TOMBSTONE_S,
+    claim_name,
+    ended_at,
+    forget_old,
+    revoke,
+)
+from karma.queue.claims_view import ClaimsView
 from karma.queue.fault_injection import reach
 from karma.queue.outbox import Outbox
 from karma.queue.redis import renew_incarnation
 from karma.store import Store, Transaction
 from karma.store.chunks import chunks
-from karma.store.records import BatchLimits, BatchRow
+from karma.store.records import BatchLimits, BatchRow, OpenItem
+from karma.store.work import WorkList
 from karma.telemetry import metrics
 from karma_gateway.redelivery import Redelivery, delay_s
 
@@ -33,7 +44,13 @@ log = logging.getLogger(__name__)
 _RESULTS = {"generate": "score", "judge": "learn"}
 
 #: Reasons of a loss. Their series begin at 0, so that the first loss shows as a rise.
-_REASONS = ("unpublished", "silent", "redis_lost", "vanished", "handed_back")
+_REASONS = ("unpublished", "silent", "redis_lost", "vanished", "handed_back", "specification")
+
+#: Losses that a worker announced itself, signed: they cost no call, so they are not counted at the items.
+_ANNOUNCED = ("handed_back", "specification")
+
+#: Seconds until work is asked for again that a worker with another pool file gave back.
+_OTHER_SPECIFICATION_WAIT_S = 10.0
 
 #: Seconds that rows of finished batches are kept, for late duplicates.
 _EMPTY_BATCH_S = 60.0
@@ -66,6 +83,7 @@ class Sweeper:
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
         self._settings = pool.pipeline
         self._outbox = outbox
+        self._keys = publisher.keyring
         self._redelivery = Redelivery(store, pool, publisher, redis, clock)
         self._redis = redis
         self._clock = clock
@@ -89,7 +107,7 @@ class Sweeper:
         with self._store.reading() as transaction:
             carried = transaction.work.carried()
         # Claims are read after the batches, so that a claim that ended in between is seen as ended.
-        view = ClaimsView.read(self._redis, self._settings.claim_silence_s)
+        view = ClaimsView.read(self._redis, self._settings.claim_silence_s, self._keys)
         now = self._clock()
         resent = sum(self._safely(self._redeliver, [name], view) for name in view.expired())
         for rows in chunks(carried, _BATCHES_AT_ONCE):
@@ -152,8 +170,7 @@ class Sweeper:
             # Results that its worker published may still wait to be recorded.
             if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row.priority, view.last_seen(name)):
                 return None
-            error = view.reason(name)
-            return Loss("handed_back") if error == RELEASED else Loss("silent", error)
+            return _announced(view.reason(name, row.target if row.stage in _RESULTS else ""))
         ended = ended_at(self._redis, row.id, row.stage)
         if ended is not None and row.stage in _RESULTS:
             queue, sent_at = _RESULTS[row.stage], ended
@@ -183,8 +200,8 @@ class Sweeper:
             ids = [row.id for row, _loss in losses]
             transaction.ledger.lock_prompts(item.prompt for items in work.items_in(ids).values() for item in items)
             carrying = work.items_in(ids)
-            losses = [(row, loss) for row, loss in losses if row.id in carrying]
-            work.reopen([row for row, loss in losses if loss.error is None], self._limits)
+            losses = [(row, self._counted(loss, carrying[row.id])) for row, loss in losses if row.id in carrying]
+            self._reopen(work, losses)
             for row, loss in losses:
                 if loss.error is not None:
                     self._retry(transaction, row, loss.error)
@@ -197,6 +214,26 @@ class Sweeper:
         self._outbox.send(opened)
         return len(losses)
 
+    def _counted(self, loss: Loss, items: Sequence[OpenItem]) -> Loss:
+        """The loss; a failed attempt if its items were asked for too often, so that nobody can have that repeated."""
+        if loss.error is None and loss.reason not in _ANNOUNCED:
+            asked = max(item.resends for item in items)
+            if asked >= self._settings.max_resends:
+                return Loss(loss.reason, f"asked for {asked + 1} times and no result came back")
+        return loss
+
+    def _reopen(self, work: WorkList, losses: Sequence[tuple[BatchRow, Loss]]) -> None:
+        for announced, due_in_s in ((False, 0.0), (True, 0.0), (True, _OTHER_SPECIFICATION_WAIT_S)):
+            rows = [
+                row
+                for row, loss in losses
+                if loss.error is None
+                and (loss.reason in _ANNOUNCED) == announced
+                and (loss.reason == "specification") == bool(due_in_s)
+            ]
+            if rows:
+                work.reopen(rows, self._limits, counts=not announced, due_in_s=due_in_s)
+
     def _retry(self, transaction: Transaction, row: BatchRow, error: str) -> None:
         for item in transaction.work.retry(row, error, self._due_in_s):
             if item.stage == "match" and item.attempts >= self._settings.max_attempts:
@@ -205,3 +242,10 @@ class Sweeper:
     def _due_in_s(self, attempts: int) -> float:
         """Seconds until an item's next attempt; an item without attempts left is published as a failure at once."""
         return delay_s(attempts) if attempts < self._settings.max_attempts else 0.0
+
+
+def _announced(reason: str) -> Loss:
+    """The loss of a batch whose claim expired for this reason."""
+    if reason == RELEASED:
+        return Loss("handed_back")
+    return Loss("specification") if reason == OTHER_SPECIFICATION else Loss("silent", reason)

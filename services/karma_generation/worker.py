@@ -10,12 +10,13 @@ from karma.config.environment import Environment
 from karma.messages import Answer, GenerateItem, ModelSpec
 from karma.plugins.protocols import Backend
 from karma.worker.process import run_asking
+from karma.worker.served import Served
 from karma_generation.handlers import generate
 
 
-def main(environment: Environment, models: Sequence[str], local: bool, silence_s: float) -> None:
-    """Answer the batches of `models` until SIGTERM; `local` if a model runs in this process."""
-    run_asking(environment, "generation", "generate", partial(generate, ask=ask), models, local, silence_s)
+def main(environment: Environment, served: Served[ModelSpec]) -> None:
+    """Answer the batches of the served models until SIGTERM."""
+    run_asking(environment, "generation", "generate", partial(generate, ask=ask), served)
 
 
 def ask(spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:

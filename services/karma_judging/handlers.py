@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec.structs import replace
 
 from karma.messages import JudgeBatch, JudgeItem, JudgeSpec, LearnBatch, Verdict
-from karma.messages.results import one_result_per_item, storable
+from karma.messages.results import REASON_CHARACTERS, one_result_per_item, storable
 from karma_judging.verdicts import verdict
 
 #: Calls a judge; yields verdicts in groups, in any order.
 Ask = Callable[[JudgeSpec, Sequence[JudgeItem]], Iterator[Sequence[Verdict]]]
 
 
-def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
-    """The verdicts on a batch, in parts as they arrive.
+def judge(batch: JudgeBatch, spec: JudgeSpec, ask: Ask) -> Iterator[LearnBatch]:
+    """The verdicts of a judge on a batch, in parts as they arrive.
 
     An item without a verdict, also because `ask` raised, fails with the reason; so does an invalid probability. Second
     verdicts on an item, and verdicts on other items, are dropped.
     """
-    spec = batch.judge
 
     def settle(item: JudgeItem, given: Verdict) -> Verdict:
         """The verdict with its item's own ids, and with either a probability or a failure."""
@@ -32,7 +31,7 @@ def judge(batch: JudgeBatch, ask: Ask) -> Iterator[LearnBatch]:
             judge=spec.name,
             order=item.order,
             probability=given.probability if failure is None else None,
-            failure=None if failure is None else storable(failure),
+            failure=None if failure is None else storable(failure)[:REASON_CHARACTERS],
             rationale=None if given.rationale is None else storable(given.rationale),
         )
 

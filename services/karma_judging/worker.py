@@ -10,12 +10,13 @@ from karma.config.environment import Environment
 from karma.messages import JudgeItem, JudgeSpec, Verdict
 from karma.plugins.protocols import Judge
 from karma.worker.process import run_asking
+from karma.worker.served import Served
 from karma_judging.handlers import judge
 
 
-def main(environment: Environment, judges: Sequence[str], local: bool, silence_s: float) -> None:
-    """Judge the batches of `judges` until SIGTERM; `local` if the model of one runs in this process."""
-    run_asking(environment, "judging", "judge", partial(judge, ask=ask), judges, local, silence_s)
+def main(environment: Environment, served: Served[JudgeSpec]) -> None:
+    """Judge the batches of the served judges until SIGTERM."""
+    run_asking(environment, "judging", "judge", partial(judge, ask=ask), served)
 
 
 def ask(spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:

@@ -33,7 +33,7 @@ def main(environment: Environment) -> None:
     competencies, novelty = LatestSnapshot(), Novelty()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
-    def handle(batch: MatchBatch, transaction: Transaction) -> Callable[[], None]:
+    def handle(batch: MatchBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
         name = batch.header.stream
         snapshot = competencies.newest(transaction).with_kinship(pool.stream(name).kinship)
         matched = match(batch, transaction, pool.stream(name), pool.stream_judges(name), snapshot, limits, novelty)

@@ -8,6 +8,7 @@ from karma.config.pool import Pool
 from karma.queue.backlog import queue_state, queues_of
 from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock
+from karma.queue.refused import refused_count
 from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.streams import paused
@@ -42,6 +43,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         "failed": totals.failed,
         "reasons": [reason.data() for reason in failures],
         "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
+        "refused": refused_count(redis) if redis is not None else 0,
         "workers": [
             {"service": info.service, "id": info.id, "state": info.state}
             for info in (workers(redis) if redis is not None else [])

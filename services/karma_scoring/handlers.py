@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from karma.config.derived_streams import teaches
 from karma.errors import UnreadableReferenceError
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 #: (text, reference) → quality in [0, 1]; None if it is unknown.
 Check = Callable[[str, str], float | None]
 
+Result = TypeVar("Result", Answer, Verdict)
+
 # Fields that a record has in common with the message of its result.
 _RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "tokens_in", "tokens_out", "latency_s", "reasoning")
 _VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "tokens_in", "tokens_out", "latency_s", "note")
@@ -54,22 +56,34 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Learned:
-    """The rows that a batch of verdicts added."""
+    """The rows that a batch of verdicts added, and the stream that they belong to."""
 
+    stream: str = ""
     verdicts: Sequence[NewVerdict] = ()
     pairs: Sequence[PairRecord] = ()  # resolved by verdicts
     predicted: int = 0  # pairs labeled by the prediction
     ended: int = 0  # prompts
 
 
-def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limits: BatchLimits) -> list[NewResponse]:
-    """Record responses; prompts with all their responses go on to matching. Returns the recorded responses.
+def score(
+    batch: ScoreBatch,
+    transaction: Transaction,
+    check_of: Callable[[str], Check | None],
+    limits: BatchLimits,
+    sender: str = "",
+) -> tuple[str, list[NewResponse]]:
+    """Record responses; prompts with all their responses go on to matching. Returns the stream and what was recorded.
 
     A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing. A
-    prompt whose reference cannot be read ends as `dead`.
+    prompt whose reference cannot be read ends as `dead`. Stream and priority are the ledger's, whatever the message
+    says; `check_of` is the check of a stream. A `sender` is the model whose worker signed the results: it answers what
+    it was asked, and brings no given responses.
     """
-    prompts, items = _open_items(batch.items, transaction, ("generate", "score"), "dispatched")
+    stages = ("generate",) if sender else ("generate", "score")
+    prompts, items = _open_items(batch.items, transaction, stages, "dispatched")
     fresh = {answer.item: answer for answer in batch.items if _answers(answer, items.get(answer.item))}
+    stream, fresh = _of_one_stream(fresh, prompts)
+    check = check_of(stream) if fresh else None
     responses, unreadable = {}, {}
     for answer in fresh.values():
         try:
@@ -81,7 +95,7 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
         transaction.ledger.dead_letter(id_, storable(reason))
     fresh = {item: answer for item, answer in fresh.items() if answer.prompt not in unreadable}
     if not fresh:
-        return []
+        return stream, []
     new = [responses[item] for item in fresh]
     transaction.preferences.add_responses(new)
     transaction.work.close(fresh)
@@ -89,8 +103,8 @@ def score(batch: ScoreBatch, transaction: Transaction, check: Check | None, limi
     answered = transaction.ledger.lower_awaited(prompts, recorded, then="answered")
     for priority in sorted({prompts[id_].priority for id_ in answered}, reverse=True):
         work = [Work(id_) for id_ in answered if prompts[id_].priority == priority]
-        transaction.work.open("match", "", batch.header.stream, priority, work, limits)
-    return new
+        transaction.work.open("match", "", stream, priority, work, limits)
+    return stream, new
 
 
 def _open_items(
@@ -101,6 +115,12 @@ def _open_items(
     items = transaction.work.items(result.item for result in results)
     in_state = {id_ for id_, prompt in prompts.items() if prompt.state == state}
     return prompts, {id_: item for id_, item in items.items() if item.stage in stages and item.prompt in in_state}
+
+
+def _of_one_stream(fresh: Mapping[int, Result], prompts: Mapping[int, PromptRow]) -> tuple[str, dict[int, Result]]:
+    """The stream of the first result by the ledger, and the results of it; a batch is of one stream."""
+    stream = next((prompts[result.prompt].stream for result in fresh.values()), "")
+    return stream, {item: result for item, result in fresh.items() if prompts[result.prompt].stream == stream}
 
 
 def _answers(answer: Answer, item: OpenItem | None) -> bool:
@@ -147,28 +167,30 @@ def _features(text: str, answer: Answer) -> str | None:
 def learn(
     batch: LearnBatch,
     transaction: Transaction,
-    tie_margin: float = TIE_MARGIN,
+    tie_margin_of: Callable[[str], float] = lambda _stream: TIE_MARGIN,
     outcome_model: Callable[[], OutcomeModel | None] = lambda: None,
     verifiers: Collection[str] = (),
 ) -> Learned:
     """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
-    A prompt's unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
+    Their stream is the ledger's, whatever the message says; `tie_margin_of` is the tie margin of a stream. A prompt's
+    unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
     judges among `verifiers` counts as a probe.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
-    stream = batch.header.stream
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
     fresh = {verdict.item: verdict for verdict in batch.items if _judges(verdict, items.get(verdict.item))}
+    stream, fresh = _of_one_stream(fresh, prompts)
     if not fresh:
-        return Learned()
+        return Learned(stream)
     new = [_verdict(verdict) for verdict in fresh.values()]
     preferences.add_verdicts(new)
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
-    resolved = [Resolved(pair, resolve(verdicts[pair.id], tie_margin), verdicts[pair.id]) for pair in complete]
+    margin = tie_margin_of(stream)
+    resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]
     preferences.add_resolutions([_resolution(each) for each in resolved])
     preferences.add_counts(
         _count(each, prompts[each.pair.prompt].skill, ledger.now, verifiers)
@@ -179,7 +201,7 @@ def learn(
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)
-    return Learned(new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
+    return Learned(stream, new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
 
 
 def _record(resolved: Resolved, stream: str, now: float) -> PairRecord:

@@ -40,9 +40,9 @@ class ScoringMetrics:
             self._call(batch, "generate", response.model, response)
         batch.show()
 
-    def learned(self, stream: str, learned: Learned) -> None:
+    def learned(self, learned: Learned) -> None:
         """Count recorded verdicts and the pairs that they resolved."""
-        batch = MetricBatch()
+        batch, stream = MetricBatch(), learned.stream
         for verdict in learned.verdicts:
             self._call(batch, "judge", verdict.judge, verdict)
         quality = PairQuality(self._pool.tie_margin, self._own)

@@ -22,7 +22,7 @@ from karma.worker.retry import retry_on_outage
 from karma.worker.schema import open_store
 from karma.worker.stage import recording
 from karma_scoring.fit.refit import Refitter
-from karma_scoring.handlers import learn, score
+from karma_scoring.handlers import Check, learn, score
 from karma_scoring.quality import quality_of
 from karma_scoring.recorded_metrics import ScoringMetrics
 from karma_scoring.skill_discovery.embedding import Embedder, embedder_name
@@ -43,24 +43,25 @@ def main(environment: Environment) -> None:
     finders = _finders(store, pool)
     verifiers = {name for name, judge in pool.judges.items() if judge_kind(judge.kind).checks_reference}
 
-    def handle_score(batch: ScoreBatch, transaction: Transaction) -> Callable[[], None]:
-        name = pool.stream(batch.header.stream).checker
-        responses = score(batch, transaction, partial(quality_of, checker(name), name), limits)
-        return lambda: scored(batch, responses)
+    def handle_score(batch: ScoreBatch, transaction: Transaction, sender: str) -> Callable[[], None]:
+        stream, responses = score(batch, transaction, check_of, limits, sender)
+        return lambda: scored(stream, responses)
 
-    def scored(batch: ScoreBatch, responses: Sequence[NewResponse]) -> None:
+    def check_of(stream: str) -> Check:
+        name = pool.stream(stream).checker
+        return partial(quality_of, checker(name), name)
+
+    def scored(stream: str, responses: Sequence[NewResponse]) -> None:
         scoring_metrics.scored(responses)
-        stream = batch.header.stream
-        if pool.stream(stream).skills == "embeddings":
+        if responses and pool.stream(stream).skills == "embeddings":
             finder = finders[pool.stream(stream).embedder]
-            prompts = [answer.prompt for answer in batch.items]
+            prompts = [response.prompt for response in responses]
             retry_on_outage(lambda: finder.find(stream, prompts), "score: skills", connections.shutdown)
 
-    def handle_learn(batch: LearnBatch, transaction: Transaction) -> Callable[[], None]:
-        stream = batch.header.stream
-        margin = pool.stream(stream).tie_margin
-        learned = learn(batch, transaction, margin, lambda: competencies.newest(transaction).outcome, verifiers)
-        return lambda: scoring_metrics.learned(stream, learned)
+    def handle_learn(batch: LearnBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
+        newest = lambda: competencies.newest(transaction).outcome  # noqa: E731 - read only where it is needed
+        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers)
+        return lambda: scoring_metrics.learned(learned)
 
     stages = [
         recording("score", handle_score, store, outbox, connections),

@@ -26,6 +26,14 @@ class MessageError(KarmaError):
     """A message on a queue cannot be read."""
 
 
+class RefusedError(MessageError):
+    """A message or an entry of Redis that KARMA did not write; `reason` is a short label."""
+
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
 class MissingExtraError(KarmaError):
     """A package of another extra is needed: names the extra and the command that installs it."""
 

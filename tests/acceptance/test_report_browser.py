@@ -68,7 +68,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     while flow.dispatcher.admit() or flow.sent:
         for batch in flow.messages():
             if isinstance(batch, GenerateBatch):
-                failed = batch.model.name == "c" and batch.items[0].prompt % 5 == 0
+                failed = batch.model == "c" and batch.items[0].prompt % 5 == 0
                 flow.handle(flow.answer(batch, failure=f"429: {MARKUP[0]}" if failed else None))
             elif isinstance(batch, JudgeBatch):
                 judged = flow.judge(batch)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
-from karma.messages import decode
+from karma.messages.wire import decode
 from tests.contracts.stopped import Stopped, rows, states, whereabouts
 from tests.support.databases import migrate, server
 from tests.support.pipeline import Pipeline, wait_until
@@ -29,16 +29,18 @@ from tests.support.verifier import assert_exact
 
 pytestmark = pytest.mark.server
 
-#: What became of Redis meanwhile: it stayed up; it was stopped and started again with its file; it was emptied.
-Fate = Literal["kept", "restarted", "emptied"]
+#: What became of Redis meanwhile: it stayed up; it was stopped and started again with its file; it was emptied; it
+#: stayed up and a signing key was set, so that what waits in it is refused.
+Fate = Literal["kept", "restarted", "emptied", "signed"]
 
 STOPPED = [Stopped(path.parent) for path in sorted(Path(__file__).parent.glob("*/*/expected.json"))]
-FATES: tuple[Fate, ...] = ("kept", "restarted", "emptied")
-#: Each way costs half a minute for each store: `make test` has one, `.ci/run` two, and all of them run by name.
+FATES: tuple[Fate, ...] = ("kept", "restarted", "emptied", "signed")
+#: Each way costs half a minute for each store: `make test` has one, `.ci/run` three, and all of them run by name.
 MARKS: dict[Fate, list[pytest.MarkDecorator]] = {
     "kept": [],
     "emptied": [pytest.mark.ci],
     "restarted": [pytest.mark.long],
+    "signed": [pytest.mark.ci],
 }
 DEADLINE_S = 90
 
@@ -122,8 +124,8 @@ class Outcome:
         }
 
     def _in(self, stage: str) -> list[dict[str, Any]]:
-        """Results that were in flight and answer what was open; none where Redis was emptied."""
-        results = [] if self.fate == "emptied" else self.stopped.results(stage)
+        """Results that were in flight and answer what was open; none where Redis was emptied or they are refused."""
+        results = [] if self.fate in ("emptied", "signed") else self.stopped.results(stage)
         return [one for one in results if one["item"] in self.open]
 
 
@@ -155,12 +157,14 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         redis.start()
         stack.callback(redis.stop)
         if fate != "emptied":
-            stopped.bring_back_redis(redis.client, url, same_life=fate == "kept")
+            stopped.bring_back_redis(redis.client, url, same_life=fate != "restarted")
         before, places = Snapshot(url), whereabouts(url, stopped.redis)
         calls = home / "calls"
         calls.touch()
         karma = Pipeline(home, stopped.pool, plugins="tests.support.noted", database_url=url, redis_url=redis.url)
         karma.environment["KARMA_TEST_CALLS"] = str(calls)
+        if fate == "signed":
+            karma.environment["KARMA_SIGNING_KEY"] = "a key that was set with the upgrade"
         with karma.up():
             pauses = "(SELECT stream FROM pauses)"
             _wait_for_none(karma, url, f"{OPEN} AND stream NOT IN {pauses}")
@@ -219,7 +223,7 @@ def test_what_was_in_flight_is_recorded_as_it_was(outcome: Outcome) -> None:
         (outcome.opinions_in_flight(), outcome.after.opinions),
     ):
         assert in_flight == {key: recorded.get(key) for key in in_flight}
-    assert bool(outcome.answers_in_flight() and outcome.opinions_in_flight()) == (outcome.fate != "emptied")
+    assert bool(outcome.answers_in_flight() and outcome.opinions_in_flight()) == (outcome.fate in ("kept", "restarted"))
 
 
 def test_all_else_was_asked_for_exactly_once(outcome: Outcome) -> None:
@@ -241,7 +245,7 @@ def test_messages_that_waited_are_used_where_redis_lives_on(outcome: Outcome) ->
     match outcome.fate:
         case "kept":
             assert not lost
-        case "emptied":
+        case "emptied" | "signed":
             assert lost
 
 

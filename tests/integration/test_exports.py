@@ -39,7 +39,7 @@ def flow_with(texts: list[list[str | None]], probabilities: list[float | None]) 
         for message in messages:
             result = message
             if hasattr(message, "model"):
-                place = "abc".index(message.model.name)
+                place = "abc".index(message.model)
                 answered = flow.answer(message)
                 import msgspec
 

@@ -160,7 +160,7 @@ def test_failures_are_told_by_reason(store: Store, page: Page) -> None:
     flow.dispatcher.admit()
     for batch in flow.messages():
         assert isinstance(batch, GenerateBatch)
-        flow.handle(flow.answer(batch, failure="429: later") if batch.model.name == "a" else flow.answer(batch))
+        flow.handle(flow.answer(batch, failure="429: later") if batch.model == "a" else flow.answer(batch))
     flow.finish()
     found = page.get("/api/failures")
     ((one,), unscored) = found["responses"], found["unscored"]

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from karma.config.pool import Pool
-from karma.messages import GenerateBatch, ScoreBatch, decode, encode
+from karma.messages import GenerateBatch, ScoreBatch
+from karma.messages.wire import decode, encode
 from karma.queue.backlog import priority_list
 from karma.queue.celery_app import Publisher, create_app
 from karma.queue.claims import Claims, claim_name, revoke
@@ -125,10 +126,10 @@ def test_a_batch_that_cannot_be_sent_again_does_not_hold_up_those_swept_with_it(
     setup.pop("generate.b")
     reopen = WorkList.reopen
 
-    def reopen_all_but_a(work: WorkList, rows: Sequence[BatchRow], limits: BatchLimits) -> int:
+    def reopen_all_but_a(work: WorkList, rows: Sequence[BatchRow], limits: BatchLimits, **more: Any) -> int:
         if any(row.target == "a" for row in rows):
             raise ValueError("something is wrong with this batch")
-        return reopen(work, rows, limits)
+        return reopen(work, rows, limits, **more)
 
     monkeypatch.setattr(WorkList, "reopen", reopen_all_but_a)
     setup.sweep_later(60)

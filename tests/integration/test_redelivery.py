@@ -84,13 +84,13 @@ class Run(Flow):
     def work(self, batch: GenerateBatch | JudgeBatch) -> ScoreBatch | LearnBatch:
         """A model or the judge: what it says depends on what it is shown and on nothing else."""
         if isinstance(batch, JudgeBatch):
-            return LearnBatch(header=batch.header, items=tuple(_verdict(batch.judge.name, one) for one in batch.items))
-        return ScoreBatch(header=batch.header, items=tuple(_answer(batch.model.name, one) for one in batch.items))
+            return LearnBatch(header=batch.header, items=tuple(_verdict(batch.judge, one) for one in batch.items))
+        return ScoreBatch(header=batch.header, items=tuple(_answer(batch.model, one) for one in batch.items))
 
     def handle(self, batch: Batch) -> None:
         with self.store.transaction() as transaction:
             if isinstance(batch, ScoreBatch):
-                score(batch, transaction, None, LIMITS)
+                score(batch, transaction, lambda _stream: None, LIMITS)
             elif isinstance(batch, LearnBatch):
                 learn(batch, transaction)
             else:

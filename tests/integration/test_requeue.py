@@ -22,7 +22,7 @@ def test_failed_answers_are_asked_for_again_and_good_ones_are_kept(store: Store)
         assert isinstance(batch, GenerateBatch)
         answers = flow.answer(batch).items
         failures = flow.answer(batch, failure="the endpoint is away").items
-        mixed = [bad if batch.model.name == "a" and one.messages[0].content == "y" else good
+        mixed = [bad if batch.model == "a" and one.messages[0].content == "y" else good
                  for one, good, bad in zip(batch.items, answers, failures, strict=True)]  # fmt: skip
         flow.handle(type(flow.answer(batch))(header=batch.header, items=tuple(mixed)))
     flow.finish()
@@ -38,7 +38,7 @@ def test_failed_answers_are_asked_for_again_and_good_ones_are_kept(store: Store)
     flow.dispatcher.admit()
     (again,) = flow.messages()
     assert isinstance(again, GenerateBatch)
-    assert (again.model.name, len(again.items)) == ("a", 1)
+    assert (again.model, len(again.items)) == ("a", 1)
     flow.handle(flow.answer(again))
     flow.finish()
     assert states(store) == {"done": 2}

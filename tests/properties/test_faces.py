@@ -60,9 +60,9 @@ def run(store: Store, pool: Pool, lengths: list[tuple[int, int]], said: list[flo
         for batch in flow.messages():
             if isinstance(batch, GenerateBatch):
                 answered = flow.answer(batch)
-                column = "ab".index(batch.model.name)
+                column = "ab".index(batch.model)
                 texts = [
-                    with_fields(one, text=f"{batch.model.name} " + "x" * lengths[one.prompt - 1][column])
+                    with_fields(one, text=f"{batch.model} " + "x" * lengths[one.prompt - 1][column])
                     for one in answered.items
                 ]
                 flow.handle(with_fields(answered, items=tuple(texts)))

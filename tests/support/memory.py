@@ -73,9 +73,9 @@ class Flow:
                 Answer(
                     item=one.item,
                     prompt=one.prompt,
-                    model=batch.model.name,
+                    model=batch.model,
                     sample=one.sample,
-                    text=None if failure else (text or f"{batch.model.name} says {one.seed}"),
+                    text=None if failure else (text or f"{batch.model} says {one.seed}"),
                     failure=failure,
                 )
                 for one in batch.items
@@ -95,7 +95,7 @@ class Flow:
                     item=one.item,
                     pair=one.pair,
                     prompt=one.prompt,
-                    judge=batch.judge.name,
+                    judge=batch.judge,
                     order=one.order,
                     failure=failure,
                     probability=None
@@ -111,7 +111,7 @@ class Flow:
         with self.store.transaction() as transaction:
             match batch:
                 case ScoreBatch():
-                    score(batch, transaction, None, LIMITS)
+                    score(batch, transaction, lambda _stream: None, LIMITS)
                 case MatchBatch():
                     stream = self.pool.stream(batch.header.stream)
                     judges = self.pool.stream_judges(batch.header.stream)

@@ -29,14 +29,13 @@ class WatchedFlow(Flow):
         with self.store.transaction() as transaction:
             match batch:
                 case ScoreBatch():
-                    responses = score(batch, transaction, None, LIMITS)
+                    _stream, responses = score(batch, transaction, lambda _stream: None, LIMITS)
                 case MatchBatch():
                     judges = self.pool.stream_judges(name)
                     stream = self.pool.stream(name)
                     matched = match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
-                    margin = self.pool.stream(name).tie_margin
-                    learned = learn(batch, transaction, margin, lambda: self.snapshot.outcome)
+                    learned = learn(batch, transaction, self.pool.tie_margin, lambda: self.snapshot.outcome)
             self.sent.extend(transaction.work.opened)
         match batch:
             case ScoreBatch():
@@ -47,4 +46,4 @@ class WatchedFlow(Flow):
                 observe(name, matched)
             case LearnBatch():
                 self.learned.append(learned)
-                self.metrics.learned(name, learned)
+                self.metrics.learned(learned)

@@ -95,8 +95,9 @@ def test_a_pool_that_names_plug_ins_is_read_and_its_workers_are_started(
     pool = Pool.read(environment.pool_path)
     assert pool.judges["j"].both_orders
     assert [command.arguments for command in commands(pool)][3:] == [("generation", "a,b,c"), ("judging", "j,v")]
-    assert run._served("generation", [], environment)[:2] == (["a", "b", "c"], False)
-    assert run._served("judging", ["j"], environment)[:2] == (["j"], False)
+    generated, judged = run._served("generation", [], environment), run._served("judging", ["j"], environment)
+    assert (list(generated.specs), generated.local) == (["a", "b", "c"], False)
+    assert (list(judged.specs), judged.local) == (["j"], False)
 
 
 def test_generation_asks_the_backend_and_judging_the_judges(parts: Path) -> None:

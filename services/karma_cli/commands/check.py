@@ -119,7 +119,9 @@ def _call(spec: ModelSpec | JudgeSpec) -> Fault:
         from karma_generation.worker import ask
 
         item = GenerateItem(item=1, prompt=1, sample=0, seed=1, messages=_ASKED)
-        for scored in generate(GenerateBatch(header=header, model=_impatient(spec), items=(item,)), ask):
+        for scored in generate(
+            GenerateBatch(header=header, model=spec.name, specification="", items=(item,)), _impatient(spec), ask
+        ):
             failure = scored.items[0].failure
     else:
         from karma_judging.handlers import judge
@@ -130,7 +132,8 @@ def _call(spec: ModelSpec | JudgeSpec) -> Fault:
             item=1, pair=1, prompt=1, order=0, seed=1, messages=_ASKED, first=_RIGHT, second=_WRONG,
             reference=_RIGHT, prior=0.5,
         )  # fmt: skip
-        for learnt in judge(JudgeBatch(header=header, judge=replace(spec, model=model), items=(pair,)), ask_judge):
+        asked = JudgeBatch(header=header, judge=spec.name, specification="", items=(pair,))
+        for learnt in judge(asked, replace(spec, model=model), ask_judge):
             failure = learnt.items[0].failure
     if failure is None or kind_of(failure) == "rate_limited":  # an endpoint that is busy works
         return None

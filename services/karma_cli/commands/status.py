@@ -1,20 +1,27 @@
-"""`karma status`: prompts by state, outcomes, queues and workers."""
+"""`karma status`: prompts by state, outcomes, queues and workers. `karma refused`: refused messages."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from karma.errors import BrokerError
+from karma.queue.refused import KEPT, refused_messages
 from karma.store.schema import EVERYTHING
 from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_if_any, read_environment, redis_if_any
 from karma_cli.output import Output, reason_table, with_format_flags
 from karma_monitor.escaping import escape_control
 from karma_monitor.figures.sampling import notices
 from karma_monitor.status import status as read_status
+
+#: Characters of a refused message that its row shows.
+_SHOWN_CHARACTERS = 60
 
 
 @with_format_flags
@@ -54,7 +61,31 @@ def tables(state: dict[str, Any]) -> RenderableType:
     workers = Table("service", "worker", "state", title="workers", title_justify="left")
     for worker in state["workers"]:
         workers.add_row(*(Text(escape_control(worker[key])) for key in ("service", "id", "state")))
+    if state["refused"]:
+        parts.append(f"{state['refused']} refused messages are kept: `karma refused` shows them and why")
     if queues.row_count:
         parts.append(queues)
     parts.append(workers if workers.row_count else "no worker is running; start them with `karma up`")
     return Group(*parts)
+
+
+@with_format_flags
+def refused(output: Output, home: HomeOption = None) -> None:
+    """Show the newest messages that were refused, and why.
+
+    KARMA did not write them, or not for the queue that they were in. Nothing that they say was done. If they carried
+    work, it is open in the ledger and was asked for again.
+
+    `-q` prints how many there are.
+    """
+    redis = redis_if_any(read_environment(home, None))
+    if redis is None:
+        raise BrokerError("no Redis runs here: the refused messages are kept there. Start it with `karma up`")
+    found = refused_messages(redis)
+    table = Table("time", "queue", "reason", "bytes", "why", "begins with")
+    for one in found:
+        moment = datetime.fromtimestamp(one.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        texts = (moment, one.queue, one.reason, f"{one.size:,}", one.why, one.beginning[:_SHOWN_CHARACTERS])
+        table.add_row(*(Text(escape_control(text)) for text in texts))
+    shown = table if found else f"no message was refused (the newest {KEPT} are kept)"
+    output.result({"refused": [msgspec.to_builtins(one) for one in found]}, shown, [len(found)])

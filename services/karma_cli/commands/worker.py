@@ -1,4 +1,4 @@
-"""`karma worker` and `karma page`: one process, in the foreground."""
+"""`karma worker` and `karma page`: one process, in the foreground. `karma keys`: what such a process needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from karma.config.pool import Pool
+from karma.errors import SettingsError
+from karma.messages.signing import channels_of
 from karma.worker.run import run_worker
 from karma_cli.options import HomeOption, PoolOption, open_store, read_environment
 from karma_cli.output import warn
@@ -37,3 +40,31 @@ def page(pool: PoolOption = None, home: HomeOption = None) -> None:
     token_of(env.home)
     warn(f"the token for changes on the page is in {token_path(env.home)}. Ctrl-C stops the page.")
     run_worker("page", [], env)
+
+
+def keys(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="generation or judging.")],
+    names: Annotated[str, typer.Argument(metavar="NAMES", help="Models or judges, comma-separated; empty: all.")] = "",
+    pool: PoolOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Print the signing keys of one worker, for a machine that is trusted less.
+
+    The line goes into the worker's environment. With it the worker can read what these models or judges are asked, and
+    answer it; nothing else. The other services read
+    and write the ledger and need KARMA_SIGNING_KEY itself.
+    """
+    env = read_environment(home, pool)
+    keyring, read = env.keyring(), Pool.read(env.pool_path)
+    if keyring.secret is None:
+        raise SettingsError(
+            f"there is no signing key: KARMA_SIGNING_KEY is not set, and `karma up` never ran in {env.home}"
+        )
+    known = read.judges if service == "judging" else read.models
+    chosen = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    for name in chosen:
+        if name not in known:
+            raise SettingsError(f"{read.path}: there is no {name!r}; known are: {', '.join(known)}")
+    line = keyring.export(channels_of(service, chosen))
+    warn("this is a secret: whoever has it can answer in the name of " + ", ".join(chosen))
+    print(f"KARMA_SIGNING_KEYS={line}")

@@ -22,8 +22,10 @@ from karma.plugins.registry import judge_kind
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.store import Store
+from karma_cli.local.child_environment import child_environment
 from karma_cli.local.pid_file import PidFile
 from karma_cli.local.redis_server import RedisServer
+from karma_cli.local.signing_key import ensure_signing_key
 from karma_monitor.page import access
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Supervisor:
 
     def __init__(self, environment: Environment, pool: Pool, redis_port: int = 0, page: bool = False) -> None:
         self._environment = environment
+        self._pool = pool
         self._commands = [*commands(pool), *([PAGE] if page else [])]
         self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
         self._running: list[_Running] = []
@@ -110,6 +113,13 @@ class Supervisor:
     def _start(self, on_progress: Callable[[str], None]) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._targets_file.unlink(missing_ok=True)  # left by a killed supervisor
+        if self._redis:
+            ensure_signing_key(self._environment)
+        elif not self._environment.keyring().signs:
+            self.problems.append(
+                "messages are not signed: whoever can write to Redis can forge responses and verdicts. Set "
+                "KARMA_SIGNING_KEY (docs/security.md)"
+            )
         self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
         connect(self.url)
         store = Store(self._environment.database_url)
@@ -193,11 +203,10 @@ class Supervisor:
     def _spawn(self, command: Command, starts: Sequence[float] = ()) -> _Running:
         log_file = self._log_path(command.name).open("ab")
         environment = {
-            **os.environ,
+            **child_environment(os.environ, self._environment, self._pool, command.arguments),
             "KARMA_HOME": str(self._environment.home),
             "KARMA_POOL": str(self._environment.pool_path),
             "KARMA_REDIS_URL": self.url,
-            "KARMA_DATABASE_URL": self._environment.database_url,
             "KARMA_METRICS_PORT": "0",
             "KARMA_SUPERVISOR_PID": str(os.getpid()),
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve the other processes of a small machine

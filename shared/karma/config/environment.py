@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from karma.config.redis_address import RedisAddress
 from karma.errors import SettingsError, did_you_mean
+from karma.messages.signing import Keyring
 
 _ENVIRONMENT = {
     "KARMA_HOME",
@@ -18,6 +19,8 @@ _ENVIRONMENT = {
     "KARMA_DATABASE_URL",
     "KARMA_DURABILITY",
     "KARMA_SUPERVISOR_PID",
+    "KARMA_SIGNING_KEY",
+    "KARMA_SIGNING_KEYS",
     "KARMA_METRICS_PORT",
     "KARMA_METRICS_HOST",
     "KARMA_PAGE_HOST",
@@ -49,6 +52,8 @@ class Environment:
     supervisor_pid: int | None = None  # set by `karma up` for its workers, which stop when it is gone
     page_host: str = "127.0.0.1"
     page_port: int = 8080  # 0: any free port
+    signing_key: str | None = field(default=None, repr=False)  # the secret; None: that of the home, if it has one
+    signing_keys: str | None = field(default=None, repr=False)  # of some channels only (`karma keys`)
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -82,7 +87,31 @@ class Environment:
             supervisor_pid=int(supervisor) if supervisor.isdigit() else None,
             page_host=given.get("KARMA_PAGE_HOST", "127.0.0.1"),
             page_port=_port(given, "KARMA_PAGE_PORT", 8080),
+            signing_key=given.get("KARMA_SIGNING_KEY") or None,
+            signing_keys=given.get("KARMA_SIGNING_KEYS") or None,
         )
+
+    @property
+    def signing_key_path(self) -> Path:
+        """The file with the secret that `karma up` made for this home."""
+        return self.home / "signing.key"
+
+    def keyring(self) -> Keyring:
+        """The keys of `KARMA_SIGNING_KEYS`, else all keys of `KARMA_SIGNING_KEY` or of the home's secret; else none.
+
+        Raises:
+            SettingsError: they are malformed, or the file cannot be read.
+        """
+        if self.signing_keys is not None:
+            return Keyring.read(None, self.signing_keys)
+        if self.signing_key is not None:
+            return Keyring.read(self.signing_key)
+        try:
+            return Keyring.read(self.signing_key_path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return Keyring.read(None)
+        except OSError as cause:
+            raise SettingsError(f"the signing key cannot be read: {self.signing_key_path}: {cause.strerror}") from cause
 
     def broker_url(self) -> str:
         """The URL of Redis: `KARMA_REDIS_URL`, or that of the embedded Redis of this `KARMA_HOME`.

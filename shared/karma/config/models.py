@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,12 @@ from karma.plugins.registry import backend_kind, judge_kind
 #: Settings whose field in the body of a request may have another name: `[models.NAME.fields]`.
 RENAMED = ("temperature", "top_p", "max_tokens", "seed")
 
+#: Settings that belong to the worker's machine: they change nothing about what is asked.
+_MACHINE = (
+    *("api_key_env", "concurrency", "timeout_s", "max_retries", "rate_limit_wait_s"),
+    *("device", "dtype"),
+)
+
 #: A name on a hub, with or without its organization.
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
@@ -36,6 +43,7 @@ class ModelTable:
     """A model: what a worker needs, and the other keys of its table."""
 
     spec: ModelSpec
+    fingerprint: str
     price: Price | None
     parent: str | None
     group: str
@@ -47,7 +55,26 @@ class JudgeTable:
     """A judge, and the price of its model."""
 
     spec: JudgeSpec
+    fingerprint: str
     price: Price | None
+
+
+def fingerprint_of(spec: ModelSpec | JudgeSpec) -> str:
+    """The fingerprint of what is asked of a model or judge: 64 bits, hexadecimal.
+
+    It is of a specification as the pool file has it, with a relative folder. What belongs to the worker's machine alone
+    is left out: the name of the key's variable, devices, limits and waits.
+    """
+    if isinstance(spec, ModelSpec):
+        asked: ModelSpec | JudgeSpec = _asked(spec)
+    else:
+        asked = msgspec.structs.replace(spec, model=None if spec.model is None else _asked(spec.model))
+    return blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=8).hexdigest()
+
+
+def _asked(model: ModelSpec) -> ModelSpec:
+    machine = {field.name: field.default for field in msgspec.structs.fields(ModelSpec) if field.name in _MACHINE}
+    return msgspec.structs.replace(model, **machine)
 
 
 def model_table(name: str, table: Mapping[str, Any], folder: Path) -> ModelTable:
@@ -63,9 +90,9 @@ def model_table(name: str, table: Mapping[str, Any], folder: Path) -> ModelTable
         for key, value in (("parent", parent), ("group", group)):
             if value is not None and not isinstance(value, str):
                 raise SettingsError(f"{key} is {value!r}, expected a name")
-        spec, price = _model({"name": name, **own}, folder)
+        spec, written, price = _model({"name": name, **own}, folder)
         group = group or (name if backend_kind(spec.backend).local else spec.backend)
-        return ModelTable(spec, price, parent, group, _benchmarks(benchmarks))
+        return ModelTable(spec, fingerprint_of(written), price, parent, group, _benchmarks(benchmarks))
 
 
 def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable:
@@ -78,7 +105,7 @@ def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable
         _check_name(name)
         if "kind" not in table:
             raise SettingsError("lacks the key kind")
-        own, kind, price = {"name": name, **table}, judge_kind(table["kind"]), None
+        own, kind, price, written = {"name": name, **table}, judge_kind(table["kind"]), None, None
         if "model" not in own and kind.needs_model:
             raise SettingsError(f"is of kind {own['kind']!r} and needs a table [judges.{name}.model]")
         if not isinstance(own.get("model", {}), dict):
@@ -86,9 +113,10 @@ def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable
     if "model" in own:
         with errors_in(f"[judges.{name}.model]"):
             # Greedy unless the pool file says otherwise, so that a judge gives the same verdict twice.
-            own["model"], price = _model({"name": name, "temperature": 0.0, **own["model"]}, folder)
+            own["model"], written, price = _model({"name": name, "temperature": 0.0, **own["model"]}, folder)
     with errors_in(f"[judges.{name}]"):
-        return JudgeTable(convert({"both_orders": kind.sees_order, **own}, JudgeSpec), price)
+        spec = convert({"both_orders": kind.sees_order, **own}, JudgeSpec)
+        return JudgeTable(spec, fingerprint_of(msgspec.structs.replace(spec, model=written)), price)
 
 
 def prices(models: Mapping[str, ModelTable], judges: Mapping[str, JudgeTable]) -> dict[str, Price]:
@@ -107,13 +135,14 @@ def prices(models: Mapping[str, ModelTable], judges: Mapping[str, JudgeTable]) -
     return {name: table.price for name, table in tables if table.price is not None}
 
 
-def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, Price | None]:
+def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, Price | None]:
+    """The specification with its checkpoint's absolute folder, the same as it is written, and the price."""
     price = _price(table.pop("price")) if "price" in table else None
     for key in ("backend", "model"):
         if key not in table:
             raise SettingsError(f"lacks the key {key}")
     _check_key_name(table.get("api_key_env"))
-    spec = convert(table, ModelSpec)
+    spec = written = convert(table, ModelSpec)
     kind = backend_kind(spec.backend)
     if kind.needs_base_url and not spec.base_url:
         raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')
@@ -140,7 +169,7 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, Price | None
         check_known(key, RENAMED, "fields", "setting that can be renamed")
         if not name or name in ("model", "messages"):
             raise SettingsError(f"fields.{key} is {name!r}, expected the endpoint's name of {key}")
-    return spec, price
+    return spec, written, price
 
 
 def is_path(model: str, folder: Path) -> bool:

@@ -39,6 +39,8 @@ class Pool:
     pipeline: PipelineSettings
     benchmarks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model → benchmark → score
     prices: Mapping[str, Price] = field(default_factory=dict)  # of models and judges; unknown if missing
+    model_fingerprints: Mapping[str, str] = field(default_factory=dict)  # of what is asked of each model
+    judge_fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def stream(self, name: str) -> StreamSettings:
         """The settings of a stream; a derived stream has its base's settings, changed as its name says."""
@@ -108,6 +110,8 @@ class Pool:
                 pipeline=_table("[pipeline]", tables.get("pipeline", {}), PipelineSettings),
                 benchmarks={name: model.benchmarks for name, model in models.items() if model.benchmarks},
                 prices=prices(models, judges),
+                model_fingerprints={name: model.fingerprint for name, model in models.items()},
+                judge_fingerprints={name: judge.fingerprint for name, judge in judges.items()},
             )
             pool._check_references()
         return pool

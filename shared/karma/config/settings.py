@@ -77,3 +77,6 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     claim_silence_s: _Positive = 10.0  # a claim without a heartbeat for this long is revoked
     publish_grace_s: _Positive = 5.0  # a batch that is not published, or not in its queue, for this long is lost
     max_attempts: _Count = 3  # of an item whose worker's heartbeat expired
+    # Further variables of the environment that workers get, for plug-ins; keys of endpoints need not be named here.
+    pass_environment: tuple[str, ...] = ()
+    max_resends: _Count = 20  # of an item whose message or result was lost; each further loss is a failed attempt

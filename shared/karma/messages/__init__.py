@@ -1,21 +1,34 @@
 """The messages between the services, their only shared contract.
 
 Every message is a frozen structure, encoded as JSON, never pickled. Its tag (field `message`) is its kind and version
-(`generate.v1`). A new field with a default keeps the version. Any other change is a new class with a new tag, and an
-upcaster in `UPCASTERS` keeps the old class readable. `tests/contracts/` has an example file per version.
+(`generate.v2`). A new field with a default keeps the version. Any other change is a new class with a new tag, and an
+upcaster in `karma.messages.v1` keeps the old class readable. `tests/contracts/` has an example file per version.
 
 A message carries a batch of items. Results are matched to items by `item`, the id of the open work, never by order.
+It names the model or judge and the fingerprint of its specification, never an address or a key: the worker reads those
+from its own pool file. Every field is bounded, so that no message holds more than a process can take. The signature is
+around the text (`karma.messages.signing`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
-from karma.errors import MessageError
+#: An id of the store: a positive number of 64 bits, as databases have them.
+Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+Sample = Annotated[int, Meta(ge=0, lt=2**15)]
+#: A name of the pool file, a batch, or another identifier.
+Name = Annotated[str, Meta(max_length=200)]
+#: A reason or a note: a sentence.
+Sentence = Annotated[str, Meta(max_length=4_000)]
+#: The text of one turn or one response, characters.
+Text = Annotated[str, Meta(max_length=1 << 24)]
+_Items = Meta(max_length=4_096)
 
 Role = Literal["system", "user", "assistant", "developer", "tool"]
 
@@ -24,7 +37,7 @@ class ToolFunction(msgspec.Struct, frozen=True):
     """The function of a tool call, as in OpenAI's chat format."""
 
     name: str
-    arguments: str  # JSON
+    arguments: Text  # JSON
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,7 +52,7 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     """One turn of a chat, as in OpenAI's chat format; fields that are not set are left out of its JSON."""
 
     role: Role
-    content: str  # empty where an assistant's turn only calls tools
+    content: Text  # empty where an assistant's turn only calls tools
     name: str | None = None  # of the speaker, or of a tool
     tool_calls: tuple[ToolCall, ...] = ()  # of an assistant's turn
     tool_call_id: str | None = None  # the call that a tool's turn answers
@@ -98,28 +111,28 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class GenerateItem(msgspec.Struct, frozen=True):
     """One response to be generated."""
 
-    item: int
-    prompt: int
-    sample: int
+    item: Id
+    prompt: Id
+    sample: Sample
     seed: int
-    messages: tuple[Turn, ...]
+    messages: Annotated[tuple[Turn, ...], _Items]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one `GenerateItem`: a text, or a failure with its reason. Exactly one of the two is set."""
 
-    item: int
-    prompt: int
-    model: str
-    sample: int
-    text: str | None = None
-    failure: str | None = None
-    finish_reason: str | None = None  # by the endpoint: `stop`, `length`, `content_filter`, …
-    tokens_in: int | None = None
-    tokens_out: int | None = None
+    item: Id
+    prompt: Id
+    model: Name
+    sample: Sample
+    text: Text | None = None
+    failure: Sentence | None = None
+    finish_reason: Name | None = None  # by the endpoint: `stop`, `length`, `content_filter`, …
+    tokens_in: Count | None = None
+    tokens_out: Count | None = None
     latency_s: float | None = None
-    reasoning: str | None = None  # the model's reasoning, apart from the answer
-    dropped: tuple[str, ...] = ()  # settings that the endpoint refused and that were left out
+    reasoning: Text | None = None  # the model's reasoning, apart from the answer
+    dropped: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()  # settings that the endpoint refused: left out
 
 
 #: Finish reasons of the providers, in lower case, of texts that did not end by themselves → what ended them.
@@ -137,131 +150,104 @@ UNFINISHED: Final[Mapping[str, Literal["length", "content_filter", "error"]]] = 
 class MatchItem(msgspec.Struct, frozen=True):
     """One prompt with all its responses."""
 
-    item: int
-    prompt: int
+    item: Id
+    prompt: Id
 
 
 class JudgeItem(msgspec.Struct, frozen=True, kw_only=True):
     """One pair to be judged in one order. `order` 0 shows the pair's response a first, 1 shows b first."""
 
-    item: int
-    pair: int
-    prompt: int
+    item: Id
+    pair: Id
+    prompt: Id
     order: Literal[0, 1]
     seed: int
-    messages: tuple[Turn, ...]
-    first: str
-    second: str
-    reference: str | None = None
+    messages: Annotated[tuple[Turn, ...], _Items]
+    first: Text
+    second: Text
+    reference: Text | None = None
     prior: float | None = None  # P(the first shown is better) by the models' competencies alone
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one `JudgeItem`: P(the *first shown* is better), or a failure with its reason."""
 
-    item: int
-    pair: int
-    prompt: int
-    judge: str
+    item: Id
+    pair: Id
+    prompt: Id
+    judge: Name
     order: Literal[0, 1]
-    template_hash: str = ""  # part of the judge's identity in the store; empty without a template
+    template_hash: Name = ""  # part of the judge's identity in the store; empty without a template
     probability: float | None = None
-    failure: str | None = None
-    rationale: str | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
+    failure: Sentence | None = None
+    rationale: Text | None = None
+    tokens_in: Count | None = None
+    tokens_out: Count | None = None
     latency_s: float | None = None
-    note: str | None = None  # what was odd about a valid verdict
+    note: Sentence | None = None  # what was odd about a valid verdict
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope of a batch.
 
-    `batch` is the ledger's id of this publication and `token` its secret. Results with an old token are recorded for
-    open items, but change nothing else. `epoch` is the id of the Redis incarnation that it was published to.
+    `batch` is the ledger's id of this publication and `token` the proof that the ledger opened it for this model or
+    judge. `epoch` is the id of the Redis incarnation that it was published to. A result's stream and priority are those
+    of the ledger, whatever its header says.
     """
 
-    stream: str
-    batch: str
-    token: str
-    priority: int = 0  # 0 to 9, higher first
-    epoch: str = ""
+    stream: Name
+    batch: Annotated[str, Meta(pattern="^[A-Za-z0-9]{1,32}$")]
+    token: Name
+    priority: Annotated[int, Meta(ge=0, le=9)] = 0  # higher first
+    epoch: Name = ""
     published_at: float = 0.0  # seconds since 1970
-    part: int = 0  # number of a part: a batch may have several parts of results
+    part: Annotated[int, Meta(ge=0, lt=2**31)] = 0  # number of a part: a batch may have several parts of results
     alone: bool = False  # the final attempt: to be processed exclusively
-    trace: dict[str, str] = {}  # W3C trace context
-    signature: str = ""  # reserved for an HMAC
+    trace: Annotated[dict[Name, Annotated[str, Meta(max_length=600)]], Meta(max_length=4)] = {}  # W3C trace context
 
 
-class GenerateBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="generate.v1"):
+class GenerateBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="generate.v2"):
     """gateway → generation, queue `generate.<model>`."""
 
     header: Header
-    model: ModelSpec
-    items: tuple[GenerateItem, ...]
+    model: Name
+    specification: Name  # fingerprint of the model's specification, as `Pool.fingerprints` has it
+    items: Annotated[tuple[GenerateItem, ...], _Items]
 
 
-class ScoreBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="score.v1"):
+class ScoreBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="score.v2"):
     """generation (or the gateway, for given responses) → scoring, queue `score`."""
 
     header: Header
-    items: tuple[Answer, ...]
+    items: Annotated[tuple[Answer, ...], _Items]
 
 
-class MatchBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="match.v1"):
+class MatchBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="match.v2"):
     """scoring → matching, queue `match`."""
 
     header: Header
-    items: tuple[MatchItem, ...]
+    items: Annotated[tuple[MatchItem, ...], _Items]
 
 
-class JudgeBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="judge.v1"):
+class JudgeBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="judge.v2"):
     """matching → judging, queue `judge.<judge>`."""
 
     header: Header
-    judge: JudgeSpec
-    items: tuple[JudgeItem, ...]
+    judge: Name
+    specification: Name  # fingerprint of the judge's specification
+    items: Annotated[tuple[JudgeItem, ...], _Items]
 
 
-class LearnBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="learn.v1"):
+class LearnBatch(msgspec.Struct, frozen=True, kw_only=True, tag_field="message", tag="learn.v2"):
     """judging → scoring, queue `learn`."""
 
     header: Header
-    items: tuple[Verdict, ...]
+    items: Annotated[tuple[Verdict, ...], _Items]
 
 
 Batch = GenerateBatch | ScoreBatch | MatchBatch | JudgeBatch | LearnBatch
 
-#: Old message class → upcaster to its successor. Empty while every message is at version 1.
-UPCASTERS: dict[type, Callable[[Any], Batch]] = {}
 
-_encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Batch] = msgspec.json.Decoder(Batch)
-
-#: Errors of the decoder that quote a part of the message, possibly of a prompt.
-_QUOTING = re.compile(r"(Invalid enum value|Object contains unknown field|Invalid value) .*( - at .*)", re.DOTALL)
-_UNKNOWN_VERSION = re.compile(r"Invalid value '[a-z]{1,16}\.v[0-9]{1,4}' - at `\$\.message`")
-
-
-def encode(batch: Batch) -> str:
-    """The JSON text of a message."""
-    return _encoder.encode(batch).decode()
-
-
-def decode(text: str | bytes) -> Batch:
-    """Read a message of any version.
-
-    Raises:
-        MessageError: the text is no message that this version of KARMA can read; the error has the location.
-    """
-    try:
-        batch = _decoder.decode(text)
-    except (msgspec.DecodeError, msgspec.ValidationError) as cause:
-        raise MessageError(f"not a message KARMA can read: {_fault(str(cause))}") from cause
-    upcast = UPCASTERS.get(type(batch))
-    return upcast(batch) if upcast else batch
-
-
-def _fault(error: str) -> str:
-    """The fault of a message and its location, without the part of the message that the decoder quotes."""
-    return error if _UNKNOWN_VERSION.fullmatch(error) else _QUOTING.sub(r"\1\2", error)
+def stage_of(batch: Batch) -> str:
+    """The stage that processes a message: `generate`, `score`, `match`, `judge` or `learn`."""
+    return str(batch.__struct_config__.tag).partition(".")[0]

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from karma.errors import KarmaError, ReleasedError
 
 log = logging.getLogger(__name__)
 
-_REASON_CHARACTERS = 500
+#: The longest stored reason of a failure.
+REASON_CHARACTERS = 500
 
 
 class Numbered(Protocol):
@@ -92,9 +95,14 @@ def _settled(
     fail: Callable[[Item, str], Result],
     who: str,
 ) -> Result:
-    """The result, made valid; a failure if that raises, which must not affect other items."""
+    """The result, made valid; a failure if that raises, which must not affect other items.
+
+    It is read back as its receiver will read it: a field out of its bounds would make the whole message unreadable.
+    """
     try:
-        return settle(item, result)
+        settled = settle(item, result)
+        msgspec.json.decode(msgspec.json.encode(settled), type=type(settled))
+        return settled
     except Exception as cause:
         log.exception("%s returned a result that cannot be used", who)
         return fail(item, reason_of(cause, f"{who} returned a result that cannot be used"))
@@ -103,7 +111,7 @@ def _settled(
 def reason_of(cause: Exception, what: str) -> str:
     """An error as a stored reason. Only the text of KARMA's own errors is included: any other may quote a prompt."""
     text = str(cause) if isinstance(cause, KarmaError) else type(cause).__name__
-    return storable(f"{what}: {text}")[:_REASON_CHARACTERS]
+    return storable(f"{what}: {text}")[:REASON_CHARACTERS]
 
 
 def storable(text: str) -> str:

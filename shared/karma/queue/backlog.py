@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from karma.config.pool import Pool
 from karma.errors import MessageError
-from karma.messages import decode
+from karma.messages.wire import decode
+from karma.queue.entries import read_entry
 from karma.queue.redis import outages
 
 #: kombu serves step 0 first. KARMA's priorities are 0 to 9, higher first, and share these four steps.
@@ -35,11 +34,14 @@ def head_published_at(redis: Any, queue: str, priority: int) -> float | None:
 
 
 def published_at(raw: bytes) -> float | None:
-    """When a message was published, decoded from the entry of a Redis list; None if it is not KARMA's."""
+    """When a message was published, decoded from the entry of a Redis list; None if it is not KARMA's.
+
+    Its signature is not verified: whoever can write to Redis can also remove entries, so only times depend on it.
+    """
     try:
-        body = json.loads(base64.b64decode(json.loads(raw)["body"]))
-        return decode(body[0][0]).header.published_at
-    except (ValueError, KeyError, IndexError, TypeError, MessageError):
+        sealed = read_entry(raw).sealed
+        return decode(sealed[sealed.find("{") :]).header.published_at
+    except MessageError:
         return None
 
 

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karma.config.redis_address import RedisAddress
-from karma.messages import Batch, GenerateBatch, JudgeBatch, encode
+from karma.messages import Batch, GenerateBatch, JudgeBatch, stage_of
+from karma.messages.signing import UNSIGNED, Keyring, channel
+from karma.messages.wire import encode
 from karma.queue.backlog import PRIORITY_STEPS
+from karma.queue.entries import READ
 from karma.queue.redis import ANSWER_S, outages
 
 
@@ -20,15 +23,19 @@ def task_name(stage: str) -> str:
     return f"karma.{stage}"
 
 
-def queue_of(batch: Batch) -> str:
-    """The queue that a message belongs to."""
-    stage, _, _version = str(batch.__struct_config__.tag).partition(".")
+def target_of(batch: Batch) -> str:
+    """The model or judge that a message asks; empty if it asks none."""
     match batch:
         case GenerateBatch():
-            return queue_name(stage, batch.model.name)
+            return batch.model
         case JudgeBatch():
-            return queue_name(stage, batch.judge.name)
-    return stage
+            return batch.judge
+    return ""
+
+
+def queue_of(batch: Batch) -> str:
+    """The queue that a message belongs to."""
+    return queue_name(stage_of(batch), target_of(batch))
 
 
 def queue_name(stage: str, target: str) -> str:
@@ -43,18 +50,15 @@ def create_app(url: str) -> Any:
     these costs more than the work itself (decision 0002).
     """
     from celery import Celery
-    from kombu.transport.redis import Channel
 
-    # When its connection is lost, kombu would requeue the current message, which would be processed twice, or write it
-    # with its prompts to a temporary file. The sweeper resends lost messages from the ledger.
-    Channel.do_restore = False
     address = RedisAddress.parse(url)
     app = Celery("karma", broker=address.url, set_as_current=False)
     app.conf.update(
+        broker_transport="karma.queue.guarded_transport:GuardedTransport",
         broker_use_ssl=_for_kombu(address.tls) or False,
         task_ignore_result=True,
         task_serializer="json",
-        accept_content=["json"],
+        accept_content=[READ],
         task_acks_late=True,
         task_create_missing_queues=True,
         task_default_delivery_mode="transient",
@@ -87,10 +91,11 @@ def _for_kombu(tls: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Publisher:
-    """Publishes messages, those of one call in one round trip to Redis."""
+    """Signs and publishes messages, those of one call in one round trip to Redis."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, keys: Keyring = UNSIGNED) -> None:
         self._app = app
+        self.keyring = keys
 
     def probe(self) -> None:
         """Check the connection before a message needs it.
@@ -101,8 +106,12 @@ class Publisher:
         with outages(), self._app.producer_or_acquire() as producer:
             producer.channel.client.ping()
 
-    def publish(self, messages: Sequence[Batch]) -> None:
+    def publish(self, messages: Sequence[Batch], sender: str = "") -> None:
         """Publish messages to their queues.
+
+        Args:
+            messages: what to publish.
+            sender: the model or judge whose results they are; empty for what the ledger itself says.
 
         Raises:
             BrokerOutageError: Redis is unavailable; some of the messages may have been published.
@@ -111,12 +120,12 @@ class Publisher:
             return
         with outages(), self._app.producer_or_acquire() as producer, producer.batch():
             for message in messages:
-                queue = queue_of(message)
-                stage = queue.partition(".")[0]
+                stage = stage_of(message)
+                sealed = self.keyring.seal(channel(stage, sender or target_of(message)), encode(message))
                 self._app.send_task(
                     task_name(stage),
-                    args=[encode(message)],
-                    queue=queue,
+                    args=[sealed],
+                    queue=queue_of(message),
                     producer=producer,
                     priority=9 - message.header.priority,
                     ignore_result=True,

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from karma.lease import LeaseState
+from karma.messages.signing import LEDGER, UNSIGNED, Keyring
 from karma.queue.redis import CLAIMS_KEY, FATES_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, outages, server_time
 
 #: Seconds between two heartbeats.
@@ -30,13 +30,16 @@ TOMBSTONE_S = 900.0
 SILENCE_S = 10.0
 
 #: A released claim gets a heartbeat that is this many seconds old: expired under any setting.
-_RELEASED_S = 600.0
+RELEASED_AGE_S = 600.0
 
 #: A limit of a heartbeat's age that every heartbeat exceeds, a fresh one too.
 _ANY_AGE_S = -1e9
 
 #: The reason of a release that is no failed attempt, as it is stored in Redis.
 RELEASED = "handed back"
+
+#: The reason of a release by a worker whose pool file describes the model or judge differently.
+OTHER_SPECIFICATION = "other specification"
 
 #: Stages whose messages carry results that were paid for and exist nowhere else: valid under any Redis incarnation.
 RESULT_STAGES = ("score", "learn")
@@ -107,8 +110,10 @@ class Claims:
         BrokerOutageError: Redis is unavailable.
     """
 
-    def __init__(self, redis: Any, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, redis: Any, silence_s: float = SILENCE_S, keys: Keyring = UNSIGNED) -> None:
         self._redis = redis
+        self._keys = keys
+        self._channels: dict[str, str] = {}  # claim → what its release is signed for
         # The holder starts nothing new from two heartbeats before its claim expires.
         self._lease_s = silence_s - min(2 * HEARTBEAT_S, silence_s / 2)
         self._held: dict[str, float] = {}  # name → monotonic time of the last heartbeat that Redis acknowledged
@@ -117,7 +122,7 @@ class Claims:
         self._lock = threading.Lock()
         self._acquire, self._release, self._renew = map(redis.register_script, (_ACQUIRE, _RELEASE, _RENEW))
 
-    def acquire(self, name: str, incarnation: str = "", kept: str = "") -> Acquired:
+    def acquire(self, name: str, incarnation: str = "", kept: str = "", channel: str = LEDGER) -> Acquired:
         """Claim a batch.
 
         Args:
@@ -125,6 +130,7 @@ class Claims:
             incarnation: of the Redis that the message was published to; a message of another one is `void`, as the
                 sweeper resends its items. Empty if any incarnation is valid.
             kept: the message itself if its results would be lost with the worker.
+            channel: what the claim's release is signed for: that of the queue that this worker reads.
         """
         asked_at = time.monotonic()
         keys = [CLAIMS_KEY, TOMBSTONES_KEY, INCARNATION_KEY, KEPT_KEY]
@@ -134,6 +140,7 @@ class Claims:
             self._idle_since = time.monotonic()
             if acquired == "claimed":
                 self._held[name] = asked_at
+                self._channels[name] = channel
         return acquired
 
     def state(self, name: str) -> LeaseState:
@@ -147,18 +154,19 @@ class Claims:
     def complete(self, name: str) -> None:
         """End a claim whose work is done and whose results are published."""
         revoke(self._redis, [name], _ANY_AGE_S)  # a completed claim leaves the same tombstone as a revoked one
-        self._forget(name)
+        self.forget(name)
 
     def release(self, name: str, why: str) -> None:
         """End a claim whose work is not done, so that the sweeper resends the work at once.
 
         `why` is the error of a failed attempt, or `RELEASED` if none failed.
         """
-        revoked = name in self._revoked
-        self._forget(name)
+        revoked, says = name in self._revoked, self._channels.get(name, LEDGER)
+        self.forget(name)
         if not revoked:
+            fate = self._keys.seal(says, f"{name} {why}")
             with outages():
-                self._release(keys=[CLAIMS_KEY, FATES_KEY], args=[name, _RELEASED_S, why])
+                self._release(keys=[CLAIMS_KEY, FATES_KEY], args=[name, RELEASED_AGE_S, fate])
 
     def renew(self) -> None:
         """Send a heartbeat for every claim of this process, and note which were revoked."""
@@ -187,57 +195,13 @@ class Claims:
         with self._lock:
             return 0.0 if self._held else time.monotonic() - self._idle_since
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
+        """Send no more heartbeats for a claim."""
         with self._lock:
+            self._channels.pop(name, None)
             self._held.pop(name, None)
             self._revoked.discard(name)
             self._idle_since = time.monotonic()
-
-
-@dataclass(frozen=True)
-class ClaimsView:
-    """All workers' claims at one moment, as the sweeper reads them: per batch, claim → last heartbeat."""
-
-    now: float  # Redis' clock
-    silence_s: float
-    beats: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    fates: Mapping[str, str] = field(default_factory=dict)  # released claim → why
-
-    @classmethod
-    def read(cls, redis: Any, silence_s: float) -> ClaimsView:
-        """The claims now."""
-        with outages():
-            now = server_time(redis)
-            entries = redis.zrange(CLAIMS_KEY, 0, -1, withscores=True)
-            fates = redis.hgetall(FATES_KEY)
-        beats: dict[str, dict[str, float]] = {}
-        for raw, score in entries:
-            name = raw.decode()
-            beats.setdefault(name.split(":")[1], {})[name] = score
-        return cls(now, silence_s, beats, {name.decode(): why.decode() for name, why in fates.items()})
-
-    def is_held(self, batch: str) -> bool:
-        """Whether a worker with a fresh heartbeat holds the batch or its results."""
-        return any(self.now - beat < self.silence_s for beat in self.beats.get(batch, {}).values())
-
-    def has_results(self, batch: str) -> bool:
-        """Whether a worker received results of the batch that are not recorded."""
-        return any(name.startswith(RESULT_STAGES) for name in self.beats.get(batch, {}))
-
-    def last_seen(self, name: str) -> float:
-        """When a claim's holder last sent a heartbeat, or released it."""
-        beat = self.beats[name.split(":")[1]][name]
-        return beat + _RELEASED_S if name in self.fates else beat
-
-    def expired(self) -> list[str]:
-        """All claims whose heartbeat expired, or which were released."""
-        return [
-            name for claims in self.beats.values() for name, beat in claims.items() if self.now - beat >= self.silence_s
-        ]
-
-    def reason(self, name: str) -> str:
-        """Why a claim expired: the error or `RELEASED` if it was released, else that the heartbeat expired."""
-        return self.fates.get(name, "the worker's heartbeat expired")
 
 
 def revoke(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
@@ -269,7 +233,7 @@ def kept_result(redis: Any, name: str) -> str | None:
     """The message that is kept beside a claim; None if there is none."""
     with outages():
         raw = redis.hget(KEPT_KEY, name)
-    return None if raw is None else raw.decode()
+    return None if raw is None else raw.decode("utf-8", "replace")
 
 
 def forget_old(redis: Any, until: float) -> None:

@@ -32,6 +32,7 @@ from karma.messages import (
     Turn,
     Verdict,
 )
+from karma.messages.signing import UNSIGNED, Keyring
 from karma.queue.celery_app import Publisher
 from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
@@ -77,7 +78,7 @@ class Outbox:
         incarnation = current_incarnation(self._redis)
         with self._store.reading() as transaction:
             now = self._clock()
-            messages = compose(transaction, self._pool, ids, incarnation, now, trace)
+            messages = compose(transaction, self._pool, ids, incarnation, now, trace, self._publisher.keyring)
         self._publisher.publish(messages)
         reach(f"{self._name}.after_publish")
         with self._store.transaction() as transaction:
@@ -92,6 +93,7 @@ def compose(
     incarnation: str,
     now: float,
     trace: Mapping[str, str] = MappingProxyType({}),
+    keys: Keyring = UNSIGNED,
 ) -> list[Batch]:
     """The messages of batches, without items that are closed by now and without batches that have no open item."""
     rows = transaction.work.batches(batch_ids)
@@ -99,18 +101,23 @@ def compose(
     of_pairs = [row.id for row in rows if row.stage == "judge"]
     contents = prompt_contents(transaction.ledger.connection, of_prompts) if of_prompts else {}
     contents |= pair_contents(transaction.ledger.connection, of_pairs) if of_pairs else {}
-    return [_message(row, contents[row.id], pool, incarnation, now, trace) for row in rows if contents.get(row.id)]
+    tokens = {row.id: keys.token(row.id, row.stage, row.target) for row in rows}
+    return [
+        _message(row, tokens[row.id], contents[row.id], pool, incarnation, now, trace)
+        for row in rows
+        if contents.get(row.id)
+    ]
 
 
 def _message(
-    row: BatchRow, items: list[Any], pool: Pool, incarnation: str, now: float, trace: Mapping[str, str]
+    row: BatchRow, token: str, items: list[Any], pool: Pool, incarnation: str, now: float, trace: Mapping[str, str]
 ) -> Batch:
     """The message of a batch. Responses and verdicts without attempts left are sent as failures with the last error."""
     attempts, limit = items[0].attempts, pool.pipeline.max_attempts
     header = Header(
         stream=row.stream,
         batch=row.id,
-        token=row.token,
+        token=token,
         priority=row.priority,
         epoch=incarnation,
         published_at=now,
@@ -120,11 +127,15 @@ def _message(
     given_up = f"given up after {attempts} attempts: {items[0].error}" if attempts >= limit else None
     match row.stage:
         case "generate":
-            spec = pool.models.get(row.target)
-            if spec is None or given_up is not None:
+            if row.target not in pool.models or given_up is not None:
                 reason = given_up or f"the model {row.target!r} is no longer in the pool"
                 return ScoreBatch(header=header, items=tuple(_failed(item, reason) for item in items))
-            return GenerateBatch(header=header, model=spec, items=tuple(map(_generate_item, items)))
+            return GenerateBatch(
+                header=header,
+                model=row.target,
+                specification=pool.model_fingerprints[row.target],
+                items=tuple(map(_generate_item, items)),
+            )
         case "score":
             return ScoreBatch(header=header, items=tuple(map(_given_answer, items)))
         case "match":
@@ -132,13 +143,17 @@ def _message(
         case "judge":
             if given_up is not None:
                 return LearnBatch(header=header, items=tuple(_unjudged(item, given_up) for item in items))
-            judge = pool.judges.get(row.target)
-            if judge is None:
+            if row.target not in pool.judges:
                 raise SettingsError(
                     f"{pool.path}: open pairs wait for the judge {row.target!r}, which is no longer in the pool. "
                     "Add it again until they are judged."
                 )
-            return JudgeBatch(header=header, judge=judge, items=tuple(map(_judge_item, items)))
+            return JudgeBatch(
+                header=header,
+                judge=row.target,
+                specification=pool.judge_fingerprints[row.target],
+                items=tuple(map(_judge_item, items)),
+            )
 
 
 def _generate_item(item: Any) -> GenerateItem:

@@ -9,6 +9,7 @@ Every key that KARMA itself keeps in Redis:
 | `karma:done` | sorted set | tombstones: claim → when it was completed or revoked; 15 minutes |
 | `karma:kept` | hash | claim on results → its message, until the results are recorded |
 | `karma:fates` | hash | released claim → why |
+| `karma:refused` | list | the newest 100 messages that were refused, JSON (`karma.queue.refused`) |
 | `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
 | `karma:wake` | list | at most one entry: a gateway has something to do |
 | `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 5 s |
@@ -34,6 +35,7 @@ FATES_KEY = "karma:fates"
 WORKERS_KEY = "karma:workers"
 WAKE_KEY = "karma:wake"
 FULL_KEY = "karma:full"
+REFUSED_KEY = "karma:refused"
 
 _FULL_S = 5
 
@@ -80,6 +82,8 @@ def _outage_of(error: BaseException | None) -> str | None:
             text = str(error).rpartition(" of pipeline caused error: ")[2]
             if isinstance(error, redis.exceptions.OutOfMemoryError) or text.startswith(_REFUSES_NOW):
                 return f"Redis refuses for now: {text}"
+            if text.startswith("WRONGTYPE"):
+                return "a key of KARMA's in Redis has another type: something else wrote it. Delete it (DEL KEY)"
     return None
 
 
@@ -166,7 +170,7 @@ def current_incarnation(redis: Any) -> str:
     """
     with outages():
         raw = redis.get(INCARNATION_KEY)
-    return raw.decode() if raw is not None else renew_incarnation(redis)
+    return raw.decode("utf-8", "replace") if raw is not None else renew_incarnation(redis)
 
 
 def renew_incarnation(redis: Any) -> str:
@@ -174,10 +178,10 @@ def renew_incarnation(redis: Any) -> str:
     with outages():
         run_id = redis.info("server")["run_id"]
         raw = redis.get(INCARNATION_KEY)
-        if raw is None or not raw.decode().endswith(run_id):
+        if raw is None or not raw.decode("utf-8", "replace").endswith(run_id):
             redis.set(INCARNATION_KEY, f"{secrets.token_hex(4)}:{run_id}", nx=raw is None)
         raw = redis.get(INCARNATION_KEY)
-    return raw.decode() if raw is not None else ""
+    return raw.decode("utf-8", "replace") if raw is not None else ""
 
 
 def has_room(redis: Any) -> bool:

@@ -50,6 +50,7 @@ class OpenItem(NamedTuple):
     batch: str
     attempts: int
     result_attempts: int
+    resends: int
     error: str | None
 
 
@@ -77,7 +78,6 @@ class BatchRow(NamedTuple):
     """One publication of open work."""
 
     id: str
-    token: str
     stage: Stage
     target: str
     stream: str

@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0006"
+REVISION = "0007"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -97,7 +97,6 @@ batches = Table(
     "batches",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("token", Text, nullable=False),
     Column("stage", Text, nullable=False),  # generate, score, match, judge
     Column("target", Text, nullable=False),  # the model or judge; empty for score and match
     Column("stream", Text, nullable=False),
@@ -123,6 +122,7 @@ work_items = Table(
     Column("batch", Text, nullable=False),  # PARKED: in no batch
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),  # claims that ended without a result
     Column("result_attempts", SmallInteger, nullable=False, server_default=text("0")),  # at recording its result
+    Column("resends", SmallInteger, nullable=False, server_default=text("0")),  # times that it was asked for again
     Column("error", Text),  # of the last attempt
     UniqueConstraint("prompt", "stage", "target", "sample", "pair", "shown"),
     Index(None, "batch"),

@@ -69,7 +69,7 @@ class WorkList:
     def _new_batches(self, addresses: Sequence[_Address], due_at: float = 0.0) -> list[str]:
         ids = [secrets.token_hex(8) for _address in addresses]
         rows = [
-            address._asdict() | {"id": id_, "token": secrets.token_hex(8), "created_at": self.now, "due_at": due_at}
+            address._asdict() | {"id": id_, "created_at": self.now, "due_at": due_at}
             for id_, address in zip(ids, addresses, strict=True)
         ]
         self.connection.execute(insert(batches), rows)
@@ -117,22 +117,26 @@ class WorkList:
         result = self.connection.execute(delete(batches).where(batches.c.created_at < older_than, ~has_work))
         return int(result.rowcount)
 
-    def reopen(self, rows: Sequence[BatchRow], limits: BatchLimits) -> int:
-        """Move the open items of lost batches into new ones, which join `opened`; returns how many had any.
+    def reopen(self, rows: Sequence[BatchRow], limits: BatchLimits, counts: bool = True, due_in_s: float = 0.0) -> int:
+        """Move the open items of lost batches into new ones; returns how many had any.
 
-        The update is conditional on the old batch, so only one of two concurrent sweepers moves an item.
+        If it `counts`, one more time is recorded that each was asked for again. The new batches join `opened`, or are
+        due in `due_in_s` seconds. The update is conditional on the old batch, so only one of two concurrent sweepers
+        moves an item.
         """
         items = self.items_in([row.id for row in rows])
         groups = [(row, group) for row in rows for group in chunks(items.get(row.id, []), limits.items)]
         if groups:
-            ids = self._new_batches([_address(row) for row, _group in groups])
+            ids = self._new_batches([_address(row) for row, _group in groups], self.now + due_in_s if due_in_s else 0.0)
             moves = [
                 {"item": item.id, "old": row.id, "new": id_}
                 for (row, group), id_ in zip(groups, ids, strict=True)
                 for item in group
             ]
             unmoved = (work_items.c.id == bindparam("item")) & (work_items.c.batch == bindparam("old"))
-            self.connection.execute(update(work_items).where(unmoved).values(batch=bindparam("new")), moves)
+            again = {"resends": work_items.c.resends + 1} if counts else {}
+            moved = update(work_items).where(unmoved).values(batch=bindparam("new"), **again)
+            self.connection.execute(moved, moves)
         execute_in(self.connection, delete(batches), batches.c.id, items)
         return len(items)
 

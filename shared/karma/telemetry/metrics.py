@@ -36,6 +36,11 @@ STAGE_SECONDS = Histogram("karma_stage_seconds", "Processing time of a batch.", 
 WAIT_SECONDS = Histogram(
     "karma_wait_seconds", "Time from the publication of a batch to its start.", ["stage"], buckets=_SECONDS
 )
+REFUSED = Counter(
+    "karma_messages_refused_total",
+    "Messages and entries of Redis that were refused, by reason.",
+    ["stage", "reason"],
+)
 RESENT = Counter("karma_batches_resent_total", "Batches that the sweeper resent, by reason.", ["stage", "reason"])
 
 # --- The calls: scoring counts recorded ones, generation and judging their own ----------------------------------------

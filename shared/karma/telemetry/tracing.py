@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from karma.errors import MissingExtraError, ReleasedError, SettingsError
-from karma.messages import Answer, Batch, GenerateBatch, JudgeBatch, ModelSpec, Verdict
+from karma.messages import Answer, Batch, JudgeSpec, ModelSpec, Verdict
 from karma.telemetry.failure_kinds import kind_of
 from karma.telemetry.logging import pairs_of, prompts_of
 from karma.verdicts import position
@@ -162,8 +162,8 @@ def carried() -> dict[str, str]:
     return context
 
 
-def calls(asked: Batch, results: Batch) -> None:
-    """Record the calls of a model behind new results, and the verdicts among them."""
+def calls(spec: ModelSpec | JudgeSpec, results: Batch) -> None:
+    """Record the calls of a model behind new results of a model or judge, and the verdicts among them."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
@@ -171,13 +171,8 @@ def calls(asked: Batch, results: Batch) -> None:
     parent = get_current_span()
     if not parent.is_recording():
         return
-    match asked:
-        case GenerateBatch():
-            for answer in results.items:
-                _call(_tracer, parent, asked.model, answer)
-        case JudgeBatch():
-            for verdict in results.items:
-                _call(_tracer, parent, asked.judge.model, verdict)
+    for result in results.items:
+        _call(_tracer, parent, spec if isinstance(spec, ModelSpec) else spec.model, result)
 
 
 def _call(tracer: Tracer, parent: Any, spec: ModelSpec | None, result: Any) -> None:

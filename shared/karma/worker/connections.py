@@ -36,6 +36,7 @@ class Connections:
         Raises:
             BrokerError: no Redis answers at the configured address.
         """
-        url = environment.broker_url()
+        url, keys = environment.broker_url(), environment.keyring()
         redis, app = connect(url), create_app(url)
-        return cls(app, redis, Publisher(app), Claims(redis, silence_s), RedisClock(redis), Shutdown(STOP_S))
+        claims = Claims(redis, silence_s, keys)
+        return cls(app, redis, Publisher(app, keys), claims, RedisClock(redis), Shutdown(STOP_S))

@@ -23,6 +23,7 @@ from karma.queue.heartbeats import WorkerInfo, deregister, new_info, send_heartb
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing
 from karma.worker.connections import Connections
+from karma.worker.served import Served
 from karma.worker.stage import Stage, asking
 
 log = logging.getLogger(__name__)
@@ -181,10 +182,8 @@ def run_asking(
     environment: Environment,
     service: str,
     stage: str,
-    handle: Callable[[Any], Iterable[Batch]],
-    targets: Sequence[str],
-    local: bool,
-    silence_s: float,
+    handle: Callable[[Any, Any], Iterable[Batch]],
+    served: Served[Any],
 ) -> None:
     """Run a service without a store, generation or judging, until SIGTERM.
 
@@ -192,13 +191,12 @@ def run_asking(
         environment: the process's settings.
         service: its name.
         stage: its stage, `generate` or `judge`.
-        handle: yields the results of a batch.
-        targets: the models or judges to serve; each has a queue.
-        local: whether one of their models runs in this process.
-        silence_s: seconds without a heartbeat after which a claim expires.
+        handle: yields the results of a batch, which it gets with the specification of its model or judge.
+        served: the models or judges to serve; each has a queue.
     """
     logs.configure_logging(environment.log_level, environment.log_format)
-    connections = Connections.open(environment, silence_s)
-    queues = [queue_name(stage, target) for target in targets]
-    consumer = Consumer(service, queues, [asking(stage, handle, connections)], 1 if local else _REMOTE_THREADS)
+    connections = Connections.open(environment, served.silence_s)
+    queues = [queue_name(stage, name) for name in served.specs]
+    stages = [asking(stage, handle, served, connections)]
+    consumer = Consumer(service, queues, stages, 1 if served.local else _REMOTE_THREADS)
     run(environment, consumer, connections)

@@ -7,15 +7,17 @@ separated by commas; the default is all that the pool file names.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from karma.config import parts
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.plugins.registry import backend_kind, judge_kind
-from karma.queue.claims import SILENCE_S
+from karma.worker.served import Served
 
 SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")
 
@@ -40,24 +42,22 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
     if service in ("matching", "scoring") and environment.pool_path.exists():
         (parts.check_policies if service == "matching" else parts.check_embedders)(Pool.read(environment.pool_path))
     if service in ("generation", "judging"):
-        main(environment, *_served(service, names, environment))
+        main(environment, _served(service, names, environment))
     elif service == "gateway" and find_spec("karma_monitor"):
         main(environment, import_module("karma_monitor.prometheus").LedgerMetrics)
     else:
         main(environment)
 
 
-def _served(service: str, names: list[str], environment: Environment) -> tuple[list[str], bool, float]:
-    """The models or judges to serve, whether a model runs in this process, and seconds until a claim expires.
-
-    Without a pool file the names must be given and are assumed to be remote: messages contain everything else.
-    """
-    if names and not environment.pool_path.exists():
-        return names, False, SILENCE_S
+def _served(service: str, names: list[str], environment: Environment) -> Served[Any]:
+    """The models or judges to serve, all of the pool file if no names are given."""
     pool = Pool.read(environment.pool_path)
+    specs: Mapping[str, Any]
     if service == "generation":
+        specs, fingerprints = pool.models, pool.model_fingerprints
         what, local = "models", {name: backend_kind(model.backend).local for name, model in pool.models.items()}
     else:
+        specs, fingerprints = pool.judges, pool.judge_fingerprints
         what, local = "judges", {name: judge_kind(judge.kind).local for name, judge in pool.judges.items()}
     for name in names:
         if name not in local:
@@ -66,7 +66,12 @@ def _served(service: str, names: list[str], environment: Environment) -> tuple[l
     if not served:
         raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker has nothing to serve")
     (parts.check_backends if service == "generation" else parts.check_judges)(pool, served)
-    return served, any(local[name] for name in served), pool.pipeline.claim_silence_s
+    return Served(
+        {name: specs[name] for name in served},
+        {name: fingerprints[name] for name in served},
+        local=any(local[name] for name in served),
+        silence_s=pool.pipeline.claim_silence_s,
+    )
 
 
 def main() -> None:

@@ -19,23 +19,27 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from karma import lease
-from karma.errors import MessageError, OutageError, ReleasedError
-from karma.messages import Batch, decode
+from karma.errors import OutageError, RefusedError, ReleasedError
+from karma.messages import Batch
 from karma.messages.results import reason_of
-from karma.queue.celery_app import queue_of
-from karma.queue.claims import RELEASED, RESULT_STAGES, claim_name
+from karma.messages.signing import LEDGER, channel
+from karma.queue.celery_app import queue_name, queue_of, target_of
+from karma.queue.claims import OTHER_SPECIFICATION, RELEASED, RESULT_STAGES, claim_name
 from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation, wake_if_full
+from karma.queue.refused import refuse
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing
+from karma.worker.admission import Admitted, Memory, admit
 from karma.worker.connections import Connections
 from karma.worker.retry import retry_on_outage
+from karma.worker.served import OtherSpecificationError, Served
 
 if TYPE_CHECKING:  # generation and judging touch no store and are installed without its packages
     from karma.queue.outbox import Outbox
     from karma.store import Store, Transaction
 
-    Record = Callable[[Any, Transaction], Callable[[], None]]
+    Record = Callable[[Any, Transaction, str], Callable[[], None]]
 
 log = logging.getLogger(__name__)
 
@@ -49,29 +53,34 @@ class Stage:
         work: processes the batch and publishes its results; if it raises, the batch is left to the sweeper.
     """
 
-    def __init__(self, name: str, connections: Connections, work: Callable[[Any], None]) -> None:
+    def __init__(self, name: str, connections: Connections, work: Callable[[Admitted], None]) -> None:
         self.name = name
         self._connections = connections
         self._work = work
+        self._memory = Memory()
 
     def run(self, text: str) -> None:
         """Process the batch in a message. Never raises: Celery would only log it."""
         try:
-            batch = decode(text)
-        except MessageError:
-            metrics.BATCHES.labels(self.name, "unreadable").inc()
-            log.exception("%s: an unreadable message was dropped; its items stay open and are resent", self.name)
+            admitted = admit(self.name, text, self._connections.publisher.keyring)
+        except RefusedError as cause:
+            self._refuse(text, cause)
             return
         reach(f"{self.name}.received")
-        with logs.bound(self.name, batch):
-            result = self._run(batch, text)
+        with logs.bound(self.name, admitted.batch):
+            result = self._run(admitted, text)
         metrics.BATCHES.labels(self.name, result).inc()
 
-    def _run(self, batch: Batch, text: str) -> str:
+    def _run(self, admitted: Admitted, text: str) -> str:
+        batch: Batch = admitted.batch
         name = claim_name(self.name, batch.header.batch, batch.header.part)
         try:
             with self._connections.exclusive.entered(batch.header.alone):
-                return self._process(batch, name, text)
+                return self._process(admitted, name, text)
+        except OtherSpecificationError as cause:
+            metrics.REFUSED.labels(self.name, "specification").inc()
+            log.warning("%s: batch %s is given back: %s", self.name, batch.header.batch, cause)
+            return self._release(name, OTHER_SPECIFICATION)
         except ReleasedError as cause:
             log.info("%s: batch %s is released: %s", self.name, batch.header.batch, cause)
             return self._release(name, RELEASED)
@@ -80,13 +89,19 @@ class Stage:
             log.exception("%s: batch %s failed; it will be resent", self.name, batch.header.batch)
             return self._release(name, reason_of(cause, f"{self.name} failed"))
 
-    def _process(self, batch: Batch, name: str, text: str) -> str:
+    def _process(self, admitted: Admitted, name: str, text: str) -> str:
+        batch: Batch = admitted.batch
         claims, shutdown = self._connections.claims, self._connections.shutdown
         incarnation, kept = ("", text) if self.name in RESULT_STAGES else (batch.header.epoch, "")
-        claim = self._retry(lambda: claims.acquire(name, incarnation, kept), "claim")
+        # What a worker says about its claim is signed for the queue that it reads.
+        says = channel(self.name, target_of(batch)) if target_of(batch) else LEDGER
+        if name in self._memory:
+            return "duplicate"
+        claim = self._retry(lambda: claims.acquire(name, incarnation, kept, says), "claim")
         if claim != "claimed":
             log.debug("%s: batch %s is skipped: it is %s", self.name, batch.header.batch, claim)
             return "void" if claim == "void" else "duplicate"
+        self._memory.add(name)
         reach(f"{self.name}.claimed")
         started = time.monotonic()
         waited_s = None
@@ -97,7 +112,7 @@ class Stage:
             tracing.processing(self.name, queue_of(batch), batch, waited_s),
             lease.held(lambda: "stop" if shutdown.requested else claims.state(name)),
         ):
-            self._work(batch)
+            self._work(admitted)
         took_s = time.monotonic() - started
         metrics.STAGE_SECONDS.labels(self.name).observe(took_s)
         log.debug("%s: batch %s of %d is done in %.3f s", self.name, batch.header.batch, len(batch.items), took_s)
@@ -115,25 +130,40 @@ class Stage:
             self._retry(lambda: self._connections.claims.release(name, why), "release")
         except ReleasedError:
             log.warning("%s: Redis is unavailable; the claim on %s will expire", self.name, name)
-        return "handed_back" if why == RELEASED else "failed"
+        return "handed_back" if why in (RELEASED, OTHER_SPECIFICATION) else "failed"
+
+    def _refuse(self, text: str, cause: RefusedError) -> None:
+        """Count and keep a refused message. Work that it carried, if any, is open in the ledger and is resent."""
+        metrics.BATCHES.labels(self.name, "refused").inc()
+        try:
+            refuse(self._connections.redis, queue_name(self.name, ""), cause, text)
+        except OutageError as outage:
+            log.warning("%s: a refused message cannot be kept for inspection: %s", self.name, outage)
 
 
-def asking(name: str, handle: Callable[[Any], Iterable[Batch]], connections: Connections) -> Stage:
-    """A stage without a store: every message that the handler yields is published at once."""
+def asking(
+    name: str, handle: Callable[[Any, Any], Iterable[Batch]], served: Served[Any], connections: Connections
+) -> Stage:
+    """A stage without a store: every message that the handler yields is published at once.
 
-    def publish(result: Batch) -> None:
+    The handler gets the batch and the specification of its model or judge from this worker's own pool file.
+    """
+
+    def publish(result: Batch, sender: str) -> None:
         # A worker that does not trace passes on the context that it received.
         trace = tracing.carried() or result.header.trace
         header = replace(
             result.header, epoch=current_incarnation(connections.redis), published_at=connections.clock(), trace=trace
         )
-        connections.publisher.publish([replace(result, header=header)])
+        connections.publisher.publish([replace(result, header=header)], sender)
 
-    def work(batch: Batch) -> None:
-        for result in handle(batch):
-            tracing.calls(batch, result)
+    def work(admitted: Admitted) -> None:
+        batch = admitted.batch
+        spec = served.asked(batch)
+        for result in handle(batch, spec):
+            tracing.calls(spec, result)
             reach(f"{name}.before_publish")
-            retry_on_outage(partial(publish, result), f"{name}: publish", connections.shutdown)
+            retry_on_outage(partial(publish, result, target_of(batch)), f"{name}: publish", connections.shutdown)
             reach(f"{name}.after_publish")
 
     return Stage(name, connections, work)
@@ -142,18 +172,19 @@ def asking(name: str, handle: Callable[[Any], Iterable[Batch]], connections: Con
 def recording(name: str, handle: Record, store: Store, outbox: Outbox, connections: Connections) -> Stage:
     """A stage with a store: one transaction, then the batches that it opened are published.
 
-    The handler may run more than once; it returns a function that is called once, after the commit.
+    The handler gets the batch, the transaction, and the model or judge whose results they are, if their worker signed
+    them. It may run more than once; it returns a function that is called once, after the commit.
     """
 
-    def record(batch: Batch) -> tuple[list[str], Callable[[], None]]:
+    def record(admitted: Admitted) -> tuple[list[str], Callable[[], None]]:
         with store.transaction() as transaction:
-            observe = handle(batch, transaction)
+            observe = handle(admitted.batch, transaction, admitted.sender)
             opened = list(transaction.work.opened)
             reach(f"{name}.before_commit")
         return opened, observe
 
-    def work(batch: Batch) -> None:
-        opened, observe = retry_on_outage(partial(record, batch), f"{name}: record", connections.shutdown)
+    def work(admitted: Admitted) -> None:
+        opened, observe = retry_on_outage(partial(record, admitted), f"{name}: record", connections.shutdown)
         reach(f"{name}.after_commit")
         observe()
         try:

@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch, encode
-from karma.queue.claims import ClaimsView
+from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch
+from karma.messages.signing import UNSIGNED
+from karma.messages.wire import encode
+from karma.queue.claims_view import ClaimsView
 from karma.queue.outbox import Outbox
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
@@ -65,6 +67,8 @@ class NoRedis:
 class World(Flow):
     """One database, the product's own code on it, and what is read back from it under natural keys."""
 
+    keyring = UNSIGNED  # of its publisher
+
     def __init__(self, place: int, store: Store, clock: Callable[[], float]) -> None:
         super().__init__(store, POOL)
         self.place = place
@@ -110,7 +114,7 @@ class World(Flow):
     def handle(self, batch: Batch) -> None:
         with self.store.transaction() as transaction:
             if isinstance(batch, ScoreBatch):
-                score(batch, transaction, None, LIMITS)
+                score(batch, transaction, lambda _stream: None, LIMITS)
             elif isinstance(batch, LearnBatch):
                 learn(batch, transaction)
             else:
@@ -132,7 +136,7 @@ class World(Flow):
         self.redis.kept = encode(batch)
         stage = "score" if isinstance(batch, ScoreBatch) else "learn"
         name = f"{stage}:{batch.header.batch}:{batch.header.part}"
-        self.redelivery.redeliver(name, ClaimsView(1e9, 10.0, {batch.header.batch: {name: 0.0}}, {name: error}))
+        self.redelivery.redeliver(name, ClaimsView(1e9, 10.0, {batch.header.batch: {name: 0.0}}, {name: ("", error)}))
 
     def requeue(self, what: str, stream: str | None) -> int:
         command = {"dead": requeue_dead, "unanswered": requeue_unanswered, "unscored": requeue_unscored}[what]
@@ -238,7 +242,7 @@ class World(Flow):
 
         match batch:
             case GenerateBatch():
-                return [(*self._asked(one.prompt, batch.model.name, one.sample), (None, None)) for one in batch.items]
+                return [(*self._asked(one.prompt, batch.model, one.sample), (None, None)) for one in batch.items]
             case ScoreBatch():
                 return [
                     (*self._asked(one.prompt, one.model, one.sample), (one.text, one.failure)) for one in batch.items
@@ -246,7 +250,7 @@ class World(Flow):
             case MatchBatch():
                 return [(self.keys[one.prompt], Item("match"), (None, None)) for one in batch.items]
             case JudgeBatch():
-                return [judged(one, batch.judge.name, one.first, one.second) for one in batch.items]
+                return [judged(one, batch.judge, one.first, one.second) for one in batch.items]
             case LearnBatch():
                 return [judged(one, one.judge, one.probability, one.failure) for one in batch.items]
 

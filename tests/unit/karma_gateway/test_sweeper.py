@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 
-from karma.queue.claims import RELEASED, ClaimsView
+from karma.messages.signing import UNSIGNED
+from karma.queue.claims import RELEASED
+from karma.queue.claims_view import ClaimsView
 from karma.store.records import BatchRow
 from karma_gateway.sweeper import Loss, Sweeper
 from tests.support.memory import make_pool
@@ -16,7 +19,7 @@ EPOCH = "epoch"
 
 
 def row(published_at: float | None = NOW - 100, epoch: str | None = EPOCH, stage: str = "generate") -> BatchRow:
-    return BatchRow("b", "t", stage, "a", "s", 0, NOW - 100, 0.0, published_at, epoch)  # type: ignore[arg-type]
+    return BatchRow("b", stage, "a", "s", 0, NOW - 100, 0.0, published_at, epoch)  # type: ignore[arg-type]
 
 
 def view(**claims: float) -> ClaimsView:
@@ -41,7 +44,8 @@ def redis() -> FakeRedis:
 
 @pytest.fixture
 def sweeper(redis: FakeRedis) -> Sweeper:
-    made = Sweeper(None, make_pool(), None, None, redis, lambda: NOW)  # type: ignore[arg-type]
+    publisher = SimpleNamespace(keyring=UNSIGNED)
+    made = Sweeper(None, make_pool(), None, publisher, redis, lambda: NOW)  # type: ignore[arg-type]
     made._epoch, made._epoch_seen_at = EPOCH, 0.0
     made._heads = {("generate.a", 0): None, ("score", 0): None}
     return made
@@ -80,12 +84,12 @@ def test_a_batch_in_hand_is_not_lost_however_old(sweeper: Sweeper) -> None:
 
 def test_a_batch_whose_worker_fell_silent_is_lost_with_what_ended_it(sweeper: Sweeper) -> None:
     assert sweeper.loss_of(row(), view(generate=11), NOW) == Loss("silent", "the worker's heartbeat expired")
-    failed = replace(view(generate=700), fates={"generate:b:0": "generate failed: ValueError"})
+    failed = replace(view(generate=700), fates={"generate:b:0": ("", "generate failed: ValueError")})
     assert sweeper.loss_of(row(), failed, NOW) == Loss("silent", "generate failed: ValueError")
 
 
 def test_a_batch_that_was_handed_back_counts_no_attempt(sweeper: Sweeper) -> None:
-    handed_back = replace(view(generate=700), fates={"generate:b:0": RELEASED})
+    handed_back = replace(view(generate=700), fates={"generate:b:0": ("", RELEASED)})
     assert sweeper.loss_of(row(), handed_back, NOW) == Loss("handed_back")
 
 

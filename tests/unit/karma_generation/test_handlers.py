@@ -10,10 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from karma.messages import Answer, GenerateBatch, GenerateItem, Header, ModelSpec, ScoreBatch, Turn
+from karma.messages.wire import decode, encode
 from karma_generation.handlers import Ask, generate
 
 SPEC = ModelSpec(name="red", backend="test", model="red")
 ITEMS = tuple(GenerateItem(n, 100 + n, n % 2, n, (Turn("user", f"Question {n}"),)) for n in range(4))
+
+
+BATCH = GenerateBatch(header=Header(stream="s", batch="b", token="t"), model="red", specification="f", items=ITEMS)
 
 
 def answer(item: GenerateItem, text: str | None = "Yes.", **more: object) -> Answer:
@@ -21,7 +25,7 @@ def answer(item: GenerateItem, text: str | None = "Yes.", **more: object) -> Ans
 
 
 def outcome(ask: Ask) -> list[ScoreBatch]:
-    return list(generate(GenerateBatch(header=Header(stream="s", batch="b", token="t"), model=SPEC, items=ITEMS), ask))
+    return list(generate(BATCH, SPEC, ask))
 
 
 def one_group(*answers: Answer) -> Ask:
@@ -111,3 +115,19 @@ def test_importing_the_backends_loads_neither_torch_nor_aiohttp() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+def test_an_answer_out_of_bounds_fails_alone_and_a_long_reason_is_cut() -> None:
+    """Its receiver would refuse the whole message."""
+    good, huge, long, odd = (answer(item) for item in ITEMS)
+    huge = replace(huge, tokens_in=2**70)
+    long = replace(long, text=None, failure="x" * 9_000)
+    odd = replace(odd, finish_reason="y" * 9_000)
+    (part,) = outcome(one_group(good, huge, long, odd))
+    found = {one.item: one for one in part.items}
+    assert found[0].text == "Yes."
+    assert found[1].failure is not None
+    assert "cannot be used" in found[1].failure
+    assert len(found[2].failure or "") == 500
+    assert (found[3].text, len(found[3].finish_reason or "")) == ("Yes.", 200)
+    assert decode(encode(part)) == part

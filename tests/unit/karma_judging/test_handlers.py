@@ -19,6 +19,8 @@ ITEMS = tuple(
     for n in range(4)
 )
 
+BATCH = JudgeBatch(header=Header(stream="s", batch="b", token="t"), judge="fair", specification="f", items=ITEMS)
+
 
 def verdict(item: JudgeItem, probability: float | None = 0.75, **more: object) -> Verdict:
     named = {"pair": item.pair, "prompt": item.prompt, "judge": "fair", "order": item.order} | more
@@ -32,7 +34,7 @@ def outcome(*groups: Sequence[Verdict], error: Exception | None = None) -> list[
             raise error
 
     asked: Ask = ask
-    return list(judge(JudgeBatch(header=Header(stream="s", batch="b", token="t"), judge=SPEC, items=ITEMS), asked))
+    return list(judge(BATCH, SPEC, asked))
 
 
 def test_verdicts_go_on_in_parts_as_they_come() -> None:
@@ -79,8 +81,7 @@ def test_an_item_at_which_a_judge_raises_fails_alone() -> None:
                 raise KeyError(item.first)
             yield [verdict(item)]
 
-    batch = JudgeBatch(header=Header(stream="s", batch="b", token="t"), judge=SPEC, items=ITEMS)
-    found = {one.item: one for part in judge(batch, ask) for one in part.items}
+    found = {one.item: one for part in judge(BATCH, SPEC, ask) for one in part.items}
 
     assert {number: one.probability for number, one in found.items()} == {0: 0.75, 1: None, 2: 0.75, 3: 0.75}
     assert found[1].failure == "the judge fair failed: KeyError"

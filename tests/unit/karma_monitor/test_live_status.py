@@ -196,9 +196,7 @@ def test_what_was_lost_is_told_with_its_reason_and_where_to_see_it(store: Store)
         transaction.ledger.dead_letter(1, "boom")
     for batch in flow.messages():
         assert isinstance(batch, GenerateBatch)
-        flow.handle(
-            flow.answer(batch, failure="timed out after 60 s") if batch.model.name == "a" else flow.answer(batch)
-        )
+        flow.handle(flow.answer(batch, failure="timed out after 60 s") if batch.model == "a" else flow.answer(batch))
     flow.finish()
     status = LiveStatus(store, None, flow.pool).read()
     losses = {stage["stage"]: stage["losses"] for stage in status["funnel"]}

@@ -21,7 +21,7 @@ def scored(flow: Flow, check: handlers.Check | None) -> list[tuple[str | None, f
         batch = flow.answer(message)  # type: ignore[arg-type]
         assert isinstance(batch, ScoreBatch)
         with flow.store.transaction() as transaction:
-            handlers.score(batch, transaction, check, LIMITS)
+            handlers.score(batch, transaction, lambda _stream: check, LIMITS)
     with flow.store.reading() as transaction:
         rows = list(transaction.ledger.connection.execute(select(responses).order_by(responses.c.id)))
     return [(row.text, row.quality, row.features is not None) for row in rows]

@@ -43,7 +43,7 @@ def flow_of(
     flow.dispatcher.admit()
     for batch in flow.messages():
         assert isinstance(batch, GenerateBatch)
-        flow.handle(flow.answer(batch, texts[batch.model.name] if texts else None))
+        flow.handle(flow.answer(batch, texts[batch.model] if texts else None))
     for batch in flow.messages():
         flow.handle(batch)
     return flow
@@ -53,7 +53,7 @@ def judge(flow: WatchedFlow, **favours: str) -> None:
     """Each judge named takes the side it favours in every pair: first, second, longer, a model's name, or none."""
     for batch in flow.messages():
         assert isinstance(batch, JudgeBatch)
-        favoured = favours[batch.judge.name]
+        favoured = favours[batch.judge]
         verdicts = flow.judge(batch).items
         for item, verdict in zip(batch.items, verdicts, strict=True):
             first_is_favoured = {

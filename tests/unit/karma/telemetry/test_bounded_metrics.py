@@ -141,7 +141,7 @@ def test_thousands_of_streams_and_prompts_leave_the_number_of_series_bounded() -
     def show(number: int) -> None:
         name = f"stream-{number}"
         observe(name, matched)
-        flow.metrics.learned(name, replace(learned, pairs=[replace(one, stream=name) for one in learned.pairs]))
+        flow.metrics.learned(replace(learned, stream=name, pairs=[replace(one, stream=name) for one in learned.pairs]))
         flow.metrics.scored(
             [replace(one, model=f"model-{number}", failure=f"{number}: a text") for one in flow.scored[0]]
         )

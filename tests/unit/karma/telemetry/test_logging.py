@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karma.errors import MessageError
-from karma.messages import decode
+from karma.messages.wire import decode
 from karma.telemetry.redaction import OWN_PACKAGES, _escaped
 from karma.worker.run import SERVICES
 from tests.support import needs
@@ -29,13 +29,13 @@ PREAMBLE = """
 import logging, sys
 from karma.errors import KarmaError
 from karma.telemetry.logging import bound, configure_logging, name_process
-from karma.messages import Header, JudgeBatch, JudgeItem, JudgeSpec
+from karma.messages import Header, JudgeBatch, JudgeItem
 SECRET = "quagga-94c1"
 def judged(item, prompt, order):
     return JudgeItem(item=item, pair=7, prompt=prompt, order=order, seed=0, messages=(), first=SECRET, second=SECRET)
 def batch(stream="s"):
     header = Header(stream=stream, batch="b1", token="t")
-    return JudgeBatch(header=header, judge=JudgeSpec(name="j", kind="k"), items=(judged(1, 11, 0), judged(2, 12, 1)))
+    return JudgeBatch(header=header, judge="j", specification="f", items=(judged(1, 11, 0), judged(2, 12, 1)))
 log = logging.getLogger("karma.stage")
 """
 
@@ -223,8 +223,8 @@ def test_an_unknown_level_or_form_is_refused_with_a_sentence(level: str, form: s
 
 
 MESSAGE = (
-    '{"message": "generate.v1", "header": {"stream": "s", "batch": "b", "token": "t"}, "model": {"name": "a", '
-    '"backend": "b", "model": "m"}, "items": [{"item": 1, "prompt": 1, "sample": 0, "seed": 1, "messages": '
+    '{"message": "generate.v2", "header": {"stream": "s", "batch": "b", "token": "t"}, "model": "a", '
+    '"specification": "f", "items": [{"item": 1, "prompt": 1, "sample": 0, "seed": 1, "messages": '
     '[{"role": "user", "content": "x"}]}]}'
 )
 
@@ -233,9 +233,8 @@ MESSAGE = (
     ("sound", "broken", "where"),
     [
         ('"user"', f'"{SECRET} - at `$.x`"', "$.items[0].messages[0].role"),
-        ('"backend"', f'"{SECRET} - at `$.x`": 1, "backend"', "$.model"),
-        ('"generate.v1"', f'"{SECRET}"', "$.message"),
-        ('"generate.v1"', '"generate.v2"', "'generate.v2'"),
+        ('"generate.v2"', f'"{SECRET}"', "$.message"),
+        ('"generate.v2"', '"generate.v99"', "'generate.v99'"),
         ('"prompt": 1', f'"prompt": "{SECRET}"', "$.items[0].prompt"),
     ],
 )

@@ -54,12 +54,12 @@ def test_without_an_endpoint_a_worker_imports_nothing_and_its_messages_carry_not
     done = run(
         "import sys\n"
         "from karma.queue import outbox\nfrom karma.telemetry import tracing\nfrom karma.worker import process\n"
-        "from karma.messages import Header, MatchBatch, MatchItem\n"
+        "from karma.messages import Header, MatchBatch, MatchItem, ModelSpec\n"
         "batch = MatchBatch(header=Header(stream='s', batch='b', token='t'), items=(MatchItem(1, 1),))\n"
         "tracing.start('matching', 'matching-1')\n"
         "with tracing.sending('dispatch', 1) as trace: assert trace == {}\n"
         "with tracing.processing('match', 'match', batch, 0.1): assert tracing.carried() == {}\n"
-        "tracing.calls(batch, batch)\n"
+        "tracing.calls(ModelSpec(name='m', backend='b', model='m'), batch)\n"
         "tracing.stop()\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )

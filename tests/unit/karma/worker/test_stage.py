@@ -7,16 +7,31 @@ from types import SimpleNamespace
 import pytest
 
 from karma.errors import BrokerOutageError, ReleasedError
-from karma.messages import Batch, Header, MatchBatch, MatchItem, encode
+from karma.messages import Answer, Batch, Header, MatchBatch, MatchItem, ScoreBatch
+from karma.messages.signing import UNSIGNED
+from karma.messages.wire import encode
 from karma.queue.claims import RELEASED
 from karma.telemetry.metrics import BATCHES
+from karma.worker.admission import Admitted
 from karma.worker.exclusive import ExclusiveExecution
 from karma.worker.retry import Shutdown
 from karma.worker.stage import Stage
 
-MESSAGE = encode(
-    MatchBatch(header=Header(stream="s", batch="b", token="t", part=2, epoch="e"), items=(MatchItem(1, 1),))
-)
+HEADER = Header(stream="s", batch="b", token="t", part=2, epoch="e")
+MESSAGE = encode(MatchBatch(header=HEADER, items=(MatchItem(1, 1),)))
+RESULTS = encode(ScoreBatch(header=HEADER, items=(Answer(item=1, prompt=1, model="m", sample=0, text="Hi"),)))
+
+
+class FakeRedis:
+    """Takes what is kept of refused messages."""
+
+    def pipeline(self, transaction: bool) -> FakeRedis:
+        return self
+
+    def lpush(self, *_arguments: object) -> None:
+        pass
+
+    ltrim = execute = lpush
 
 
 class FakeClaims:
@@ -26,7 +41,7 @@ class FakeClaims:
         self.acquired, self.outages = acquired, outages
         self.said: list[tuple[str, str]] = []
 
-    def acquire(self, name: str, epoch: str, kept: str) -> str:
+    def acquire(self, name: str, epoch: str, kept: str, _channel: str) -> str:
         if self.outages:
             self.outages -= 1
             raise BrokerOutageError("Redis is unavailable")
@@ -47,13 +62,18 @@ class FakeClaims:
 def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None, name: str = "match") -> list[Batch]:
     worked: list[Batch] = []
 
-    def work(batch: Batch) -> None:
-        worked.append(batch)
+    def work(admitted: Admitted) -> None:
+        worked.append(admitted.batch)
         if error:
             raise error
 
     connections = SimpleNamespace(
-        claims=claims, shutdown=Shutdown(10), clock=lambda: 1.0, exclusive=ExclusiveExecution()
+        claims=claims,
+        shutdown=Shutdown(10),
+        clock=lambda: 1.0,
+        exclusive=ExclusiveExecution(),
+        publisher=SimpleNamespace(keyring=UNSIGNED),
+        redis=FakeRedis(),
     )
     Stage(name, connections, work).run(text)  # type: ignore[arg-type]
     return worked
@@ -98,15 +118,15 @@ def test_a_message_in_hand_is_held_while_redis_is_away() -> None:
 
 def test_only_results_are_kept_and_only_questions_belong_to_a_life_of_redis() -> None:
     claims = FakeClaims()
-    run(claims, name="score")
-    assert (claims.epoch, claims.kept) == ("", MESSAGE)
+    run(claims, RESULTS, name="score")
+    assert (claims.epoch, claims.kept) == ("", RESULTS)
     run(claims, name="match")
     assert (claims.epoch, claims.kept) == ("e", "")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "not json", '{"message": "match.v99"}'])
-def test_a_message_that_cannot_be_read_is_counted_and_claims_nothing(text: str) -> None:
-    claims, before = FakeClaims(), count("unreadable")
+@pytest.mark.parametrize("text", ["", "{}", "not json", '{"message": "match.v99"}', RESULTS])
+def test_a_message_that_cannot_be_read_or_is_of_another_stage_is_counted_and_claims_nothing(text: str) -> None:
+    claims, before = FakeClaims(), count("refused")
     assert run(claims, text) == []
     assert claims.said == []
-    assert count("unreadable") == before + 1
+    assert count("refused") == before + 1

@@ -47,7 +47,7 @@ def answered(store: Store, pool: Pool, text: str | None) -> None:
     for batch in flow.messages():
         assert isinstance(batch, GenerateBatch)
         scored = flow.answer(batch, text=text)
-        if batch.model.name == "a":
+        if batch.model == "a":
             items = tuple(replace(item, dropped=("temperature", "seed")) for item in scored.items)
             scored = replace(scored, items=items)
         flow.handle(scored)

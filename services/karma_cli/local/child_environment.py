@@ -1,0 +1,73 @@
+"""The environment of a process that `karma up` starts: what it needs, and nothing else.
+
+Keys of endpoints go only to the workers that call them, the address of the database only where there is a store, and
+the signing key only to processes that read and write the ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from karma.config.environment import Environment
+from karma.config.pool import Pool
+from karma.messages.signing import channels_of
+
+#: Variables of the system and of libraries that hold no secret, by their names.
+_PLAIN = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|TMPDIR|TEMP|TMP|LANG|LANGUAGE|LC_\w+|PWD|VIRTUAL_ENV|HOSTNAME|"
+    r"LD_LIBRARY_PATH|LD_PRELOAD|DYLD_LIBRARY_PATH|FAKETIME\w*|DONT_FAKE_MONOTONIC|SYSTEMROOT|"
+    r"PYTHON\w*|COVERAGE_\w+|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|"
+    r"OMP_\w+|MKL_\w+|OPENBLAS_\w+|NUMEXPR_\w+|TOKENIZERS_PARALLELISM|"
+    r"CUDA_\w+|NVIDIA_\w+|ROCR_\w+|HIP_\w+|PYTORCH_\w+|TORCH\w*|XDG_\w+|NO_COLOR|FORCE_COLOR"
+)
+#: Variables that may hold a secret, and that every process needs which opens connections to other machines.
+_NETWORK = re.compile(r"(https?|all|no)_proxy|OTEL_\w+", re.IGNORECASE)
+#: Of the model hub, for processes that load a checkpoint.
+_HUB = re.compile(r"HF_\w+|HUGGING\w+|TRANSFORMERS_\w+|SENTENCE_TRANSFORMERS_\w+")
+
+#: Settings of KARMA's that are not passed on as they are.
+_SECRETS = ("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", "KARMA_DATABASE_URL", "KARMA_REDIS_URL")
+
+_ASKING = ("generation", "judging")
+_LOADING = (*_ASKING, "scoring")
+
+
+def child_environment(
+    variables: Mapping[str, str], environment: Environment, pool: Pool, arguments: Sequence[str]
+) -> dict[str, str]:
+    """The variables of a worker with these arguments of `karma.run`, taken from `variables`.
+
+    The addresses and identities that the supervisor itself gives are added by it.
+    """
+    service, names = arguments[0], arguments[1].split(",") if len(arguments) > 1 else []
+    wanted = set(pool.pipeline.pass_environment)
+    asks = service in _ASKING
+    if asks:
+        wanted |= key_variables(pool, service, names)
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if name in wanted
+        or _PLAIN.fullmatch(name)
+        or _NETWORK.fullmatch(name)
+        or (service in _LOADING and _HUB.fullmatch(name))
+        or (name.startswith("KARMA_") and name not in _SECRETS)
+    }
+    keys = environment.keyring()
+    if asks:
+        kept["KARMA_SIGNING_KEYS"] = keys.export(channels_of(service, names))
+    else:
+        kept["KARMA_DATABASE_URL"] = environment.database_url
+        if environment.signing_key is not None and service != "page":  # the page sends no messages
+            kept["KARMA_SIGNING_KEY"] = environment.signing_key
+    return kept
+
+
+def key_variables(pool: Pool, service: str, names: Sequence[str]) -> set[str]:
+    """The variables that hold the keys of a worker's endpoints."""
+    if service == "generation":
+        specs = [pool.models[name] for name in names]
+    else:
+        specs = [spec for name in names if (spec := pool.judges[name].model) is not None]
+    return {spec.api_key_env for spec in specs if spec.api_key_env}

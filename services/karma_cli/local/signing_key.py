@@ -1,0 +1,28 @@
+"""The signing key of a home: made by `karma up` where none is set."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from karma.config.environment import Environment
+
+_BYTES = 32
+
+
+def ensure_signing_key(environment: Environment) -> bool:
+    """Make the home's signing key, readable by its owner alone, unless a key is set or there is one; returns whether.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if environment.keyring().signs:
+        return False
+    environment.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(environment.signing_key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:  # another process was first
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(_BYTES))
+    return True
