@@ -17,7 +17,7 @@ from karma.queue.redis import connect
 from karma.store import Store
 from karma_cli.local.redis_server import RedisServer
 from tests.support import needs
-from tests.support.pipeline import ROOT
+from tests.support.pipeline import ROOT, Pipeline
 
 ODD_NAMES = [
     *("a b", "it's", 'say "x"', "100%", "%41%25%(x)s", "why?", "a#b@c:d", "日本 é", "back\\slash", "a[b]*?"),
@@ -76,3 +76,30 @@ def test_what_a_server_printed_that_did_not_start_is_shown(tmp_path: Path, monke
         RedisServer(tmp_path / "home").start()
     log = Path(str(error.value).rpartition("(log: ")[2].rstrip(")"))
     assert "no such luck" in log.read_text()
+
+
+def test_nothing_of_the_working_folder_is_imported_and_the_home_is_private(tmp_path: Path) -> None:
+    """A folder of somebody else's may hold a module of any name."""
+    for name in ("redis", "celery", "msgspec", "karma_gateway", "tomllib"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\n")
+    karma = Pipeline(tmp_path / "home", '[judges.j]\nkind = "prior"\n')
+    program = Path(sys.executable).with_name("karma")
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        up = subprocess.run(
+            [program, "up", "--detach", "--no-check", "--no-page"],
+            check=False,
+            env=karma.environment,
+            capture_output=True,
+            text=True,
+        )
+        workers = karma.call("status", "--json").stdout
+    finally:
+        os.chdir(before)
+        karma.call("down")
+    assert up.returncode == 0, up.stderr
+    assert '"scoring"' in workers
+    assert not (tmp_path / "imported").exists()
+    written = [path for path in (tmp_path / "home").rglob("*") if path.name != "pool.toml"]
+    assert {path.name: oct(path.stat().st_mode & 0o077) for path in written if path.stat().st_mode & 0o007} == {}

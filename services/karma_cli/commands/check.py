@@ -175,7 +175,7 @@ def _unloadable(spec: ModelSpec | JudgeSpec) -> Fault:
 
 def _apart(spec: ModelSpec | JudgeSpec, flags: Sequence[str]) -> Fault:
     """The same check in a process of its own, whose end frees the memory of the model."""
-    command = [sys.executable, "-m", "karma_cli", "check", spec.name, "--json", *flags]
+    command = [sys.executable, "-P", "-m", "karma_cli", "check", spec.name, "--json", *flags]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - KARMA's own command
     of = "model" if isinstance(spec, ModelSpec) else "judge"
     for row in rows_of(done.stdout):
@@ -196,7 +196,7 @@ def rows_of(printed: str) -> list[dict[str, Any]]:
 
 def start(flags: Iterable[str]) -> subprocess.Popen[str]:
     """Start the check of `karma up`, in a process of its own."""
-    command = [sys.executable, "-m", "karma_cli", "check", "--no-local", "--json", *flags]
+    command = [sys.executable, "-P", "-m", "karma_cli", "check", "--no-local", "--json", *flags]
     return subprocess.Popen(  # noqa: S603 - KARMA's own command
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True, env={**os.environ},

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.config.environment import sqlite_url
+from karma.config.home import make_private
 from karma.config.pool import Pool
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
@@ -51,7 +52,7 @@ def demo(
     own = read_environment(home).home / ("demo" if seed == 0 else f"demo-{seed}")
     pool_path = own / "pool.toml"
     env = replace(read_environment(own, pool_path), database_url=sqlite_url(own / "karma.db"))
-    own.mkdir(parents=True, exist_ok=True)
+    make_private(own)
     pool_path.write_text(scenario.pool_file())
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the package holds all checkpoints
     pool = Pool.read(pool_path)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import typer
 
 from karma.config.environment import Environment
+from karma.config.home import make_private
 from karma.config.parts import check_parts
 from karma.config.pool import Pool
 from karma.errors import KarmaError
@@ -53,6 +54,8 @@ def up(
     check_parts(read_pool)
     if (pid := running_pid(env.home)) is not None:
         raise already_running(env.home, pid)
+    if make_private(env.home):
+        warn(f"other users of this machine could read {env.home}; now only you and its group can")
     checking = check_command.start([f"--home={env.home}", f"--pool={env.pool_path}"]) if check else None
     try:
         if detach:
@@ -150,7 +153,7 @@ def _detach(env: Environment, redis_port: int, page: bool) -> None:
     flags = [f"--home={env.home}", f"--pool={env.pool_path}", f"--redis-port={redis_port}"]
     with log_path.open("wb") as log_file:
         process = subprocess.Popen(  # noqa: S603 - KARMA's own command
-            [sys.executable, "-m", "karma_cli", "up", "--no-check", *flags, "--page" if page else "--no-page"],
+            [sys.executable, "-P", "-m", "karma_cli", "up", "--no-check", *flags, "--page" if page else "--no-page"],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,

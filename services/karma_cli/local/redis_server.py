@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from karma.errors import BrokerError, MissingExtraError
 from karma.queue.redis import connect
+from karma.store.atomic_file import write_private
 
 _START_S = 15.0
 _SHOWN_LINES = 4  # of what a server printed that did not start
@@ -70,10 +71,8 @@ class RedisServer:
             pipe.write(settings.encode())
         self.url = f"redis://:{password}@127.0.0.1:{port}/0"
         self._wait(written_before, password)
-        written = self._run / "redis.url"
-        written.touch(mode=0o600)
-        written.write_text(self.url)
-        (self._run / "redis.pid").write_text(str(self._process.pid))
+        write_private(self._run / "redis.url", self.url)
+        write_private(self._run / "redis.pid", str(self._process.pid))
         return self.url
 
     @property

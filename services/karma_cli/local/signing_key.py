@@ -6,6 +6,7 @@ import os
 import secrets
 
 from karma.config.environment import Environment
+from karma.config.home import make_private
 
 _BYTES = 32
 
@@ -18,7 +19,7 @@ def ensure_signing_key(environment: Environment) -> bool:
     """
     if environment.keyring().signs:
         return False
-    environment.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(environment.home)
     try:
         handle = os.open(environment.signing_key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:  # another process was first

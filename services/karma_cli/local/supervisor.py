@@ -22,6 +22,7 @@ from karma.plugins.registry import judge_kind
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.store import Store
+from karma.store.atomic_file import write_private
 from karma_cli.local.child_environment import child_environment
 from karma_cli.local.pid_file import PidFile
 from karma_cli.local.redis_server import RedisServer
@@ -212,7 +213,7 @@ class Supervisor:
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve the other processes of a small machine
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "karma.run", *command.arguments],
+            [sys.executable, "-P", "-m", "karma.run", *command.arguments],  # -P: no module of the working folder
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,
@@ -255,7 +256,7 @@ class Supervisor:
             {"targets": [f"127.0.0.1:{info.metrics_port}"], "labels": {"service": info.service, "worker": info.id}}
             for info in ready
         ]
-        self._targets_file.write_text(json.dumps(targets, indent=1))
+        write_private(self._targets_file, json.dumps(targets, indent=1))
 
     def _log_path(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -19,6 +19,7 @@ from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.queue.heartbeats import new_info
 from karma.store import Store
+from karma.store.atomic_file import write_private
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import STOP_S, Connections
@@ -82,8 +83,7 @@ def main(environment: Environment) -> None:
     heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid) if connections is not None else None
     url = url_of(environment.page_host, listener)
     written = url_path(environment.home)
-    written.parent.mkdir(parents=True, exist_ok=True)
-    written.write_text(url)
+    write_private(written, url)
     if not is_loopback(environment.page_host):
         log.warning(
             "the page listens on %s: everyone who reaches it can read every prompt and response", environment.page_host

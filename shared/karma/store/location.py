@@ -49,7 +49,7 @@ def make_folder(file: Path) -> None:
         StoreError: this user may not, or the disk is full.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as cause:
         raise StoreError(f"the folder {file.parent} of the store cannot be made: {cause.strerror}") from cause
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from karma.config import parts
 from karma.config.environment import Environment
+from karma.config.home import make_private
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.plugins.registry import backend_kind, judge_kind
@@ -32,6 +33,7 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
     """
     if service not in SERVICES:
         raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")
+    make_private(environment.home)
     # The page belongs to the monitor, not to the pipeline's services.
     is_page = service == "page"
     module, extra = ("karma_monitor.page.server", "gateway") if is_page else (f"karma_{service}.worker", service)
