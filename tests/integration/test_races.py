@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 
 from karma.errors import StoreOutageError
 from karma.messages import Batch, GenerateBatch
+from karma.messages.signing import UNSIGNED
 from karma.store import Store
 from karma_gateway.sweeper import Loss, Sweeper
 from tests.support import verifier
@@ -36,7 +38,7 @@ def send_what_is_due(flow: Flow) -> None:
 
 def test_a_result_that_comes_between_the_sweepers_read_and_its_write_is_neither_lost_nor_doubled(store: Store) -> None:
     flow = Flow(store, make_pool("ab"))
-    sweeper = Sweeper(store, flow.pool, flow, None, None, store.clock)  # type: ignore[arg-type]
+    sweeper = Sweeper(store, flow.pool, flow, SimpleNamespace(keyring=UNSIGNED), None, store.clock)  # type: ignore[arg-type]
     first_won = 0
     for n in range(RACES):
         flow.accept({"id": f"p{n}", "prompt": f"Say {n}."})
@@ -68,7 +70,7 @@ def test_a_result_that_comes_between_the_sweepers_read_and_its_write_is_neither_
 
 def test_a_prompt_that_ended_between_the_sweepers_read_and_its_write_stays_as_it_is(store: Store) -> None:
     flow = Flow(store, make_pool("ab"))
-    sweeper = Sweeper(store, flow.pool, flow, None, None, store.clock)  # type: ignore[arg-type]
+    sweeper = Sweeper(store, flow.pool, flow, SimpleNamespace(keyring=UNSIGNED), None, store.clock)  # type: ignore[arg-type]
     for n in range(RACES):
         flow.accept({"id": f"p{n}", "prompt": f"Say {n}."})
         flow.dispatcher.admit()

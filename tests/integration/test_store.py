@@ -46,9 +46,10 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
                 "INSERT INTO prompts (stream, prompt_id, content_hash, messages, priority, state, awaited, "
                 "accepted_at) VALUES ('default', 'p', 'h', '[]', 0, 'dispatched', 1, 1.0)"
             )
+            token = ("token, ", "'t', ") if revision.revision < "0007" else ("", "")
             connection.exec_driver_sql(
-                "INSERT INTO batches (id, token, stage, target, stream, priority, created_at) "
-                "VALUES ('b', 't', 'generate', 'a', 'default', 0, 1.0)"
+                f"INSERT INTO batches (id, {token[0]}stage, target, stream, priority, created_at) "
+                f"VALUES ('b', {token[1]}'generate', 'a', 'default', 0, 1.0)"
             )
             connection.exec_driver_sql(
                 "INSERT INTO work_items (prompt, stage, target, batch) SELECT id, 'generate', 'a', 'b' FROM prompts"

@@ -57,7 +57,7 @@ def run(store: Store, endpoint: Endpoint, text: str, finish: str, **settings: st
     while flow.sent:
         for batch in flow.messages():
             if isinstance(batch, GenerateBatch):
-                for part in generate(batch, ask):
+                for part in generate(batch, flow.pool.models[batch.model], ask):
                     flow.handle(part)
             elif isinstance(batch, JudgeBatch):
                 seen += [text for item in batch.items for text in (item.first, item.second)]

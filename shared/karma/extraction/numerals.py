@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
@@ -60,6 +61,7 @@ _LINE_START = re.compile(r"(?:\A|\n)[\s>*-]{0,8}\Z")
 _ENUMERATED = re.compile(r"[.)][ \t]+[^\s.]")
 _BRACKETS = re.compile(r"\([^()\n]{1,200}\)|\[[^\[\]\n]{1,200}\]")
 _LONGEST_BEFORE = 20
+_MOST = 300  # numerals of a text that are read: an answer stands at its end
 #: Letters directly after a number that may multiply it, and by which power of ten.
 _FACTORS = {"k": 3, "K": 3, "M": 6, "B": 9, "bn": 9, "T": 12} | dict.fromkeys("xyznie", 0)
 
@@ -96,10 +98,10 @@ def spelled(text: str) -> str:
 
 
 def numerals(text: str) -> list[Numeral]:
-    """The numerals of a text in the spelling of `spelled`, in order."""
+    """The numerals of a text in the spelling of `spelled`, in order; the last 300 of more."""
     brackets = [found.span() for found in _BRACKETS.finditer(text)]
     found, bracket = [], 0
-    for match in _NUMERAL.finditer(text):
+    for match in deque(_NUMERAL.finditer(text), _MOST):
         while bracket < len(brackets) and brackets[bracket][1] <= match.start():
             bracket += 1
         start, end = brackets[bracket] if bracket < len(brackets) else (len(text), len(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -18,9 +19,9 @@ def decode(body: bytes) -> Any:
     surrogates, control characters within texts, single bytes that are not UTF-8, and whatever follows are accepted. An
     integer of more digits than Python converts becomes infinite.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
-    while body.startswith(b":"):
-        body = body.partition(b"\n")[2].lstrip()
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if comments := _COMMENTS.match(body):
+        body = body[comments.end() :]
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -35,6 +36,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
+_COMMENTS = re.compile(rb"\s*(?::[^\n]*(?:\n\s*|\Z))*")
 _MOST_DIGITS = 4000  # Python refuses to convert more than 4,300
 _lenient = json.JSONDecoder(strict=False, parse_int=_integer)
 
