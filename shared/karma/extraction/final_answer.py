@@ -22,7 +22,7 @@ _BULLET = re.compile(r"\s*(?:[-*•>+]|#{1,6})\s+")
 _TAGGED = re.compile(r"<answer>([^<]{1,10000})</answer>", re.IGNORECASE)
 #: The last line of a solution in the form of GSM8K (Cobbe et al. 2021, arXiv 2110.14168).
 _HASHES = re.compile(r"(?:\A|\n)####[ \t]{1,3}([^\n]{1,400})\s{0,20}\Z")
-_SENTENCE = re.compile(r"(?<![^\W_])answer (?:is|was|=|equals)\s{0,3}[:：]?(.{1,400})", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<![^\W_])answer (?:is|was|=|equals)\s{0,3}[:：]?(?=(.{1,400}))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

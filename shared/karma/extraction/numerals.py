@@ -21,8 +21,9 @@ _REWRITTEN = tuple(
         ("[\u00ad\u200b-\u200f\u2060\ufeff]|\\\\!", ""),
         ("[\u00a0\u2006-\u200a\u202f]|\\\\[,;:]|(?<=\\d)(?:~|\\\\ )(?=\\d)", "\u202f"),
         ("[−–﹣－]", "-"),
-        (r"\\[dtc]?frac\s{0,3}\{(-?\d{1,400})\}\s{0,3}\{(\d{1,400})\}", r" \1/\2"),
-        (r"\\[dtc]?frac\s{0,3}(\d)\s{0,3}(\d)", r" \1/\2"),
+        (r"(\\(?:text|math)[a-z]{0,3}\s{0,3}\{[^{}]{0,40}\})\s?[\^_]\s?\{?-?\d{1,3}\}?", r"\1"),  # of a unit
+        (r"[ \u202f]?\\[dtc]?frac\s{0,3}\{(-?\d{1,400})\}\s{0,3}\{(\d{1,400})\}", r" \1/\2"),
+        (r"[ \u202f]?\\[dtc]?frac\s{0,3}(\d)\s{0,3}(\d)", r" \1/\2"),
         (r"\{,\}", ","),
         (r"\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])", "×"),
         (r"\\(?=[%$€£])|\\left(?![a-zA-Z])|\\right(?![a-zA-Z])", ""),
@@ -31,7 +32,7 @@ _REWRITTEN = tuple(
         (r"(?<=\d)\*\*(?=-?\d)", "^"),
         (r"\*\*|`", ""),
         (r"[⁺⁻]?[⁰¹²³⁴-⁹]{1,40}", lambda found: "^" + unicodedata.normalize("NFKC", found[0]).replace("−", "-")),
-        (r"[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/")),
+        (r"[ \u202f]?[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0][-1]).replace("⁄", "/")),
         (r"(?<=[-+]) (?=\d{1,400}/)", ""),
         (r"(?<=-)[$€£¥₹](?=[\d.])", ""),
         ("٫", "."),
@@ -45,7 +46,7 @@ _NUMERAL = re.compile(
     r"(?P<sign>(?<![^\W_])(?<![.)\]}])[-+](?:\s(?=[\d.]))?)?"
     r"(?P<body>(?:(?<![\w.])\.)?\d+(?:[.,'’_\u202f ]\d+)*)"
     r"(?:(?P<exponent>[eE][-+]?\d{1,9}(?!\w))"
-    r"|\s?[×xX*·]\s?10\s?\^\s?\(?(?P<ten>[-+]?\d{1,9})\)?"
+    r"|\s?[×xX*·⋅∙•]\s?10\s?\^\s?\(?(?P<ten>[-+]?\d{1,9})\)?"
     r"|\s?\^\s?\(?(?P<power>[-+]?\d{1,9})\)?"
     r"|(?P<fraction>\s?[/⁄]\s?\d+(?:[.,]\d+)?(?!\d|\s?[/⁄]\s?\d))?)"
     r"(?P<after>\s?(?:%|(?i:per ?cent|hundred|thousand|million|billion|trillion)\b|[π√]|\\(?:pi|sqrt)\b)"
@@ -118,7 +119,7 @@ def number_of(text: str) -> tuple[Number, ...]:
     Raises:
         ValueError: the text is no number, or its value is not certain.
     """
-    bare = spelled(text.strip()).strip(" ${}").removesuffix(".")
+    bare = spelled(text.strip()).strip(" ${}()[]\\€£¥₹°#").removesuffix(".")
     found = numerals(bare)
     whole = len(found) == 1 and (found[0].start, found[0].end) == (0, len(bare))
     if not whole or found[0].unread or not found[0].certain or re.search(r"(?<!per)[A-Za-z]\Z", bare):

@@ -142,3 +142,8 @@ def test_hostile_texts_cost_little(part: str) -> None:
 @given(st.text(alphabet="Answer:*_`$\\{}boxed 42\n<>/think\"'."), st.text(max_size=5))
 def test_no_text_raises(text: str, reference: str) -> None:
     assert answer(text, reference) in (True, False, None)
+
+
+def test_the_last_sentence_that_states_an_answer_counts_also_on_one_line() -> None:
+    text = "The answer is 42. No, wait: the answer is 41."
+    assert (answer(text, "41"), answer(text, "42")) == (True, False)

@@ -148,3 +148,22 @@ def test_hostile_texts_cost_little(part: str) -> None:
     started = time.process_time()
     number(part * (200_000 // len(part)), "42")
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("\\boxed{42\\text{ cm}^2}", "42"),
+        ("The area is $42\\,\\mathrm{cm}^2$.", "42"),
+        ("Answer: $9.8\\ \\text{m/s}^2$", "9.8"),
+        ("$6.02 \\times 10^{23} \\text{ mol}^{-1}$", "6.02e23"),
+        ("1 \\frac{3}{4}", "1.75"),
+        ("1 \u00bd cups", "1.5"),
+        ("1.5 \u22c5 10^3", "1500"),
+        ("42", "\u20ac42"),
+        ("42", "\\(42\\)"),
+        ("42", "(42)"),
+    ],
+)
+def test_units_mixed_numbers_and_dressed_references_are_read(text: str, reference: str) -> None:
+    assert number(text, reference) is True
