@@ -16,6 +16,8 @@ _COPIED = ("text", "failure", "finish_reason", "tokens_in", "tokens_out", "reaso
 def answer(spec: ModelSpec, item: GenerateItem, result: Generated | ChatResult, latency_s: float | None) -> Answer:
     """The answer of a model to an item."""
     fields = {name: getattr(result, name) for name in _COPIED}
+    # Empty: the reasoning is separated, and there was none. What looks like more of it belongs to the answer.
+    fields["reasoning"] = fields["reasoning"] or ""
     return Answer(
         item=item.item,
         prompt=item.prompt,

@@ -38,8 +38,8 @@ def generate(batch: GenerateBatch, spec: ModelSpec, ask: Ask) -> Iterator[ScoreB
             found = finished(spec, text, answer.finish_reason)
             return replace(own, text=found.text, failure=found.failure, reasoning=found.reasoning)
         # Its reasoning is already apart: what looks like more of it belongs to the answer.
-        found = finished(replace(spec, reasoning="keep"), text, answer.finish_reason)
-        return replace(own, text=found.text, failure=found.failure, reasoning=storable(answer.reasoning))
+        found = finished(spec, text, answer.finish_reason, separated=True)
+        return replace(own, text=found.text, failure=found.failure, reasoning=storable(answer.reasoning) or None)
 
     def fail(item: GenerateItem, reason: str) -> Answer:
         return Answer(item=item.item, prompt=item.prompt, model=name, sample=item.sample, failure=reason)

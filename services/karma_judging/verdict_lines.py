@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from karma.extraction.markup import without_end_tokens
 from karma.llm.reasoning import split_reasoning
@@ -14,21 +15,41 @@ _LINE_CHARACTERS = 200
 _REMARK_CHARACTERS = 1000
 
 _WORD = re.compile(r"[^\W_]+")
-_COMMAND = re.compile(r"\\[a-zA-Z]{1,20}")
+#: Commands that change nothing about what they hold; others may strike it out or negate it.
+_COMMAND = re.compile(r"\\(?:boxed|fbox|text[a-z]{0,4}|math[a-z]{2}|bf)(?![a-zA-Z])|\\[()\[\]]")
 #: Between "verdict" and its label: marks that negate, strike out or compare, and tags, whose letters are no label.
-_NO_VERDICT = re.compile(r"[¬≠!<>]|~~")
+_NO_VERDICT = re.compile(r"[¬!<>~?\\]|=/=")
+_SYMBOLS = frozenset("✅✔🏆🥇⚖➡→⇒★⭐🔹🔷\ufe0f")  # around a verdict; other symbols may negate it
 _BEFORE = frozenset({"my", "the", "final", "overall", "our"})
 _BETWEEN = frozenset({"is", "response", "answer", "option", "assistant", "model"})
 
 #: Remarks that close an answer. Any other text after a verdict may be about a quoted one.
 _CLOSING = re.compile(
-    r"(?:please |i )?(?:let me know|hope|feel free|if you|thank|is there anything|would you|do you|happy to|confidence|"
-    r"am confident|end of)\b",
+    r"(?:please |i )?(?:let me know|hope|feel free|if you (?:have|need|want|would)|thank|is there anything|would you|"
+    r"do you|happy to|confidence|am confident)\b",
     re.IGNORECASE,
 )
+#: The beginning of a line that goes on with the sentence of the verdict above it.
+_GOES_ON = frozenset({"is", "was", "isn", "does", "doesn", "loses", "would", "wins"})
 #: Words after a verdict that may take it back.
 _REVERSING = frozenset(
-    {"actually", "although", "but", "contrary", "correction", "however", "instead", "mistake", "not", "reconsider"}
+    {
+        "b",
+        "second",
+        "latter",
+        "other",
+        "2",
+        "worse",
+        "loses",
+        "weaker",
+        "inferior",
+        "nope",
+        "incorrect",
+        "false",
+        "ignore",
+    }
+    | {"edit", "oops", "mind", "back", "kidding"}
+    | {"actually", "although", "but", "contrary", "correction", "however", "instead", "mistake", "not", "reconsider"}
     | {
         "revise",
         "revised",
@@ -53,16 +74,14 @@ def parse(text: str, cut: bool = False) -> tuple[float | None, str | None]:
     never counts. Contradictory verdict lines count as none, because one of them may be a quotation. Of a text that was
     `cut`, the last line does not count: it may have gone on.
     """
-    lines = _lines(text)
-    if cut and not text.endswith("\n"):
-        lines = lines[:-1]
+    lines, unfinished = _lines(text, cut)
     labels = [_label(line) for line in lines]
     stated = [number for number, label in enumerate(labels) if label is not None]
     if not stated or len({labels[number] for number in stated}) > 1:
         return None, None
     last, label = stated[-1], labels[stated[-1]]
     first = next(number for number, line in enumerate(lines) if _WORD.search(line))
-    if label is None or not _is_remark("\n".join(lines[last + 1 :]), after_first_line=last == first):
+    if label is None or not _is_remark("\n".join([*lines[last + 1 :], unfinished]), after_first_line=last == first):
         return None, None
     rationale = "\n".join(lines[:last]).strip().removesuffix("```").strip()[:_RATIONALE_CHARACTERS]
     return _PROBABILITY[label], rationale or None
@@ -70,23 +89,35 @@ def parse(text: str, cut: bool = False) -> tuple[float | None, str | None]:
 
 def parse_letter(text: str) -> tuple[float | None, None]:
     """The probability from an answer of one letter, A or B, also after "Response"; None for any other answer."""
-    words = _words(" ".join(_lines(text)))
+    line = " ".join(_lines(text)[0])
+    words = _words(line) if not _negates(line) else []
     if len(words) == 2 and words[0].lower() in _BETWEEN:
         del words[0]
     return (_PROBABILITY[words[0].lower()] if words in (["A"], ["B"]) else None), None
 
 
-def _lines(text: str) -> list[str]:
-    """The lines of the answer without reasoning; a label on the line below "Verdict:" is moved up."""
+def _negates(text: str) -> bool:
+    """Whether marks or symbols in a text may negate, strike out or compare what stands there."""
+    bare = _COMMAND.sub(" ", text.rstrip(" !"))
+    odd = (mark for mark in bare if not mark.isascii() and mark not in _SYMBOLS)
+    return bool(_NO_VERDICT.search(bare)) or any(unicodedata.category(mark)[0] in "SM" for mark in odd)
+
+
+def _lines(text: str, cut: bool = False) -> tuple[list[str], str]:
+    """The lines of the answer without reasoning, and the last one apart if the text was cut in it.
+
+    A label on the line below "Verdict:" is moved up.
+    """
     answer, _reasoning, _is_open = split_reasoning(text)
     lines = without_end_tokens(answer[-_ANSWER_CHARACTERS:]).strip().splitlines()
+    unfinished = lines.pop() if cut and lines and not text.endswith("\n") else ""
     for number in range(len(lines) - 1):
         words = [word.lower() for word in _words(lines[number])]
         if words and words[-1] == "verdict" and _BEFORE.issuperset(words[:-1]):
             below = next((other for other in range(number + 1, len(lines)) if _WORD.search(lines[other])), number)
             if below > number and len(_words(lines[below])) <= 2:
                 lines[number], lines[below] = f"{lines[number]}: {lines[below]}", ""
-    return lines
+    return lines, unfinished
 
 
 def _words(line: str) -> list[str]:
@@ -104,8 +135,8 @@ def _label(line: str) -> str | None:
         del words[0]
     if words == ["a", "tie"]:
         del words[0]
-    after = line[line.lower().rfind("verdict") :].rstrip(" !")
-    return words[0] if len(words) == 1 and words[0] in _PROBABILITY and not _NO_VERDICT.search(after) else None
+    after = line[line.lower().rfind("verdict") :]
+    return words[0] if len(words) == 1 and words[0] in _PROBABILITY and not _negates(after) else None
 
 
 def _is_remark(text: str, after_first_line: bool) -> bool:
@@ -116,6 +147,8 @@ def _is_remark(text: str, after_first_line: bool) -> bool:
     words = _WORD.findall(text[: _REMARK_CHARACTERS + 1])
     if not words:
         return True
+    if words[0] in _GOES_ON or words[0].lower() == "no":
+        return False
     reversing = not _REVERSING.isdisjoint(word.lower() for word in words) or not {"A", "B"}.isdisjoint(words)
     closing = all(_CLOSING.match(line.strip(" \t*_(>-")) for line in text.splitlines() if _WORD.search(line))
     return len(text) <= _REMARK_CHARACTERS and not reversing and (after_first_line or closing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from karma.llm.reasoning import split_reasoning
+from karma.llm.reasoning import begins_as_reasoning, split_reasoning
 from karma.messages import UNFINISHED, ModelSpec
 from karma.messages.results import storable
 
@@ -24,7 +24,8 @@ class Finished:
 
 def finish_of(finish_reason: str | None) -> Finish:
     """How a generation ended: at a limit of tokens, by a filter, by an error of the endpoint, or by itself."""
-    return UNFINISHED.get((finish_reason or "").lower(), "stop")
+    name = (finish_reason or "").strip().lower().replace("-", "_")
+    return UNFINISHED.get(name.removeprefix("finishreason.").removeprefix("finish_reason_"), "stop")
 
 
 def finished(
@@ -34,6 +35,7 @@ def finished(
     reasoning: str | None = None,
     limit: str | None = None,
     allow_length: bool = False,
+    separated: bool = False,
 ) -> Finished:
     """Separate the reasoning, and hold the answer against the policies of its model.
 
@@ -44,8 +46,11 @@ def finished(
         reasoning: what the endpoint itself separated.
         limit: the limit of tokens that applied, in words; None: `max_tokens` of the model.
         allow_length: a text that is cut is an answer, as the caller set the limit.
+        separated: the text is without its reasoning already; a tag in it belongs to the answer.
     """
-    answer, thought, is_open = split_reasoning(text)
+    answer, thought, is_open = (text, None, False) if separated else split_reasoning(text)
+    if reasoning and reasoning.strip() and (is_open or not begins_as_reasoning(text)):
+        answer, thought, is_open = text, None, False  # the endpoint separated it: a tag belongs to the answer
     thought = "\n\n".join(filter(None, (reasoning and reasoning.strip(), thought))) or None
     kept = {"reasoning": None if thought is None else storable(thought)}
     end = finish_of(finish_reason)

@@ -50,6 +50,11 @@ def split_reasoning(text: str) -> tuple[str, str | None, bool]:
     return (text[begin:].lstrip() if blocks else text), _joined(blocks), False
 
 
+def begins_as_reasoning(text: str) -> bool:
+    """Whether a text begins with an opening tag or a channel."""
+    return bool(_OPEN.match(text) or _CHANNEL.match(text))
+
+
 def _split_channels(text: str) -> tuple[str, str | None, bool]:
     """The final channel of a text of gpt-oss, and the others; open if the text ends before a final channel."""
     begin = 0

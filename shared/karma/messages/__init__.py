@@ -138,12 +138,35 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 #: Finish reasons of the providers, in lower case, of texts that did not end by themselves → what ended them.
 UNFINISHED: Final[Mapping[str, Literal["length", "content_filter", "error"]]] = {
     **dict.fromkeys(
-        ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "length"
+        (
+            *(
+                "length",
+                "max_tokens",
+                "max_output_tokens",
+                "max_new_tokens",
+                "max_length",
+                "model_length",
+                "token_limit",
+            ),
+            *("model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded", "time_limit"),
+            *("token_limit", "error_limit", "incomplete"),
+        ),
+        "length",
     ),
     **dict.fromkeys(
-        ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"), "content_filter"
+        (
+            *("content_filter", "content_filtered", "safety", "image_safety", "recitation", "blocklist", "blocked"),
+            *("prohibited_content", "spii", "guardrail_intervened", "sensitive", "refusal", "error_toxic"),
+        ),
+        "content_filter",
     ),
-    **dict.fromkeys(("error", "abort", "malformed_function_call"), "error"),
+    **dict.fromkeys(
+        (
+            *("error", "abort", "aborted", "cancelled", "canceled", "user_cancel", "timeout", "network_error"),
+            *("malformed_function_call", "insufficient_system_resource"),
+        ),
+        "error",
+    ),
 }
 
 

@@ -131,3 +131,9 @@ def test_an_answer_out_of_bounds_fails_alone_and_a_long_reason_is_cut() -> None:
     assert len(found[2].failure or "") == 500
     assert (found[3].text, len(found[3].finish_reason or "")) == ("Yes.", 200)
     assert decode(encode(part)) == part
+
+
+def test_a_tag_in_the_answer_of_a_model_without_reasoning_belongs_to_the_answer() -> None:
+    """The backend separated what there was: nothing."""
+    part, _missing = outcome(one_group(answer(ITEMS[0], "Close it with </think> now.", reasoning="")))
+    assert (part.items[0].text, part.items[0].reasoning) == ("Close it with </think> now.", None)

@@ -131,3 +131,47 @@ def test_hostile_texts_cost_little(part: str) -> None:
     started = time.process_time()
     parse(part * (400_000 // len(part)))
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Verdict: A\n\nThe second response wins.",
+        "Verdict: A\n\nThe other response is better.",
+        "Verdict: Response A\nis worse",
+        "Verdict: A\nloses.",
+        "Verdict: A\n\nNo.",
+        "Verdict: A\n\nIgnore that.",
+        "Verdict: A\n\nI change my mind.",
+        "Brief.\nVerdict: A\n\nIf you look closer, the latter is better.",
+        "Response B says:\nVerdict: B\nEnd of response.",
+        "Verdict: \u274c A",
+        "Verdict: A \U0001f44e",
+        "Verdict: \\neq A",
+        "Verdict: \\cancel{A}",
+        "Verdict: A?",
+        "Verdict: ~A",
+        "Verdict: A\u0336",
+    ],
+)
+def test_a_verdict_that_is_negated_or_taken_back_is_not_read(text: str) -> None:
+    assert parse(text)[0] is None
+
+
+@pytest.mark.parametrize("text", ["!A", "~~A~~", "\u2260 A", "\\neq A", "A?", "\u274cA"])
+def test_a_letter_that_is_negated_is_not_read(text: str) -> None:
+    assert parse_letter(text)[0] is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Verdict: A \u2705", "Verdict: \\text{A}", "Verdict: \\(A\\)", "Verdict: \U0001f3c6 A"]
+)
+def test_marks_that_change_nothing_are_passed_over(text: str) -> None:
+    assert parse(text)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "text", ["Verdict:\nA", "Brief.\n**Verdict:**\nA", "Verdict: A\nis wor", "Verdict: A\n\nWait, act"]
+)
+def test_a_text_that_was_cut_in_or_after_its_verdict_states_none(text: str) -> None:
+    assert parse(text, cut=True)[0] is None

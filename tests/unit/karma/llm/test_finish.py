@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from karma.llm.finish import finished
+from karma.llm.finish import finish_of, finished
 from karma.messages import ModelSpec
 from karma.telemetry.failure_kinds import kind_of
 
@@ -65,3 +65,28 @@ def test_each_failure_has_the_kind_that_its_words_are_counted_by(text: str, reas
     found = finished(SPEC, text, reason)
 
     assert kind_of(str(found.failure)) == found.kind
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "end"),
+    [
+        ("refusal", "content_filter"),
+        ("content-filter", "content_filter"),
+        ("FinishReason.MAX_TOKENS", "length"),
+        ("FINISH_REASON_MAX_TOKENS", "length"),
+        ("context_length_exceeded", "length"),
+        ("length ", "length"),
+        ("cancelled", "error"),
+        ("end_turn", "stop"),
+        (None, "stop"),
+    ],
+)
+def test_every_providers_words_for_the_end(finish_reason: str | None, end: str) -> None:
+    assert finish_of(finish_reason) == end
+
+
+def test_a_tag_in_an_answer_whose_reasoning_is_apart_belongs_to_the_answer() -> None:
+    spec = ModelSpec(name="red", backend="openai", model="red")
+    for text in ("Close it with </think> now.", "<think> is a tag."):
+        assert finished(spec, text, "stop", reasoning="x").text == text
+    assert finished(spec, "<think>more</think>Yes.", "stop", reasoning="x").reasoning == "x\n\nmore"
