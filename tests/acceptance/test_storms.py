@@ -15,7 +15,7 @@ from tests.acceptance.storms import run
     [
         ("kill", 5, "sqlite"),
         pytest.param("kill", 8, "postgresql", marks=pytest.mark.long),
-        ("freeze", 1, "postgresql"),
+        pytest.param("freeze", 1, "postgresql", marks=pytest.mark.ci),
         pytest.param("restart", 1, "postgresql", marks=pytest.mark.long),
         pytest.param("flush-few", 1, "sqlite", marks=pytest.mark.ci),
         pytest.param("reset", 1, "sqlite", marks=pytest.mark.ci),
