@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 from typer.main import get_command
 
 from karma.errors import KarmaError
+from karma.escaping import escape_control
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
 COMMANDS = {
@@ -47,20 +51,47 @@ _MODULES = {
     **{"refused": "status", "resume": "pause"},
 }
 
-app = typer.Typer(
-    name="karma",
-    help="Streams of prompts in, preference data for DPO, KTO and reward models out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-
 
 class LazyCommand(TyperCommand):
     """Stands for a command until it runs."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """The context of the command itself."""
-        return load(str(self.name)).make_context(*arguments, **options)
+        with _escaped_usage():
+            return load(str(self.name)).make_context(*arguments, **options)
+
+
+class EscapingGroup(TyperGroup):
+    """Refuses what it is given without letting it control the terminal."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """The context of `karma` itself."""
+        with _escaped_usage():
+            return super().make_context(*arguments, **options)
+
+    def resolve_command(self, *arguments: Any, **options: Any) -> Any:
+        """The command of a name."""
+        with _escaped_usage():
+            return super().resolve_command(*arguments, **options)
+
+
+@contextmanager
+def _escaped_usage() -> Iterator[None]:
+    """Escape what an error about the command line quotes of it, such as the name of a file."""
+    try:
+        yield
+    except TyperException as error:
+        error.message = escape_control(error.message)
+        raise
+
+
+app = typer.Typer(
+    name="karma",
+    cls=EscapingGroup,
+    help="Streams of prompts in, preference data for DPO, KTO and reward models out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
 
 for _name, _summary in COMMANDS.items():
@@ -97,7 +128,7 @@ def main() -> None:
     try:
         app()
     except KarmaError as error:
-        print(f"karma: {error}", file=sys.stderr)
+        print(f"karma: {escape_control(str(error), lines=True)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of the output is gone.
@@ -107,5 +138,5 @@ def main() -> None:
         if error.filename is None:
             raise
         # A folder that this user may not write, a full disk: no bug, so no traceback.
-        print(f"karma: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"karma: {escape_control(str(error.filename))}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.errors import SettingsError
-from karma_monitor.escaping import escape_control
+from karma.escaping import escape_control
 
 _FLAGS: Mapping[str, tuple[Any, Any]] = {
     "form": (
@@ -120,9 +120,9 @@ def with_format_flags(command: Callable[Concatenate[Output, _P], None]) -> Calla
     return run
 
 
-def warn(text: str) -> None:
+def warn(text: str, style: str | None = None) -> None:
     """Print a sentence on standard error in every form. Brackets and control characters in it are plain text."""
-    console.print(escape_control(text, lines=True), markup=False, highlight=False)
+    console.print(escape_control(text, lines=True), style=style, markup=False, highlight=False)
 
 
 def reason_table(reasons: Iterable[Mapping[str, Any]], title: str) -> Table:

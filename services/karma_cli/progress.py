@@ -13,10 +13,10 @@ from rich.progress import Progress
 from rich.text import Text
 
 from karma.errors import StoreOutageError
+from karma.escaping import escape_control
 from karma.store import Store
 from karma.telemetry.progress_bars import progress_bars
 from karma_cli.output import Output, console
-from karma_monitor.escaping import escape_control
 
 _POLL_S = 0.2
 _DRAW_S = 0.1

@@ -11,11 +11,13 @@ from karma.messages import JudgeItem, JudgeSpec, Verdict
 from karma.plugins.protocols import Judge
 from karma.worker.process import run_asking
 from karma.worker.served import Served
+from karma_judging import template
 from karma_judging.handlers import judge
 
 
 def main(environment: Environment, served: Served[JudgeSpec]) -> None:
     """Judge the batches of the served judges until SIGTERM."""
+    template.key_fences(environment.keyring())
     run_asking(environment, "judging", "judge", partial(judge, ask=ask), served)
 
 

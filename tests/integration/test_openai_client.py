@@ -225,6 +225,35 @@ def test_no_part_of_the_key_is_ever_in_a_reason_or_a_log(
     assert KEY[:8] not in repr(found) + caplog.text
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": f"Your key is {KEY}, I think."},
+        {"content": f"<think>{KEY}</think>It is a secret."},
+        {"content": "It is a secret.", "reasoning_content": f"Authorization: Bearer {KEY}"},
+        {"content": None, "refusal": f"{'.' * 190}{KEY}"},
+    ],
+)
+def test_an_answer_that_repeats_the_key_is_kept_without_it(
+    client: ChatClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, message: dict
+) -> None:
+    monkeypatch.setenv("SOME_KEY", KEY)
+    endpoint.scripted.append(
+        web.json_response({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
+    )
+
+    found = answers(client, spec(endpoint, api_key_env="SOME_KEY"))[0]
+
+    assert KEY[:8] not in repr(found)
+    assert "***" in repr(found)
+
+
+def test_the_query_of_a_base_url_stays_at_the_end(client: ChatClient, endpoint: Endpoint) -> None:
+    found = answers(client, spec(endpoint, base_url=f"{endpoint.url}/?api-version=preview"))[0]
+
+    assert found.failure is None
+
+
 def test_a_key_that_no_header_can_hold_fails_without_being_shown(
     client: ChatClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
+from karma.escaping import escape_control
 from karma.store.database import COUNTING_S
 from karma_cli.options import (
     HomeOption,
@@ -27,7 +28,6 @@ from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts
 from karma_gateway.ingest import Receipt, Refusal, take
 from karma_gateway.sources import read_lines
-from karma_monitor.escaping import escape_control
 from karma_monitor.queries.finished import finished_since
 
 _PRINTED_REFUSALS = 20

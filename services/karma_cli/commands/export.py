@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from karma.escaping import escape_json
 from karma.store.records import ExportFilter
 from karma.store.streams import check_stream
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
@@ -66,8 +67,9 @@ def export(
 
 
 def _print_rows(rows: Iterable[Row], columns: Columns | None) -> int:
-    count = 0
+    count, on_terminal = 0, sys.stdout.isatty()
     for row in rows:
-        print(json_line(row if columns is None else hold(row, columns)))
+        line = json_line(row if columns is None else hold(row, columns))
+        print(escape_json(line) if on_terminal else line)
         count += 1
     return count

@@ -76,16 +76,16 @@ def _run(env: Environment, pool: Pool, redis_port: int, page: bool, checking: su
     try:
         with console.status("starting") as line, supervisor.run(line.update):
             line.stop()
-            console.print(f"[bold]KARMA is up[/bold]: pool {env.pool_path}, home {env.home}")
+            warn(f"KARMA is up: pool {env.pool_path}, home {env.home}", style="bold")
             for info in supervisor.ready_workers():
                 address = f"http://127.0.0.1:{info.metrics_port}/metrics"
-                console.print(f"  {info.service:<11} {info.id:<22} metrics {address}")
-            console.print(f"logs: {supervisor.logs}")
+                warn(f"  {info.service:<11} {info.id:<22} metrics {address}")
+            warn(f"logs: {supervisor.logs}")
             for problem in supervisor.problems:
                 warn(problem)
             if page:
                 _print_page(env)
-            console.print("next: karma enqueue FILE, karma watch, karma export trl-dpo OUT. Ctrl-C stops everything.")
+            warn("next: karma enqueue FILE, karma watch, karma export trl-dpo OUT. Ctrl-C stops everything.")
             while True:
                 with suppress(OSError):  # a full disk ends nothing: the next check retries
                     supervisor.check(_report)
@@ -99,7 +99,7 @@ def _run(env: Environment, pool: Pool, redis_port: int, page: bool, checking: su
 
 def _report(event: str) -> None:
     with suppress(OSError):  # a closed terminal keeps no worker from being restarted
-        console.print(event, style="yellow", markup=False)
+        warn(event, style="yellow")
 
 
 def down(home: HomeOption = None) -> None:
@@ -107,7 +107,7 @@ def down(home: HomeOption = None) -> None:
     env = read_environment(home)
     pid = running_pid(env.home)
     if pid is None:
-        console.print(f"nothing is running in {env.home}")
+        warn(f"nothing is running in {env.home}")
         return
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_S
@@ -128,7 +128,7 @@ def _print_page(env: Environment) -> None:
         return  # the page is not running; the reason has been printed
     if env.page_port not in (0, urlsplit(url).port):
         warn(f"port {env.page_port} is taken: the page is on the next free one. KARMA_PAGE_PORT chooses another")
-    console.print(f"page: {url} (token for changes: {token})", highlight=False, markup=False)
+    warn(f"page: {url} (token for changes: {token})")
     if not is_loopback(env.page_host):
         warn(f"the page listens on {env.page_host}: whoever reaches it can read every prompt and response")
 
@@ -162,7 +162,7 @@ def _detach(env: Environment, redis_port: int, page: bool) -> None:
     deadline = time.monotonic() + _DETACHED_READY_S
     while time.monotonic() < deadline and process.poll() is None:
         if targets.exists():
-            console.print(f"KARMA is up (pid {process.pid}); logs: {log_path.parent}; stop it with `karma down`")
+            warn(f"KARMA is up (pid {process.pid}); logs: {log_path.parent}; stop it with `karma down`")
             if page and not url_path(env.home).exists():
                 page_log = log_path.parent / "page.log"
                 warn(f"the page is not running: {last_log_line(page_log)} (log: {page_log})")

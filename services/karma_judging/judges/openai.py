@@ -37,9 +37,7 @@ class OpenAIJudge:
         brief = bool(spec.options.get("logprobs", False))
         extra = {"logprobs": True, "top_logprobs": _TOP_LOGPROBS, "max_tokens": 1} if brief else {}
         hashed = template_hash(spec.template, brief)
-        requests = [
-            ChatRequest((Turn("user", render(spec.template, item, brief)),), item.seed, extra) for item in items
-        ]
+        requests = [ChatRequest((Turn("user", render(spec, item, brief)),), item.seed, extra) for item in items]
         for group in client().complete(model, requests):
             yield [
                 guarded(spec, items[index], partial(_verdict, spec, items[index], result, hashed, brief))
@@ -84,7 +82,9 @@ def _note(result: ChatResult) -> str | None:
 
 def _shown(text: str) -> str:
     """The end of an answer in quotes, where its verdict was expected. Cut twice because escapes make it longer."""
-    return repr(text.strip()[2 - _SHOWN_CHARACTERS :])[:_SHOWN_CHARACTERS]
+    from karma.llm.key_masking import mask
+
+    return repr(mask(text.strip())[2 - _SHOWN_CHARACTERS :])[:_SHOWN_CHARACTERS]
 
 
 def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:

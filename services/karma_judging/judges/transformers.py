@@ -22,7 +22,7 @@ class TransformersJudge:
 
         model = model_of(spec)
         local, hashed = LocalModel.load(model), template_hash(spec.template, brief=True)
-        chats = [(Turn("user", render(spec.template, item, brief=True)),) for item in items]
+        chats = [(Turn("user", render(spec, item, brief=True)),) for item in items]
         verdicts = []
         for item, label in zip(items, local.label_probability(chats, ("A", "B"), model.concurrency), strict=True):
             probability = None if label.failure else share_of_first(label.first, label.second)

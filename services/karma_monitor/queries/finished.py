@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from karma.escaping import escape_control
 from karma.store.schema import prompts, resolutions, responses
 from karma.verdicts import OUTCOMES
-from karma_monitor.escaping import escape_control
 from karma_monitor.queries.failures import Reason, reasons
 
 _REASONS = 3

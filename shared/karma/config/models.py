@@ -116,6 +116,7 @@ def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable
             own["model"], written, price = _model({"name": name, "temperature": 0.0, **own["model"]}, folder)
     with errors_in(f"[judges.{name}]"):
         spec = convert({"both_orders": kind.sees_order, **own}, JudgeSpec)
+        _check_key_names(spec.options)
         return JudgeTable(spec, fingerprint_of(msgspec.structs.replace(spec, model=written)), price)
 
 
@@ -141,8 +142,9 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
     for key in ("backend", "model"):
         if key not in table:
             raise SettingsError(f"lacks the key {key}")
-    _check_key_name(table.get("api_key_env"))
+    _check_key_name("api_key_env", table.get("api_key_env"))
     spec = written = convert(table, ModelSpec)
+    _check_key_names(spec.options)
     kind = backend_kind(spec.backend)
     if kind.needs_base_url and not spec.base_url:
         raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')
@@ -191,13 +193,27 @@ def _check_url(base_url: str) -> None:
         )
 
 
-def _check_key_name(value: Any) -> None:
-    """Refuse a key where the name of an environment variable belongs. The error does not repeat it."""
+def _check_key_names(options: Mapping[str, Any]) -> None:
+    """Check every option that names a variable: those of plug-ins end in `_env`, as KARMA's own does."""
+    for name, value in options.items():
+        if name.endswith("_env"):
+            _check_key_name(name, value)
+
+
+def _check_key_name(option: str, value: Any) -> None:
+    """Refuse a key where the name of an environment variable belongs, without repeating it; and KARMA's own variables.
+
+    Those hold the signing key and the database's password, which no endpoint may get.
+    """
+    if isinstance(value, str) and value.upper().startswith("KARMA_") and _VARIABLE.fullmatch(value):
+        raise SettingsError(
+            f"{option} is {value!r}: variables of KARMA's own are sent to no endpoint. Choose another name"
+        )
     if value is None or (isinstance(value, str) and value in os.environ):
         return
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or _KEY.match(value):
         raise SettingsError(
-            "api_key_env is not the name of an environment variable (it is not shown, as it may be a key). Expected a "
+            f"{option} is not the name of an environment variable (it is not shown, as it may be a key). Expected a "
             'name such as "OPENAI_API_KEY"; the key itself belongs into that variable, where the worker runs'
         )
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from karma.llm.finish import finish_of, finished
+from karma.llm.key_masking import mask
 from karma.llm.lenient_json import decode, deep_text
-from karma.llm.provider_errors import ProviderError, mask, provider_error
+from karma.llm.provider_errors import ProviderError, provider_error
 from karma.llm.refusals import FailedAttempt, failure_of
 from karma.llm.request_fields import Changes, own_fields, renamed
 from karma.messages import ModelSpec, Turn, with_system
@@ -123,7 +124,7 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
     found = finished(spec, text, finish_reason, reasoning, allow_length="max_tokens" in request.extra)
     failure, kind = found.failure, found.kind
     if failure is not None and kind == "empty" and (refusal := deep_text(message.get("refusal"))):
-        failure, kind = f"refused: {storable(mask(' '.join(refusal.split())[:_SHOWN_CHARACTERS]))}", "model_refusal"
+        failure, kind = f"refused: {storable(mask(' '.join(refusal.split()))[:_SHOWN_CHARACTERS])}", "model_refusal"
     return ChatResult(
         text=found.text,
         failure=failure,

@@ -24,6 +24,7 @@ from karma.lease import Lease
 from karma.llm.backoff import Backoff
 from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
+from karma.llm.key_masking import without_key
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import dropped, next_changes
 from karma.messages import ModelSpec
@@ -157,7 +158,7 @@ class ChatClient:
                 return None
             changes = {**learnt, **tried, **fitting}
             try:
-                result = await self._attempt(spec, request, body_of(spec, request, changes), headers)
+                result = await self._attempt(spec, request, body_of(spec, request, changes), headers, key)
             except FailedAttempt as cause:
                 metrics.ATTEMPTS.labels(spec.name, cause.kind).inc()
                 if further := next_changes(spec, request, changes, cause):
@@ -174,13 +175,12 @@ class ChatClient:
                 _learn(spec, learnt, tried)
                 left_out = dropped(spec, request, changes)
                 return replace(result, latency_s=time.monotonic() - started, dropped=left_out)
-        # The key is removed before the text is cut, which could leave an unrecognizable part of the key.
-        reason = storable(" ".join((failed.reason.replace(key, "***") if key else failed.reason).split()))
+        reason = storable(" ".join(failed.reason.split()))
         reason = reason[:_SHOWN_CHARACTERS] + backoff.given_up(failed)
         return ChatResult(failure=reason, kind=failed.kind, latency_s=time.monotonic() - started)
 
     async def _attempt(
-        self, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str]
+        self, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str], key: str
     ) -> ChatResult:
         import aiohttp
 
@@ -190,14 +190,16 @@ class ChatClient:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60), cookie_jar=aiohttp.DummyCookieJar()
             )
         timeout = aiohttp.ClientTimeout(total=spec.timeout_s, sock_connect=min(_CONNECT_S, spec.timeout_s))
-        url = f"{(spec.base_url or '').rstrip('/')}/chat/completions"
+        base, query, options = (spec.base_url or "").partition("?")
+        url = f"{base.rstrip('/')}/chat/completions{query}{options}"
         try:
             async with self._session.post(
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
+                said = without_key(await read(response), key)
                 if response.status == 200:
-                    return result_of(await read(response), spec, request)
-                raise refusal_of(response.status, response.headers, await read(response))
+                    return result_of(said, spec, request)
+                raise refusal_of(response.status, response.headers, said)
         except aiohttp.ConnectionTimeoutError as cause:
             raise FailedAttempt("timeout", f"no connection within {timeout.sock_connect:g} s", retry=True) from cause
         except TimeoutError as cause:

@@ -6,22 +6,15 @@ or as JSON in a text. All are walked: codes count wherever they stand, and the w
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from karma.llm.key_masking import mask
 from karma.llm.lenient_json import decode
 
 _READ_CHARACTERS = 4000
 _DEEPEST = 8
 _MOST_PARTS = 20
-
-#: What looks like a key, in its usual forms.
-_KEY = re.compile(
-    r"\bBearer\s+\S+|\b(?:sk|pk|rk|gsk|hf|xai|ghp|glpat|pplx|csk|fw|r8|nvapi|key|api[-_]?key)[-_][\w*-]{6,}|\bAIza[\w-]{20,}"
-    r"|\b(?=[A-Za-z]*\d)[A-Za-z0-9]{32,}",
-    re.IGNORECASE,
-)
 
 #: Codes of an error without a number, and the status that means the same.
 _STATUS_OF_CODE = {
@@ -74,11 +67,6 @@ def provider_error(body: Any) -> ProviderError | None:
         status=next(filter(None, map(_status_of, found.codes)), None),
         fields=frozenset(found.fields),
     )
-
-
-def mask(text: str) -> str:
-    """The text without what looks like a key."""
-    return _KEY.sub("***", text)
 
 
 def _walk(value: Any, found: _Found, depth: int) -> None:

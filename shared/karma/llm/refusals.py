@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from karma.llm.key_masking import mask
 from karma.llm.lenient_json import decode
-from karma.llm.provider_errors import ProviderError, mask, provider_error
+from karma.llm.provider_errors import ProviderError, provider_error
 
 _RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
 #: OpenAI's own is in milliseconds; the last is litellm's, of the provider behind it.

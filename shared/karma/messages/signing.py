@@ -154,6 +154,16 @@ class Keyring:
         keys = {name: self._key(name) for name in channels}
         return " ".join(f"{name}={key.hex()}" for name, key in keys.items() if key is not None)
 
+    def subkey(self, channel: str, purpose: bytes) -> bytes | None:
+        """A key for another purpose, of those who hold the channel's key; 32 bytes, None where that is not here.
+
+        Args:
+            channel: whose key it is derived from.
+            purpose: at most 16 bytes, another one for each use.
+        """
+        key = self._key(channel)
+        return None if key is None else blake2b(digest_size=32, key=key, person=purpose).digest()
+
     def _key(self, channel: str) -> bytes | None:
         if self.secret is None:
             return self.given.get(channel)

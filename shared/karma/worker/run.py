@@ -17,6 +17,7 @@ from karma.config.environment import Environment
 from karma.config.home import make_private
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.escaping import escape_control
 from karma.plugins.registry import backend_kind, judge_kind
 from karma.worker.served import Served
 
@@ -85,5 +86,5 @@ def main() -> None:
     try:
         run_worker(sys.argv[1], names, Environment.read())
     except KarmaError as error:
-        print(f"karma: {error}", file=sys.stderr)
+        print(f"karma: {escape_control(str(error), lines=True)}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -123,6 +123,21 @@ def test_a_key_where_a_name_belongs_is_refused_and_not_repeated(tmp_path: Path, 
         assert "SECRET" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["KARMA_SIGNING_KEY", "KARMA_DATABASE_URL", "karma_redis_url"])
+def test_no_variable_of_karmas_own_is_an_endpoints_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "SECRET")
+    with pytest.raises(SettingsError, match=f"{name}.*sent to no endpoint"):
+        pool(tmp_path, THIRD + f'api_key_env="{name}"\n')
+
+
+def test_options_that_name_a_variable_are_checked_as_well(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="token_env is not the name") as error:
+        pool(tmp_path, THIRD + 'options={token_env="sk-proj-SECRETabc"}\n')
+    assert "SECRET" not in str(error.value)
+
+
 def test_a_list_of_keys_is_not_repeated_either(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as error:
         pool(tmp_path, THIRD + 'api_key_env=["SECRET"]\n')

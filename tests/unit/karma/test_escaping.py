@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma_monitor.escaping import escape_control, shortened
+from karma.escaping import escape_control, escape_json, shortened
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,15 @@ def test_a_long_text_says_how_much_is_left_out() -> None:
     assert shortened("a" * 1500, 10) == "aaaaaaaaaa… (1,490 more characters)"
     assert shortened("a" * 10, 10) == "a" * 10
     assert shortened("a" * 1500, 0) == "a" * 1500
+
+
+@given(st.text())
+def test_json_for_a_terminal_means_the_same_and_controls_nothing(text: str) -> None:
+    shown = escape_json(json.dumps({"response": text}, ensure_ascii=False))
+
+    assert json.loads(shown) == {"response": text}
+    assert escape_control(shown) == shown
+
+
+def test_json_keeps_its_letters() -> None:
+    assert escape_json('{"a": "naïve 漢字"}\n') == '{"a": "naïve 漢字"}\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 #: Joiners that belong to words and emoji; all other invisible format characters are spelled out.
@@ -15,6 +16,16 @@ def escape_control(text: str, lines: bool = False) -> str:
     Tabs become spaces; line breaks too, unless `lines` keeps them.
     """
     return "".join(_spelled(character, lines) for character in text.replace("\r\n", "\n"))
+
+
+def escape_json(text: str) -> str:
+    r"""JSON with control and format characters within its texts as `\uXXXX`, for a terminal; it means the same."""
+    if text.isprintable():
+        return text
+    return "".join(
+        json.dumps(character)[1:-1] if character not in "\t\r\n" and _is_unsafe(character) else character
+        for character in text
+    )
 
 
 def shortened(text: str, characters: int, lines: bool = False) -> str:
@@ -33,12 +44,16 @@ def shorten_middle(text: str, characters: int) -> str:
     return f"{escaped[:head]}…{escaped[head + 1 - characters :]}"
 
 
+def _is_unsafe(character: str) -> bool:
+    return not character.isprintable() and character not in _KEPT and unicodedata.category(character) in _UNSAFE
+
+
 def _spelled(character: str, lines: bool) -> str:
     if character == "\n":
         return "\n" if lines else " "
     if character == "\t":
         return " "
-    if character.isprintable() or character in _KEPT or unicodedata.category(character) not in _UNSAFE:
+    if not _is_unsafe(character):
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
