@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from karma.errors import KarmaError
-from karma.escaping import escape_control
+from karma.telemetry.escaping import escape_control
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
 COMMANDS = {

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.errors import SettingsError
-from karma.escaping import escape_control
+from karma.telemetry.escaping import escape_control
 
 _FLAGS: Mapping[str, tuple[Any, Any]] = {
     "form": (

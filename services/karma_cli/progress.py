@@ -13,8 +13,8 @@ from rich.progress import Progress
 from rich.text import Text
 
 from karma.errors import StoreOutageError
-from karma.escaping import escape_control
 from karma.store import Store
+from karma.telemetry.escaping import escape_control
 from karma.telemetry.progress_bars import progress_bars
 from karma_cli.output import Output, console
 

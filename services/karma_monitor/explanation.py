@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from karma.escaping import escape_control, shortened
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
+from karma.telemetry.escaping import escape_control, shortened
 
 Facts = dict[str, Any]
 

@@ -21,9 +21,9 @@ from rich.text import Text
 from karma.config.parts import check_parts
 from karma.config.pool import Pool
 from karma.errors import SettingsError, did_you_mean
-from karma.escaping import escape_control
 from karma.messages import GenerateBatch, GenerateItem, Header, JudgeBatch, JudgeItem, JudgeSpec, ModelSpec, Turn
 from karma.plugins.registry import backend_kind, judge_kind
+from karma.telemetry.escaping import escape_control
 from karma.telemetry.failure_kinds import kind_of
 from karma_cli.options import HomeOption, PoolOption, read_environment
 from karma_cli.output import Output, with_format_flags

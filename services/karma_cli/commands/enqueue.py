@@ -12,8 +12,8 @@ import typer
 
 from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
-from karma.escaping import escape_control
 from karma.store.database import COUNTING_S
+from karma.telemetry.escaping import escape_control
 from karma_cli.options import (
     HomeOption,
     PoolOption,

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from karma.escaping import escape_json
 from karma.store.records import ExportFilter
 from karma.store.streams import check_stream
+from karma.telemetry.escaping import escape_json
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track

@@ -15,10 +15,10 @@ from rich.text import Text
 from sqlalchemy import Connection
 
 from karma.errors import SettingsError, did_you_mean
-from karma.escaping import shorten_middle
 from karma.ranking.snapshot import Snapshot
 from karma.store.counting import outcomes, resolutions_by_outcome
 from karma.store.latest_snapshot import LatestSnapshot
+from karma.telemetry.escaping import shorten_middle
 from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of

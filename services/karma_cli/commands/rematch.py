@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.errors import KarmaError
-from karma.escaping import escape_control
 from karma.store import Store
+from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, any_worker, open_store, pool_if_any, read_environment, wake_gateway
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, wait_for_prompts

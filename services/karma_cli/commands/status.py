@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.errors import BrokerError
-from karma.escaping import escape_control
 from karma.queue.refused import KEPT, refused_messages
 from karma.store.schema import EVERYTHING
+from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_if_any, read_environment, redis_if_any
 from karma_cli.output import Output, reason_table, with_format_flags
 from karma_monitor.figures.sampling import notices

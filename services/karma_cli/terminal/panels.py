@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from karma.escaping import escape_control, shorten_middle, shortened
+from karma.telemetry.escaping import escape_control, shorten_middle, shortened
 from karma_cli.terminal.poller import Update
 from karma_monitor.figures.formatting import duration, rate, share, sparkline
 

@@ -11,8 +11,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from karma.escaping import escape_control, shortened
 from karma.store.schema import EVERYTHING
+from karma.telemetry.escaping import escape_control, shortened
 from karma_cli.terminal import panels
 from karma_cli.terminal.panels import BAD, DOUBTFUL, RateHistory
 from karma_cli.terminal.poller import Update

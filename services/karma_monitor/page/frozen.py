@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from karma.escaping import escape_control
+from karma.telemetry.escaping import escape_control
 
 STATIC = Path(__file__).parent / "static"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from karma.escaping import escape_control
 from karma.store.schema import prompts, resolutions, responses
+from karma.telemetry.escaping import escape_control
 from karma.verdicts import OUTCOMES
 from karma_monitor.queries.failures import Reason, reasons
 

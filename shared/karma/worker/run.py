@@ -17,8 +17,8 @@ from karma.config.environment import Environment
 from karma.config.home import make_private
 from karma.config.pool import Pool
 from karma.errors import KarmaError, MissingExtraError, SettingsError
-from karma.escaping import escape_control
 from karma.plugins.registry import backend_kind, judge_kind
+from karma.telemetry.escaping import escape_control
 from karma.worker.served import Served
 
 SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")

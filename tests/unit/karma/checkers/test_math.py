@@ -12,6 +12,12 @@ from karma.errors import MissingExtraError
 from tests.support import needs
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests share the cores: what is read at all is read in this time."""
+    monkeypatch.setattr(module, "_ANSWER_S", 30.0)
+
+
 @pytest.fixture
 def verifying() -> None:
     needs.package("math_verify", by="pip install -e '.[math]'")

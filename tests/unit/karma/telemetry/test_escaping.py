@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.escaping import escape_control, escape_json, shortened
+from karma.telemetry.escaping import escape_control, escape_json, shortened
 
 
 @pytest.mark.parametrize(
