@@ -28,6 +28,7 @@ COMMANDS = {
     "down": "Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`.",
     "worker": "Run one worker. Start more workers to scale a service.",
     "page": "Serve the page alone. `karma up` already serves it.",
+    "token": "Print a link that opens the page, with a new token.",
     "enqueue": "Accept prompts from a file or standard input.",
     "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
     "refused": "Show the newest messages that were refused, and why.",
@@ -48,7 +49,7 @@ COMMANDS = {
 #: Modules of `karma_cli.commands` that hold a second command.
 _MODULES = {
     **{"down": "up", "failures": "requeue", "keys": "worker", "page": "worker"},
-    **{"refused": "status", "resume": "pause"},
+    **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused, stream_names
 from karma_monitor.figures.budget import budget_left
 from karma_monitor.figures.cost import Cost, Costs
-from karma_monitor.figures.endpoints import Endpoints
+from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
 from karma_monitor.figures.quality import quality_of, summary
 from karma_monitor.figures.redelivered import redelivered
@@ -104,7 +105,7 @@ class LiveStatus:
             **_cost(spent, decisive),
             "endpoints": [
                 {"name": name, "kind": kind, **tokens._asdict(), "cost": spent.of(kind, name)}
-                for (kind, name), tokens in spent.tokens.items()
+                for (kind, name), tokens in islice(spent.tokens.items(), 2 * NAMES)
             ],
         }
 
@@ -127,6 +128,7 @@ class LiveStatus:
             **self._flow(),
             "in_flight": sum(totals.states[state] for state in ("dispatched", "answered", "matched")),
             "endpoints": self._called.value(),
+            "endpoints_left_out": self._endpoints.left_out,
             "quality": self._judged.value(),
         }
         return {**status, "problems": problems(status, self._pool)}

@@ -7,19 +7,18 @@ is opened in Chromium while prompts stream, in light and dark and as on a phone.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Page
 
+from karma_monitor.page.tokens import link
 from tests.support import arithmetic
 from tests.support.browser import Watched, chromium, opened
 from tests.support.endpoint import Behaviour, serve
+from tests.support.page import Page as Client
 from tests.support.pipeline import Pipeline, wait_until
 
 #: View → its address, its title, and what is waited for before its picture is taken.
@@ -52,28 +51,28 @@ def _endpoint(name: str, url: str) -> list[str]:
 
 
 @contextmanager
-def run(home: Path, prompts: int) -> Iterator[tuple[str, Pipeline]]:
-    """A run in full flow, and the page's address."""
+def run(home: Path, prompts: int) -> Iterator[tuple[Client, Pipeline]]:
+    """A run in full flow, and a client of its page."""
     with serve(Behaviour(latency_ms=60, spread_ms=400, rate_429=0.02, drop=0.005)) as endpoint:
         arithmetic.teach(endpoint)
         pipeline = Pipeline(home, pool(endpoint.url))
         pipeline.environment["KARMA_PAGE_PORT"] = "0"
         with pipeline.up(page=True):
             pipeline.enqueue(arithmetic.prompts(prompts), "--stream", "sums")
-            yield (home / "run" / "page.url").read_text().strip().rstrip("/"), pipeline
+            yield Client.of(home), pipeline
 
 
-def take(watched: Watched, url: str, out: Path, preferences: int) -> None:
+def take(watched: Watched, client: Client, out: Path, preferences: int) -> None:
     """A picture of every view; the page stays open from the beginning, so that its rates have a course."""
     page = watched.page
     # Everything is enqueued at once; once that has left the rates, their picture shows the flow.
-    wait_until(lambda: _ask(url, "/api/board")["rates"]["prompts_per_s"] == 0.0, 120, "all prompts are enqueued")
-    page.goto(url)
+    wait_until(lambda: client.get("/api/board")["rates"]["prompts_per_s"] == 0.0, 120, "all prompts are enqueued")
+    page.goto(link(f"{client.url}/", client.token))
     wait_until(
-        lambda: _ask(url, "/api/board")["outcome"]["preferences"] >= preferences, 300, f"{preferences} preferences"
+        lambda: client.get("/api/board")["outcome"]["preferences"] >= preferences, 300, f"{preferences} preferences"
     )
     wait_until(
-        lambda: len(_ask(url, "/api/models")["models"]) == len(arithmetic.MODELS), 60, "every model is on the ladder"
+        lambda: len(client.get("/api/models")["models"]) == len(arithmetic.MODELS), 60, "every model is on the ladder"
     )
     for name, (path, title, ready) in VIEWS.items():
         page.evaluate(
@@ -101,11 +100,6 @@ def shoot(page: Page, out: Path, name: str) -> None:
     page.set_viewport_size(WIDE)
 
 
-def _ask(url: str, path: str) -> Any:
-    with urllib.request.urlopen(url + path, timeout=20) as answer:
-        return json.load(answer)
-
-
 def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,11 +112,11 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as home,
-        run(Path(home) / "home", arguments.prompts) as (url, _),
+        run(Path(home) / "home", arguments.prompts) as (client, _),
         chromium() as browser,
         opened(browser) as watched,
     ):
-        take(watched, url, arguments.out, arguments.preferences)
+        take(watched, client, arguments.out, arguments.preferences)
         if watched.wrong:
             raise SystemExit("\n".join(watched.wrong))
 

@@ -8,9 +8,9 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from karma.store import Store
+from karma_monitor.page.tokens import Tokens, link
 from tests.support.browser import Watched, chromium, opened
 from tests.support.databases import migrate
 from tests.support.endpoint import Behaviour, Endpoint, pool, serve
+from tests.support.page import Page as Client
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.scripting import MARKUP, PAYLOADS
 
@@ -62,16 +64,23 @@ class Site:
 
     def ask(self, path: str) -> Any:
         """The JSON of an address."""
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
-            return json.load(answer)
+        return self.client.get(path)
 
     @property
     def url(self) -> str:
         return (self.home / "run" / "page.url").read_text().strip().rstrip("/")
 
-    @property
-    def token(self) -> str:
-        return (self.home / "run" / "page.token").read_text().strip()
+    @cached_property
+    def client(self) -> Client:
+        return Client.of(self.home)
+
+    @cached_property
+    def reading(self) -> str:
+        return Tokens(self.home).mint("read")
+
+    def link(self, path: str) -> str:
+        """An address that opens a view with a token that may only read."""
+        return link(self.url + path, self.reading)
 
 
 def echoing(endpoint: Endpoint) -> None:
@@ -143,9 +152,9 @@ def watched(browser: Browser) -> Iterator[Watched]:
         yield page
 
 
-def open_view(page: Page, url: str, path: str) -> None:
+def open_view(page: Page, site: Site, path: str) -> None:
     """Open a view and wait until it shows what it has."""
-    page.goto(f"{url}{path}")
+    page.goto(site.link(path))
     expect(page.locator("#badge")).to_have_text("live")
     wait_for_view(page, path.partition("?")[0])
 
@@ -164,14 +173,14 @@ def wait_for_view(page: Page, path: str) -> None:
 
 def test_every_view_opens_during_a_run_without_an_error(site: Site, watched: Watched) -> None:
     for path in VIEWS:
-        open_view(watched.page, site.url, path)
+        open_view(watched.page, site, path)
         expect(watched.page.locator("nav a[aria-current=page]")).to_have_count(1)
     assert watched.wrong == []
 
 
 def test_views_are_changed_without_loading_the_page_anew(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/")
+    open_view(page, site, "/")
     page.evaluate("window.kept = true")
     for path in [*VIEWS][1:]:
         turn_to(page, path)
@@ -184,7 +193,7 @@ def test_views_are_changed_without_loading_the_page_anew(site: Site, watched: Wa
 
 def test_whoever_uses_the_keyboard_keeps_their_place(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/quality")
+    open_view(page, site, "/quality")
     page.get_by_label("Stream").focus()
     page.get_by_label("Stream").select_option(HOSTILE_STREAM)
     page.wait_for_url("**/quality?stream=*")
@@ -202,7 +211,7 @@ def test_whoever_uses_the_keyboard_keeps_their_place(site: Site, watched: Watche
 
 def test_live_figures_change_as_prompts_end(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/")
+    open_view(page, site, "/")
     prompts = page.locator(".funnel li", has_text="prompts").locator(":scope > .figure").first
     before = int(prompts.inner_text().replace(",", ""))
     done = ended(site)
@@ -217,16 +226,16 @@ def test_live_figures_change_as_prompts_end(site: Site, watched: Watched) -> Non
 
 def test_a_pair_is_found_by_a_filter_and_opened_by_its_link(site: Site, browser: Browser, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/pairs")
+    open_view(page, site, "/pairs")
     page.get_by_label("Text", exact=True).fill("the needle")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     assert "text=the+needle" in page.url
     page.locator("tbody tr a").click()
     expect(page.locator("h1")).to_have_text(re.compile(r"^Pair \d+$"))
-    link, title = page.url, page.locator("h1").inner_text()
+    address, title = page.url, page.locator("h1").inner_text()
     with opened(browser) as elsewhere:
-        elsewhere.page.goto(link)
+        elsewhere.page.goto(f"{address}#token={site.reading}")
         expect(elsewhere.page.locator("h1")).to_have_text(title)
         expect(elsewhere.page.locator(".message .said").first).to_contain_text("Tell me about the needle")
         assert elsewhere.wrong == []
@@ -235,7 +244,7 @@ def test_a_pair_is_found_by_a_filter_and_opened_by_its_link(site: Site, browser:
 
 def test_markup_and_escape_codes_in_a_response_are_shown_as_text(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/pairs?text=the+needle")
+    open_view(page, site, "/pairs?text=the+needle")
     page.locator("tbody tr a").click()
     for text in ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", r"\x1b[31mred\x1b[0m"):
         expect(page.locator(".side .said").nth(0)).to_contain_text(text)
@@ -246,7 +255,7 @@ def test_markup_and_escape_codes_in_a_response_are_shown_as_text(site: Site, wat
 
 def test_models_are_hidden_until_they_are_revealed(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/pairs?outcome=decisive&stream=default")
+    open_view(page, site, "/pairs?outcome=decisive&stream=default")
     page.locator("tbody tr a").first.click()
     sides = page.locator(".sides")
     expect(sides).to_contain_text("model hidden")
@@ -260,7 +269,7 @@ def test_models_are_hidden_until_they_are_revealed(site: Site, watched: Watched)
 
 def test_keys_move_between_pairs_and_change_how_one_is_shown(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/pairs?outcome=decisive&stream=default")
+    open_view(page, site, "/pairs?outcome=decisive&stream=default")
     listed = page.locator("tbody tr a").all_inner_texts()
     page.locator("tbody tr a").first.click()
     heading = page.locator("h1")
@@ -298,12 +307,12 @@ FOREIGN = """() => [...document.querySelectorAll("*")].filter((one) =>
 def test_no_payload_runs_in_any_view(site: Site, watched: Watched) -> None:
     page = watched.page
     filtered = f"?stream={HOSTILE_STREAM}".replace("<", "%3C").replace(">", "%3E").replace(" ", "%20")
-    open_view(page, site.url, f"/quality{filtered}")
+    open_view(page, site, f"/quality{filtered}")
     assert page.evaluate(FOREIGN) == []
     for path in VIEWS:
         turn_to(page, path)
         assert page.evaluate(FOREIGN) == []
-    open_view(page, site.url, f"/pairs{filtered}")
+    open_view(page, site, f"/pairs{filtered}")
     page.get_by_label("Reveal model names").check()
     page.locator("tbody tr a").first.click()
     expect(page.locator("h1")).to_have_text(re.compile(r"^Pair \d+$"))
@@ -339,7 +348,7 @@ def test_the_payloads_run_where_nothing_guards(watched: Watched) -> None:
 def test_no_view_has_a_serious_accessibility_violation(site: Site, watched: Watched) -> None:
     """By axe-core: everything in the light, and once more the contrast in the dark."""
     page, found = watched.page, []
-    page.goto(f"{site.url}/pairs?outcome=decisive&stream=default")
+    page.goto(site.link("/pairs?outcome=decisive&stream=default"))
     page.evaluate(Axe().axe_script)
     for path in ["pair", *VIEWS]:
         if path == "pair":
@@ -369,11 +378,11 @@ def violations(page: Page, where: str, rules: dict[str, Any]) -> list[str]:
 def test_no_view_is_wider_than_a_phone(site: Site, browser: Browser) -> None:
     with opened(browser, width=360, height=740) as watched:
         page = watched.page
-        open_view(page, site.url, "/")
+        open_view(page, site, "/")
         for path in VIEWS:
             turn_to(page, path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-        page.goto(site.url + newest_decisive(site))
+        page.goto(site.link(newest_decisive(site)))
         page.locator("section[aria-label='Reasons']").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
@@ -384,7 +393,7 @@ def test_the_pairs_fit_their_window_without_scrolling_sideways(
 ) -> None:
     with opened(browser, width=width, height=height) as watched:
         page = watched.page
-        open_view(page, site.url, "/pairs")
+        open_view(page, site, "/pairs")
         for stream in ("default", HOSTILE_STREAM):
             page.get_by_label("Stream").fill(stream)
             page.get_by_role("button", name="Filter").click()
@@ -403,7 +412,7 @@ def test_a_problem_stands_on_every_view_and_leads_to_its_details(site: Site, wat
     status = {**site.ask("/api/board"), "problems": [problem]}
     body = f"event: live\nid: 1\ndata: {json.dumps(status)}\n\n"
     page.route("**/api/live", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
-    page.goto(f"{site.url}/models")
+    page.goto(site.link("/models"))
     strip = page.get_by_role("status").and_(page.locator("#problems"))
     expect(strip).to_contain_text("✖ Critical")
     expect(strip).to_contain_text(summary)
@@ -416,7 +425,7 @@ def test_a_problem_stands_on_every_view_and_leads_to_its_details(site: Site, wat
 
 def test_a_stream_without_a_problem_has_no_strip(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/")
+    open_view(page, site, "/")
     fine = {**site.ask("/api/board"), "problems": []}
     body = f"event: live\nid: 1\ndata: {json.dumps(fine)}\n\n"
     page.route("**/api/live", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
@@ -427,7 +436,7 @@ def test_a_stream_without_a_problem_has_no_strip(site: Site, watched: Watched) -
 
 
 def test_a_pair_says_how_many_of_its_judges_were_valid(site: Site, watched: Watched) -> None:
-    watched.page.goto(site.url + newest_decisive(site))
+    watched.page.goto(site.link(newest_decisive(site)))
     fact = watched.page.locator(".facts div", has_text="Valid verdicts")
     expect(fact).to_contain_text(re.compile(r"\d of \d judges?$"))
     assert watched.wrong == []
@@ -440,25 +449,26 @@ def newest_decisive(site: Site) -> str:
 
 def test_dead_prompts_are_tried_again_with_the_token_and_not_without(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/dead")
+    open_view(page, site, "/dead")
     expect(page.locator("section", has_text="given up after 3 attempts").last).to_be_visible()
     page.get_by_role("button", name="Requeue dead prompts").click()
     page.locator("#token").fill("wrong")
     page.get_by_role("button", name="Continue").click()
-    expect(page.get_by_role("alert")).to_have_text("Wrong token.")
-    page.locator("#token").fill(site.token)
+    expect(page.get_by_role("alert")).to_have_text("This is no valid token.")
+    page.locator("#token").fill(site.client.token)
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("status").last).to_have_text("1 prompt requeued.")
     expect(page.get_by_text("No dead prompts.")).to_be_visible()
-    refused = [said for said in watched.wrong if "401" in said]
+    refused = [said for said in watched.wrong if "401" in said or "403" in said]
     assert watched.wrong == refused
     assert refused
+    assert page.evaluate("document.cookie") == ""  # no script can read the token
 
 
 def test_another_origin_gets_403_and_no_token_401(site: Site, watched: Watched) -> None:
     address = f"{site.url}/api/requeue"
     ask = watched.page.request
-    bearer = {"Authorization": f"Bearer {site.token}"}
+    bearer = {"Authorization": f"Bearer {site.client.token}"}
     waste = {"what": "unscored"}
     before = site.ask("/api/pairs?outcome=unscored")["pairs"]
     assert before
@@ -476,8 +486,10 @@ def test_another_origin_gets_403_and_no_token_401(site: Site, watched: Watched) 
 
 def test_the_stream_is_paused_and_goes_on(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site.url, "/")
-    page.evaluate("token => sessionStorage.setItem('karma-token', token)", site.token)
+    open_view(page, site, "/")
+    page.goto(link(site.url + "/", site.client.token))  # only the address changes, and the page takes the token
+    expect(page).to_have_url(site.url + "/")
+    page.wait_for_load_state()
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".control")).to_contain_text("Paused")
     page.get_by_role("button", name="Resume").click()
@@ -490,7 +502,7 @@ def test_the_event_stream_is_closed_while_the_tab_is_hidden(site: Site, watched:
     opened_streams, ended = [], []
     page.on("request", lambda one: one.url.endswith("/api/live") and opened_streams.append(one))
     page.on("requestfailed", lambda one: one.url.endswith("/api/live") and ended.append(one))
-    open_view(page, site.url, "/pairs")
+    open_view(page, site, "/pairs")
     assert (len(opened_streams), len(ended)) == (1, 0)
     hide = """hidden => { Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
       document.dispatchEvent(new Event("visibilitychange")); }"""
@@ -521,7 +533,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, subpr
 
 
 def test_every_view_of_an_empty_store_says_what_to_do_next(bare: tuple[Site, Any], watched: Watched) -> None:
-    open_view(watched.page, bare[0].url, "/")
+    open_view(watched.page, bare[0], "/")
     for path in VIEWS:
         turn_to(watched.page, path)
         if path not in ("/endpoints", "/dead"):
@@ -531,7 +543,7 @@ def test_every_view_of_an_empty_store_says_what_to_do_next(bare: tuple[Site, Any
 
 def test_figures_that_are_old_say_so(bare: tuple[Site, subprocess.Popen[bytes]], watched: Watched) -> None:
     site, process = bare
-    open_view(watched.page, site.url, "/")
+    open_view(watched.page, site, "/")
     os.kill(process.pid, signal.SIGSTOP)
     try:
         expect(watched.page.locator("#badge")).to_have_text(re.compile(r"^stale \d+ s$"))
@@ -543,12 +555,12 @@ def test_figures_that_are_old_say_so(bare: tuple[Site, subprocess.Popen[bytes]],
 
 
 def test_a_pair_that_is_not_there_is_said_in_a_sentence(bare: tuple[Site, Any], watched: Watched) -> None:
-    watched.page.goto(f"{bare[0].url}/pairs/17")
+    watched.page.goto(bare[0].link("/pairs/17"))
     expect(watched.page.get_by_role("alert")).to_contain_text("has no pair 17")
 
 
 def test_a_word_diff_marks_what_the_other_text_does_not_say(bare: tuple[Site, Any], watched: Watched) -> None:
-    watched.page.goto(bare[0].url)
+    watched.page.goto(bare[0].link("/"))
 
     def diff(*texts: str) -> dict[str, Any]:
         found = watched.page.evaluate("async (texts) => (await import('/static/diff.js')).wordDiff(...texts)", texts)
@@ -585,7 +597,7 @@ def test_numbers_are_shown_with_their_units(bare: tuple[Site, Any], watched: Wat
         "counted(66, 'tie')": "66 ties",
         "interval(0.62, 0.581, 0.657)": "62.0\u202f% (58.1 to 65.7)",
     }
-    watched.page.goto(bare[0].url)
+    watched.page.goto(bare[0].link("/"))
     calls = ", ".join(f"format.{call}" for call in expected)
     shown = watched.page.evaluate(
         f"async () => {{ const format = await import('/static/format.js'); return [{calls}]; }}"

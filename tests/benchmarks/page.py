@@ -20,7 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +29,7 @@ import numpy as np
 
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
+from karma_monitor.page.tokens import Tokens
 from tests.benchmarks.cpu import cpu_s
 from tests.support.pipeline import ROOT, wait_until
 from tests.support.redis_server import Redis
@@ -156,9 +157,21 @@ def _snapshot(version: int, rng: np.random.Generator) -> Snapshot:
     return replace(empty, version=version, mean=mean, kinship=kinship, comparisons=empty.comparisons + 50.0)
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Asks a page with a token."""
+
+    url: str
+    token: str
+
+    def open(self, view: str) -> Any:
+        request = urllib.request.Request(self.url + view, headers={"Authorization": f"Bearer {self.token}"})
+        return urllib.request.urlopen(request)
+
+
 @contextmanager
-def page(home: Path, redis_url: str) -> Iterator[tuple[str, int]]:
-    """The page's process: its address and its process id."""
+def page(home: Path, redis_url: str) -> Iterator[tuple[Asker, int]]:
+    """The page's process: what asks it, and its process id."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("KARMA_")},
         "KARMA_HOME": str(home),
@@ -171,7 +184,7 @@ def page(home: Path, redis_url: str) -> Iterator[tuple[str, int]]:
     process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(written.exists, 60, "the page is up")
-        yield written.read_text().rstrip("/"), process.pid
+        yield Asker(written.read_text().rstrip("/"), Tokens(home).mint("read")), process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -183,14 +196,14 @@ def rss_mb(pid: int) -> float:
     return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
 
 
-def latencies(url: str, views: tuple[str, ...], requests: int) -> dict[str, dict[str, float]]:
+def latencies(asker: Asker, views: tuple[str, ...], requests: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each view: the first request, the median and the maximum of all."""
     found = {}
     for view in views:
         times = []
         for _request in range(requests):
             started = time.monotonic()
-            with urllib.request.urlopen(url + view) as answer:
+            with asker.open(view) as answer:
                 answer.read()
             times.append(1000 * (time.monotonic() - started))
         found[view] = {
@@ -202,9 +215,9 @@ def latencies(url: str, views: tuple[str, ...], requests: int) -> dict[str, dict
 class Watcher:
     """One open event stream."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, asker: Asker) -> None:
         self.events = 0
-        self._answer = urllib.request.urlopen(f"{url}/api/live")
+        self._answer = asker.open("/api/live")
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -254,18 +267,18 @@ def measure(home: Path, preferences: int, seconds: float, rate: float, requests:
     views = tuple(view.format(middle=preferences // 2) for view in VIEWS)
     figures: dict[str, Any] = {"preferences": preferences}
     try:
-        with page(home, redis.url) as (url, pid):
+        with page(home, redis.url) as (asker, pid):
             started = time.monotonic()
-            latencies(url, ("/api/board",), 1)
+            latencies(asker, ("/api/board",), 1)
             figures["first_picture_s"] = round(time.monotonic() - started, 2)
             time.sleep(_SETTLE_S)
             before = cpu_s([pid])
             time.sleep(_IDLE_S)
             figures["nobody_watches_percent"] = round(100 * (cpu_s([pid]) - before) / _IDLE_S, 2)
-            figures["cold_ms"] = {view: one["first"] for view, one in latencies(url, views, 1).items()}
-            watcher = Watcher(url)
+            figures["cold_ms"] = {view: one["first"] for view, one in latencies(asker, views, 1).items()}
+            watcher = Watcher(asker)
             figures["begin_rss_mb"] = rss_mb(pid)
-            figures["latency_ms"] = latencies(url, views, requests)
+            figures["latency_ms"] = latencies(asker, views, requests)
             figures["views_rss_mb"] = rss_mb(pid)
             time.sleep(_SETTLE_S)
             with Writer(home / "karma.db", preferences, rate) as writer:

@@ -10,6 +10,9 @@ from msgspec.structs import replace
 from karma.messages import GenerateBatch, JudgeBatch
 from karma.store import Store
 from karma.store.streams import paused
+from karma_monitor.figures import endpoints
+from karma_monitor.page import models as models_view
+from karma_monitor.page import quality as quality_view
 from karma_scoring.fit.refit import Refitter
 from tests.support.memory import Flow, make_pool
 from tests.support.page import Page, Stream, serving
@@ -48,6 +51,21 @@ def test_every_view_answers_on_an_empty_store(page: Page) -> None:
     assert page.get("/api/pairs") == {"pairs": [], "next": None, "searched": 0}
     assert page.get("/api/models")["models"] == []
     assert page.get("/api/quality")["window"] == 0
+
+
+def test_answers_are_bounded_however_many_names_the_store_holds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt's given responses may name any number of models, and streams are named by whoever enqueues."""
+    monkeypatch.setattr(endpoints, "NAMES", 1)
+    monkeypatch.setattr(models_view, "_MOST_MODELS", 1)
+    monkeypatch.setattr(quality_view, "_MOST_STREAMS", 1)
+    flow = stream_of_pairs(store)
+    Refitter(store, flow.pool).refit(1)
+    with serving(store, flow.pool) as (page, _live):
+        board, found, shown = page.get("/api/board"), page.get("/api/models"), page.get("/api/quality")
+    assert [one["kind"] for one in board["endpoints"]] == ["model", "judge"]
+    assert board["endpoints_left_out"] >= 1
+    assert (len(found["models"]), len(found["course"]), found["models_known"]) == (1, 1, 2)
+    assert [one["name"] for one in shown["policies"]] == ["mine: informative"]  # of 12 pairs of 13
 
 
 def test_every_view_shows_what_the_store_holds(store: Store, page: Page) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from karma_monitor.page.access import token_path
 from tests.support.databases import migrate
 from tests.support.instant import POOL
 from tests.support.page import Page, Stream
@@ -25,13 +24,10 @@ def test_a_page_that_is_told_to_stop_ends_its_streams_and_itself(tmp_path: Path)
         process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=log)
     try:
         wait_until(written.exists, 60, "the page is up")
-        page = Page(written.read_text())
+        page = Page.of(karma.home)
         stream = Stream(page)
         wait_until(lambda: stream.ids, 30, "a picture comes")
-        assert (
-            page.post("/api/pause", {"stream": None}, Authorization=f"Bearer {token_path(karma.home).read_text()}")[0]
-            == 200
-        )
+        assert page.post("/api/pause", {"stream": None})[0] == 200
     finally:
         process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
@@ -49,7 +45,7 @@ def test_without_the_redis_that_was_here_the_store_is_shown_all_the_same(tmp_pat
     process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: (run / "page.url").exists() or process.poll() is not None, 60, "the page is up")
-        assert Page((run / "page.url").read_text()).get("/api/board")["queues"] == []
+        assert Page.of(karma.home).get("/api/board")["queues"] == []
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -65,7 +61,7 @@ def test_where_its_port_is_taken_the_page_is_on_the_next_free_one_and_says_so(tm
         said = karma.run("up", "--detach").stderr
         try:
             assert f"port {port} is taken: the page is on the next free one" in said
-            page = Page((tmp_path / "run" / "page.url").read_text())
+            page = Page.of(tmp_path)
             assert page.get("/healthz") == {"ok": True, "away": []}
         finally:
             karma.run("down")
@@ -88,13 +84,16 @@ def test_a_pipeline_serves_the_page_keeps_its_token_out_of_a_pipe_and_starts_it_
     karma = Pipeline(tmp_path, POOL, "tests.support.instant")
     karma.environment["KARMA_PAGE_PORT"] = "0"
     said = karma.run("up", "--detach").stderr
-    written, kept = tmp_path / "run" / "page.url", token_path(tmp_path)
+    written = tmp_path / "run" / "page.url"
     try:
-        token = kept.read_text()
-        assert (written.read_text() in said, token in said, str(kept) in said.replace("\n", "")) == (True, False, True)
-        for log in (tmp_path / "logs").glob("*.log"):
-            assert token not in log.read_text()
-        page = Page(written.read_text())
+        assert (written.read_text() in said, "#token=" in said, "karma token" in said) == (True, False, True)
+        url, token = karma.run("token", "--read").stdout.strip().split("#token=")
+        assert url == written.read_text()
+        for path in tmp_path.rglob("*"):
+            assert not path.is_file() or token.encode() not in path.read_bytes(), path
+        assert Page(url, token).get("/healthz") == {"ok": True, "away": []}
+        assert Page(url, token).post("/api/pause", {"stream": None})[0] == 403
+        page = Page.of(tmp_path)
         assert page.get("/healthz") == {"ok": True, "away": []}
         karma.enqueue([{"prompt": f"p{n}"} for n in range(5)])
         karma.wait_for_end(5)
@@ -109,9 +108,10 @@ def test_a_pipeline_serves_the_page_keeps_its_token_out_of_a_pipe_and_starts_it_
             return any(one["id"] != worker["id"] for one in found)
 
         wait_until(is_back, 60, "the page is back")
-        again = Page(written.read_text())
-        assert again.post("/api/pause", {"stream": None}, Authorization=f"Bearer {token}")[0] == 200
+        again = Page(written.read_text(), page.token)
+        assert again.post("/api/pause", {"stream": None})[0] == 200
+        assert karma.run("token", "--revoke", "-q").stdout == "2\n"
+        assert again.ask("/api/board")[0] == 401
     finally:
         karma.run("down")
     assert not written.exists()
-    assert not kept.exists()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from karma.store import Store
 from karma.store.streams import paused
-from karma_monitor.page.access import new_token, token_path
 from karma_monitor.page.app import PAGES
 from karma_monitor.page.security import BODY_BYTES
-from tests.support.page import JSON, TOKEN, Page, Stream, serving
+from karma_monitor.page.tokens import VALID_S, Tokens
+from tests.support.page import COOKIE, JSON, READ_TOKEN, TOKEN, Page, Stream, serving
 
 
 @pytest.fixture
@@ -25,9 +28,11 @@ def page(store: Store) -> Iterator[Page]:
 @pytest.mark.parametrize("path", ["/api/requeue", "/api/pause", "/api/resume"])
 def test_nothing_is_changed_without_the_token(store: Store, page: Page, path: str) -> None:
     body = {"what": "dead"} if path.endswith("requeue") else {"stream": None}
-    for given in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"):
+    for given in ("", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"):
         status, found = page.post(path, body, Authorization=given)
         assert (status, "token" in found["error"]) == (401, True), given
+    status, found = page.post(path, body, Authorization=f"Bearer {READ_TOKEN}")
+    assert (status, "may only read" in found["error"]) == (403, True)
     with store.reading() as transaction:
         assert paused(transaction.ledger.connection) == {}
 
@@ -129,8 +134,54 @@ def test_the_page_is_at_each_of_its_addresses_and_nothing_else_is(page: Page) ->
         assert page.ask(path)[0] == 404, path
 
 
-def test_the_token_is_new_each_time_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    tokens = {new_token(tmp_path) for _time in range(3)}
-    assert len(tokens) == 3
-    assert token_path(tmp_path).stat().st_mode & 0o777 == 0o600
-    assert token_path(tmp_path).read_text() in tokens
+def test_nothing_is_read_without_a_token_but_the_pages_own_files(page: Page) -> None:
+    nothing = {"Authorization": ""}
+    for path in ("board", "models", "quality", "pairs", "pairs/1", "dead", "failures", "live", "session", "nothing"):
+        for given in (nothing, {"Authorization": "Bearer wrong"}, {"Authorization": "", "Cookie": f"{COOKIE}=wrong"}):
+            status, found, headers = page.ask(f"/api/{path}", headers=given)
+            assert (status, "karma token" in found["error"], headers["WWW-Authenticate"]) == (401, True, "Bearer"), path
+    for path in ("/", "/pairs/7", "/static/main.js", "/healthz"):
+        assert page.ask(path, headers=nothing)[0] in (200, 503), path  # no Redis is here, so the page is not healthy
+
+
+def test_a_token_becomes_a_cookie_that_reads_and_with_the_pages_own_origin_changes(page: Page) -> None:
+    status, found, headers = page.ask("/api/session", "POST", {}, JSON)
+    assert (status, found) == (200, {"scope": "control"})
+    kept, *attributes = headers["Set-Cookie"].split("; ")
+    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(attributes)
+    by_cookie = {"Authorization": "", "Cookie": kept}
+    assert page.ask("/api/board", headers=by_cookie)[0] == 200
+    assert page.ask("/api/session", headers=by_cookie)[1] == {"scope": "control"}
+    for origin, status in (("", 401), ("http://127.0.0.1:1", 403), (page.url, 200)):
+        asked = {**JSON, **by_cookie, "Origin": origin}
+        assert page.ask("/api/pause", "POST", {"stream": None}, asked)[0] == status, origin
+
+
+def test_another_site_reads_nothing_even_with_a_token(page: Page) -> None:
+    for site in ("cross-site", "same-site"):
+        assert page.ask("/api/pairs", headers={"Sec-Fetch-Site": site})[0] == 403
+    for site in ("same-origin", "none"):
+        assert page.ask("/api/pairs", headers={"Sec-Fetch-Site": site})[0] == 200
+    assert page.ask("/pairs", headers={"Sec-Fetch-Site": "cross-site"})[0] == 200  # a link to the page
+
+
+def test_of_a_token_only_a_hash_is_kept_and_only_its_owner_can_read_that(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    made = [tokens.mint("read"), tokens.mint("read"), tokens.mint("control")]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [tokens.scope_of(token) for token in made] == ["read", "read", "control"]
+    assert len(files) == len(set(made)) == 3
+    for path in files:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert not any(token in path.name + path.read_text() for token in made)
+        assert tokens.scope_of(path.name) is None
+
+
+def test_a_token_ends_after_its_time_and_when_all_are_revoked(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    old, new = tokens.mint("read"), tokens.mint("read")
+    (path,) = (path for path in tmp_path.rglob("*") if path.name == sha256(old.encode()).hexdigest())
+    os.utime(path, (0, time.time() - VALID_S))
+    assert (tokens.scope_of(old), tokens.scope_of(new)) == (None, "read")
+    assert tokens.revoke() == 2
+    assert [tokens.scope_of(token) for token in (old, new, "", "../tokens", "\udc80", "x" * 10_000)] == [None] * 6

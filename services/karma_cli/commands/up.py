@@ -23,7 +23,8 @@ from karma_cli.local.pid_file import already_running, running_pid
 from karma_cli.local.supervisor import Supervisor, last_log_line
 from karma_cli.options import HomeOption, PoolOption, read_environment
 from karma_cli.output import console, warn
-from karma_monitor.page.access import is_loopback, token_path, url_path
+from karma_monitor.page.access import is_loopback, url_path
+from karma_monitor.page.tokens import Tokens, link
 
 _POLL_S = 0.5
 _DETACHED_READY_S = 100.0
@@ -120,17 +121,19 @@ def down(home: HomeOption = None) -> None:
 
 
 def _print_page(env: Environment) -> None:
-    """Print the page's address. The token itself is printed on a terminal only, so that it reaches no log."""
+    """Print the page's address; on a terminal with a new token, which must reach no log."""
     try:
-        url, path = url_path(env.home).read_text(), token_path(env.home)
-        token = path.read_text() if console.is_terminal else f"in {path}"
+        url = url_path(env.home).read_text()
     except OSError:
         return  # the page is not running; the reason has been printed
     if env.page_port not in (0, urlsplit(url).port):
         warn(f"port {env.page_port} is taken: the page is on the next free one. KARMA_PAGE_PORT chooses another")
-    warn(f"page: {url} (token for changes: {token})")
+    if console.is_terminal:
+        warn(f"page: {link(url, Tokens(env.home).mint('control'))}")
+    else:
+        warn(f"page: {url} (a link that opens it: karma token)")
     if not is_loopback(env.page_host):
-        warn(f"the page listens on {env.page_host}: whoever reaches it can read every prompt and response")
+        warn(f"the page listens on {env.page_host} without TLS: its tokens can be read on the way")
 
 
 def _report_soon(checking: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""`karma worker` and `karma page`: one process, in the foreground. `karma keys`: what such a process needs."""
+"""`karma worker` and `karma page`: one process, in the foreground. `karma keys`, `karma token`: what opens them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from karma.errors import SettingsError
 from karma.messages.signing import channels_of
 from karma.worker.run import run_worker
 from karma_cli.options import HomeOption, PoolOption, open_store, read_environment
-from karma_cli.output import warn
-from karma_monitor.page.access import token_of, token_path
+from karma_cli.output import Output, warn, with_format_flags
+from karma_monitor.page.access import url_path
+from karma_monitor.page.tokens import Tokens, link
 
 
 def worker(
@@ -37,9 +38,34 @@ def page(pool: PoolOption = None, home: HomeOption = None) -> None:
     """
     env = read_environment(home, pool)
     open_store(env).close()  # the page itself never migrates a store
-    token_of(env.home)
-    warn(f"the token for changes on the page is in {token_path(env.home)}. Ctrl-C stops the page.")
+    warn("a link that opens the page: karma token (in another terminal). Ctrl-C stops the page.")
     run_worker("page", [], env)
+
+
+@with_format_flags
+def token(
+    output: Output,
+    read: Annotated[bool, typer.Option("--read", help="It may read and change nothing.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="End all tokens instead.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Print a link that opens the page, with a new token. It is valid for 30 days.
+
+    The token is in the link; with curl: -H "Authorization: Bearer TOKEN". Of a token only a hash is kept.
+    """
+    env = read_environment(home)
+    tokens = Tokens(env.home)
+    if revoke:
+        ended = tokens.revoke()
+        output.result({"revoked": ended}, f"{ended} tokens ended", [ended])
+        return
+    made = tokens.mint("read" if read else "control")
+    try:
+        shown = url = link(url_path(env.home).read_text(), made)
+    except OSError:
+        output.note(f"no page runs in {env.home}: start it with `karma up` or `karma page`, and put its address before")
+        shown, url = link("", made), None
+    output.result({"token": made, "scope": "read" if read else "control", "url": url}, shown, [made])
 
 
 def keys(

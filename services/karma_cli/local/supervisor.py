@@ -128,7 +128,6 @@ class Supervisor:
         store.close()
         if PAGE in self._commands:
             access.url_path(self._environment.home).unlink(missing_ok=True)  # left by a killed supervisor
-            access.new_token(self._environment.home)
         self._running += [self._spawn(command) for command in self._commands]
         self._wait_until_ready(on_progress)
 
@@ -186,7 +185,7 @@ class Supervisor:
             self._redis.stop()
         written = [self._targets_file]
         if PAGE in self._commands:
-            written += [access.token_path(self._environment.home), access.url_path(self._environment.home)]
+            written.append(access.url_path(self._environment.home))
         for path in written:
             path.unlink(missing_ok=True)
         self._pid_file.release()

@@ -21,6 +21,9 @@ _AT_ONCE = 500
 #: Tokens per second are those of the last minute at most.
 _RATE_S = 60.0
 
+#: Most models, and most judges, that are named; given responses may name any number of models.
+NAMES = 200
+
 _REASONS = 5  # of failures, most frequent first
 
 
@@ -61,27 +64,32 @@ class Endpoints:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._sampling: tuple[int, dict[str, Any]] = (0, {})  # newest response, figures up to it
+        self.left_out = 0  # names beyond the most that are shown
         self._kinds = {"model": Calls(newest_responses), "judge": Calls(newest_verdicts)}
 
     def renew(self, transaction: Transaction) -> list[dict[str, Any]]:
-        """Every model and judge of the pool and of the newest calls, models first."""
+        """The models and judges of the pool and those with most of the newest calls, models first."""
         connection, now = transaction.ledger.connection, transaction.ledger.now
         waiting = {
             "model": transaction.work.open_by_target("generate"),
             "judge": transaction.work.open_by_target("judge"),
         }
         named = {"model": self._pool.models, "judge": self._pool.judges}
-        found = []
+        found: list[dict[str, Any]] = []
+        left_out = 0
         for kind, calls in self._kinds.items():
             calls.renew(connection)
             by_name = calls.by_name()
             if kind == "model" and self._sampling[0] != calls.mark:  # a quiet store is not read again
                 self._sampling = (calls.mark, sampling(connection, self._pool))
             sampled = self._sampling[1] if kind == "model" else {}
-            for name in dict.fromkeys([*named[kind], *by_name]):
+            names = list(dict.fromkeys([*named[kind], *sorted(by_name, key=lambda name: -len(by_name[name]))]))
+            left_out += len(names[NAMES:])
+            for name in names[:NAMES]:
                 figures = _figures(by_name.get(name, []), calls.since, now)
                 how = sampled.get(name, {"dropped": {}, "samples": None})
                 found.append({"name": name, "kind": kind, **figures, "open": waiting[kind].get(name, 0), **how})
+        self.left_out = left_out
         return found
 
 

@@ -1,11 +1,9 @@
-"""The page's address, its host names, and its token."""
+"""The page's address and its host names."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import os
-import secrets
 import socket
 from pathlib import Path
 
@@ -26,29 +24,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def token_path(home: Path) -> Path:
-    """The file of the token in a `KARMA_HOME`."""
-    return home / "run" / "page.token"
-
-
-def new_token(home: Path) -> str:
-    """A new token, stored where only this user can read it."""
-    path, token = token_path(home), secrets.token_urlsafe(24)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(token)
-    return token
-
-
-def token_of(home: Path) -> str:
-    """The token of a `KARMA_HOME`, new where there is none."""
-    try:
-        return token_path(home).read_text().strip() or new_token(home)
-    except FileNotFoundError:
-        return new_token(home)
 
 
 def url_path(home: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The page's routes. Reading needs no token; `Guard` checks the token of every change."""
+"""The page's routes. `Guard` checks the token of every request for data and of every change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import anyio
 import msgspec
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 from karma.errors import KarmaError, OutageError
 from karma_monitor.page.control import Control
 from karma_monitor.page.event_stream import Live
-from karma_monitor.page.security import BODY_BYTES, Guard
+from karma_monitor.page.security import SESSION_PATH, Access, Guard, client_of
+from karma_monitor.page.tokens import VALID_S
 from karma_monitor.page.views import Views
 from karma_monitor.queries.pair_search import PairFilter
 
@@ -41,15 +42,14 @@ Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-def create_app(views: Views, control: Control, live: Live, token: str, names: set[str]) -> ASGIApp:
+def create_app(views: Views, control: Control, live: Live, access: Access) -> ASGIApp:
     """The application.
 
     Args:
         views: answers to requests.
         control: changes.
         live: the live status.
-        token: needed for changes.
-        names: host names of the page, besides IP addresses.
+        access: who may ask.
     """
 
     @asynccontextmanager
@@ -57,14 +57,28 @@ def create_app(views: Views, control: Control, live: Live, token: str, names: se
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
 
-    app = FastAPI(
-        lifespan=lifespan, title="KARMA", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=BODY_BYTES
-    )
+    app = FastAPI(lifespan=lifespan, title="KARMA", docs_url=None, redoc_url=None, openapi_url=None)
     _add_errors(app)
 
-    @app.get("/api/live", response_class=EventSourceResponse)
-    async def stream() -> AsyncIterator[ServerSentEvent]:
-        async for event in live.watch():
+    @app.get(SESSION_PATH)
+    def session(request: Request) -> Response:
+        return _json({"scope": access.scope_of(access.token_of(request))})
+
+    @app.post(SESSION_PATH)
+    def open_session(request: Request) -> Response:
+        token = access.token_of(request)
+        response = _json({"scope": access.scope_of(token)})
+        secure = request.url.scheme == "https"
+        response.set_cookie(access.cookie, token, VALID_S, httponly=True, samesite="strict", secure=secure)
+        return response
+
+    async def has_place(request: Request) -> None:
+        if not live.has_place(client_of(request)):
+            raise HTTPException(503, "Too many live views are open. Close one.")
+
+    @app.get("/api/live", response_class=EventSourceResponse, dependencies=[Depends(has_place)])
+    async def stream(request: Request) -> AsyncIterator[ServerSentEvent]:
+        async for event in live.watch(client_of(request)):
             yield event
 
     @app.get("/api/board")
@@ -129,7 +143,7 @@ def create_app(views: Views, control: Control, live: Live, token: str, names: se
     for address in PAGES:
         app.add_api_route(address, index, methods=["GET", "HEAD"])
     app.mount("/static", _Static(directory=STATIC))
-    return Guard(app, token, names)  # outermost: FastAPI answers some requests before its own middleware
+    return Guard(app, access)  # outermost: FastAPI answers some requests before its own middleware
 
 
 class _Static(StaticFiles):

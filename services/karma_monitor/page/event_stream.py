@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 
+#: Streams at once, and of one client. Each holds a connection.
+MOST_STREAMS = 128
+MOST_OF_A_CLIENT = 32
+
 
 class Live:
     """Reads the status while there are viewers, and sends it to all of them."""
@@ -24,7 +29,7 @@ class Live:
     def __init__(self, look: Callable[[], dict[str, Any]], every_s: float = EVERY_S) -> None:
         self._look = look
         self._every_s = every_s
-        self._watching = 0
+        self._watching: Counter[str] = Counter()  # streams by client
         self._task: asyncio.Task[None] | None = None
         self._next: asyncio.Future[ServerSentEvent | None] | None = None
         self._newest: ServerSentEvent | None = None
@@ -37,10 +42,14 @@ class Live:
         """Whether there is a viewer, or was a moment ago."""
         return self._task is not None and not self._task.done()
 
-    async def watch(self) -> AsyncIterator[ServerSentEvent]:
+    def has_place(self, client: str) -> bool:
+        """Whether another stream may be opened by a client."""
+        return self._watching.total() < MOST_STREAMS and self._watching[client] < MOST_OF_A_CLIENT
+
+    async def watch(self, client: str = "") -> AsyncIterator[ServerSentEvent]:
         """The newest status, if there are viewers already, and every later one, until the page closes."""
         self._loop = asyncio.get_running_loop()
-        self._watching += 1
+        self._watching[client] += 1
         newest = self._newest if self.is_looking else None
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
@@ -53,7 +62,7 @@ class Live:
                     return
                 yield event
         finally:
-            self._watching -= 1
+            self._watching -= Counter({client: 1})  # those without a stream are left out
 
     def close(self) -> None:
         """End every stream. May be called from a signal handler or another thread."""
@@ -72,7 +81,7 @@ class Live:
 
     async def _run(self) -> None:
         was_unavailable = False
-        while self._watching and not self.closed:
+        while self._watching.total() and not self.closed:
             started = time.monotonic()
             try:
                 status = await asyncio.to_thread(self._look)

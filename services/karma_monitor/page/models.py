@@ -27,6 +27,7 @@ PRELIMINARY = 30.0
 _HISTORY_POINTS = 30
 _HISTORY_S = 0.05  # a request spends at most so long on reading refits
 _MOST_IN_MATRIX = 40
+_MOST_MODELS = 200  # of the leaderboard, best first
 _BINS = 10
 
 
@@ -58,6 +59,7 @@ class Leaderboards:
                 raise KarmaError(f"no skill is called {name!r}{did_you_mean(name, skills)}")
             wins = self._wins_of(name)
         ratings = leaderboard(snapshot, name, history)
+        number, ratings = len(ratings), ratings[:_MOST_MODELS]
         shown = [ratings[index].model for index in evenly(len(ratings), _MOST_IN_MATRIX)]
         compared = np.nansum(snapshot.comparisons[snapshot.row(name)], axis=1)
         recent = list(self._live.pairs())
@@ -66,6 +68,7 @@ class Leaderboards:
             "skills": list(skills),
             "version": snapshot.version or None,
             "models": [_rating(one, float(compared[snapshot.models.index(one.model)])) for one in ratings],
+            "models_known": number,
             "kinship": {
                 "names": shown,
                 "cells": _rows(known_kinship(snapshot, shown, name)),

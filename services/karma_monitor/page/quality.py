@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.pairs import judge_budgets
 from karma_monitor.queries.recent import ended_without_pair
 from karma_monitor.refresh import Pace
+
+#: Streams that are told apart: those with most pairs of the window.
+_MOST_STREAMS = 200
 
 #: Streams whose windows are kept.
 _STREAMS = 6
@@ -115,8 +119,12 @@ class QualityView:
 
     def _add_without_pair(self, quality: PairQuality, records: Sequence[PairRecord]) -> None:
         """Prompts that ended without a pair while the window's pairs were resolved; for the stream's main policy."""
+        most = Counter(record.stream for record in records).most_common(_MOST_STREAMS)
+        shown = {stream for stream, _number in most}
         first: dict[str, tuple[int, float]] = {}
         for record in records:
+            if record.stream not in shown:
+                continue
             prompt, at = first.get(record.stream, (record.pair.prompt, record.resolved_at))
             first[record.stream] = (min(prompt, record.pair.prompt), min(at, record.resolved_at))
         with self._store.reading() as transaction:
@@ -152,10 +160,11 @@ def statistics(quality: PairQuality) -> dict[str, Any]:
 
 def policies(quality: PairQuality, stream: str | None) -> list[dict[str, Any]]:
     """The figures of each policy, of a stream or of all."""
+    of_stream = {key: sums for key, sums in quality.policies.items() if stream in (None, key[0])}
+    shown = nlargest(_MOST_STREAMS, of_stream, key=lambda key: of_stream[key].pairs)
     return [
-        {"name": policy if stream is not None else f"{of}: {policy}", **policy_figures(sums)}
-        for (of, policy), sums in sorted(quality.policies.items())
-        if stream in (None, of)
+        {"name": policy if stream is not None else f"{of}: {policy}", **policy_figures(of_stream[of, policy])}
+        for of, policy in sorted(shown)
     ]
 
 

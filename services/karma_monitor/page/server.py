@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 from sqlalchemy import event
+from starlette.types import ASGIApp
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
@@ -27,16 +28,18 @@ from karma.worker.process import HeartbeatThread
 from karma.worker.retry import Shutdown
 from karma.worker.schema import end_on_migration, wait_for_schema
 from karma_monitor.live_status import LiveStatus
-from karma_monitor.page.access import is_loopback, listen, names_of, port_of, token_of, url_of, url_path
+from karma_monitor.page.access import is_loopback, listen, names_of, port_of, url_of, url_path
 from karma_monitor.page.app import create_app
+from karma_monitor.page.connections import Limits
 from karma_monitor.page.control import Control
 from karma_monitor.page.event_stream import Live
+from karma_monitor.page.security import Access
+from karma_monitor.page.tokens import Tokens
 from karma_monitor.page.views import Views
 
 log = logging.getLogger(__name__)
 
 _CACHE_KIB = 8192
-_CONNECTIONS = 256
 _CLOSE_S = 1  # for answers in progress at shutdown
 
 
@@ -64,17 +67,10 @@ def main(environment: Environment) -> None:
     live_status = LiveStatus(store, redis, pool)
     live = Live(live_status.read)
     views, control = Views(store, redis, live_status, pool.tie_margin), Control(store, redis, live_status.expire)
-    app = create_app(views, control, live, token_of(environment.home), names_of(environment.page_host))
-    config = uvicorn.Config(
-        app,
-        access_log=False,  # searches are private
-        log_config=None,
-        server_header=False,
-        ws="none",
-        limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=_CLOSE_S,
-    )
-    server = Server(config, live)
+    limits = Limits()
+    tokens, names = Tokens(environment.home), names_of(environment.page_host)
+    access = Access(tokens.scope_of, names, f"karma-{port_of(listener)}", limits.wait_s)
+    server = Server(config_of(create_app(views, control, live, access), limits), live)
     port = metrics.serve(environment.metrics_port, environment.metrics_host)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +82,8 @@ def main(environment: Environment) -> None:
     write_private(written, url)
     if not is_loopback(environment.page_host):
         log.warning(
-            "the page listens on %s: everyone who reaches it can read every prompt and response", environment.page_host
+            "the page listens on %s without TLS: its tokens can be read on the way (docs/security.md)",
+            environment.page_host,
         )
     if heartbeat is not None:
         heartbeat.start()
@@ -101,6 +98,19 @@ def main(environment: Environment) -> None:
         store.close()
     if shutdown.exit_code:
         sys.exit(shutdown.exit_code)
+
+
+def config_of(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    """How uvicorn serves the page."""
+    return uvicorn.Config(
+        app,
+        http=limits.protocol(),  # type: ignore[arg-type]  # it is called as a class would be
+        access_log=False,  # searches are private
+        log_config=None,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=_CLOSE_S,
+    )
 
 
 class Server(uvicorn.Server):

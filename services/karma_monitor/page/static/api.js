@@ -1,8 +1,8 @@
-/** Requests to the page's server. Reading needs no token; changes need the one that `karma up` prints. */
+/** Requests to the page's server. A token opens the session: the link that `karma up` or `karma token` prints has it. */
 
 import { askForToken } from "./dialogs.js";
 
-const KEY = "karma-token";
+const JSON_TYPE = { "Content-Type": "application/json" };
 
 /** A request that the server refused or that did not reach it; its message is a sentence for the reader. */
 export class RequestError extends Error {
@@ -26,23 +26,55 @@ export async function get(path, parameters = {}) {
 }
 
 /**
- * Send a change. The token is asked for once and kept in this tab's session; after a wrong one it is asked for again.
+ * Send a change. Where the session's token does not allow it, another one is asked for.
  * @returns {Promise<object|null>} the answer; null where the reader entered no token.
  */
 export async function post(path, body) {
-  let refused = false;
-  for (;;) {
-    const token = sessionStorage.getItem(KEY) ?? (await askForToken(refused));
-    if (token === null) return null;
-    const headers = { "Content-Type": "application/json", Authorization: `Bearer ${token}` };
-    const response = await sent(path, { method: "POST", headers, body: JSON.stringify(body) });
-    if (response.status !== 401) {
-      sessionStorage.setItem(KEY, token);
-      return answered(response);
-    }
-    sessionStorage.removeItem(KEY);
-    refused = true;
+  for (let refused = ""; ; refused = "This token does not allow changes.") {
+    const response = await sent(path, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body) });
+    if (!response.headers.has("WWW-Authenticate")) return answered(response);
+    if (!(await askUntilOpen(refused))) return null;
   }
+}
+
+/**
+ * Begin the session: by the token in the page's address, which leaves the address at once, or by the cookie of an
+ * earlier visit, or by a token that the reader enters.
+ */
+export async function enter() {
+  const given = tokenIn(location.hash);
+  if (given !== "") {
+    history.replaceState(null, "", location.pathname + location.search);
+    if (await openSession(given)) return;
+  }
+  const response = await sent("/api/session", {});
+  if (response.status !== 401) await answered(response);
+  else if (!(await askUntilOpen(given && "This link is no longer valid.")))
+    throw new RequestError("This page needs a token. In a terminal, karma token prints a link that opens it.", 401);
+}
+
+/** The token in a link, or the text itself where it is none; empty where an address has none. */
+export function tokenIn(text) {
+  const [before, token] = text.split("#token=");
+  return (token ?? (before.startsWith("#") ? "" : before)).trim();
+}
+
+/** Ask for a token until one opens the session; false where the reader gives up. */
+async function askUntilOpen(refused) {
+  for (let said = refused; ; said = "This is no valid token.") {
+    const token = await askForToken(said);
+    if (token === null) return false;
+    if (await openSession(tokenIn(token))) return true;
+  }
+}
+
+/** Have the token kept as a cookie that scripts cannot read: an event stream carries nothing else. */
+async function openSession(token) {
+  const headers = { ...JSON_TYPE, Authorization: `Bearer ${encodeURIComponent(token)}` };
+  const response = await sent("/api/session", { method: "POST", headers, body: "{}" });
+  if (response.status === 401) return false;
+  await answered(response);
+  return true;
 }
 
 /** Parameters as a query; empty where there are none. */

@@ -9,15 +9,15 @@ function shown(title, ...children) {
   return dialog;
 }
 
-/** Ask for the token; resolves to it, or to null where the reader closed the dialog. */
+/** Ask for a token; resolves to it, or to null where the reader closed the dialog. `refused` says why it is needed. */
 export function askForToken(refused) {
   return new Promise((resolve) => {
     const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
     const form = h(
       "form",
       { method: "dialog" },
-      refused && h("p", { role: "alert", class: "bad" }, "Wrong token."),
-      h("p", {}, "Enter the token from ", h("code", {}, "karma up"), "."),
+      refused && h("p", { role: "alert", class: "bad" }, refused),
+      h("p", {}, "Enter the link or the token that ", h("code", {}, "karma token"), " prints."),
       h("p", {}, h("label", { for: "token" }, "Token "), field),
       h(
         "p",

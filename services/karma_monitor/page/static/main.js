@@ -1,5 +1,6 @@
 /** The page: the view of an address, the event stream, the strip of problems, and the keyboard shortcuts. */
 
+import { enter, tokenIn } from "./api.js";
 import { h, render } from "./dom.js";
 import { Keys } from "./keys.js";
 import { freshness, Live } from "./live.js";
@@ -125,5 +126,9 @@ document.getElementById("help").addEventListener("click", () => keys.help());
 window.addEventListener("popstate", () => location.pathname + location.search !== shown && show());
 live.listen((picture, isNew) => isNew && rates.add(picture.at, picture.rates));
 live.listen(showProblemsOf);
-live.start();
-show();
+// A link with a token, opened in a tab that is already here, changes the address only.
+window.addEventListener("hashchange", () => tokenIn(location.hash) !== "" && location.reload());
+enter().then(() => {
+  live.start();
+  show();
+}, showFailure);

@@ -13,12 +13,12 @@ const EVERY_S = 15;
 export function open(root, context) {
   const [calls, failures] = [h("div"), h("div")];
   root.append(h("h1", {}, "Endpoints"), calls, failures);
-  context.listen(({ endpoints }) => {
+  context.listen(({ endpoints, endpoints_left_out: left }) => {
     const models = endpoints.filter((one) => one.kind === "model");
     const judges = endpoints.filter((one) => one.kind === "judge");
     render(
       calls,
-      panel("Models", { note: `${windowOf(models, "models")} ${NOTE}` }, endpointTable(models)),
+      panel("Models", { note: `${windowOf(models, "models")} ${NOTE}${left ? ` ${count(left)} more are left out.` : ""}` }, endpointTable(models)),
       panel("Judges", { note: windowOf(judges, "judges") }, endpointTable(judges)),
     );
   });
@@ -38,7 +38,7 @@ export function windowOf(endpoints, noun) {
 }
 
 export function endpointTable(endpoints) {
-  if (endpoints.length === 0) return empty("The pool file names none.", "karma doctor");
+  if (endpoints.length === 0) return empty("The pool file names none.", "karma check");
   const rows = endpoints.map((one) => [
     named(one),
     one.kind,

@@ -41,7 +41,7 @@ export function open(root, context) {
 }
 
 /** The leaderboard, best first; only the first `most` models where a link leads to `more`. */
-export function leaderboard({ models, skill, version }, most = Infinity, more = null) {
+export function leaderboard({ models, models_known: known, skill, version }, most = Infinity, more = null) {
   const name = more ? "Models" : "Leaderboard";
   if (models.length === 0) {
     return panel(name, { more }, empty("No ratings yet: no pair has been judged.", "karma enqueue FILE"));
@@ -54,7 +54,7 @@ export function leaderboard({ models, skill, version }, most = Infinity, more = 
     faint: model.preliminary,
     text: `${signed(model.mean)} (${signed(model.low)} to ${signed(model.high)})`,
   }));
-  const left = models.length > rows.length ? ` ${rows.length} of ${models.length} models.` : "";
+  const left = known > rows.length ? ` ${rows.length} of ${count(known)} models.` : "";
   const note = `Skill ${skill}, 90 % intervals. Ratings version ${version ?? "–"}.${left}`;
   const picture = intervals("Model", rows, {
     unit: "competency, logits",
