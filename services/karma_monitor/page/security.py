@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
+from karma.telemetry.host_header import names_server
 from karma_monitor.page.tokens import Scope
 
 #: A browser may load the page's own files, and run nothing inline.
@@ -124,7 +123,7 @@ class Guard:
     def _refusal(self, method: str, path: str, request: HTTPConnection) -> Refusal | None:
         headers = request.headers
         host = headers.get("host", "")
-        if not self.is_ours(host):
+        if not names_server(host, self._names):
             return Refusal(
                 403,
                 "The page has no such name. It answers to IP addresses, localhost, this machine's name and "
@@ -151,24 +150,6 @@ class Guard:
         if controls and scope != "control":
             return Refusal(403, "This token may only read. To change things: `karma token`.", insufficient=True)
         return None
-
-    def is_ours(self, host: str) -> bool:
-        """Whether a Host header names this page.
-
-        A name that another DNS points here is not ours (DNS rebinding). An IP address is: a browser that came by a
-        name sends the name.
-        """
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
-            return False
-        if not name or "@" in host or "/" in host:
-            return False
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name in self._names
-        return True
 
 
 def client_of(request: HTTPConnection) -> str:
