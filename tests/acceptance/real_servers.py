@@ -156,7 +156,7 @@ def litellm(home: Path) -> Iterator[str]:
         settings = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": KEY}
         with started(command, f"{address}/health/liveliness", home / "server.log", **settings):
             models = {"red": "red", "blue": "blue"}
-            yield pool(f"{address}/v1", models, "judge-fair", concurrency=8, api_key_env="KARMA_TEST_SERVER_KEY")
+            yield pool(f"{address}/v1", models, "judge-fair", concurrency=8, api_key_env="TEST_SERVER_KEY")
 
 
 SERVERS: dict[str, Callable[[Path], Any]] = {"transformers": transformers, "llama.cpp": llama_cpp, "litellm": litellm}
@@ -185,7 +185,7 @@ def run(name: str, prompts: int, home: Path) -> Run:
     began = time.monotonic()
     with SERVERS[name](home) as pool_file:
         karma = Pipeline(home / "karma", pool_file)
-        karma.environment["KARMA_TEST_SERVER_KEY"] = KEY
+        karma.environment["TEST_SERVER_KEY"] = KEY
         with karma.up():
             karma.enqueue(
                 [{"id": f"p{n}", "prompt": f"Say {n}. What is {10 + n % 80} + {n % 9}?"} for n in range(prompts)]

@@ -23,8 +23,8 @@ CONNECTIONS = 256
 HEAD_S = 10.0
 
 #: Requests of one client, over all its connections: on average, and at once.
-RATE_PER_S = 100.0
-BURST = 400.0
+RATE_PER_S = 30.0
+BURST = 300.0
 
 #: What is still read of a body that nobody wants, so that its sender sees the answer.
 _LINGER_S = 1.0
