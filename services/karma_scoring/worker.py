@@ -7,6 +7,7 @@ from functools import partial
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
+from karma.config.settings import StreamSettings
 from karma.messages import LearnBatch, ScoreBatch
 from karma.plugins import checker
 from karma.plugins.registry import judge_kind
@@ -54,7 +55,7 @@ def main(environment: Environment) -> None:
     def scored(stream: str, responses: Sequence[NewResponse]) -> None:
         scoring_metrics.scored(responses)
         if responses and pool.stream(stream).skills == "embeddings":
-            finder = finders[pool.stream(stream).embedder]
+            finder = finders[_embedder_of(pool.stream(stream))]
             prompts = [response.prompt for response in responses]
             retry_on_outage(lambda: finder.find(stream, prompts), "score: skills", connections.shutdown)
 
@@ -76,9 +77,13 @@ def main(environment: Environment) -> None:
         store.close()
 
 
-def _finders(store: Store, pool: Pool) -> dict[str, SkillFinder]:
-    """A skill finder per embedder in the pool file. The worker does not start if an embedder cannot be loaded."""
+def _finders(store: Store, pool: Pool) -> dict[tuple[str, str], SkillFinder]:
+    """A skill finder per embedder and revision in the pool file. The worker does not start if an embedder cannot be loaded."""
     streams = (pool.default_stream, *pool.streams.values())
-    names = {settings.embedder for settings in streams if settings.skills == "embeddings"}
-    embedders = {name: Embedder(embedder_name(name, pool.path)) for name in sorted(names)}
-    return {name: SkillFinder(store, embedder.embed, embedder.dimensions) for name, embedder in embedders.items()}
+    used = {_embedder_of(settings) for settings in streams if settings.skills == "embeddings"}
+    embedders = {one: Embedder(embedder_name(one[0], pool.path), one[1]) for one in sorted(used)}
+    return {one: SkillFinder(store, embedder.embed, embedder.dimensions) for one, embedder in embedders.items()}
+
+
+def _embedder_of(settings: StreamSettings) -> tuple[str, str]:
+    return settings.embedder, settings.embedder_revision

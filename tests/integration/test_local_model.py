@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,13 +46,13 @@ def make_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(folder: Path, seed: int = 0) -> LlamaForCausalLM:
+def make_model(folder: Path, seed: int = 0, layers: int = 2) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=259,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
@@ -340,6 +342,25 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="cannot be loaded"):
         LocalModel.load(spec(tmp_path))
+
+
+def test_a_checkpoint_on_a_hub_is_that_of_its_revision(tmp_path: Path) -> None:
+    """Two commits in a hub's cache: `main` is the newer one."""
+    cached = tmp_path / "models--karma--tiny"
+    for commit, layers in (("a" * 40, 1), ("b" * 40, 2)):
+        make_model(cached / "snapshots" / commit, layers=layers)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("b" * 40)
+    code = (
+        "from karma.llm.checkpoint import load\n"
+        "for revision in (None, 'a' * 40):\n"
+        "    print(load('karma/tiny', revision, 'auto', 'cpu')[0].config.num_hidden_layers)"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["2", "1"]
 
 
 def test_code_of_a_checkpoint_is_never_run(tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ def _unloadable(spec: ModelSpec | JudgeSpec) -> Fault:
         return None
     from huggingface_hub import constants, try_to_load_from_cache
 
-    if constants.HF_HUB_OFFLINE and not isinstance(try_to_load_from_cache(model.model, "config.json"), str):
+    if constants.HF_HUB_OFFLINE and not isinstance(
+        try_to_load_from_cache(model.model, "config.json", revision=model.revision), str
+    ):
         why = f"{model.model} is no folder, not in the hub's cache, and HF_HUB_OFFLINE forbids a download"
         return why, "download it once, or give its folder as model"
     return None

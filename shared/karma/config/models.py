@@ -62,19 +62,22 @@ class JudgeTable:
 def fingerprint_of(spec: ModelSpec | JudgeSpec) -> str:
     """The fingerprint of what is asked of a model or judge: 64 bits, hexadecimal.
 
-    It is of a specification as the pool file has it, with a relative folder. What belongs to the worker's machine alone
-    is left out: the name of the key's variable, devices, limits and waits.
+    It is of a specification as the pool file has it, with a relative folder, without defaults: a later version with
+    more settings has the same. What belongs to the worker's machine alone is left out: the name of the key's variable,
+    devices, limits and waits.
     """
-    if isinstance(spec, ModelSpec):
-        asked: ModelSpec | JudgeSpec = _asked(spec)
-    else:
-        asked = msgspec.structs.replace(spec, model=None if spec.model is None else _asked(spec.model))
-    return blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=8).hexdigest()
+    return blake2b(msgspec.json.encode(_asked(spec), order="deterministic"), digest_size=8).hexdigest()
 
 
-def _asked(model: ModelSpec) -> ModelSpec:
-    machine = {field.name: field.default for field in msgspec.structs.fields(ModelSpec) if field.name in _MACHINE}
-    return msgspec.structs.replace(model, **machine)
+def _asked(spec: ModelSpec | JudgeSpec) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type(spec)):
+        value = getattr(spec, field.name)
+        if isinstance(value, ModelSpec):
+            asked[field.name] = _asked(value)
+        elif value not in (field.default, {}) and field.name not in _MACHINE:
+            asked[field.name] = value
+    return asked
 
 
 def model_table(name: str, table: Mapping[str, Any], folder: Path) -> ModelTable:
@@ -150,6 +153,8 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')
     if spec.base_url:
         _check_url(spec.base_url)
+    if spec.revision is not None and (not kind.local or (folder / Path(spec.model).expanduser()).is_dir()):
+        raise SettingsError(f"revision is {spec.revision!r}: only a checkpoint on a hub has one, and this is none")
     if kind.local:
         checkpoint = (folder / Path(spec.model).expanduser()).resolve()
         if checkpoint.is_dir():

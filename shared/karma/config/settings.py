@@ -29,6 +29,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checker: str = "answer"  # checks responses against a prompt's reference
     tie_margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05  # |p − 0.5| within which a verdict is a tie
     skills: Literal["labels", "embeddings"] = "labels"  # embeddings: prompts without a label get one from their text
+    embedder_revision: str = ""  # of an embedder on a hub: a commit, a tag or a branch; empty: the newest
     embedder: str = ""  # a folder, or a name that sentence-transformers can load; empty: the bundled one
     judge_share: _Share | None = None  # of pairs that may be judged; the others get a predicted label
     judge_calls_per_hour: _Positive | None = None  # the same as a number of calls

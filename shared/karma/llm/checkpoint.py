@@ -11,11 +11,12 @@ from typing import Any
 from karma.errors import MissingExtraError, SettingsError
 
 
-def load(name: str, dtype: str, device: str) -> tuple[Any, Any, Any]:
+def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any, Any, Any]:
     """The model, its tokenizer and its device.
 
     Args:
         name: a folder, or a name on a hub.
+        revision: of a name on a hub: a commit, a tag or a branch; None: the newest.
         dtype: torch's name; `auto`: the checkpoint's own, and single precision on a CPU.
         device: torch's name; `auto`: CUDA if available.
 
@@ -40,9 +41,10 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any, Any]:
     # Half precision on a CPU is slow, if it is supported.
     precision = torch.float32 if dtype == "auto" and target.type == "cpu" else dtype
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left")
+        pinned: dict[str, Any] = {"revision": revision} if revision else {}
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left", **pinned)
         read: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-        model = read(name, dtype=precision, use_safetensors=True, trust_remote_code=False).to(target)
+        model = read(name, dtype=precision, use_safetensors=True, trust_remote_code=False, **pinned).to(target)
     except (OSError, ValueError) as cause:
         raise SettingsError(
             f"the model {name} cannot be loaded: {reason_of(name, cause)}. "

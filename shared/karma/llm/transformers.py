@@ -78,7 +78,7 @@ class LocalModel:
             SettingsError: the checkpoint does not exist, has no safetensors, or needs code of its own.
         """
         with _loading:  # two threads would load the same checkpoint twice
-            return _loaded(spec.model, spec.dtype, spec.device)
+            return _loaded(spec.model, spec.revision, spec.dtype, spec.device)
 
     def generate(
         self, chats: Sequence[Chat], seeds: Sequence[int], spec: ModelSpec
@@ -283,5 +283,5 @@ class LocalModel:
 
 
 @cache
-def _loaded(name: str, dtype: str, device: str) -> LocalModel:
-    return LocalModel(*load(name, dtype, device))
+def _loaded(name: str, revision: str | None, dtype: str, device: str) -> LocalModel:
+    return LocalModel(*load(name, revision, dtype, device))

@@ -74,6 +74,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str
     backend: str  # `openai`, `transformers`, or the name of a plug-in
     model: str  # the endpoint's model name, or a folder or hub name of a checkpoint
+    revision: str | None = None  # of a checkpoint on a hub: a commit, a tag or a branch; None: the newest
     base_url: str | None = None  # of an OpenAI-compatible endpoint, with its `/v1`
     api_key_env: str | None = None
     system: str | None = None  # a system turn for prompts without one

@@ -156,6 +156,22 @@ def test_a_name_that_looks_like_a_key_is_accepted_where_the_variable_is_set(
     assert pool(tmp_path, THIRD + 'api_key_env="hf_token_of_team7"\n').models["c"].api_key_env == "hf_token_of_team7"
 
 
+def test_a_revision_is_of_a_checkpoint_on_a_hub(tmp_path: Path) -> None:
+    table = '\n[models.h]\nbackend="transformers"\nmodel="karma/tiny"\nrevision="0123abc"\n'
+    assert pool(tmp_path, GOOD + table).models["h"].revision == "0123abc"
+    with pytest.raises(SettingsError, match=r"\[models.c\].*revision is 'x': only a checkpoint on a hub has one"):
+        pool(tmp_path, THIRD + 'revision="x"\n')
+
+
+def test_the_fingerprint_is_of_what_is_asked_and_of_no_default(tmp_path: Path) -> None:
+    def fingerprint(more: str = "") -> str:
+        return pool(tmp_path, THIRD + more).model_fingerprints["c"]
+
+    plain = fingerprint()
+    assert fingerprint('temperature=0.7\nconcurrency=3\napi_key_env="OTHER"\ntimeout_s=7\noptions={}\n') == plain
+    assert len({plain, fingerprint("temperature=0.8\n"), fingerprint("options={a=1}\n")}) == 3
+
+
 def test_an_address_with_a_password_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="base_url is not an address") as error:
         pool(tmp_path, THIRD.replace("http://x/v1", "user:SECRET@x/v1"))
