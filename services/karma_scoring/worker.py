@@ -78,7 +78,7 @@ def main(environment: Environment) -> None:
 
 
 def _finders(store: Store, pool: Pool) -> dict[tuple[str, str], SkillFinder]:
-    """A skill finder per embedder and revision in the pool file. The worker does not start if an embedder cannot be loaded."""
+    """A skill finder per embedder in the pool file, and its revision. Without one of them the worker does not start."""
     streams = (pool.default_stream, *pool.streams.values())
     used = {_embedder_of(settings) for settings in streams if settings.skills == "embeddings"}
     embedders = {one: Embedder(embedder_name(one[0], pool.path), one[1]) for one in sorted(used)}
