@@ -72,8 +72,10 @@ def _certain(found: str, wanted: str, number: Sequence[Number], reference_number
 
 
 def _answer_in(part: str) -> str | None:
-    """The answer of a text without its markup; None if there is none."""
+    """The answer of a text without its markup; None if there is none, or none for certain."""
     stated = stated_answers(part)
+    if not all(each.certain for each in stated):
+        return None
     if stated:
         box = boxed(stated[-1].value)
         span = None if box else _last_span(stated[-1].value)

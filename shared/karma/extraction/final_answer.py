@@ -1,58 +1,68 @@
-"""The answer that a text states: after `Answer:`, in a box, between tags, or after "the answer is"."""
+"""The answer that a text states: after `Answer:`, in a box, in JSON, between tags, or after "the answer is"."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from karma.extraction.markup import boxed, forms
+from karma.extraction.answer_labels import ANSWER, DASHED, HEADING, LABEL, is_certain
+from karma.extraction.answer_objects import answer_in_object
+from karma.extraction.markup import boxed, forms, without_tags
 
-# `Answer:`, in Markdown's marks or quotes, with a colon of any width. No letter or digit may precede it.
-_LABEL = re.compile(r"(?<![^\W_])answer(?P<inner>[*_`\"'”’\s]{0,6})[:：]", re.IGNORECASE)
-_HEADING = re.compile(
-    r"[\s#>*_`•-]{0,12}(?:(?:the|my|our|final|correct|short) ){0,3}answer[\s*_`#]{0,12}", re.IGNORECASE
-)
-_DASHED = re.compile(_HEADING.pattern + r"\s[-–—]\s{1,3}(.{1,400})", re.IGNORECASE)
 _OPENING = re.compile(r"([*_`\"'“‘«(\[{]{1,4})\s?(?:[^\W\d_]{1,10} ){0,3}\Z")
 _OPENING_CHARACTERS = 60
 _CLOSING = str.maketrans("“‘«([{", "”’»)]}")
 _NO_VALUE = re.compile(r"[\s*_$`~-]*(?:(?<=```)[a-z]{1,12}\s*)?|\s{0,20}\\[(\[]\s{0,20}")
 _BULLET = re.compile(r"\s*(?:[-*•>+]|#{1,6})\s+")
-_TAGGED = re.compile(r"<answer>([^<]{1,10000})</answer>", re.IGNORECASE)
+_TAGGED = re.compile(
+    r"(?<!`)<(?:final[_ -]?)?answer>(?P<value>(?:(?!</?(?:final[_ -]?)?answer>).)*)(?P<end></(?:final[_ -]?)?answer>)?",
+    re.IGNORECASE | re.DOTALL,
+)
 #: The last line of a solution in the form of GSM8K (Cobbe et al. 2021, arXiv 2110.14168).
 _HASHES = re.compile(r"(?:\A|\n)####[ \t]{1,3}([^\n]{1,400})\s{0,20}\Z")
 _SENTENCE = re.compile(r"(?<![^\W_])answer (?:is|was|=|equals)\s{0,3}[:：]?(?=(.{1,400}))", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+_MENTION = re.compile(
+    rf"(?<![^\W_])(?:answer|solution|result|lösung)(?![^\W_])|{ANSWER}|\\boxed|(?:\A|\n)####", re.IGNORECASE
+)
+_MOST_DOUBTFUL = 8
 
 
 @dataclass(frozen=True)
 class Stated:
-    """A stated answer; not `explicit` in a sentence, where the answer's end is not marked."""
+    """A stated answer.
+
+    It is not `explicit` where its end is not marked, as in a sentence, and not `certain` where it may be no answer, as
+    in `Confidence in answer: high`.
+    """
 
     value: str
     explicit: bool = True
+    certain: bool = True
 
 
 def stated_answers(text: str) -> list[Stated]:
-    r"""The answers that count: the last `Answer:` and, if it stands after it, the last `\boxed{…}`.
+    r"""The answers that count: the last after `Answer:` or in JSON, and the last box and tag after it.
 
-    Without them, the last `<answer>…</answer>`, a last line `#### …`, or else the last sentence "the answer is …".
-    Empty if there is none.
+    Those after a doubtful label count as well. Without any, a last line `#### …`, or else the last sentence "the answer
+    is …". Empty if there is none.
     """
-    line, value = _labelled(text)
-    found = [Stated(value)] if value is not None else []
-    box = boxed(text)
-    if box is not None and (value is None or text.count("\n", 0, box[0]) > line):
-        found.append(Stated(box[1]))
-    if found:
-        return found
-    tagged = _TAGGED.findall(text)
-    if tagged:
-        return [Stated(tagged[-1])]
+    placed: list[tuple[int, Stated]] = []
+    if found := answer_in_object(text):
+        value, start, end, certain = found
+        placed.append((text.count("\n", 0, end), Stated(value, certain=certain)))
+        text = text[:start] + "\n" * text.count("\n", start, end) + text[end:]
+    placed += _labelled(text)
+    base = max((line for line, each in placed if each.certain), default=-1)
+    placed += [(line, each) for line, each in (*_boxed(text), *_tagged(text)) if line > base]
+    counting = [each for line, each in placed if line >= base]
+    if any(each.certain for each in counting):
+        return counting
     if hashes := _HASHES.search(text):
-        return [Stated(hashes[1])]
-    sentences = _SENTENCE.findall(text)
-    return [Stated(sentences[-1], explicit=False)] if sentences else []
+        return [*counting, Stated(hashes[1])]
+    return [*counting, *(Stated(sentence, explicit=False) for sentence in _sentences(text))]
 
 
 def readings(stated: Stated) -> list[str]:
@@ -62,32 +72,74 @@ def readings(stated: Stated) -> list[str]:
     if box is not None:
         found += forms(box[1])
     if not stated.explicit:
-        sentence = re.split(r"(?<=[.!?])\s", stated.value.strip(), maxsplit=1)[0]
-        found += forms(sentence.rstrip("!?"))
+        found += forms(first_sentence(stated.value).rstrip("!?"))
+    for sentence in _sentences(stated.value):
+        found += forms(first_sentence(sentence).rstrip("!?"))
     return found
 
 
-def _labelled(text: str) -> tuple[int, str | None]:
-    """The number of the last line that has an answer by a label, and the answer; (-1, None) if there is none."""
+def first_sentence(text: str) -> str:
+    """The text up to the end of its first sentence."""
+    return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
+
+
+def mentions_answer(text: str) -> bool:
+    """Whether a text speaks of an answer, in any of many languages: it may state one in an unknown form."""
+    return bool(_MENTION.search(text))
+
+
+def _sentences(text: str) -> list[str]:
+    """What follows "the answer is" in the last such sentence, in a list; empty if there is none."""
+    last = deque(_SENTENCE.finditer(text), 1)
+    return [_closed(each[1], _opened(text[: each.start()].rpartition("\n")[2])) for each in last]
+
+
+def _boxed(text: str) -> list[tuple[int, Stated]]:
+    """The line and content of the last box; empty if there is none."""
+    box = boxed(text)
+    return [(text.count("\n", 0, box[0]), Stated(box[1]))] if box else []
+
+
+def _tagged(text: str) -> list[tuple[int, Stated]]:
+    """The line and content of the last `<answer>` that is closed, or else of the last one; empty if there is none."""
+    valued = [tag for tag in _TAGGED.finditer(text) if tag["value"].strip() and not LABEL.search(tag["value"])]
+    last = [tag for tag in valued if tag["end"]][-1:] or valued[-1:]
+    return [
+        (text.count("\n", 0, tag.start() + len(tag[0].rstrip())), Stated(tag["value"], explicit=bool(tag["end"])))
+        for tag in last
+    ]
+
+
+def _labelled(text: str) -> list[tuple[int, Stated]]:
+    """The lines and answers of the last certain label and of the doubtful ones after it, the last one first."""
     lines = text.split("\n")
+    found: list[tuple[int, Stated]] = []
     for number in range(len(lines) - 1, -1, -1):
-        line = lines[number]
-        label = None
-        for label in _LABEL.finditer(line):  # noqa: B007 - the last one counts
-            pass
-        if label is not None:
-            value = _closed(line[label.end() :], "" if label["inner"].strip() else _opened(line[: label.start()]))
-            if _NO_VALUE.fullmatch(value):
-                number, value = _below(lines, number, _opened(line[: label.start()]))  # noqa: PLW2901
-        elif _HEADING.fullmatch(line):
-            number, value = _below(lines, number, "")  # noqa: PLW2901
-        elif dashed := _DASHED.fullmatch(line):
-            value = dashed[1]
-        else:
-            continue
+        for line, stated in _labelled_by(lines, number):
+            found.append((line, stated))
+            if stated.certain or len(found) == _MOST_DOUBTFUL:
+                return found
+    return found
+
+
+def _labelled_by(lines: Sequence[str], number: int) -> Iterator[tuple[int, Stated]]:
+    """The answers by the labels of a line, each with the line where it stands, the last one first."""
+    line = lines[number]
+    labels = deque(LABEL.finditer(line), _MOST_DOUBTFUL)
+    for label in reversed(labels):
+        opened = "" if label["inner"].strip() else _opened(line[: label.start()])
+        place, value = number, _closed(line[label.end() :], opened)
+        if _NO_VALUE.fullmatch(without_tags(value)):
+            place, value = _below(lines, number, _opened(line[: label.start()]))
         if value.strip():
-            return number, value
-    return -1, None
+            in_sentence = place == number and (label["verb"] is not None or bool(_SENTENCE.search(value)))
+            yield place, Stated(value, explicit=not in_sentence, certain=is_certain(line, label))
+    if not labels and HEADING.fullmatch(without_tags(line)):
+        place, value = _below(lines, number, "")
+        if value.strip():
+            yield place, Stated(value)
+    elif not labels and (dashed := DASHED.fullmatch(line)):
+        yield number, Stated(dashed[1])
 
 
 def _opened(before: str) -> str:
@@ -109,8 +161,8 @@ def _below(lines: Sequence[str], number: int, opened: str) -> tuple[int, str]:
     """The first line with a value below a label, unless it has a label itself."""
     for below in range(number + 1, len(lines)):
         line = lines[below]
-        if not _NO_VALUE.fullmatch(line):
+        if not _NO_VALUE.fullmatch(without_tags(line)):
             bullet = _BULLET.match(line)
             bare = line[bullet.end() :] if bullet else line
-            return below, "" if _LABEL.search(line) or _HEADING.fullmatch(line) else _closed(bare, opened)
+            return below, "" if LABEL.search(line) or HEADING.fullmatch(line) else _closed(bare, opened)
     return number, ""

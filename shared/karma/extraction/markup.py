@@ -13,9 +13,9 @@ MOST_CHARACTERS = 32_000
 
 _MOST_LAYERS = 12
 _MOST_END_TOKENS = 8
+_END_NAMES = r"eos|eot|eod|eom|bos|pad|unk|end|end_?of_?[a-z]{1,20}"
 _END_TOKEN = re.compile(
-    r"\s*(?:<[|｜][^<>\s]{1,40}>|<[^<>\s]{1,40}[|｜]>|</?s>|<(?:eos|pad|end_of_turn|end_of_utterance|end_of_text)>"
-    r"|\[/INST\])\s*\Z",
+    rf"\s*(?:<[|｜][^<>\s]{{1,40}}>|<[^<>\s]{{1,40}}[|｜]>|<(?:/?s|{_END_NAMES})>|\[(?:/s|/INST|{_END_NAMES})\])\s*\Z",
     re.IGNORECASE,
 )
 _END_TOKEN_CHARACTERS = 60
@@ -23,14 +23,21 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 
 #: Opening and closing marks of LaTeX, which change no value.
 _MATH = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
-_MATH_COMMAND = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|tt)?|math(?:bf|it|rm|tt|sf)|operatorname)\s{0,3}\{")
+_MATH_COMMAND = re.compile(
+    r"\\(?:boxed|fbox|text(?:bf|it|rm|tt)?|math(?:bf|it|rm|tt|sf)|bm|boldsymbol|pmb|operatorname)\s{0,3}\{"
+)
+_STYLE = re.compile(r"\\(?:display|text|script)style(?![a-zA-Z])\s*")
 #: Longer marks stand before their beginnings.
 _PAIRS = (
     *(("```", "```"), ("``", "``"), ("`", "`"), ("***", "***"), ("**", "**"), ("*", "*")),
     *(("__", "__"), ("_", "_"), ("~~", "~~"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("„", "“")),
     *(("«", "»"), ("‹", "›"), ("「", "」"), ("『", "』")),
 )
-_TAGS = re.compile(r"<(b|strong|i|em|u|code|mark|p|span|answer)>(.*)</\1>", re.IGNORECASE)
+#: A tag of HTML that changes no value, also without its counterpart, which may stand before a label.
+_TAG = r"</?(?:b|strong|i|em|u|code|mark|p|span|div|font|center|h[1-6]|li|td|br|(?:final_)?answer)(?:\s[^<>]{0,60})?/?>"
+_TAGS_BEFORE = re.compile(rf"(?:{_TAG}\s{{0,20}})*", re.IGNORECASE)
+_TAG_AFTER = re.compile(rf"{_TAG}\s{{0,20}}", re.IGNORECASE)
+_BOX_TOKENS = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\.|[{}]", re.DOTALL)
 #: A check mark, a dingbat or an emoji after an answer.
 _SYMBOLS = re.compile("\\s[\u2600-\u27bf\u2b50-\u2b55\U0001f300-\U0001faff\ufe0f]{1,4}\\Z")
 _PERIODS = (".", "。", "．")
@@ -89,17 +96,30 @@ def _without_layer(form: str, math_only: bool) -> str:
     command = _MATH_COMMAND.match(form)
     if command is not None and form.endswith("}"):
         return form[command.end() : -1].strip()
-    tags = None if math_only else _TAGS.fullmatch(form)
-    return tags[2].strip() if tags else form
+    if style := _STYLE.match(form):
+        return form[style.end() :]
+    return form if math_only else without_tags(form)
+
+
+def without_tags(line: str) -> str:
+    """The text without tags of HTML at its ends; they change no value."""
+    before = _TAGS_BEFORE.match(line)
+    start, end = before.end() if before else 0, len(line)
+    while (last := line.rfind("<", start, end)) >= 0 and _TAG_AFTER.fullmatch(line, last, end):
+        end = last
+    return line[start:end].strip()
 
 
 def boxed(text: str) -> tuple[int, str] | None:
     r"""The position and content of the last `\boxed{…}` of a text whose braces are balanced; None without one."""
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    opening = text.find("{", start, start + 10) if start >= 0 else -1
-    depth = 0
-    for place in range(opening, len(text)) if opening >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return start, text[opening + 1 : place]
-    return None
+    opened: list[re.Match[str]] = []
+    last = None
+    for token in _BOX_TOKENS.finditer(text):
+        if token[0].endswith("{") and token[0] != "\\{":
+            opened.append(token)
+        elif token[0] == "}" and opened:
+            opening = opened.pop()
+            is_box = len(opening[0]) > 1 and not text[opening.end() : token.start()].isspace()
+            if is_box and opening.end() < token.start() and (last is None or opening.start() > last[0].start()):
+                last = opening, token.start()
+    return (last[0].start(), text[last[0].end() : last[1]]) if last else None
