@@ -51,7 +51,8 @@ def math(text: str, reference: str, /) -> bool | None:
         return None if cut or part.strip() else False
     wanted = list(forms(reference))[-1]
     number = _number(wanted)
-    equal = {each.equals(number) for each in numerals(spelled(found))} if number else set()
+    whole = [each for each in numerals(spelled(found)) if not each.operand]  # math-verify reads operations
+    equal = {each.equals(number) for each in whole} if number else set()
     certain = _certain(found, wanted, _number(found), number)
     if certain is not None or None in equal:
         return certain

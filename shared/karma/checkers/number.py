@@ -4,14 +4,17 @@ import re
 from collections.abc import Sequence
 
 from karma.errors import UnreadableReferenceError
-from karma.extraction.final_answer import stated_answers
+from karma.extraction.final_answer import first_sentence, stated_answers
 from karma.extraction.markup import MOST_CHARACTERS, answer_part
 from karma.extraction.numbers import Number
 from karma.extraction.numerals import Numeral, number_of, numerals, spelled
 
+_DIGITS = "零〇一二三四五六七八九十百千万萬億亿兆两兩"
 _WORDS = re.compile(
     r"\b(?:zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|(?:thir|four|fif|six|seven|eigh|nine)"
-    r"teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million|billion)\b|\A\W*one\W*\Z",
+    r"teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million|billion)\b|\A\W*one\W*\Z"
+    r"|\b(?:an?|one) (?:third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth)\b"
+    rf"|[{_DIGITS}]{{2}}|(?:\A|[是为為\s:：])[{_DIGITS}](?:\W|\Z)|[π∞]|\\(?:pi|infty)\b",
     re.IGNORECASE,
 )
 
@@ -42,7 +45,7 @@ def number(text: str, reference: str, /) -> bool | None:
     right = _last_equals(found, wanted)
     if right is False and _WORDS.search(whole, found[-1].end if found else 0):
         right = None
-    stated = [numerals(spelled(each.value)) for each in stated_answers(part)]
+    stated = [numerals(spelled(first_sentence(each.value))) for each in stated_answers(part)]
     return right if all(_last_equals(each, wanted) is right for each in stated if each) else None
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, DecimalException
+from math import factorial
 
 #: Relative rounding error up to which two numbers are equal, unless both are written as integers.
 TOLERANCE = Decimal("1e-9")
 
 _ARITHMETIC = Context(prec=60)
 _MOST_POWER = 100
+_MOST_FACTORIAL = 20
 
 _COMMAS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _GROUPS = re.compile(r"\d{1,3}(?:(?P<mark>['’_\u202f])\d{3})(?:(?P=mark)\d{3})*(?:[.,]\d+)?")
@@ -93,6 +95,12 @@ def powers(bases: Sequence[Number], power: int) -> tuple[Number, ...]:
     if abs(power) > _MOST_POWER:
         return ()
     return tuple(Number(_ARITHMETIC.power(base.value, power), False) for base in bases if base.value)
+
+
+def factorials(bases: Sequence[Number]) -> tuple[Number, ...]:
+    """The factorials of the whole numbers up to 20 among these."""
+    whole = [base.value for base in bases if base.integer and 0 <= base.value <= _MOST_FACTORIAL]
+    return tuple(Number(Decimal(factorial(int(value))), True) for value in whole)
 
 
 def scaled(numbers: Sequence[Number], exponent: int) -> tuple[Number, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from typing import Literal
 
-from karma.extraction.numbers import Number, Readings, digits, fraction, negated, powers, scaled
+from karma.extraction.numbers import Number, Readings, digits, factorials, fraction, negated, powers, scaled
 
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7}
 
 # Spelling that changes no value, in this order.
 _REWRITTEN = tuple(
@@ -26,6 +26,8 @@ _REWRITTEN = tuple(
         (r"[ \u202f]?\\[dtc]?frac\s{0,3}(\d)\s{0,3}(\d)", r" \1/\2"),
         (r"\{,\}", ","),
         (r"\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])", "×"),
+        (r"\\div(?![a-zA-Z])", "÷"),
+        (r"\\pm(?![a-zA-Z])", "±"),
         (r"\\(?=[%$€£])|\\left(?![a-zA-Z])|\\right(?![a-zA-Z])", ""),
         (r"([\^_])\{([^{}]{1,40})\}", r"\1\2"),
         (r"\\(?:boxed|fbox|text[a-z]{0,2}|math[a-z]{2}|operatorname)\s{0,3}\{", " {"),
@@ -49,8 +51,8 @@ _NUMERAL = re.compile(
     r"|\s?[×xX*·⋅∙•]\s?10\s?\^\s?\(?(?P<ten>[-+]?\d{1,9})\)?"
     r"|\s?\^\s?\(?(?P<power>[-+]?\d{1,9})\)?"
     r"|(?P<fraction>\s?[/⁄]\s?\d+(?:[.,]\d+)?(?!\d|\s?[/⁄]\s?\d))?)"
-    r"(?P<after>\s?(?:%|(?i:per ?cent|hundred|thousand|million|billion|trillion)\b|[π√]|\\(?:pi|sqrt)\b)"
-    r"|[A-Za-z]{1,20})?"
+    r"(?P<after>\s?(?:%|(?i:per ?cent|hundred|thousand|million|billion|trillion|lakh|crore|dozen)\b"
+    r"|[π√十百千万萬億亿兆만억조]|\\(?:pi|sqrt)\b)|[A-Za-z]{1,20})?"
 )
 _UNREAD_BEFORE = re.compile(r"(?:√|(?<![A-Za-z])(?:sqrt|log|ln|sin|cos|tan|exp|[dtc]?frac))\s?[({\[]?\s?\Z|\}\{\s?\Z")
 _NAME_BEFORE = re.compile(r"[A-Za-zα-ωΑ-Ω]_?\Z|[A-Za-z]\^\Z|\d\s?[:/⁄]\Z")
@@ -58,13 +60,32 @@ _POINTER_BEFORE = re.compile(
     r"(?:steps?|fig(?:ure)?|eq(?:uation)?|section|page|table|chapter|(?:foot)?note|appendix|lemma|theorem|line)\.?\s?\Z",
     re.IGNORECASE,
 )
+#: An operation whose right side this is, or whose left side: the numeral is only a part of a result.
+_BLANK = "[ \t\u202f]"
+_VARIABLE = r"(?<![^\W\d_])[A-Za-z]"
+_OPERATION_BEFORE = re.compile(
+    rf"(?:\d%?|\)|{_VARIABLE})(?:{_BLANK}?[+×÷±⋅∙*]{_BLANK}?|{_BLANK}-{_BLANK}?|{_BLANK}minus{_BLANK})\Z"
+    rf"|(?:\)|{_VARIABLE})-\Z|\d:\Z|\d{_BLANK}:{_BLANK}\Z",
+    re.IGNORECASE,
+)
+_OPERATION_AFTER = re.compile(rf"{_BLANK}?[+×÷±⋅∙*]{_BLANK}?(?:[A-Za-z](?![^\W_])|[(√])")
+#: The other end of a range, or the part of which this is the whole.
+_RANGE_BEFORE = re.compile(
+    r"\d%?\s(?:to|through|until|(?:out )?of(?: the)?)\s\Z|between\s[^\n]{1,20}\sand\s\Z", re.IGNORECASE
+)
+_DASHED_BEFORE = re.compile(r"(?<![\w.,])(\d{1,20})-\Z")
+_DATE = re.compile(r"(?<![\w-])(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{2}|\d{4}))(?![\w-])")
+#: Words and marks that may change the sign.
+_SIGN_BEFORE = re.compile(r"(?<![^\W_])(?:minus|negative)\s\Z|\|\Z", re.IGNORECASE)
 _LINE_START = re.compile(r"(?:\A|\n)[\s>*-]{0,8}\Z")
 _ENUMERATED = re.compile(r"[.)][ \t]+[^\s.]")
 _BRACKETS = re.compile(r"\([^()\n]{1,200}\)|\[[^\[\]\n]{1,200}\]")
-_LONGEST_BEFORE = 20
+_UNREAD_AFTER = ("π", "√", "\\pi", "\\sqrt", "dozen")
+_LONGEST_BEFORE = 40
 _MOST = 300  # numerals of a text that are read: an answer stands at its end
 #: Letters directly after a number that may multiply it, and by which power of ten.
 _FACTORS = {"k": 3, "K": 3, "M": 6, "B": 9, "bn": 9, "T": 12} | dict.fromkeys("xyznie", 0)
+_FACTORS |= {"十": 1, "百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8, "兆": 12, "조": 12}
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ class Numeral:
 
     `certain` are its values by the usual reading (two of `50%`), `possible` those by other readings. `place` is `aside`
     where a numeral is rarely an answer: in brackets, of a list or of a step; `name` where it belongs to a name or unit,
-    such as `H2O`. `unread`: a formula of which only this part was read.
+    such as `H2O`. `unread`: a formula of which only this part was read; `operand` if that is because of an operation.
     """
 
     start: int
@@ -82,6 +103,7 @@ class Numeral:
     possible: tuple[Number, ...] = ()
     place: Literal["text", "aside", "name"] = "text"
     unread: bool = False
+    operand: bool = False
 
     def equals(self, wanted: Sequence[Number]) -> bool | None:
         """Whether the numeral has one of these values; None if that depends on its reading."""
@@ -100,17 +122,24 @@ def spelled(text: str) -> str:
 
 def numerals(text: str) -> list[Numeral]:
     """The numerals of a text in the spelling of `spelled`, in order; the last 300 of more."""
-    brackets = [found.span() for found in _BRACKETS.finditer(text)]
-    found, bracket = [], 0
-    for match in deque(_NUMERAL.finditer(text), _MOST):
-        while bracket < len(brackets) and brackets[bracket][1] <= match.start():
-            bracket += 1
-        start, end = brackets[bracket] if bracket < len(brackets) else (len(text), len(text))
-        alone = (
-            text[start] == "(" and text[start + 1 : end - 1].strip(" $") == match[0].strip() if start < end else False
-        )
-        found.append(_read(text, match, inside=start < match.start() and not alone))
+    matches = deque(_NUMERAL.finditer(text), _MOST)
+    found = []
+    for match, bracket, date in zip(
+        matches, _around(matches, _BRACKETS, text), _around(matches, _DATE, text), strict=True
+    ):
+        inside = bracket is not None and (bracket[0][0] != "(" or bracket[0][1:-1].strip(" $") != match[0].strip())
+        found.append(_read(text, match, inside, in_date=date is not None))
     return found
+
+
+def _around(matches: Iterable[re.Match[str]], pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str] | None]:
+    """For each match the place of the pattern in which it begins; None for a match outside of all."""
+    places = pattern.finditer(text)
+    place = next(places, None)
+    for match in matches:
+        while place is not None and place.end() <= match.start():
+            place = next(places, None)
+        yield place if place is not None and place.start() <= match.start() else None
 
 
 def number_of(text: str) -> tuple[Number, ...]:
@@ -127,19 +156,39 @@ def number_of(text: str) -> tuple[Number, ...]:
     return found[0].certain
 
 
-def _read(text: str, match: re.Match[str], inside: bool) -> Numeral:
+def _read(text: str, match: re.Match[str], inside: bool, in_date: bool) -> Numeral:
     start, end, after = match.start(), match.end(), (match["after"] or "").strip()
     before = text[max(0, start - _LONGEST_BEFORE) : start]
-    unread = bool(_UNREAD_BEFORE.search(before)) or after in ("π", "√", "\\pi", "\\sqrt")
+    operand = _is_operand(text, match, before)
+    unread = operand or bool(_UNREAD_BEFORE.search(before)) or after in _UNREAD_AFTER
     place: Literal["text", "aside", "name"] = "text"
     if _NAME_BEFORE.search(before) or re.match(r":\d", text[end : end + 2]):
         place = "name"
     elif inside or _POINTER_BEFORE.search(before) or _enumerates(text, match, before):
         place = "aside"
     certain, possible = _values(match, after if after in _FACTORS else after.lower())
-    if place == "name":
+    if _SIGN_BEFORE.search(before) and (match["sign"] or not before.endswith("|")):
+        certain, possible = (), (*certain, *possible, *negated(certain))
+    elif in_date:
+        certain, possible = (), tuple(number for part in re.findall(r"\d+", match[0]) for number in digits(part)[0])
+    elif place == "name" or _ends_range(match, before):
         certain, possible = (), (*certain, *possible)
-    return Numeral(start, end, certain, possible, place, unread)
+    if text.startswith("!", end):
+        possible = (*possible, *factorials(certain))
+    return Numeral(start, end, certain, possible, place, unread, operand)
+
+
+def _is_operand(text: str, match: re.Match[str], before: str) -> bool:
+    """Whether a numeral is only a part of a result, as 4 of `3x + 4`."""
+    sign = match["sign"] or ""
+    return bool(_OPERATION_BEFORE.search(before + sign) or _OPERATION_AFTER.match(text, match.end()))
+
+
+def _ends_range(match: re.Match[str], before: str) -> bool:
+    """Whether a numeral is the end of a range such as `10-12`, which goes up, or the whole of `4 out of 10`."""
+    dashed = _DASHED_BEFORE.search(before)
+    up = dashed is not None and match["body"].isdecimal() and int(dashed[1]) < int(match["body"][:20])
+    return up or bool(_RANGE_BEFORE.search(before))
 
 
 def _enumerates(text: str, match: re.Match[str], before: str) -> bool:

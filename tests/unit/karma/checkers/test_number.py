@@ -141,6 +141,21 @@ def test_no_text_raises(text: str) -> None:
 
 
 HOSTILE = ["1", "1,", "1 ", "1/", "½", "²", "1^", "\\frac{1}", "(", "1%", "1e9 ", "\\frac11", " ", "٤"]
+HOSTILE += [
+    "1-",
+    "1-1-1 ",
+    "1 to ",
+    "between 1 and ",
+    "x + 1",
+    "1 + ",
+    "5万",
+    "minus 1 ",
+    "3!",
+    "|-5",
+    "四",
+    "1:1",
+    "a third ",
+]
 
 
 @pytest.mark.parametrize("part", HOSTILE)
@@ -167,3 +182,73 @@ def test_hostile_texts_cost_little(part: str) -> None:
 )
 def test_units_mixed_numbers_and_dressed_references_are_read(text: str, reference: str) -> None:
     assert number(text, reference) is True
+
+
+DOUBTFUL = {
+    "10-12": ["10", "12"],
+    "10–12": ["10", "12"],
+    "10 - 12": ["12"],
+    "10 to 12": ["10", "12"],
+    "between 10 and 12": ["12"],
+    "2024-05-12": ["5", "12"],
+    "2024-12-05": ["5", "12"],
+    "12/05/2024": ["12", "5", "2024"],
+    "4 out of 10": ["4", "10"],
+    "4 of the 10": ["4", "10"],
+    "y = 3x + 4": ["3", "4"],
+    "y = 3x - 4": ["4", "-4"],
+    "x-4": ["4"],
+    "42 + x": ["42"],
+    "2 + 3": ["3", "5"],
+    "3:4": ["3", "4", "0.75"],
+    "3 : 4": ["4"],
+    "3 ÷ 4": ["4", "0.75"],
+    "3 \\div 4": ["4"],
+    "2\\pi": ["2"],
+    "π": ["3.14159"],
+    "42 ± 1": ["42"],
+    "42 \\pm 1": ["1"],
+    "3!": ["6"],
+    "|−5|": ["5", "-5"],
+    "minus 5": ["5", "-5"],
+    "negative 5": ["5", "-5"],
+    "10 minus 5": ["5"],
+    "one third": ["1/3"],
+    "a quarter": ["0.25"],
+    "2 dozen": ["2", "24"],
+    "5万": ["5", "50000"],
+    "5 억": ["500000000"],
+    "答案是四十二": ["42"],
+    "五": ["5"],
+    "The answer is 42. It took 3 steps.": ["42", "3"],
+    "Answer: 42. It took 3 steps.": ["42", "3"],
+    "Answer: 42\nConfidence in answer: 95": ["42", "95"],
+}
+
+
+@pytest.mark.parametrize(("text", "reference"), [(text, each) for text, them in DOUBTFUL.items() for each in them])
+def test_a_part_of_a_range_a_date_or_a_formula_never_decides(text: str, reference: str) -> None:
+    assert number(text, reference) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("x^2 + 4 = 20, so x = 4", "4"),
+        ("40 + 2 = 42", "42"),
+        ("- 42", "42"),
+        ("Total: 40 + 2\n- 42", "42"),
+        ("It is 42!", "42"),
+        ("Plan of 2024-05-12: 42", "42"),
+        ("1 lakh", "100000"),
+        ("| 40 | 42 |", "42"),
+        ("Problem 1: 42", "42"),
+    ],
+)
+def test_a_number_beside_an_operation_or_a_date_is_read(text: str, reference: str) -> None:
+    assert number(text, reference) is True
+
+
+@pytest.mark.parametrize("text", ["10-12", "4 out of 10", "minus 5", "5万", "2024-05-12"])
+def test_a_doubtful_number_that_is_another_by_every_reading_is_wrong(text: str) -> None:
+    assert number(text, "7") is False
