@@ -30,8 +30,8 @@ _FINISH_CHARACTERS = 40
 _SHOWN_CHARACTERS = 200
 _MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
 
-_REASONING_FIELDS = ("reasoning_content", "reasoning")  # of most servers; of vLLM and OpenRouter
-_REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")  # of most servers; vLLM; OpenRouter
+_REASONING_PARTS = ("thinking", "thought", "reasoning", "redacted_thinking")
 
 _WORD = re.compile(r"\w\S*")
 #: Least tokens per word of a prompt that was read whole. Tokenizers split words and do not join them.
@@ -123,7 +123,7 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
     first_tokens = _first_tokens(choice.get("logprobs"))
     found = finished(spec, text, finish_reason, reasoning, allow_length="max_tokens" in request.extra)
     failure, kind = found.failure, found.kind
-    if failure is not None and kind == "empty" and (refusal := deep_text(message.get("refusal"))):
+    if failure is not None and not text.strip() and (refusal := _refusal(message)):
         failure, kind = f"refused: {storable(mask(' '.join(refusal.split()))[:_SHOWN_CHARACTERS])}", "model_refusal"
     return ChatResult(
         text=found.text,
@@ -184,9 +184,20 @@ def _content(message: Mapping[str, Any]) -> tuple[str, str | None]:
         return deep_text(content), reasoning[0] or None
     texts: list[str] = []
     for part in content:
-        thought = isinstance(part, dict) and part.get("type") in _REASONING_PARTS
-        (reasoning if thought else texts).append(deep_text(part))
+        (reasoning if _is_thought(part) else texts).append(deep_text(part))
     return "".join(texts), "\n\n".join(dict.fromkeys(filter(None, reasoning))) or None
+
+
+def _is_thought(part: Any) -> bool:
+    """Whether a part of the content is reasoning; Gemini's are texts that are marked."""
+    return isinstance(part, dict) and (part.get("type") in _REASONING_PARTS or part.get("thought") is True)
+
+
+def _refusal(message: Mapping[str, Any]) -> str:
+    """The model's refusal in a message, in a field or in parts of the content."""
+    content = message.get("content")
+    parts = [part.get("refusal") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return deep_text([message.get("refusal"), *parts])
 
 
 def _first_tokens(logprobs: Any) -> dict[str, float]:

@@ -48,6 +48,6 @@ def deep_text(value: Any, depth: int = 0) -> str:
     if depth < _DEEPEST and isinstance(value, list):
         return "".join(deep_text(part, depth + 1) for part in value)
     if depth < _DEEPEST and isinstance(value, dict):
-        keys = ("text", "thinking", "reasoning", "summary", "content", "message", "msg", "detail")
+        keys = ("text", "thinking", "thought", "reasoning", "summary", "content", "message", "msg", "detail", "value")
         return next(filter(None, (deep_text(value.get(key), depth + 1) for key in keys)), "")
     return ""

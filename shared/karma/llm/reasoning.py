@@ -5,86 +5,125 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-#: Tags of the models that write their reasoning into the text: Qwen, DeepSeek and most others; Magistral; Kimi; Seed.
-_NAMES = r"think|thinking|thought|reasoning|seed:think"
-_OPEN = re.compile(rf"\s*(?:<({_NAMES})>|(\[THINK\])|(◁think▷))", re.IGNORECASE)
-_CHANNEL_TOKENS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>")
-_LONE_CLOSE = re.compile(rf"(?<![`'\"])(?:</(?:{_NAMES})>|\[/THINK\]|◁/think▷)(?![`'\"])", re.IGNORECASE)
-#: The channels of gpt-oss: everything before the final one is reasoning, or a call of a tool.
-_CHANNEL = re.compile(
-    r"\s*(?:<\|start\|>assistant)?<\|channel\|>\s*(?P<name>\w+)(?:[^<]|<\|constrain\|>){0,200}<\|message\|>"
-    r"(?P<text>.*?)(?P<end><\|end\|>|<\|call\|>|<\|return\|>|(?=<\|start\|>)|\Z)",
+from karma.llm.channels import TOKENS, has_channels, split_channels
+
+_NAMES = ("think", "thinking", "thought", "reasoning", "reflection", "seed:think")
+_GEMMA_CHANNEL = "<|channel>"  # a token by itself; the name of the channel follows
+#: What opens and closes reasoning: of Qwen, DeepSeek and most others; Magistral; Kimi; Gemma; Command; OpenThinker.
+_PAIRS = (
+    *((f"<{name}>", f"</{name}>") for name in _NAMES),
+    *(("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), (f"{_GEMMA_CHANNEL}thought", "<channel|>")),
+    *(("<|START_THINKING|>", "<|END_THINKING|>"), ("<|begin_of_thought|>", "<|end_of_thought|>")),
+)
+
+
+def _spaced(tag: str) -> str:
+    """The pattern of a tag, also with white space within its brackets."""
+    return r"\s{0,3}".join(re.escape(piece) for piece in re.findall(r"[\w:]+|[^\w:]+", tag))
+
+
+_ANY_OPEN = re.compile("|".join(f"({_spaced(opening)})" for opening, _closing in _PAIRS), re.IGNORECASE)
+_CLOSINGS = [re.compile(_spaced(closing), re.IGNORECASE) for _opening, closing in _PAIRS]
+_ANY_CLOSE = re.compile("|".join(closing.pattern for closing in _CLOSINGS), re.IGNORECASE)
+#: What may stand before an opening tag: a byte order mark, and tokens that begin a text or a turn.
+_BEFORE_OPEN = (
+    r"(?:[\s\ufeff]|<s>|<bos>|<[|｜](?:im_start|start_header_id|end_header_id|begin_of_text|assistant|chatbot_token"
+    r"|start_of_turn_token)[|｜]>|<start_of_turn>(?:model)?|assistant(?=[\s<]))*"
+)
+_OPEN = re.compile(_BEFORE_OPEN + f"(?:{_ANY_OPEN.pattern})", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"\s*<\|(?:START_(?:RESPONSE|TEXT)|begin_of_solution)\|>"
+    r"(.*?)(?:<\|(?:END_(?:RESPONSE|TEXT)|end_of_solution)\|>.*)?\Z",
     re.DOTALL,
 )
-_ANY_OPEN = re.compile(rf"<(?:{_NAMES})>|\[THINK\]|◁think▷", re.IGNORECASE)
+
+_QUOTES = ("`", "'", '"')
+_CODE = re.compile(r"^[ \t]{0,3}```.*?^[ \t]{0,3}```|`[^`\n]{1,500}`", re.DOTALL | re.MULTILINE)
+#: A closing tag within a sentence: reasoning ends with a period or a line.
+_IN_SENTENCE_BEFORE = re.compile(r"[\w,] \Z")
+_IN_SENTENCE_AFTER = re.compile(r"[.,;:!?)]| [a-z]|\s*\Z")
 
 
 def split_reasoning(text: str) -> tuple[str, str | None, bool]:
     """Split a text into its answer and the reasoning before it.
 
     Only blocks at the beginning count, and what stands before a closing tag without an opening one, as some chat
-    templates end the prompt with the opening tag. Tags further on, or in quotes, belong to the answer: it may be about
-    such tags.
+    templates end the prompt with the opening tag. Tags further on, in quotes, code or a sentence belong to the answer:
+    it may be about such tags.
 
     Returns:
         The answer (the text itself if there is no reasoning), the reasoning without its tags (None if there is none, or
         only white space), and whether the last block is open: then the model did not finish its reasoning, and the
         answer is empty.
     """
-    if _CHANNEL.match(text):
-        return _split_channels(text)
+    if has_channels(text):
+        answer, others = split_channels(text)
+        return answer or "", _joined(others), answer is None
     begin = 0  # of the answer; the text is searched in place, as many blocks would be copied again and again
     blocks: list[str] = []
     while opening := _OPEN.match(text, begin):
-        closing = re.compile(re.escape(_closing_of(opening)), re.IGNORECASE).search(text, opening.end())
+        closing = _closing(text, opening)
         if closing is None:
             return "", _joined([*blocks, text[opening.end() :]]), True
         blocks.append(text[opening.end() : closing.start()])
         begin = closing.end()
     # After a block a further closing tag belongs to the answer, unless the block had a second opening tag.
     if not blocks or _ANY_OPEN.search(blocks[-1]):
-        closing = _LONE_CLOSE.search(text, begin)
+        closing = _lone_closing(text, begin)
         if closing is not None and not _ANY_OPEN.search(text, begin, closing.start()):
             blocks.append(text[begin : closing.start()])
             begin = closing.end()
+    if marked := _ANSWER.match(text, begin):
+        return marked[1].strip(), _joined(blocks), False
     return (text[begin:].lstrip() if blocks else text), _joined(blocks), False
 
 
 def begins_as_reasoning(text: str) -> bool:
     """Whether a text begins with an opening tag or a channel."""
-    return bool(_OPEN.match(text) or _CHANNEL.match(text))
+    return bool(_OPEN.match(text)) or has_channels(text)
 
 
-def _split_channels(text: str) -> tuple[str, str | None, bool]:
-    """The final channel of a text of gpt-oss, and the others; open if the text ends before a final channel."""
-    begin = 0
-    others: list[str] = []
-    while channel := _CHANNEL.match(text, begin):
-        begin = channel.end()
-        if channel["name"] == "final":
-            return channel["text"].strip(), _joined(others), False
-        others.append(channel["text"])
-    rest = text[begin:].strip()
-    return rest, _joined(others), not rest
-
-
-def ends_in_reasoning(prompt: str) -> bool:
-    """Whether a prompt ends with an opening tag, so that the text after it begins as reasoning."""
-    opening = list(_ANY_OPEN.finditer(prompt))
-    return bool(opening) and not prompt[opening[-1].end() :].strip()
+def ends_in_reasoning(prompt: str) -> str | None:
+    """The opening tag with which a prompt ends, so that the text after it begins as reasoning; None without one."""
+    opening = list(_ANY_OPEN.finditer(prompt))[-1:]
+    return opening[0][0] if opening and not prompt[opening[0].end() :].strip() else None
 
 
 def is_reasoning_tag(token: str, beside: Collection[str] = ()) -> bool:
     """Whether a token is a tag that opens or closes reasoning, for a tokenizer with the special tokens `beside` it."""
-    if token in _CHANNEL_TOKENS:
-        return _CHANNEL_TOKENS[0] in beside  # others end a turn with <|end|> and have no channels
-    return bool(_ANY_OPEN.fullmatch(token) or _LONE_CLOSE.fullmatch(token))
+    if token in TOKENS:
+        return TOKENS[0] in beside  # others end a turn with <|end|> and have no channels
+    return token == _GEMMA_CHANNEL or bool(_ANY_OPEN.fullmatch(token) or _ANY_CLOSE.fullmatch(token))
 
 
-def _closing_of(opening: re.Match[str]) -> str:
-    if opening[1]:
-        return f"</{opening[1]}>"
-    return "[/THINK]" if opening[2] else "◁/think▷"
+def _closing(text: str, opening: re.Match[str]) -> re.Match[str] | None:
+    """The first closing tag of a block that does not stand in quotes, or else the first one."""
+    pattern = _CLOSINGS[(opening.lastindex or 1) - 1]
+    closings = pattern.finditer(text, opening.end())
+    return next((each for each in closings if not _is_quoted(text, each)), pattern.search(text, opening.end()))
+
+
+def _lone_closing(text: str, begin: int) -> re.Match[str] | None:
+    """The first closing tag from there on that does not stand in quotes, code or a sentence."""
+    code = _CODE.finditer(text, begin)
+    span = next(code, None) if _ANY_CLOSE.search(text, begin) else None
+    for closing in _ANY_CLOSE.finditer(text, begin):
+        while span is not None and span.end() <= closing.start():
+            span = next(code, None)
+        in_code = span is not None and span.start() < closing.start()
+        if not in_code and not _is_quoted(text, closing) and not _is_in_sentence(text, closing):
+            return closing
+    return None
+
+
+def _is_quoted(text: str, tag: re.Match[str]) -> bool:
+    before, after = text[tag.start() - 1 : tag.start()], text[tag.end() : tag.end() + 1]
+    return before in _QUOTES and after in _QUOTES
+
+
+def _is_in_sentence(text: str, tag: re.Match[str]) -> bool:
+    before = text[max(0, tag.start() - 2) : tag.start()]
+    return bool(_IN_SENTENCE_BEFORE.search(before) and _IN_SENTENCE_AFTER.match(text, tag.end()))
 
 
 def _joined(blocks: list[str]) -> str | None:

@@ -250,8 +250,8 @@ class LocalModel:
         ends = {*self._end, *(ends if isinstance(ends, list) else [ends])}
         end = next((index for index, token in enumerate(tokens) if token in ends), None)
         text = self._decoded(tokens[:end])
-        if ends_in_reasoning(self._tokenizer.decode(prompt[-_TAIL_TOKENS:])):
-            text = f"<think>\n{text}"  # the chat template opened it
+        if opening := ends_in_reasoning(self._tokenizer.decode(prompt[-_TAIL_TOKENS:])):
+            text = f"{opening}\n{text}"  # the chat template opened it
         reason = "length" if end is None else "stop"
         said = f"{limit} tokens (max_tokens {spec.max_tokens}, a context of {self.context_tokens})"
         found = finished(spec, text, reason, limit=said)

@@ -154,6 +154,14 @@ def test_a_refusal_of_the_model_is_said_in_its_words() -> None:
     assert (found.text, found.failure, found.kind) == (None, "refused: I cannot help.", "model_refusal")
 
 
+def test_a_refusal_in_a_part_of_the_content_is_one_also_after_reasoning() -> None:
+    message = {"content": [{"type": "refusal", "refusal": "I cannot help."}], "reasoning": "Hm."}
+    found = result_of(msgspec.json.encode({"choices": [{"message": message, "finish_reason": "stop"}]}))
+
+    assert (found.text, found.failure, found.kind) == (None, "refused: I cannot help.", "model_refusal")
+    assert found.reasoning == "Hm."
+
+
 PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
 
 
@@ -165,6 +173,10 @@ PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"
         {"content": "Hm.</think>Yes."},
         {"content": "Yes.", "reasoning_content": "Hm."},
         {"content": "Yes.", "reasoning": "Hm."},
+        {"content": "Yes.", "reasoning": None, "reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
+        {"content": "Yes.", "reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.summary", "summary": "H"}]},
+        {"content": [{"type": "thought", "thought": "Hm."}, {"type": "text", "text": {"value": "Yes."}}]},
+        {"content": [{"type": "text", "text": "Hm.", "thought": True}, {"type": "text", "text": "Yes."}]},
     ],
 )
 def test_reasoning_is_apart_wherever_the_endpoint_puts_it(message: object) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag, split_reasoning
 
@@ -78,3 +83,130 @@ def test_very_many_blocks_are_read() -> None:
 def test_the_tokens_of_channels_are_tags_where_there_are_channels() -> None:
     assert is_reasoning_tag("<|end|>", ["<|channel|>", "<|end|>"])
     assert not is_reasoning_tag("<|end|>", ["<|end|>", "<|user|>"])
+
+
+FINAL = "<|start|>assistant<|channel|>final<|message|>An answer.<|return|>"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "reasoning"),
+    [
+        (f"<|channel|>commentary to=functions.x<|message|>{{}}<|call|>{FINAL}", "An answer.", "{}"),
+        (f"<|start|>assistant to=functions.x<|channel|>commentary<|message|>{{}}<|call|>{FINAL}", "An answer.", "{}"),
+        (f"A draft.<|end|>{FINAL}", "An answer.", "A draft."),
+        (f"analysis<|message|>A draft.<|end|>{FINAL}", "An answer.", "A draft."),
+        (f"assistant<|channel|>analysis<|message|>A draft.<|end|>{FINAL}", "An answer.", "A draft."),
+        ("<|channel|>analysis<|message|>A draft.<|end|><|start|>assistant<|message|>Yes.", "Yes.", "A draft."),
+        ("<|channel|>analysis<|message|>A draft.<|end|>Yes.", "Yes.", "A draft."),
+        (f"<|channel|>final<|message|>One.<|end|>{FINAL}", "An answer.", "One."),
+        ("<|channel|>final<|message|>Close with <|end|> or <|start|> it.", "Close with <|end|> or <|start|> it.", None),
+        (f"\ufeff\n<|channel|>analysis<|message|>A draft.<|end|>{FINAL}", "An answer.", "A draft."),
+        ("analysisWe need a draft.assistantfinalAn answer.", "An answer.", "We need a draft."),
+    ],
+)
+def test_the_last_final_channel_is_the_answer(text: str, answer: str, reasoning: str | None) -> None:
+    assert split_reasoning(text) == (answer, reasoning, False)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "<|channel|>",
+        "<|channel|>analysis",
+        "<|channel|>commentary to=functions.x",
+        "<|channel|>analysis<|mess",
+        "<|start|>assistant<|chan",
+        *(FINAL[:end] for end in range(9, FINAL.index("An answer.") + 1)),
+    ],
+)
+def test_a_text_that_ends_in_a_header_has_no_answer(cut: str) -> None:
+    assert split_reasoning(f"<|channel|>analysis<|message|>A draft.<|end|>{cut}")[0] == ""
+    if cut.startswith("<|channel|>"):
+        assert split_reasoning(cut) == ("", None, True)
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        *((f"<{name}>", f"</{name}>") for name in ("think", "thinking", "thought", "reasoning", "reflection")),
+        *(("<seed:think>", "</seed:think>"), ("< think >", "</ think>"), ("[THINK]", "[/THINK]")),
+        *(("◁think▷", "◁/think▷"), ("<|channel>thought\n", "<channel|>")),
+        *(("<|START_THINKING|>", "<|END_THINKING|>"), ("<|begin_of_thought|>", "<|end_of_thought|>")),
+    ],
+)
+def test_every_pair_of_tags_is_known_everywhere(opening: str, closing: str) -> None:
+    assert split_reasoning(f"{opening}A draft.{closing}\n\nYes.") == ("Yes.", "A draft.", False)
+    assert split_reasoning(f"A draft.{closing}\n\nYes.") == ("Yes.", "A draft.", False)
+    assert split_reasoning(f"{opening}A dra") == ("", "A dra", True)
+    assert ends_in_reasoning(f"<|assistant|>{opening}") == opening.strip()
+    assert is_reasoning_tag(closing)
+    assert is_reasoning_tag(opening.strip().removesuffix("thought"))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *("\ufeff", "<s>", "\n \n", "<|im_start|>assistant\n", "<bos>", "<start_of_turn>model\n", "assistant\n\n"),
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        "<｜Assistant｜>",
+    ],
+)
+def test_reasoning_may_stand_after_the_tokens_that_begin_a_turn(before: str) -> None:
+    assert split_reasoning(f"{before}<think>A draft.</think>Yes.") == ("Yes.", "A draft.", False)
+    assert split_reasoning(f"{before}Yes.") == (f"{before}Yes.", None, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "reasoning"),
+    [
+        ("<|START_THINKING|>A.<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>", "Yes.", "A."),
+        ("<|START_RESPONSE|>Yes.", "Yes.", None),
+        ("<think>End with `</think>`, then.\n</think>\nYes.", "Yes.", "End with `</think>`, then."),
+        ("<think>It is `</think>`", "`", "It is `"),
+    ],
+)
+def test_marks_around_an_answer_are_left_out(text: str, answer: str, reasoning: str | None) -> None:
+    assert split_reasoning(text) == (answer, reasoning, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The tag that ends it is </think>",
+        "The tag that ends it is </think>.",
+        "Close it with </think>, then go on.",
+        "Use </think> to end it.",
+        "So:\n```\nA draft.\n</think>\nYes.\n```\nThat is all.",
+        "So `a </think> b` ends it.",
+        "Write `<|end|><|start|>assistant<|channel|>final<|message|>` before it.",
+        "In its format:\n<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        "analysis of the case",
+    ],
+)
+def test_an_answer_about_tags_in_code_or_in_a_sentence_is_left_alone(text: str) -> None:
+    assert split_reasoning(text) == (text, None, False)
+
+
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "a", " ", "\n", "`", "```", *FINAL.replace("<", " <").split()]))
+)
+def test_no_text_raises(parts: list[str]) -> None:
+    split_reasoning("".join(parts))
+
+
+HOSTILE = ["<think>", "</think>", "`", "```\n", "\n", " ", "a </think>", "<|channel|>", "<|end|>", "<|message|>", "<s>"]
+HOSTILE += [
+    "<|start|>assistant",
+    "<|channel|>final<|message|>",
+    "analysis",
+    "assistantfinal",
+    "<|START_RESPONSE|>",
+    "< ",
+]
+
+
+@pytest.mark.parametrize(("one", "other"), [*zip(HOSTILE, HOSTILE, strict=True), *itertools.pairwise(HOSTILE)])
+def test_hostile_texts_cost_little(one: str, other: str) -> None:
+    started = time.process_time()
+    split_reasoning((one + other) * (100_000 // len(one + other)))
+    assert time.process_time() - started < 1
