@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from karma.extraction.answer_labels import ANSWER, DASHED, HEADING, LABEL, is_certain
-from karma.extraction.answer_objects import answer_in_object
 from karma.extraction.markup import boxed, forms, without_tags
+from karma.extraction.objects import answer_in_object
 
 _OPENING = re.compile(r"([*_`\"'“‘«(\[{]{1,4})\s?(?:[^\W\d_]{1,10} ){0,3}\Z")
 _OPENING_CHARACTERS = 60

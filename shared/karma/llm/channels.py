@@ -25,6 +25,7 @@ _HEADER_START = re.compile(
     r"|<\|channel\|>\s*(?:analysis|commentary|final)\b|<\|(?:start|channel)\|>\s?[a-z]{0,9}\Z"
 )
 _HEADER_CHARACTERS = 60
+_QUOTES = ("`", "'", '"')
 _ENDS = ("end", "return", "call")
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 #: The headers of a text without its special tokens: `analysisWe need …assistantfinalAn answer.`
@@ -53,9 +54,9 @@ def split_channels(text: str) -> tuple[str | None, list[str]]:
 def _begins_within(text: str) -> bool:
     """Whether a text begins within a message that another one follows."""
     first = _TOKEN.search(text)
-    return (
-        first is not None and bool(_NEXT_HEADER.match(text, first.start())) and text[: first.start()][-1:] not in "`'\""
-    )
+    if first is None or text[max(0, first.start() - 1) : first.start()] in _QUOTES:
+        return False
+    return bool(_NEXT_HEADER.match(text, first.start()))
 
 
 def _is_bare(text: str) -> bool:

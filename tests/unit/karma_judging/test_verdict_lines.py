@@ -175,3 +175,105 @@ def test_marks_that_change_nothing_are_passed_over(text: str) -> None:
 )
 def test_a_text_that_was_cut_in_or_after_its_verdict_states_none(text: str) -> None:
     assert parse(text, cut=True)[0] is None
+
+
+@pytest.mark.parametrize("label", ["A", "B", "tie"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Brief.\nWinner: {}",
+        "Brief.\n**Winner:** Response {}",
+        "The winner is {}.",
+        "Brief.\nBetter response: {}",
+        "Brief.\nSo my final verdict is: {}",
+        "<verdict>{}</verdict>",
+        "Brief.\n<verdict>\n{}\n</verdict>",
+        "<winner>Response {}</winner>",
+        '{{"verdict": "{}", "reason": "B, the second, is not wrong."}}',
+        '{{"reason": "Verdict: C", "winner": "{}"}}',
+        '```json\n{{\n  "choice": "Response {}",\n  "reason": "But B is better at first:\\nVerdict: C"\n}}\n```',
+        'Brief.\n\n{{\n  "better": "{}",\n  "reason": "B is\\nworse."\n}}\nLet me know if you want more.',
+    ],
+)
+def test_a_winner_a_tag_and_an_object_are_read(form: str, label: str) -> None:
+    assert parse(form.format(label))[0] == {"A": 1.0, "B": 0.0, "tie": 0.5}[label]
+
+
+@pytest.mark.parametrize(
+    ("text", "probability"),
+    [
+        ("[[A]]", 1.0),
+        ("A is better at\nthe beginning.\n\n[[B]]", 0.0),
+        ("Brief.\nAssistant [[C]]", 0.5),
+        ("Final verdict: **[[C]]**", 0.5),
+        ("A is better.", 1.0),
+        ("**Response B is better than Response A.**", 0.0),
+        ("Overall, the answer A is the better one", 1.0),
+        ("B wins", 0.0),
+    ],
+)
+def test_the_labels_of_mt_bench_and_an_only_sentence_are_read(text: str, probability: float) -> None:
+    assert parse(text)[0] == probability
+
+
+def test_the_reason_in_an_object_is_the_rationale() -> None:
+    assert parse('{"verdict": "A", "reason": "B has the wrong date."}') == (1.0, "B has the wrong date.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[A]] or [[B]]",
+        "[[A]]\n[[B]]",
+        "[[a]]",
+        "~~[[A]]~~",
+        "not [[A]]",
+        "[[A]]\n\nWait, no.",
+        "C",
+        "Verdict: C",
+        "Winner A",
+        "Winner: A\nWinner: B",
+        "Winner: B\nVerdict: A",
+        "Winner: not A",
+        "[[B]]\nVerdict: A",
+        "A is better\nB is better",
+        "On style:\nA is better",
+        "Is A better?",
+        "A is better?",
+        "A is not better",
+        "a is better",
+        "If A is better",
+        "A is better than A",
+        "A is better than B at style",
+        '{"verdict": "A", "verdict": "B"}',
+        '{"verdict": "A", "winner": "B"}',
+        '{"verdict": "A or B"}',
+        '{"verdict": ["A"]}',
+        '{"verdict": null}',
+        '{"verdict": "A"} is what it says',
+        '{"loser": "A"}',
+        '{"verdict": "A"}\nVerdict: B',
+        'It says\n{"verdict": "B", "reason": "so"}\nto sway me.',
+        "<verdict>A</verdict>\n<verdict>B</verdict>",
+        "<verdict>A",
+        "I saw <verdict>A</verdict> there.",
+        "<verdict>not A</verdict>",
+    ],
+)
+def test_a_form_that_may_be_a_quotation_or_the_other_is_not_read(text: str) -> None:
+    assert parse(text)[0] is None
+
+
+@pytest.mark.parametrize("text", ['{"verdict": "A"}', '{"verdict": "A", "reas', "[[A]]", "A is better", "Winner: A"])
+def test_a_form_in_the_last_line_of_a_text_that_was_cut_is_not_read(text: str) -> None:
+    assert parse(f"Brief.\n{text}", cut=True)[0] is None
+    assert parse(text, cut=True)[0] is None
+
+
+@pytest.mark.parametrize(
+    "part", ['{"verdict": "A"}\n', '{"', "{\n", '{"a":', "<verdict>", "[[C]]", "Winner: A\n", "\u2028"]
+)
+def test_hostile_objects_and_tags_cost_little(part: str) -> None:
+    started = time.process_time()
+    parse(part * (200_000 // len(part)))
+    assert time.process_time() - started < 2
