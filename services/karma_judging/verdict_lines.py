@@ -29,6 +29,7 @@ _BETWEEN = frozenset({"is", "response", "answer", "option", "assistant", "model"
 #: Words before a label; those other than "verdict" only with a colon or "is".
 _KEYWORDS = ("verdict", "winner", "better", "preferred")
 _SEPARATED = re.compile(r"[:：]|\bis\b", re.IGNORECASE)
+_KEY = re.compile(r"\s*[\"'{]")  # of an object that is no JSON: it may be about a part of the comparison
 _TAG = re.compile(r"<(verdict|winner)>\s{0,20}([^<>\n]{1,40}?)\s{0,20}</\1>", re.IGNORECASE)
 #: The labels of MT-bench (Zheng et al. 2023, arXiv 2306.05685), of which C is a tie.
 _BRACKETED = re.compile(r"\[\[(?:A|B|tie)\]\]")
@@ -128,12 +129,12 @@ def _negates(text: str) -> bool:
 def _lines(text: str, cut: bool = False) -> tuple[list[str], str]:
     """The lines of the answer without reasoning, and the last one apart if the text was cut in it.
 
-    A label on the line below "Verdict:" is moved up, and a JSON object with a verdict is one line.
+    A label on the line below "Verdict:" is moved up, and a JSON object is one line.
     """
     answer, _reasoning, _is_open = split_reasoning(text)
     answer = _TAG.sub(r"\1: \2", answer[-_ANSWER_CHARACTERS:].replace(_BRACKETED_TIE, "[[tie]]"))
-    for start, end, pairs in list(objects(answer)):
-        if _object_labels(pairs) and not answer[:start].rpartition("\n")[2].strip():
+    for start, end, _pairs in list(objects(answer)):
+        if not answer[:start].rpartition("\n")[2].strip():
             answer = answer[:start] + _LINE_END.sub(" ", answer[start:end]) + answer[end:]
     lines = without_end_tokens(answer).strip().splitlines()
     unfinished = lines.pop() if cut and lines and not text.endswith("\n") else ""
@@ -153,13 +154,14 @@ def _words(line: str) -> list[str]:
 def _label(line: str) -> str | None:
     """The label of a verdict line; None for any other line."""
     found = next(objects(line), None) if line.lstrip().startswith("{") else None
-    if found is not None and (labels := _object_labels(found[2])):
+    if found is not None:
+        labels = _object_labels(found[2])
         return labels.pop() if len(labels) == 1 and not _WORD.search(line, found[1]) else None
     words = [word.lower() for word in _words(line)]
     while words and words[0] in _BEFORE:
         del words[0]
     keyword = words[0] if words and words[0] in _KEYWORDS else ""
-    if keyword not in ("", "verdict") and not _SEPARATED.search(line):
+    if keyword not in ("", "verdict") and (_KEY.match(line) or not _SEPARATED.search(line)):
         return None
     if not keyword and not _BRACKETED.search(line):
         return None
@@ -194,9 +196,9 @@ def _only_sentence(lines: Sequence[str]) -> float | None:
     if len(spoken) != 1 or _negates(spoken[0]):
         return None
     sentence = _SENTENCE.fullmatch(" ".join(_words(spoken[0])))
-    return (
-        None if sentence is None or sentence["other"] == sentence["label"] else _PROBABILITY[sentence["label"].lower()]
-    )
+    if sentence is None or sentence["other"] == sentence["label"]:
+        return None
+    return _PROBABILITY[sentence["label"].lower()]
 
 
 def _is_remark(text: str, after_first_line: bool) -> bool:

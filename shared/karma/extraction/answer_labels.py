@@ -13,7 +13,7 @@ ANSWER = (
 _MARKS = r"(?:[*_`\"'”’\s]|</?[a-z]{1,6}>)"
 #: `Answer:`, in Markdown's marks or quotes, with a colon of any width. No letter or digit may precede it.
 LABEL = re.compile(
-    rf"(?:(?<![^\W_])answer|{ANSWER})(?P<aside>{_MARKS}{{0,3}}\([^()\n]{{1,60}}\))?"
+    rf"(?:answer(?<![^\W_]answer)|{ANSWER})(?P<aside>{_MARKS}{{0,3}}\([^()\n]{{1,60}}\))?"
     rf"(?P<verb> (?:is|was|equals))?(?P<inner>{_MARKS}{{0,6}})[:：]",
     re.IGNORECASE,
 )

@@ -22,7 +22,7 @@ _TAGGED = re.compile(
 )
 #: The last line of a solution in the form of GSM8K (Cobbe et al. 2021, arXiv 2110.14168).
 _HASHES = re.compile(r"(?:\A|\n)####[ \t]{1,3}([^\n]{1,400})\s{0,20}\Z")
-_SENTENCE = re.compile(r"(?<![^\W_])answer (?:is|was|=|equals)\s{0,3}[:：]?(?=(.{1,400}))", re.IGNORECASE)
+_SENTENCE = re.compile(r"answer(?<![^\W_]answer) (?:is|was|=|equals)\s{0,3}[:：]?(?=(.{1,400}))", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _MENTION = re.compile(
     rf"(?<![^\W_])(?:answer|solution|result|lösung)(?![^\W_])|{ANSWER}|\\boxed|(?:\A|\n)####", re.IGNORECASE
@@ -125,7 +125,7 @@ def _labelled(text: str) -> list[tuple[int, Stated]]:
 def _labelled_by(lines: Sequence[str], number: int) -> Iterator[tuple[int, Stated]]:
     """The answers by the labels of a line, each with the line where it stands, the last one first."""
     line = lines[number]
-    labels = deque(LABEL.finditer(line), _MOST_DOUBTFUL)
+    labels = deque(LABEL.finditer(line) if ":" in line or "：" in line else (), _MOST_DOUBTFUL)
     for label in reversed(labels):
         opened = "" if label["inner"].strip() else _opened(line[: label.start()])
         place, value = number, _closed(line[label.end() :], opened)

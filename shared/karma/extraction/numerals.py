@@ -70,9 +70,8 @@ _OPERATION_BEFORE = re.compile(
 )
 _OPERATION_AFTER = re.compile(rf"{_BLANK}?[+×÷±⋅∙*]{_BLANK}?(?:[A-Za-z](?![^\W_])|[(√])")
 #: The other end of a range, or the part of which this is the whole.
-_RANGE_BEFORE = re.compile(
-    r"\d%?\s(?:to|through|until|(?:out )?of(?: the)?)\s\Z|between\s[^\n]{1,20}\sand\s\Z", re.IGNORECASE
-)
+_RANGE_BEFORE = re.compile(r"(?:\d%?\s(?:to|through|until|(?:out )?of(?: the)?)|(?:b|B)etween\s[^\n]{1,20}\sand)\s\Z")
+_RANGE_WORDS = ("to", "through", "until", "of", "the", "and")
 _DASHED_BEFORE = re.compile(r"(?<![\w.,])(\d{1,20})-\Z")
 _DATE = re.compile(r"(?<![\w-])(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{2}|\d{4}))(?![\w-])")
 #: Words and marks that may change the sign.
@@ -81,7 +80,9 @@ _LINE_START = re.compile(r"(?:\A|\n)[\s>*-]{0,8}\Z")
 _ENUMERATED = re.compile(r"[.)][ \t]+[^\s.]")
 _BRACKETS = re.compile(r"\([^()\n]{1,200}\)|\[[^\[\]\n]{1,200}\]")
 _UNREAD_AFTER = ("π", "√", "\\pi", "\\sqrt", "dozen")
-_LONGEST_BEFORE = 40
+_LONGEST_BEFORE = 20
+_RANGE_CHARACTERS = 40
+_OPERATION_CHARACTERS = 10
 _MOST = 300  # numerals of a text that are read: an answer stands at its end
 #: Letters directly after a number that may multiply it, and by which power of ten.
 _FACTORS = {"k": 3, "K": 3, "M": 6, "B": 9, "bn": 9, "T": 12} | dict.fromkeys("xyznie", 0)
@@ -171,7 +172,7 @@ def _read(text: str, match: re.Match[str], inside: bool, in_date: bool) -> Numer
         certain, possible = (), (*certain, *possible, *negated(certain))
     elif in_date:
         certain, possible = (), tuple(number for part in re.findall(r"\d+", match[0]) for number in digits(part)[0])
-    elif place == "name" or _ends_range(match, before):
+    elif place == "name" or _ends_range(text, match):
         certain, possible = (), (*certain, *possible)
     if text.startswith("!", end):
         possible = (*possible, *factorials(certain))
@@ -181,14 +182,17 @@ def _read(text: str, match: re.Match[str], inside: bool, in_date: bool) -> Numer
 def _is_operand(text: str, match: re.Match[str], before: str) -> bool:
     """Whether a numeral is only a part of a result, as 4 of `3x + 4`."""
     sign = match["sign"] or ""
-    return bool(_OPERATION_BEFORE.search(before + sign) or _OPERATION_AFTER.match(text, match.end()))
+    before = before[-_OPERATION_CHARACTERS:] + sign
+    return bool(_OPERATION_BEFORE.search(before) or _OPERATION_AFTER.match(text, match.end()))
 
 
-def _ends_range(match: re.Match[str], before: str) -> bool:
+def _ends_range(text: str, match: re.Match[str]) -> bool:
     """Whether a numeral is the end of a range such as `10-12`, which goes up, or the whole of `4 out of 10`."""
-    dashed = _DASHED_BEFORE.search(before)
-    up = dashed is not None and match["body"].isdecimal() and int(dashed[1]) < int(match["body"][:20])
-    return up or bool(_RANGE_BEFORE.search(before))
+    before = text[max(0, match.start() - _RANGE_CHARACTERS) : match.start()]
+    if before.endswith("-"):
+        dashed = _DASHED_BEFORE.search(before)
+        return dashed is not None and match["body"].isdecimal() and int(dashed[1]) < int(match["body"][:20])
+    return before[-1:].isspace() and before.rstrip().endswith(_RANGE_WORDS) and bool(_RANGE_BEFORE.search(before))
 
 
 def _enumerates(text: str, match: re.Match[str], before: str) -> bool:

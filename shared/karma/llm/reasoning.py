@@ -22,7 +22,8 @@ def _spaced(tag: str) -> str:
     return r"\s{0,3}".join(re.escape(piece) for piece in re.findall(r"[\w:]+|[^\w:]+", tag))
 
 
-_ANY_OPEN = re.compile("|".join(f"({_spaced(opening)})" for opening, _closing in _PAIRS), re.IGNORECASE)
+_OPENINGS = [_spaced(opening) for opening, _closing in _PAIRS]
+_ANY_OPEN = re.compile("|".join(_OPENINGS), re.IGNORECASE)
 _CLOSINGS = [re.compile(_spaced(closing), re.IGNORECASE) for _opening, closing in _PAIRS]
 _ANY_CLOSE = re.compile("|".join(closing.pattern for closing in _CLOSINGS), re.IGNORECASE)
 #: What may stand before an opening tag: a byte order mark, and tokens that begin a text or a turn.
@@ -30,7 +31,7 @@ _BEFORE_OPEN = (
     r"(?:[\s\ufeff]|<s>|<bos>|<[|｜](?:im_start|start_header_id|end_header_id|begin_of_text|assistant|chatbot_token"
     r"|start_of_turn_token)[|｜]>|<start_of_turn>(?:model)?|assistant(?=[\s<]))*"
 )
-_OPEN = re.compile(_BEFORE_OPEN + f"(?:{_ANY_OPEN.pattern})", re.IGNORECASE)
+_OPEN = re.compile(_BEFORE_OPEN + "(?:" + "|".join(f"({opening})" for opening in _OPENINGS) + ")", re.IGNORECASE)
 _ANSWER = re.compile(
     r"\s*<\|(?:START_(?:RESPONSE|TEXT)|begin_of_solution)\|>"
     r"(.*?)(?:<\|(?:END_(?:RESPONSE|TEXT)|end_of_solution)\|>.*)?\Z",
