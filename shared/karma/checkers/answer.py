@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from karma.extraction.answer_labels import LABEL
-from karma.extraction.final_answer import Stated, mentions_answer, readings, stated_answers
+from karma.extraction.final_answer import Stated, mentions_answer, readings, statements
 from karma.extraction.markup import answer_part, fold, forms, without_end_tokens
 
 #: Marks at the ends of an answer that may be of its dress or of its value.
@@ -20,6 +20,7 @@ _LEADING_CHARACTERS = 20
 _TRAILING = re.compile(r"\s{0,2}(?:\Z|[^\w\s.,:;'-]|[.,:;'-](?:[\s,]|\Z))")
 _WORD = re.compile(r"[A-Za-z0-9]")
 _MOST_PLACES = 1000
+_MANY_WORDS = 3  # more than the reference has: then an answer is a sentence
 
 
 def answer(text: str, reference: str, /) -> bool | None:
@@ -33,13 +34,15 @@ def answer(text: str, reference: str, /) -> bool | None:
     A longer answer that may hold the reference is unknown, as is a label that may be none (`Confidence in answer:`).
     """
     part, cut = answer_part(text)
-    stated = stated_answers(part)
+    stated, weaker = statements(part)
     right = [_is_right(each, reference) for each in stated]
     if not any(each.certain for each in stated):
         right.append(None if cut or (mentions_answer(part) and _occurs(part, reference)) else False)
     if True not in right and not _is_comparable(reference):
         return None if fold(reference) in fold(text) else False
-    return right[0] if len(set(right)) == 1 else None
+    if len(set(right)) > 1 or (right[0] is False and any(_may_be(each, reference) for each in weaker)):
+        return None
+    return right[0]
 
 
 def _is_right(stated: Stated, reference: str) -> bool | None:
@@ -49,8 +52,14 @@ def _is_right(stated: Stated, reference: str) -> bool | None:
     plain, loose = set(map(_loose, found)), set(map(_loose, forms(reference)))
     if not plain.isdisjoint(loose) or any(_holds(form, each) for form in plain for each in loose):
         return None
-    # A longer sentence may contain the answer anywhere.
-    return False if stated.explicit or len(found[-1].split()) <= len(fold(reference).split()) else None
+    more = len(found[-1].split()) - len(fold(reference).split())
+    if stated.extent == "line":
+        return None if more >= _MANY_WORDS and _occurs(found[-1], reference) else False
+    return False if more <= 0 else None  # a longer sentence may contain the answer anywhere
+
+
+def _may_be(stated: Stated, reference: str) -> bool:
+    return bool(_is_right(stated, reference)) or _occurs(stated.value, reference)
 
 
 def _is_comparable(reference: str) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from karma.extraction.answer_labels import ANSWER, DASHED, HEADING, LABEL, is_certain
 from karma.extraction.markup import boxed, forms, without_tags
@@ -22,7 +23,14 @@ _TAGGED = re.compile(
 )
 #: The last line of a solution in the form of GSM8K (Cobbe et al. 2021, arXiv 2110.14168).
 _HASHES = re.compile(r"(?:\A|\n)####[ \t]{1,3}([^\n]{1,400})\s{0,20}\Z")
-_SENTENCE = re.compile(r"answer(?<![^\W_]answer) (?:is|was|=|equals)\s{0,3}[:：]?(?=(.{1,400}))", re.IGNORECASE)
+_HASH_LINE = re.compile(r"^####[ \t]{1,3}([^\n]{1,400})", re.MULTILINE)
+#: Not in a sentence about the answer, such as "the answer is exact".
+_SENTENCE = re.compile(
+    r"answer(?<![^\W_]answer) (?:is|was|=|equals)\s{0,3}[:：]?"
+    r"(?!\s{0,3}(?:based|clear|consistent|correct|derived|exact|expressed|found|given|obtained|obvious|reasonable|rounded"
+    r"|simplified|unique|verified|written)\b)(?=(.{1,400}))",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _MENTION = re.compile(
     rf"(?<![^\W_])(?:answer|solution|result|lösung)(?![^\W_])|{ANSWER}|\\boxed|(?:\A|\n)####", re.IGNORECASE
@@ -32,15 +40,19 @@ _MOST_DOUBTFUL = 8
 
 @dataclass(frozen=True)
 class Stated:
-    """A stated answer.
+    """A stated answer; not `certain` where it may be none, as in `Confidence in answer: high`.
 
-    It is not `explicit` where its end is not marked, as in a sentence, and not `certain` where it may be no answer, as
-    in `Confidence in answer: high`.
+    It is a whole `line`, or begins with a `sentence` that is the answer, or it is the first line of a `paragraph` that
+    may be an explanation.
     """
 
     value: str
-    explicit: bool = True
+    extent: Literal["line", "sentence", "paragraph"] = "line"
     certain: bool = True
+
+
+#: The number of a line and the answer that it states.
+_Placed = tuple[int, Stated]
 
 
 def stated_answers(text: str) -> list[Stated]:
@@ -49,20 +61,26 @@ def stated_answers(text: str) -> list[Stated]:
     Those after a doubtful label count as well. Without any, a last line `#### …`, or else the last sentence "the answer
     is …". Empty if there is none.
     """
-    placed: list[tuple[int, Stated]] = []
+    return statements(text)[0]
+
+
+def statements(text: str) -> tuple[list[Stated], list[Stated]]:
+    """The answers that count, and lines and sentences after them that may state another one."""
+    placed: list[_Placed] = []
     if found := answer_in_object(text):
         value, start, end, certain = found
         placed.append((text.count("\n", 0, end), Stated(value, certain=certain)))
         text = text[:start] + "\n" * text.count("\n", start, end) + text[end:]
     placed += _labelled(text)
-    base = max((line for line, each in placed if each.certain), default=-1)
+    base = _last_certain(placed)
     placed += [(line, each) for line, each in (*_boxed(text), *_tagged(text)) if line > base]
     counting = [each for line, each in placed if line >= base]
-    if any(each.certain for each in counting):
-        return counting
-    if hashes := _HASHES.search(text):
-        return [*counting, Stated(hashes[1])]
-    return [*counting, *(Stated(sentence, explicit=False) for sentence in _sentences(text))]
+    last, hashed, sentences = _last_certain(placed), _hashed(text), _sentences(text)
+    if last >= 0:
+        return counting, [each for line, each in (*hashed, *sentences) if line > last]
+    if ending := _HASHES.search(text):
+        return [*counting, Stated(ending[1])], []
+    return [*counting, *(each for _line, each in sentences)], [each for _line, each in hashed]
 
 
 def readings(stated: Stated) -> list[str]:
@@ -71,10 +89,9 @@ def readings(stated: Stated) -> list[str]:
     box = boxed(stated.value)
     if box is not None:
         found += forms(box[1])
-    if not stated.explicit:
-        found += forms(first_sentence(stated.value).rstrip("!?"))
-    for sentence in _sentences(stated.value):
-        found += forms(first_sentence(sentence).rstrip("!?"))
+    inner = _sentences(stated.value) or [(0, stated)]
+    if inner[0][1].extent == "sentence":
+        found += forms(first_sentence(inner[0][1].value).rstrip("!?"))
     return found
 
 
@@ -88,32 +105,50 @@ def mentions_answer(text: str) -> bool:
     return bool(_MENTION.search(text))
 
 
-def _sentences(text: str) -> list[str]:
-    """What follows "the answer is" in the last such sentence, in a list; empty if there is none."""
-    last = deque(_SENTENCE.finditer(text), 1)
-    return [_closed(each[1], _opened(text[: each.start()].rpartition("\n")[2])) for each in last]
+def _last_certain(placed: Iterable[_Placed]) -> int:
+    """The last line with a certain answer; -1 if there is none."""
+    return max((line for line, each in placed if each.certain), default=-1)
 
 
-def _boxed(text: str) -> list[tuple[int, Stated]]:
+def _sentences(text: str) -> list[_Placed]:
+    """What follows "the answer is" in the last such sentence, with its line; empty if there is none."""
+    return [
+        (text.count("\n", 0, each.start(1)), Stated(_closed(each[1], _opened(_line_before(text, each))), "sentence"))
+        for each in deque(_SENTENCE.finditer(text), 1)
+    ]
+
+
+def _hashed(text: str) -> list[_Placed]:
+    """The last line `#### …`, which may be a heading; empty if there is none."""
+    return [(text.count("\n", 0, each.start(1)), Stated(each[1])) for each in deque(_HASH_LINE.finditer(text), 1)]
+
+
+def _line_before(text: str, found: re.Match[str]) -> str:
+    return text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+
+
+def _boxed(text: str) -> list[_Placed]:
     """The line and content of the last box; empty if there is none."""
     box = boxed(text)
     return [(text.count("\n", 0, box[0]), Stated(box[1]))] if box else []
 
 
-def _tagged(text: str) -> list[tuple[int, Stated]]:
+def _tagged(text: str) -> list[_Placed]:
     """The line and content of the last `<answer>` that is closed, or else of the last one; empty if there is none."""
-    valued = [tag for tag in _TAGGED.finditer(text) if tag["value"].strip() and not LABEL.search(tag["value"])]
-    last = [tag for tag in valued if tag["end"]][-1:] or valued[-1:]
-    return [
-        (text.count("\n", 0, tag.start() + len(tag[0].rstrip())), Stated(tag["value"], explicit=bool(tag["end"])))
-        for tag in last
-    ]
+    found = []
+    for tag in _TAGGED.finditer(text):
+        value = tag["value"].strip() if tag["end"] else tag["value"].strip().partition("\n")[0]
+        if value and not LABEL.search(value):
+            line = text.count("\n", 0, tag.start("value") + tag["value"].index(value) + len(value))
+            found.append((bool(tag["end"]), line, Stated(value, "line" if tag["end"] else "sentence")))
+    last = [each for each in found if each[0]][-1:] or found[-1:]
+    return [(line, stated) for _closed, line, stated in last]
 
 
-def _labelled(text: str) -> list[tuple[int, Stated]]:
+def _labelled(text: str) -> list[_Placed]:
     """The lines and answers of the last certain label and of the doubtful ones after it, the last one first."""
     lines = text.split("\n")
-    found: list[tuple[int, Stated]] = []
+    found: list[_Placed] = []
     for number in range(len(lines) - 1, -1, -1):
         for line, stated in _labelled_by(lines, number):
             found.append((line, stated))
@@ -122,7 +157,7 @@ def _labelled(text: str) -> list[tuple[int, Stated]]:
     return found
 
 
-def _labelled_by(lines: Sequence[str], number: int) -> Iterator[tuple[int, Stated]]:
+def _labelled_by(lines: Sequence[str], number: int) -> Iterator[_Placed]:
     """The answers by the labels of a line, each with the line where it stands, the last one first."""
     line = lines[number]
     labels = deque(LABEL.finditer(line) if ":" in line or "：" in line else (), _MOST_DOUBTFUL)
@@ -132,12 +167,13 @@ def _labelled_by(lines: Sequence[str], number: int) -> Iterator[tuple[int, State
         if _NO_VALUE.fullmatch(without_tags(value)):
             place, value = _below(lines, number, _opened(line[: label.start()]))
         if value.strip():
-            in_sentence = place == number and (label["verb"] is not None or bool(_SENTENCE.search(value)))
-            yield place, Stated(value, explicit=not in_sentence, certain=is_certain(line, label))
+            in_sentence = label["verb"] is not None or bool(_SENTENCE.search(value))
+            extent: Literal["line", "sentence", "paragraph"] = "sentence" if in_sentence else "line"
+            yield place, Stated(value, extent if place == number else "paragraph", is_certain(line, label))
     if not labels and HEADING.fullmatch(without_tags(line)):
         place, value = _below(lines, number, "")
         if value.strip():
-            yield place, Stated(value)
+            yield place, Stated(value, "paragraph")
     elif not labels and (dashed := DASHED.fullmatch(line)):
         yield number, Stated(dashed[1])
 

@@ -30,7 +30,7 @@ _STYLE = re.compile(r"\\(?:display|text|script)style(?![a-zA-Z])\s*")
 #: Longer marks stand before their beginnings.
 _PAIRS = (
     *(("```", "```"), ("``", "``"), ("`", "`"), ("***", "***"), ("**", "**"), ("*", "*")),
-    *(("__", "__"), ("_", "_"), ("~~", "~~"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("„", "“")),
+    *(("__", "__"), ("_", "_"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("„", "“")),
     *(("«", "»"), ("‹", "›"), ("「", "」"), ("『", "』")),
 )
 #: A tag of HTML that changes no value, also without its counterpart, which may stand before a label.

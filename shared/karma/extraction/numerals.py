@@ -51,7 +51,7 @@ _NUMERAL = re.compile(
     r"|\s?[×xX*·⋅∙•]\s?10\s?\^\s?\(?(?P<ten>[-+]?\d{1,9})\)?"
     r"|\s?\^\s?\(?(?P<power>[-+]?\d{1,9})\)?"
     r"|(?P<fraction>\s?[/⁄]\s?\d+(?:[.,]\d+)?(?!\d|\s?[/⁄]\s?\d))?)"
-    r"(?P<after>\s?(?:%|(?i:per ?cent|hundred|thousand|million|billion|trillion|lakh|crore|dozen)\b"
+    r"(?P<after>\s?(?:%|(?i:per ?cent|hundred|thousand|million|billion|trillion|lakh|crore|dozen|squared|cubed)\b"
     r"|[π√十百千万萬億亿兆만억조]|\\(?:pi|sqrt)\b)|[A-Za-z]{1,20})?"
 )
 _UNREAD_BEFORE = re.compile(r"(?:√|(?<![A-Za-z])(?:sqrt|log|ln|sin|cos|tan|exp|[dtc]?frac))\s?[({\[]?\s?\Z|\}\{\s?\Z")
@@ -65,7 +65,8 @@ _BLANK = "[ \t\u202f]"
 _VARIABLE = r"(?<![^\W\d_])[A-Za-z]"
 _OPERATION_BEFORE = re.compile(
     rf"(?:\d%?|\)|{_VARIABLE})(?:{_BLANK}?[+×÷±⋅∙*]{_BLANK}?|{_BLANK}-{_BLANK}?|{_BLANK}minus{_BLANK})\Z"
-    rf"|(?:\)|{_VARIABLE})-\Z|\d:\Z|\d{_BLANK}:{_BLANK}\Z",
+    rf"|(?:\)|{_VARIABLE})-\Z|\d:\Z|\d{_BLANK}:{_BLANK}\Z|(?:%|/\d{{1,9}}|half){_BLANK}of(?: the)?{_BLANK}\Z"
+    rf"|\d{_BLANK}(?:plus|times|over|divided by|multiplied by|to the power of){_BLANK}\Z",
     re.IGNORECASE,
 )
 _OPERATION_AFTER = re.compile(rf"{_BLANK}?[+×÷±⋅∙*]{_BLANK}?(?:[A-Za-z](?![^\W_])|[(√])")
@@ -74,15 +75,16 @@ _RANGE_BEFORE = re.compile(r"(?:\d%?\s(?:to|through|until|(?:out )?of(?: the)?)|
 _RANGE_WORDS = ("to", "through", "until", "of", "the", "and")
 _DASHED_BEFORE = re.compile(r"(?<![\w.,])(\d{1,20})-\Z")
 _DATE = re.compile(r"(?<![\w-])(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{2}|\d{4}))(?![\w-])")
+_NEGATED_BEFORE = re.compile(r"(?:(?<![^\W_])not|n['’]t|≠|!=|\\neq?)\s{0,2}\Z", re.IGNORECASE)
 #: Words and marks that may change the sign.
 _SIGN_BEFORE = re.compile(r"(?<![^\W_])(?:minus|negative)\s\Z|\|\Z", re.IGNORECASE)
 _LINE_START = re.compile(r"(?:\A|\n)[\s>*-]{0,8}\Z")
 _ENUMERATED = re.compile(r"[.)][ \t]+[^\s.]")
 _BRACKETS = re.compile(r"\([^()\n]{1,200}\)|\[[^\[\]\n]{1,200}\]")
-_UNREAD_AFTER = ("π", "√", "\\pi", "\\sqrt", "dozen")
+_UNREAD_AFTER = ("π", "√", "\\pi", "\\sqrt", "dozen", "squared", "cubed")
 _LONGEST_BEFORE = 20
 _RANGE_CHARACTERS = 40
-_OPERATION_CHARACTERS = 10
+_OPERATION_CHARACTERS = 24
 _MOST = 300  # numerals of a text that are read: an answer stands at its end
 #: Letters directly after a number that may multiply it, and by which power of ten.
 _FACTORS = {"k": 3, "K": 3, "M": 6, "B": 9, "bn": 9, "T": 12} | dict.fromkeys("xyznie", 0)
@@ -172,7 +174,7 @@ def _read(text: str, match: re.Match[str], inside: bool, in_date: bool) -> Numer
         certain, possible = (), (*certain, *possible, *negated(certain))
     elif in_date:
         certain, possible = (), tuple(number for part in re.findall(r"\d+", match[0]) for number in digits(part)[0])
-    elif place == "name" or _ends_range(text, match):
+    elif place == "name" or _NEGATED_BEFORE.search(before) or _ends_range(text, match):
         certain, possible = (), (*certain, *possible)
     if text.startswith("!", end):
         possible = (*possible, *factorials(certain))

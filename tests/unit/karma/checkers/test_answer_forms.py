@@ -89,6 +89,11 @@ def test_a_number_in_an_object_is_read_as_it_is_written(text: str) -> None:
         "Answer: 42. I am sure.",
         "Answer: 42 (see above)",
         "Answer: 42, as was shown",
+        "Answer: There are 42 apples in total.",
+        "Answer: ~~42~~",
+        "Answer:\nWe add 40 and 2.\nSo it is 42.",
+        "## Answer\n\nLet me explain. It is 42.",
+        "Answer:\n1. Add 40 and 2.\n2. It is 42.",
         "\\boxed 42",
         '{"answer": ["42"]}',
         '{"answer": "41", "answer": "42"}',
@@ -108,6 +113,18 @@ def test_a_number_in_an_object_is_read_as_it_is_written(text: str) -> None:
 )
 def test_a_right_answer_in_a_doubtful_form_is_unknown(text: str) -> None:
     assert answer(text, "42") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["The answer is: 41. No, the answer is 42.", "Answer: The answer is 41. No, the answer is 42."]
+)
+def test_the_last_of_several_sentences_on_a_line_counts(text: str) -> None:
+    assert answer(text, "42") is True
+    assert answer(text, "41") is not True
+
+
+def test_the_number_of_a_step_is_no_answer() -> None:
+    assert answer("Answer:\n1. Add 40 and 2.\n2. It is 42.", "1") is not True
 
 
 @pytest.mark.parametrize("text", ["B) Paris", "(B) Paris", "(B)", "B: Paris", "Option B", "B. Paris"])
