@@ -57,7 +57,8 @@ _NUMERAL = re.compile(
 _UNREAD_BEFORE = re.compile(r"(?:√|(?<![A-Za-z])(?:sqrt|log|ln|sin|cos|tan|exp|[dtc]?frac))\s?[({\[]?\s?\Z|\}\{\s?\Z")
 _NAME_BEFORE = re.compile(r"[A-Za-zα-ωΑ-Ω]_?\Z|[A-Za-z]\^\Z|\d\s?[:/⁄]\Z")
 _POINTER_BEFORE = re.compile(
-    r"(?:steps?|fig(?:ure)?|eq(?:uation)?|section|page|table|chapter|(?:foot)?note|appendix|lemma|theorem|line)\.?\s?\Z",
+    r"(?:(?:steps?|fig(?:ure)?|eq(?:uation)?|section|page|table|chapter|(?:foot)?note|appendix|lemma|theorem|line)\.?"
+    r"|(?:confidence|certainty)(?: level)?:?)\s?\Z",
     re.IGNORECASE,
 )
 #: An operation whose right side this is, or whose left side: the numeral is only a part of a result.

@@ -219,6 +219,7 @@ DOUBTFUL = {
     "1/2 of 10": ["10", "5"],
     "50% of the 10": ["10", "5"],
     "It is not 42.": ["42"],
+    "It is 42.\nConfidence: 95%": ["95"],
     "x ≠ 42": ["42"],
     "one third": ["1/3"],
     "a quarter": ["0.25"],
@@ -250,6 +251,8 @@ def test_a_part_of_a_range_a_date_or_a_formula_never_decides(text: str, referenc
         ("1 lakh", "100000"),
         ("| 40 | 42 |", "42"),
         ("Problem 1: 42", "42"),
+        ("It is 42.\n\n**Confidence:** 95%", "42"),
+        ("Confidence level: 95%", "95%"),
     ],
 )
 def test_a_number_beside_an_operation_or_a_date_is_read(text: str, reference: str) -> None:
