@@ -18,6 +18,10 @@ _LEADING = re.compile(
 )
 _LEADING_CHARACTERS = 20
 _TRAILING = re.compile(r"\s{0,2}(?:\Z|[^\w\s.,:;'-]|[.,:;'-](?:[\s,]|\Z))")
+_CHOICE = re.compile(r"(?:\((?P<open>))?(?P<letter>[A-Z])(?:\)|(?(open)(?!)|[.:]))(?P<text> .{1,200})?")
+_OTHER_CHOICE = re.compile(
+    r"(?<![^\W_])(?:[A-Z]|not|nor?|or|and|wrong|incorrect|wait|but|actually|false)(?![^\W_])|n['’]t\b|[?=~]"
+)
 _WORD = re.compile(r"[A-Za-z0-9]")
 _MOST_PLACES = 1000
 _MANY_WORDS = 3  # more than the reference has: then an answer is a sentence
@@ -47,7 +51,7 @@ def answer(text: str, reference: str, /) -> bool | None:
 
 def _is_right(stated: Stated, reference: str) -> bool | None:
     found, wanted = readings(stated), set(forms(reference, math_only=True))
-    if not wanted.isdisjoint(found):
+    if not wanted.isdisjoint(found) or any(_chooses(form) in wanted for form in found):
         return True
     plain, loose = set(map(_loose, found)), set(map(_loose, forms(reference)))
     if not plain.isdisjoint(loose) or any(_holds(form, each) for form in plain for each in loose):
@@ -56,6 +60,12 @@ def _is_right(stated: Stated, reference: str) -> bool | None:
     if stated.extent == "line":
         return None if more >= _MANY_WORDS and _occurs(found[-1], reference) else False
     return False if more <= 0 else None  # a longer sentence may contain the answer anywhere
+
+
+def _chooses(form: str) -> str | None:
+    """The letter of a choice such as `(B)` or `B) Paris`; None if the form may name another one or take it back."""
+    choice = _CHOICE.fullmatch(form)
+    return choice["letter"] if choice and not _OTHER_CHOICE.search(choice["text"] or "") else None
 
 
 def _may_be(stated: Stated, reference: str) -> bool:

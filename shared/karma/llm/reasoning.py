@@ -19,7 +19,7 @@ _PAIRS = (
 
 def _spaced(tag: str) -> str:
     """The pattern of a tag, also with white space within its brackets."""
-    return r"\s{0,3}".join(re.escape(piece) for piece in re.findall(r"[\w:]+|[^\w:]+", tag))
+    return r"\s{0,3}".join(re.escape(piece) for piece in re.findall(r"[\w:]+|[^\w:]", tag))
 
 
 _OPENINGS = [_spaced(opening) for opening, _closing in _PAIRS]

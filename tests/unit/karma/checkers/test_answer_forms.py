@@ -127,10 +127,18 @@ def test_the_number_of_a_step_is_no_answer() -> None:
     assert answer("Answer:\n1. Add 40 and 2.\n2. It is 42.", "1") is not True
 
 
-@pytest.mark.parametrize("text", ["B) Paris", "(B) Paris", "(B)", "B: Paris", "Option B", "B. Paris"])
-def test_the_letter_of_a_choice_is_never_wrong(text: str) -> None:
-    assert answer(f"Answer: {text}", "B") is None
+@pytest.mark.parametrize("text", ["B) Paris", "(B) Paris", "(B)", "B)", "B: Paris", "B. Paris, in France"])
+def test_the_letter_of_a_choice_is_read(text: str) -> None:
+    assert answer(f"Answer: {text}", "B") is True
+    assert answer(f"**Answer: {text}**", "B") is True
     assert answer(f"Answer: {text}", "C") is False
+
+
+@pytest.mark.parametrize(
+    "text", ["Option B", "B) or C)", "(B) is wrong", "B) isn't it", "B) Paris, not C", "B: 3, A: 4", "B) Paris?", "(B"]
+)
+def test_a_letter_that_may_be_no_choice_is_unknown(text: str) -> None:
+    assert answer(f"Answer: {text}", "B") is None
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_text_that_ends_in_a_header_has_no_answer(cut: str) -> None:
     ("opening", "closing"),
     [
         *((f"<{name}>", f"</{name}>") for name in ("think", "thinking", "thought", "reasoning", "reflection")),
-        *(("<seed:think>", "</seed:think>"), ("< think >", "</ think>"), ("[THINK]", "[/THINK]")),
+        *(("<seed:think>", "</seed:think>"), ("< think >", "< / think>"), ("[THINK]", "[/THINK]")),
         *(("◁think▷", "◁/think▷"), ("<|channel>thought\n", "<channel|>")),
         *(("<|START_THINKING|>", "<|END_THINKING|>"), ("<|begin_of_thought|>", "<|end_of_thought|>")),
     ],
