@@ -54,7 +54,7 @@ def _is_right(stated: Stated, reference: str) -> bool | None:
     if not wanted.isdisjoint(found) or any(_chooses(form) in wanted for form in found):
         return True
     plain, loose = set(map(_loose, found)), set(map(_loose, forms(reference)))
-    if not plain.isdisjoint(loose) or any(_holds(form, each) for form in plain for each in loose):
+    if not plain.isdisjoint(loose) or any(_may_equal(form, each) for form in plain for each in loose):
         return None
     more = len(found[-1].split()) - len(fold(reference).split())
     if stated.extent == "line":
@@ -77,6 +77,11 @@ def _is_comparable(reference: str) -> bool:
     ends_text = without_end_tokens(reference) != reference.rstrip()
     dressed = ends_text or "\n" in reference.strip() or LABEL.search(reference)
     return not dressed and any(map(str.isalnum, reference))
+
+
+def _may_equal(form: str, wanted: str) -> bool:
+    """Whether one of the two may be the other in a longer form, as `x = 42` is of `42`."""
+    return _holds(form, wanted) or ("=" in wanted and bool(form) and _holds(wanted, form))
 
 
 def _holds(form: str, wanted: str) -> bool:

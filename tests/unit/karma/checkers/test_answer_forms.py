@@ -123,6 +123,11 @@ def test_the_last_of_several_sentences_on_a_line_counts(text: str) -> None:
     assert answer(text, "41") is not True
 
 
+def test_an_answer_without_the_name_that_the_reference_gives_it_is_unknown() -> None:
+    assert answer("Answer: 42", "x = 42") is None
+    assert answer("Answer: 41", "x = 42") is False
+
+
 def test_the_number_of_a_step_is_no_answer() -> None:
     assert answer("Answer:\n1. Add 40 and 2.\n2. It is 42.", "1") is not True
 
