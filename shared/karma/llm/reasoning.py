@@ -39,7 +39,10 @@ _ANSWER = re.compile(
 )
 
 _QUOTES = ("`", "'", '"')
-_CODE = re.compile(r"^[ \t]{0,3}```.*?^[ \t]{0,3}```|`[^`\n]{1,500}`", re.DOTALL | re.MULTILINE)
+#: Code in a fence that was closed before another one opened, or in a line.
+_CODE = re.compile(
+    r"^[ \t]{0,3}```(?:(?!^[ \t]{0,3}```\w).)*?^[ \t]{0,3}```[ \t]*$|`[^`\n]{1,500}`", re.DOTALL | re.MULTILINE
+)
 #: A closing tag within a sentence: reasoning ends with a period or a line.
 _IN_SENTENCE_BEFORE = re.compile(r"[\w,] \Z")
 _IN_SENTENCE_AFTER = re.compile(r"[.,;:!?)]| [a-z]|\s*\Z")

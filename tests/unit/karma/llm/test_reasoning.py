@@ -163,6 +163,7 @@ def test_reasoning_may_stand_after_the_tokens_that_begin_a_turn(before: str) -> 
         ("<|START_RESPONSE|>Yes.", "Yes.", None),
         ("<think>End with `</think>`, then.\n</think>\nYes.", "Yes.", "End with `</think>`, then."),
         ("<think>It is `</think>`", "`", "It is `"),
+        ("So:\n```py\nx\n</think>\n\n```py\ny\n```", "```py\ny\n```", "So:\n```py\nx"),
     ],
 )
 def test_marks_around_an_answer_are_left_out(text: str, answer: str, reasoning: str | None) -> None:
