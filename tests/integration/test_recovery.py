@@ -16,7 +16,7 @@ from karma.queue.backlog import priority_list
 from karma.queue.celery_app import Publisher, create_app
 from karma.queue.claims import Claims, claim_name, revoke
 from karma.queue.outbox import Outbox
-from karma.queue.redis import INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, RedisClock, current_incarnation
+from karma.queue.redis import CLAIMS_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, RedisClock, current_incarnation
 from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead
@@ -159,6 +159,30 @@ def test_a_batch_that_fails_every_time_ends_as_a_failure_with_its_last_error(set
     with setup.store.reading() as transaction:
         (rows,) = transaction.preferences.responses_of([message.items[0].prompt]).values()
     assert rows[0].failure is not None
+
+
+@pytest.mark.parametrize("forgets", ["the message", "the result and every record of it", "everything"])
+def test_somebody_who_deletes_has_a_call_repeated_a_bounded_number_of_times(setup: Setup, forgets: str) -> None:
+    """Whoever has Redis' password can delete what a worker brings; the ledger counts how often it asked."""
+    limits, asked = setup.pool.pipeline, 0
+    for _pass in range(10 * limits.max_resends):
+        batch = setup.pop("generate.a")
+        if isinstance(batch, GenerateBatch):
+            asked += 1
+            if forgets != "the message":
+                name = claim_name("generate", batch.header.batch, 0)
+                assert setup.claims.acquire(name) == "claimed"
+                setup.publisher.publish([setup.flow.answer(batch)])
+                setup.claims.complete(name)
+                setup.redis.delete(priority_list("score", 0), TOMBSTONES_KEY, KEPT_KEY, CLAIMS_KEY)
+            if forgets == "everything":
+                setup.redis.flushall()
+        setup.sweep_later(20)
+        message = setup.pop("score")
+        if isinstance(message, ScoreBatch) and message.items[0].model == "a":
+            break
+    assert asked == limits.max_resends + limits.max_attempts
+    assert (message.items[0].failure or "").endswith("times and no result came back")
 
 
 def test_a_late_result_of_a_batch_that_was_given_up_still_counts_once(setup: Setup) -> None:
