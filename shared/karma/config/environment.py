@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from karma.config.redis_address import RedisAddress
+from karma.config.database_address import DatabaseAddress
+from karma.config.redis_address import RedisAddress, with_credentials
 from karma.errors import SettingsError, did_you_mean
 from karma.messages.signing import Keyring
 
@@ -16,7 +17,10 @@ _ENVIRONMENT = {
     "KARMA_HOME",
     "KARMA_POOL",
     "KARMA_REDIS_URL",
+    "KARMA_REDIS_USER",
+    "KARMA_REDIS_PASSWORD",
     "KARMA_DATABASE_URL",
+    "KARMA_DATABASE_PASSWORD",
     "KARMA_DURABILITY",
     "KARMA_SUPERVISOR_PID",
     "KARMA_SIGNING_KEY",
@@ -42,8 +46,9 @@ class Environment:
 
     home: Path
     pool_path: Path
-    redis_url: str | None  # None: the embedded Redis that `karma up` started
-    database_url: str
+    #: With its user and password; None: the embedded Redis that `karma up` started.
+    redis_url: str | None = field(repr=False)
+    database_url: str = field(repr=False)  # as it was given: `database` has the password too
     durability: Durability  # of workers' commits to SQLite; ingest always uses `full`
     metrics_port: int  # 0: any free port
     metrics_host: str
@@ -54,6 +59,7 @@ class Environment:
     page_port: int = 8080  # 0: any free port
     signing_key: str | None = field(default=None, repr=False)  # the secret; None: that of the home, if it has one
     signing_keys: str | None = field(default=None, repr=False)  # of some channels only (`karma keys`)
+    database_password: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -68,8 +74,6 @@ class Environment:
                 hint = did_you_mean(name, _ENVIRONMENT)
                 raise SettingsError(f"environment: {name} is no setting of KARMA{hint}")
         home = Path(given.get("KARMA_HOME", ".karma")).resolve()
-        if redis_url := given.get("KARMA_REDIS_URL"):
-            RedisAddress.parse(redis_url)
         supervisor = given.get("KARMA_SUPERVISOR_PID", "")
         durability = given.get("KARMA_DURABILITY", "normal")
         if durability not in ("normal", "full"):
@@ -77,7 +81,7 @@ class Environment:
         return cls(
             home=home,
             pool_path=Path(given.get("KARMA_POOL", "pool.toml")).resolve(),
-            redis_url=given.get("KARMA_REDIS_URL"),
+            redis_url=_redis_url(given),
             database_url=given.get("KARMA_DATABASE_URL", sqlite_url(home / "karma.db")),
             durability="full" if durability == "full" else "normal",
             metrics_port=_port(given, "KARMA_METRICS_PORT", 0),
@@ -89,7 +93,13 @@ class Environment:
             page_port=_port(given, "KARMA_PAGE_PORT", 8080),
             signing_key=given.get("KARMA_SIGNING_KEY") or None,
             signing_keys=given.get("KARMA_SIGNING_KEYS") or None,
+            database_password=given.get("KARMA_DATABASE_PASSWORD") or None,
         )
+
+    @property
+    def database(self) -> DatabaseAddress:
+        """The address of the database, with its password."""
+        return DatabaseAddress(self.database_url, self.database_password)
 
     @property
     def signing_key_path(self) -> Path:
@@ -136,6 +146,20 @@ class Environment:
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file; in a URL, `%` begins an escape and `?` the options."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def _redis_url(given: Mapping[str, str]) -> str | None:
+    user, password = given.get("KARMA_REDIS_USER"), given.get("KARMA_REDIS_PASSWORD")
+    if not (url := given.get("KARMA_REDIS_URL")):
+        if user or password:
+            raise SettingsError(
+                "environment: KARMA_REDIS_USER or KARMA_REDIS_PASSWORD is set, and KARMA_REDIS_URL is not: "
+                "the embedded Redis has a password of its own"
+            )
+        return None
+    joined = with_credentials(url, user, password)
+    RedisAddress.parse(joined)
+    return joined
 
 
 def _port(given: Mapping[str, str], name: str, default: int) -> int:

@@ -32,8 +32,11 @@ pass_environment = ["PLUGIN_OPTION"]
 VARIABLES = {
     "PATH": "/bin", "LC_ALL": "C", "https_proxy": "http://proxy:1", "HF_TOKEN": "hub",
     "RED_KEY": "r", "BLUE_KEY": "b", "FAIR_KEY": "f", "AWS_SECRET_ACCESS_KEY": "a", "PLUGIN_OPTION": "p",
-    "KARMA_PLUGINS": "mine", "KARMA_SIGNING_KEY": SECRET, "KARMA_DATABASE_URL": "postgresql://u:p@h/d",
+    "KARMA_PLUGINS": "mine", "KARMA_SIGNING_KEY": SECRET, "KARMA_DATABASE_URL": "postgresql://u@h/d",
+    "KARMA_DATABASE_PASSWORD": "p", "KARMA_REDIS_URL": "redis://h", "KARMA_REDIS_USER": "u",
+    "KARMA_REDIS_PASSWORD": "p",
 }  # fmt: skip
+DATABASE = {"KARMA_DATABASE_URL", "KARMA_DATABASE_PASSWORD"}
 PLAIN = {"PATH", "LC_ALL", "https_proxy", "PLUGIN_OPTION", "KARMA_PLUGINS"}
 
 
@@ -50,9 +53,9 @@ def given(tmp_path: Path, *arguments: str) -> dict[str, str]:
         (("generation", "red"), {"RED_KEY", "HF_TOKEN", "KARMA_SIGNING_KEYS"}),
         (("generation", "red,blue"), {"RED_KEY", "BLUE_KEY", "HF_TOKEN", "KARMA_SIGNING_KEYS"}),
         (("judging", "fair"), {"FAIR_KEY", "HF_TOKEN", "KARMA_SIGNING_KEYS"}),
-        (("scoring",), {"HF_TOKEN", "KARMA_SIGNING_KEY", "KARMA_DATABASE_URL"}),
-        (("gateway",), {"KARMA_SIGNING_KEY", "KARMA_DATABASE_URL"}),
-        (("page",), {"KARMA_DATABASE_URL"}),
+        (("scoring",), {"HF_TOKEN", "KARMA_SIGNING_KEY", *DATABASE}),
+        (("gateway",), {"KARMA_SIGNING_KEY", *DATABASE}),
+        (("page",), DATABASE),
     ],
 )
 def test_a_process_gets_the_secrets_that_it_uses(tmp_path: Path, arguments: tuple[str, ...], secrets: set[str]) -> None:
