@@ -26,6 +26,7 @@ COMMANDS = {
     "page": "Serve the page alone. `karma up` already serves it.",
     "enqueue": "Accept prompts from a file or standard input.",
     "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
+    "acl": "Print the users of Redis: one per service, with its own commands and keys only.",
     "refused": "Show the newest messages that were refused, and why.",
     "failures": "Show why calls and prompts failed, by model and judge, and what helps.",
     "requeue": "Retry dead prompts and failed calls.",
@@ -43,7 +44,7 @@ COMMANDS = {
 
 #: Modules of `karma_cli.commands` that hold a second command.
 _MODULES = {
-    **{"down": "up", "failures": "requeue", "keys": "worker", "page": "worker"},
+    **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
     **{"refused": "status", "resume": "pause"},
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
+from karma.config.redis_address import ADMIN, USERS, password_variable
 from karma.messages.signing import channels_of
 
 #: Variables of the system and of libraries that hold no secret, by their names.
@@ -28,7 +29,7 @@ _HUB = re.compile(r"HF_\w+|HUGGING\w+|TRANSFORMERS_\w+|SENTENCE_TRANSFORMERS_\w+
 
 _DATABASE = ("KARMA_DATABASE_URL", "KARMA_DATABASE_PASSWORD")
 #: The supervisor gives each process an URL that has both.
-_REDIS = ("KARMA_REDIS_USER", "KARMA_REDIS_PASSWORD")
+_REDIS = ("KARMA_REDIS_USER", "KARMA_REDIS_PASSWORD", *map(password_variable, (*USERS, ADMIN)))
 
 #: Settings of KARMA's that are not passed on as they are.
 _SECRETS = ("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", *_DATABASE, "KARMA_REDIS_URL", *_REDIS)

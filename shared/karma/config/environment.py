@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from karma.config.database_address import DatabaseAddress
-from karma.config.redis_address import RedisAddress, with_credentials
+from karma.config.redis_address import ADMIN, USERS, RedisAddress, password_variable, with_credentials
 from karma.errors import SettingsError, did_you_mean
 from karma.messages.signing import Keyring
 
@@ -19,6 +19,7 @@ _ENVIRONMENT = {
     "KARMA_REDIS_URL",
     "KARMA_REDIS_USER",
     "KARMA_REDIS_PASSWORD",
+    *map(password_variable, (*USERS, ADMIN)),
     "KARMA_DATABASE_URL",
     "KARMA_DATABASE_PASSWORD",
     "KARMA_DURABILITY",

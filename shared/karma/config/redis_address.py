@@ -16,6 +16,10 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from karma.errors import SettingsError, did_you_mean
 
+#: Redis' users: one per service, and an administrator. `karma.queue.acl` says what each may do.
+USERS = ("gateway", "generation", "scoring", "matching", "judging", "page", "cli")
+ADMIN = "admin"
+
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _OPTIONS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 _CONNECTION = ("db", "username", "password")
@@ -52,6 +56,11 @@ class RedisAddress:
             raise SettingsError(f"KARMA_REDIS_URL has {', '.join(given)} and no TLS: begin it with rediss://")
         tls = _tls(given) if parts.scheme == "rediss" else {}
         return cls(_joined(parts, options), f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}", tls)
+
+
+def password_variable(user: str) -> str:
+    """The variable from which `karma acl` takes a user's password."""
+    return f"KARMA_REDIS_PASSWORD_{user.upper()}"
 
 
 def with_credentials(url: str, user: str | None, password: str | None) -> str:
