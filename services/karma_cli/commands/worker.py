@@ -28,7 +28,8 @@ def worker(
 ) -> None:
     """Run one worker. Start more workers to scale a service.
 
-    The worker needs the URL of Redis (KARMA_REDIS_URL), or a `karma up` with the same home.
+    The worker needs the URL of Redis (KARMA_REDIS_URL), or a `karma up` with the same home. Among models and judges,
+    @remote stands for all that call an endpoint, and @local for all that load a checkpoint.
     """
     names = [name.strip() for name in f"{models},{judges}".split(",") if name.strip()]
     run_worker(service, names, read_environment(home, pool))

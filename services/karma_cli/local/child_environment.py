@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from karma.config.environment import Environment
+from karma.config.environment import SECRETS, Environment
 from karma.config.pool import Pool
 from karma.config.redis_address import ADMIN, USERS, password_variable
 from karma.messages.signing import channels_of
@@ -27,12 +27,11 @@ _NETWORK = re.compile(r"(https?|all|no)_proxy|OTEL_\w+", re.IGNORECASE)
 #: Of the model hub, for processes that load a checkpoint.
 _HUB = re.compile(r"HF_\w+|HUGGING\w+|TRANSFORMERS_\w+|SENTENCE_TRANSFORMERS_\w+")
 
-_DATABASE = ("KARMA_DATABASE_URL", "KARMA_DATABASE_PASSWORD")
 #: The supervisor gives each process an URL that has both.
-_REDIS = ("KARMA_REDIS_USER", "KARMA_REDIS_PASSWORD", *map(password_variable, (*USERS, ADMIN)))
+_REDIS = ("KARMA_REDIS_USER", *map(password_variable, (*USERS, ADMIN)))
 
 #: Settings of KARMA's that are not passed on as they are.
-_SECRETS = ("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", *_DATABASE, "KARMA_REDIS_URL", *_REDIS)
+_SECRETS = {*SECRETS, *(f"{name}_FILE" for name in SECRETS), "KARMA_DATABASE_URL", "KARMA_REDIS_URL", *_REDIS}
 
 _ASKING = ("generation", "judging")
 _LOADING = (*_ASKING, "scoring")

@@ -37,6 +37,10 @@ _ENVIRONMENT = {
     "KARMA_BENCH_DATA",
 }
 
+#: Variables that may also be given as a file, by a variable of this name with `_FILE` behind it.
+SECRETS = ("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", "KARMA_DATABASE_PASSWORD", "KARMA_REDIS_PASSWORD")
+_ENVIRONMENT |= {f"{name}_FILE" for name in SECRETS}
+
 
 Durability = Literal["normal", "full"]
 
@@ -69,7 +73,7 @@ class Environment:
         Raises:
             SettingsError: an unknown or malformed variable.
         """
-        given = os.environ if variables is None else variables
+        given = with_files(os.environ if variables is None else variables)
         for name in given:
             if name.startswith("KARMA_") and not name.startswith("KARMA_TEST_") and name not in _ENVIRONMENT:
                 hint = did_you_mean(name, _ENVIRONMENT)
@@ -142,6 +146,28 @@ class Environment:
             return written.read_text().strip()
         except OSError as cause:
             raise SettingsError(f"the address of Redis cannot be read: {written}: {cause.strerror}") from cause
+
+
+def with_files(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables, with the secrets that files hold: `KARMA_REDIS_PASSWORD_FILE` names the file of one.
+
+    A file holds the value, or the line `NAME=value` as `karma keys` prints it.
+
+    Raises:
+        SettingsError: a file cannot be read, or the variable itself is set, too.
+    """
+    found = dict(variables)
+    for name in SECRETS:
+        if not (path := found.pop(f"{name}_FILE", "")):
+            continue
+        if found.get(name):
+            raise SettingsError(f"environment: {name} and {name}_FILE are both set; set one of them")
+        try:
+            found[name] = Path(path).read_text().removesuffix("\n").removeprefix(f"{name}=")
+        except (OSError, UnicodeError) as cause:
+            why = cause.strerror if isinstance(cause, OSError) else "it is no text"
+            raise SettingsError(f"environment: {name}_FILE is {path!r}, which cannot be read: {why}") from None
+    return found
 
 
 def sqlite_url(path: Path) -> str:
