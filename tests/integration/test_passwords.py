@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
 import pytest
-from psycopg import sql
 
-from tests.support.databases import server
+from tests.support.database_role import RoleServer, role_server
 from tests.support.instant import POOL
-from tests.support.pipeline import Pipeline, wait_until
-from tests.support.postgresql import PostgreSQL
+from tests.support.pipeline import Pipeline
 from tests.support.redis_server import Redis
 
 #: Parts that no output may repeat, between characters that mean something in a URL, in a shell or in an error.
@@ -28,28 +25,10 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSQL]:
-    """A server that asks everybody but its owner for a password, by SCRAM; the role `writer` has an odd one."""
-    with server() as found:
-        with psycopg.connect(found.url, autocommit=True) as owner:
-            owner.execute(sql.SQL("CREATE ROLE writer LOGIN PASSWORD {}").format(sql.Literal(ODD)))
-            owner.execute("CREATE DATABASE karma OWNER writer")
-            (kept,) = owner.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'writer'").fetchone() or ("",)
-            (rules,) = owner.execute("SHOW hba_file").fetchone() or ("",)
-            assert kept.startswith("SCRAM-SHA-256$")
-            Path(rules).write_text("host all karma 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-            owner.execute("SELECT pg_reload_conf()")
-        url = f"postgresql://writer@127.0.0.1:{found.port}/karma"
-        wait_until(lambda: refuses(url), 20, "the server asks for a password")
+def postgresql() -> Iterator[RoleServer]:
+    """A server that asks for passwords by SCRAM; the services' role has an odd one."""
+    with role_server(ODD) as found:
         yield found
-
-
-def refuses(url: str) -> bool:
-    try:
-        psycopg.connect(url, password="wrong").close()
-    except psycopg.OperationalError:
-        return True
-    return False
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +42,10 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     made.kill()
 
 
-def pipeline(home: Path, postgresql: PostgreSQL, redis: Redis, **variables: str) -> Pipeline:
+def pipeline(home: Path, postgresql: RoleServer, redis: Redis, **variables: str) -> Pipeline:
     karma = Pipeline(home, POOL, "tests.support.instant")
     karma.environment |= {
-        "KARMA_DATABASE_URL": f"postgresql://writer@127.0.0.1:{postgresql.port}/karma",
+        "KARMA_DATABASE_URL": postgresql.url,
         "KARMA_REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
         "KARMA_LOG_LEVEL": "DEBUG",
         **variables,
@@ -83,7 +62,7 @@ def repeated(text: str) -> list[str]:
 
 
 def test_a_pipeline_runs_with_odd_passwords_of_both_servers_and_prints_no_part_of_them(
-    tmp_path: Path, postgresql: PostgreSQL, redis: Redis
+    tmp_path: Path, postgresql: RoleServer, redis: Redis
 ) -> None:
     karma = pipeline(tmp_path, postgresql, redis, **OWN)
     with karma.up(page=True):
@@ -118,7 +97,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_let_one_in_is_said_without_the_password(
-    tmp_path: Path, postgresql: PostgreSQL, redis: Redis, case: str
+    tmp_path: Path, postgresql: RoleServer, redis: Redis, case: str
 ) -> None:
     wrong, expected = REFUSED[case]
     karma = pipeline(tmp_path, postgresql, redis, **{**OWN, **wrong})
