@@ -84,10 +84,12 @@ def time_of(env: Environment) -> float:
 
 
 def redis_if_any(env: Environment) -> Any | None:
-    """The Redis in use; None where none runs."""
+    """The Redis in use; None where none runs, with a warning where it is the one that the environment names."""
     try:
         return connect(env.broker_url())
-    except (BrokerError, SettingsError):
+    except (BrokerError, SettingsError) as cause:
+        if env.redis_url:
+            warn(str(cause))
         return None
 
 

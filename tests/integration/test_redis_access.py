@@ -203,3 +203,4 @@ def test_a_wrong_user_or_too_few_rights_are_said_in_one_sentence(tmp_path: Path,
     done = karma.run("worker", "generation", check=False)
     (said,) = done.stderr.splitlines()
     assert "Check KARMA_REDIS_USER and KARMA_REDIS_PASSWORD" in said and "hush" not in said
+    assert "Check KARMA_REDIS_USER and KARMA_REDIS_PASSWORD" in karma.run("status").stderr
