@@ -37,6 +37,13 @@ def test_its_password_is_kept_for_scram_and_its_schema_takes_the_tables(server: 
     assert (schemas, owned) == ([("karma",)], [("karma",)])
 
 
+def test_a_script_that_fails_says_why_without_the_password(server: RoleServer) -> None:
+    done = server.run_role_sql("hush it's")
+    assert done.returncode != 0
+    assert 'role "karma" already exists' in done.stderr
+    assert "hush" not in done.stdout + done.stderr
+
+
 def test_it_has_no_right_of_the_server(server: RoleServer) -> None:
     with server.superuser() as owner:
         rights = owner.execute(

@@ -28,6 +28,14 @@ class RoleServer:
     def superuser(self, database: str = "karma") -> Any:
         return psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.port}/{database}", autocommit=True)
 
+    def run_role_sql(self, password: str) -> subprocess.CompletedProcess[str]:
+        """Run `role.sql` as the image of PostgreSQL does."""
+        psql = next(needs.postgresql().rglob("bin/psql"))
+        address = ["--host", "127.0.0.1", "--port", str(self.port), "--username", "postgres", "--dbname", "karma"]
+        command = [psql, "--no-psqlrc", *address, "--file", ROLE_SQL]
+        environment = {**os.environ, "KARMA_DATABASE_PASSWORD": password}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
     def lets_in_without(self) -> bool:
         """Whether the role needs no password."""
         try:
@@ -47,14 +55,7 @@ def role_server(password: str) -> Iterator[RoleServer]:
         with made.superuser("postgres") as owner:
             owner.execute("ALTER ROLE karma RENAME TO first")
             owner.execute("CREATE DATABASE karma")
-            psql = next(needs.postgresql().rglob("bin/psql"))
-            address = ["--host", "127.0.0.1", "--port", str(found.port), "--username", "postgres", "--dbname", "karma"]
-            subprocess.run(
-                [psql, "--no-psqlrc", *address, "--file", ROLE_SQL],
-                env={**os.environ, "KARMA_DATABASE_PASSWORD": password},
-                check=True,
-                capture_output=True,
-            )
+            made.run_role_sql(password).check_returncode()
             (rules,) = owner.execute("SHOW hba_file").fetchone() or ("",)
             Path(rules).write_text("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
             owner.execute("SELECT pg_reload_conf()")
