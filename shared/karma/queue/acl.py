@@ -96,7 +96,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant((*_CONNECTION, "multi", "exec", "script|load", "info")),
         _on_lists(("lpush", "llen", "lindex"), *_ALL),
         _bindings(*_ALL),
-        _EVALUATE,
+        Grant(("evalsha",), (CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY)),
         *_END,
         Grant(("zrange",), (CLAIMS_KEY,)),
         Grant(("zremrangebyscore",), (TOMBSTONES_KEY,)),
