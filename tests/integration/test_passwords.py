@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.database_role import RoleServer, role_server
 from tests.support.instant import POOL
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, wait_until
 from tests.support.redis_server import Redis
 
 #: Parts that no output may repeat, between characters that mean something in a URL, in a shell or in an error.
@@ -36,10 +36,15 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A Redis whose user `writer` has the same odd password."""
     made = Redis(tmp_path_factory.mktemp("redis"))
     made.start()
-    made.client.acl_setuser("writer", enabled=True, passwords=[f"+{ODD}"], categories=["+@all"], keys=["*"])
-    made.client.acl_setuser("default", enabled=False, reset=True)
+    open_to(made)
     yield made
     made.kill()
+
+
+def open_to(server: Redis) -> None:
+    """Give a Redis the user `writer` with the odd password, and nobody else."""
+    server.client.acl_setuser("writer", enabled=True, passwords=[f"+{ODD}"], categories=["+@all"], keys=["*"])
+    server.client.acl_setuser("default", enabled=False, reset=True)
 
 
 def pipeline(home: Path, postgresql: RoleServer, redis: Redis, **variables: str) -> Pipeline:
@@ -61,6 +66,7 @@ def repeated(text: str) -> list[str]:
     return [part for part in [*PARTS, *(quote(part) for part in PARTS)] if part in text]
 
 
+@pytest.mark.ci
 def test_a_pipeline_runs_with_odd_passwords_of_both_servers_and_prints_no_part_of_them(
     tmp_path: Path, postgresql: RoleServer, redis: Redis
 ) -> None:
@@ -74,6 +80,36 @@ def test_a_pipeline_runs_with_odd_passwords_of_both_servers_and_prints_no_part_o
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "signing.key"]
     assert repeated(said) == []
     assert {path.name: found for path in files if (found := repeated(path.read_bytes().decode(errors="replace")))} == {}
+
+
+@pytest.mark.ci
+def test_servers_that_shut_a_running_pipeline_out_are_named_in_its_logs_without_the_password(tmp_path: Path) -> None:
+    server = Redis(tmp_path / "redis")
+    server.start()
+    with role_server(ODD) as database:
+        open_to(server)
+        karma = pipeline(tmp_path / "home", database, server, **OWN)
+        with karma.up(page=True):
+            karma.enqueue([{"prompt": "x"}])
+            karma.wait_for_end(1)
+            with database.superuser() as owner:
+                owner.execute("ALTER ROLE karma NOLOGIN")
+                owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'karma'")
+            server.kill(with_file=False)
+            server.start()  # its users are gone with it
+            wanted = ("no heartbeat could be sent", "cannot be used now")
+            wait_until(lambda: all(words in logs(karma) for words in wanted), 60, "the workers say what is wrong")
+            said = "".join(
+                karma.call(*command, text="", check=False).stderr for command in COMMANDS if command[0] != "watch"
+            )
+        written = logs(karma)
+    server.kill()
+    assert "is not permitted to log in" in said + written
+    assert repeated(said + written) == []
+
+
+def logs(karma: Pipeline) -> str:
+    return "".join(path.read_text(errors="replace") for path in (karma.home / "logs").glob("*.log"))
 
 
 REFUSED = {
