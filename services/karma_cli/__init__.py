@@ -31,6 +31,7 @@ COMMANDS = {
     "token": "Print a link that opens the page, with a new token.",
     "enqueue": "Accept prompts from a file or standard input.",
     "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
+    "acl": "Print the users of Redis: one per service, with its own commands and keys only.",
     "refused": "Show the newest messages that were refused, and why.",
     "failures": "Show why calls and prompts failed, by model and judge, and what helps.",
     "requeue": "Retry dead prompts and failed calls.",
@@ -48,7 +49,7 @@ COMMANDS = {
 
 #: Modules of `karma_cli.commands` that hold a second command.
 _MODULES = {
-    **{"down": "up", "failures": "requeue", "keys": "worker", "page": "worker"},
+    **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 

@@ -42,7 +42,7 @@ def pool_if_any(env: Environment, required: bool = False) -> Pool | None:
 
 def open_store(env: Environment, promised: bool = False) -> Store:
     """The store, migrated to this version's schema; `promised`: a commit survives a power cut."""
-    store = Store(env.database_url, durability="full" if promised else "normal")
+    store = Store(env.database, durability="full" if promised else "normal")
     store.migrate()
     return store
 
@@ -52,7 +52,7 @@ def open_store_to_read(env: Environment, required: bool = False) -> Store:
 
     Where there is no store yet it makes no file and reads an empty one, unless a store is `required`.
     """
-    file = location.sqlite_file(location.parse(env.database_url))
+    file = location.sqlite_file(location.parse(env.database))
     if file is None or location.is_writable(file):
         return open_store(env)
     if location.is_missing(file):
@@ -62,7 +62,7 @@ def open_store_to_read(env: Environment, required: bool = False) -> Store:
         store = Store("sqlite://")
         store.create()
         return store
-    store = Store(env.database_url, read_only=True)
+    store = Store(env.database, read_only=True)
     store.require_schema()
     return store
 
@@ -84,10 +84,12 @@ def time_of(env: Environment) -> float:
 
 
 def redis_if_any(env: Environment) -> Any | None:
-    """The Redis in use; None where none runs."""
+    """The Redis in use; None where none runs, with a warning where it is the one that the environment names."""
     try:
         return connect(env.broker_url())
-    except (BrokerError, SettingsError):
+    except (BrokerError, SettingsError) as cause:
+        if env.redis_url:
+            warn(str(cause))
         return None
 
 

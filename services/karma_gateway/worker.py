@@ -49,7 +49,7 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: shutdown.request())
-    store = Store(environment.database_url, environment.durability, connections.clock)
+    store = Store(environment.database, environment.durability, connections.clock)
     store.migrate()
     end_on_migration(store, shutdown)
     measure(store)

@@ -140,7 +140,7 @@ class Pipeline:
     def status(self) -> dict:
         """What `karma status --json` says."""
         found = self._found()
-        store = Store(found.database_url)
+        store = Store(found.database)
         try:
             if not self._migrated:
                 store.migrate()
@@ -152,7 +152,7 @@ class Pipeline:
 
     def wait_for_end(self, prompts: int, deadline_s: float = 120) -> dict:
         """Wait until `prompts` have ended; returns the status then."""
-        store = Store(self._found().database_url)
+        store = Store(self._found().database)
 
         def ended() -> bool:
             with store.reading() as transaction:

@@ -51,7 +51,8 @@ def demo(
     """
     own = read_environment(home).home / ("demo" if seed == 0 else f"demo-{seed}")
     pool_path = own / "pool.toml"
-    env = replace(read_environment(own, pool_path), database_url=sqlite_url(own / "karma.db"))
+    given = read_environment(own, pool_path)
+    env = replace(given, database_url=sqlite_url(own / "karma.db"), database_password=None)
     make_private(own)
     pool_path.write_text(scenario.pool_file())
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the package holds all checkpoints

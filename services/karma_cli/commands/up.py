@@ -45,8 +45,8 @@ def up(
     """Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.
 
     KARMA_PAGE_HOST (127.0.0.1) and KARMA_PAGE_PORT (8080; 0: any free port) set the page's address. On a terminal it
-    prints the token for changes on the page; otherwise the path of the token. If the port is taken, the page takes the
-    next free one.
+    prints a link that opens the page; otherwise `karma token` does. If the port is taken, the page takes the next free
+    one.
 
     A model or judge that does not work is named; the pipeline starts all the same.
     """

@@ -1,14 +1,18 @@
-"""`karma worker` and `karma page`: one process, in the foreground. `karma keys`, `karma token`: what opens them."""
+"""`karma worker`, `karma page`: one process, in the foreground. `karma keys`, `acl`, `token`: secrets and rights."""
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import Annotated
 
 import typer
 
 from karma.config.pool import Pool
+from karma.config.redis_address import ADMIN, USERS, password_variable
 from karma.errors import SettingsError
 from karma.messages.signing import channels_of
+from karma.queue.acl import acl_lines
 from karma.worker.run import run_worker
 from karma_cli.options import HomeOption, PoolOption, open_store, read_environment
 from karma_cli.output import Output, warn, with_format_flags
@@ -25,7 +29,8 @@ def worker(
 ) -> None:
     """Run one worker. Start more workers to scale a service.
 
-    The worker needs the URL of Redis (KARMA_REDIS_URL), or a `karma up` with the same home.
+    The worker needs the URL of Redis (KARMA_REDIS_URL), or a `karma up` with the same home. Among models and judges,
+    @remote stands for all that call an endpoint, and @local for all that load a checkpoint.
     """
     names = [name.strip() for name in f"{models},{judges}".split(",") if name.strip()]
     run_worker(service, names, read_environment(home, pool))
@@ -94,3 +99,30 @@ def keys(
     line = keyring.export(channels_of(service, chosen))
     warn("this is a secret: whoever has it can answer in the name of " + ", ".join(chosen))
     print(f"KARMA_SIGNING_KEYS={line}")
+
+
+def acl(
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make the passwords that are missing, and print them to standard error.")
+    ] = False,
+) -> None:
+    """Print the users of Redis: one per service, with its own commands and keys only.
+
+    The lines are an ACL file of Redis 7.2 or newer, or of Valkey; they hold hashes of the passwords. Each password is
+    taken from KARMA_REDIS_PASSWORD_GATEWAY, …_GENERATION, …_SCORING, …_MATCHING, …_JUDGING, …_PAGE and …_CLI. A process
+    gets its own as KARMA_REDIS_PASSWORD, and its user as KARMA_REDIS_USER. With KARMA_REDIS_PASSWORD_ADMIN there is an
+    administrator too. The user `health` needs no password and may do nothing but PING.
+    """
+    read_environment()  # refuses an unknown variable
+    given = {user: os.environ.get(password_variable(user), "") for user in (*USERS, ADMIN)}
+    passwords = {user: password for user, password in given.items() if password}
+    missing = [user for user in USERS if user not in passwords]
+    if missing and not generate:
+        names = ", ".join(map(password_variable, missing))
+        raise SettingsError(f"environment: there is no {names}; set them, or make new passwords with --generate")
+    if missing:
+        warn("new passwords, which are shown only here:")
+    for user in missing:
+        passwords[user] = secrets.token_urlsafe(32)
+        warn(f"{password_variable(user)}={passwords[user]}")
+    print("\n".join(acl_lines(passwords)))

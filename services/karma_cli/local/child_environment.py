@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from karma.config.environment import Environment
+from karma.config.environment import SECRETS, Environment
 from karma.config.pool import Pool
+from karma.config.redis_address import ADMIN, USERS, password_variable
 from karma.messages.signing import channels_of
 
 #: Variables of the system and of libraries that hold no secret, by their names.
@@ -26,8 +27,11 @@ _NETWORK = re.compile(r"(https?|all|no)_proxy|OTEL_\w+", re.IGNORECASE)
 #: Of the model hub, for processes that load a checkpoint.
 _HUB = re.compile(r"HF_\w+|HUGGING\w+|TRANSFORMERS_\w+|SENTENCE_TRANSFORMERS_\w+")
 
+#: The supervisor gives each process an URL that has both.
+_REDIS = ("KARMA_REDIS_USER", *map(password_variable, (*USERS, ADMIN)))
+
 #: Settings of KARMA's that are not passed on as they are.
-_SECRETS = ("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", "KARMA_DATABASE_URL", "KARMA_REDIS_URL")
+_SECRETS = {*SECRETS, *(f"{name}_FILE" for name in SECRETS), "KARMA_DATABASE_URL", "KARMA_REDIS_URL", *_REDIS}
 
 _ASKING = ("generation", "judging")
 _LOADING = (*_ASKING, "scoring")
@@ -59,6 +63,8 @@ def child_environment(
         kept["KARMA_SIGNING_KEYS"] = keys.export(channels_of(service, names))
     else:
         kept["KARMA_DATABASE_URL"] = environment.database_url
+        if environment.database_password is not None:
+            kept["KARMA_DATABASE_PASSWORD"] = environment.database_password
         if environment.signing_key is not None and service != "page":  # the page sends no messages
             kept["KARMA_SIGNING_KEY"] = environment.signing_key
     return kept

@@ -123,7 +123,7 @@ class Supervisor:
             )
         self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
         connect(self.url)
-        store = Store(self._environment.database_url)
+        store = Store(self._environment.database)
         store.migrate()
         store.close()
         if PAGE in self._commands:

@@ -60,7 +60,7 @@ def main(environment: Environment) -> None:
         if connections is not None
         else (None, time.time, Shutdown(STOP_S))
     )
-    store = Store(environment.database_url, clock=clock)
+    store = Store(environment.database, clock=clock)
     _save_memory(store)
     wait_for_schema(store, environment.supervisor_pid)
     end_on_migration(store, shutdown)

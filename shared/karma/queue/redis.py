@@ -78,12 +78,22 @@ def _outage_of(error: BaseException | None) -> str | None:
                 return f"Redis is unavailable: {_words(error)}"
             return f"Redis is unavailable: {error or type(error).__name__}"
         case redis.ResponseError():
-            # A pipeline puts the command, and with it the beginning of a message, before Redis' own text.
-            text = str(error).rpartition(" of pipeline caused error: ")[2]
-            if isinstance(error, redis.exceptions.OutOfMemoryError) or text.startswith(_REFUSES_NOW):
-                return f"Redis refuses for now: {text}"
-            if text.startswith("WRONGTYPE"):
-                return "a key of KARMA's in Redis has another type: something else wrote it. Delete it (DEL KEY)"
+            return _refusal(error)
+    return None
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Why Redis refuses a command, if it may accept it later."""
+    import redis
+
+    # A pipeline puts the command, and with it the beginning of a message, before Redis' own text.
+    text = str(error).rpartition(" of pipeline caused error: ")[2]
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return f"Redis refuses this user: {text}. Check KARMA_REDIS_USER, and what this user may do"
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or text.startswith(_REFUSES_NOW):
+        return f"Redis refuses for now: {text}"
+    if text.startswith("WRONGTYPE"):
+        return "a key of KARMA's in Redis has another type: something else wrote it. Delete it (DEL KEY)"
     return None
 
 
@@ -139,6 +149,8 @@ def connect(url: str) -> Any:
         client.ping()
     except (redis.RedisError, OSError) as cause:
         hint = "Does this port speak TLS?" if address.tls else "Is `karma up` running?"
+        if isinstance(cause, redis.AuthenticationError):
+            hint = "Check KARMA_REDIS_USER and KARMA_REDIS_PASSWORD"
         raise BrokerError(f"no Redis answers at {address.shown}: {_words(cause, hint)}") from cause
     return client
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from karma.config.database_address import DatabaseAddress
 from karma.errors import NewerSchemaError, SchemaError, StoreError, StoreOutageError
 from karma.store import location
 from karma.store.database_errors import first_line, is_missing_table, is_outage, is_schema_error
@@ -55,7 +56,8 @@ class Store:
     """The database that holds prompts, open work and preferences.
 
     Args:
-        url: `sqlite:///PATH`, `sqlite://` (in memory, for unit tests) or `postgresql://…`.
+        url: `sqlite:///PATH`, `sqlite://` (in memory, for unit tests) or `postgresql://…`; with the password where that
+            is a variable of its own.
         durability: `full` where a commit acknowledges prompts to a user; `normal` elsewhere, where a power cut may
             lose the last commits and their work is done again. Only SQLite distinguishes the two.
         clock: seconds since 1970.
@@ -64,7 +66,7 @@ class Store:
 
     def __init__(
         self,
-        url: str,
+        url: str | DatabaseAddress,
         durability: Literal["normal", "full"] = "normal",
         clock: Callable[[], float] = time.time,
         read_only: bool = False,

@@ -1,7 +1,8 @@
 """`python -m karma.run SERVICE [NAMES]`: runs one worker, or the page, without the command line's packages.
 
 `karma worker` does the same if the gateway's extra is installed. NAMES are models (generation) or judges (judging),
-separated by commas; the default is all that the pool file names.
+separated by commas; @remote is all that call an endpoint, @local all that load a checkpoint. The default is all of the
+pool file.
 """
 
 from __future__ import annotations
@@ -62,19 +63,26 @@ def _served(service: str, names: list[str], environment: Environment) -> Served[
     else:
         specs, fingerprints = pool.judges, pool.judge_fingerprints
         what, local = "judges", {name: judge_kind(judge.kind).local for name, judge in pool.judges.items()}
+    names = _selected(names, local)
     for name in names:
         if name not in local:
             raise SettingsError(f"{pool.path}: {what} has no {name!r}; known are: {', '.join(local) or 'none'}")
-    served = names or list(local)
-    if not served:
-        raise SettingsError(f"{pool.path}: the pool has no {what}, so this worker has nothing to serve")
-    (parts.check_backends if service == "generation" else parts.check_judges)(pool, served)
+    if not names:
+        raise SettingsError(f"{pool.path}: the pool has no such {what}, so this worker has nothing to serve")
+    (parts.check_backends if service == "generation" else parts.check_judges)(pool, names)
     return Served(
-        {name: specs[name] for name in served},
-        {name: fingerprints[name] for name in served},
-        local=any(local[name] for name in served),
+        {name: specs[name] for name in names},
+        {name: fingerprints[name] for name in names},
+        local=any(local[name] for name in names),
         silence_s=pool.pipeline.claim_silence_s,
     )
+
+
+def _selected(names: list[str], local: Mapping[str, bool]) -> list[str]:
+    """The names, where @remote and @local stand for all of a kind, and none for all."""
+    kinds = {"@local": True, "@remote": False}
+    groups = [[one for one in local if local[one] is kinds[name]] if name in kinds else [name] for name in names]
+    return list(dict.fromkeys(name for group in groups for name in group)) if names else list(local)
 
 
 def main() -> None:

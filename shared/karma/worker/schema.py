@@ -27,7 +27,7 @@ def open_store(environment: Environment, connections: Connections) -> Store:
         NewerSchemaError: a newer version migrated the store.
         StoreError: it is no database.
     """
-    store = Store(environment.database_url, environment.durability, connections.clock)
+    store = Store(environment.database, environment.durability, connections.clock)
     wait_for_schema(store, environment.supervisor_pid)
     end_on_migration(store, connections.shutdown)
     measure(store)

@@ -39,7 +39,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A home whose store holds ten prompts that have ended."""
     environment = Environment.read({"KARMA_HOME": str(tmp_path_factory.mktemp("home"))})
     sqlite_file(environment.home / "karma.db")
-    store = Store(environment.database_url)
+    store = Store(environment.database)
     flow = Flow(store)
     flow.accept(*({"prompt": f"Say {n}."} for n in range(10)), stream="talk")
     flow.finish()
