@@ -1,4 +1,5 @@
 # make demo: set up and run the whole pipeline. make unit: set up and run the fast tests. make test: the suite.
+# make sbom: a bill of materials (CycloneDX) of each image. make audit: known vulnerabilities of what the images install.
 # make test-ci: the tests that the suite has no room for; `.ci/run` runs both.
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # Some environments forbid Python to keep compiled code; every process would compile all it imports, at twice the cost.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo unit test test-ci lint bench clean
+.PHONY: demo unit test test-ci lint bench sbom audit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/karma demo
@@ -35,8 +36,21 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.throughput
 
+sbom: $(VENV)/.python
+	@mkdir -p sbom
+	@for file in deploy/requirements/*.txt; do \
+	  $(BIN)/uv tool run --quiet --constraints constraints.txt --from cyclonedx-bom cyclonedx-py requirements $$file \
+	    --output-reproducible --output-file sbom/$$(basename $$file .txt).cdx.json && echo sbom/$$(basename $$file .txt).cdx.json; \
+	done
+
+audit: $(VENV)/.python
+	@for file in deploy/requirements/*.txt; do \
+	  echo $$file; \
+	  $(BIN)/uv tool run --quiet --constraints constraints.txt pip-audit --requirement $$file --require-hashes --disable-pip || exit 1; \
+	done
+
 clean:
-	rm -rf $(VENV) .karma .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) sbom .karma .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
