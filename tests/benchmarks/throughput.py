@@ -10,8 +10,10 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from karma.config.environment import Environment
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
 from tests.benchmarks.cpu import cpu_s
@@ -26,13 +28,14 @@ def pool(models: int) -> str:
     return "".join(parts)
 
 
-def measure(prompts: int, models: int) -> dict[str, float]:
-    """One run in a home of its own."""
+def measure(prompts: int, models: int, variables: Mapping[str, str] | None = None) -> dict[str, float]:
+    """One run in a home of its own; `variables` join its environment."""
     with tempfile.TemporaryDirectory() as folder:
         karma = Pipeline(Path(folder), pool(models), plugins="tests.support.instant")
+        karma.environment |= variables or {}
         lines = "".join(json.dumps({"id": f"q{n}", "prompt": f"What is {n}?"}) + "\n" for n in range(prompts))
         with karma.up():
-            redis = connect((karma.home / "run" / "redis.url").read_text())
+            redis = connect(Environment.read(karma.environment).broker_url())
             alive = workers(redis)
             pids = [info.pid for info in alive]
             before, started = cpu_s(pids), time.monotonic()
