@@ -38,6 +38,7 @@ from tests.support.verifier import assert_exact, read
 
 LIMITS = "[pipeline]\nwindow = 128\nbatch_items = 4\nclaim_silence_s = 4\npublish_grace_s = 2\n"
 QUEUES = ("generate.red", "generate.blue", "score", "match", "judge.fair", "learn")
+LARGE_BYTES = 50_000_000
 MARK = "forged by somebody in Redis"
 _SEALED = re.compile(r"[0-9a-f]{32}:([a-z]+(?:/[a-z]+)?):(\{.*)", re.DOTALL)
 
@@ -153,6 +154,10 @@ class Attacker:
         queue, raw = self._message(draw)
         for _time in range(100 if draw.random() < 0.01 else 1):
             self._push(queue, raw, copied=True)
+
+    def large(self) -> None:
+        """A message of 50 MB, with a sound envelope."""
+        self._push("match", entry_of("x" * LARGE_BYTES, "match"), copied=False)
 
     # --- hashes and sorted sets ---
 
@@ -301,6 +306,7 @@ def run(
                 wait_until(lambda: all(attacker.captured.values()), 60, "a message of every queue was seen")
                 began = time.monotonic()
                 attack(attacker, entries, progress)
+                attacker.large()
                 took_s = time.monotonic() - began
                 feed.stop()
                 wait_until(lambda: read(url)["ended"] >= feed.accepted, 180, f"all ended\n{karma.logs()}", every_s=0.5)
@@ -319,6 +325,7 @@ def run(
         assert found["dead"] == found["failed_responses"] == found["failed_verdicts"] == 0, found
         in_queues = sum(number for of, number in counted.items() if of.split()[0] in STAGES)
         assert in_queues >= attacker.refusable, (counted, attacker.refusable)
+        assert counted["match size"] == 1, counted
         needed = {"red": feed.accepted, "blue": feed.accepted, "judge-fair": 2 * feed.accepted}
         again = {model: endpoint.calls[model] - number for model, number in needed.items()}
         assert sum(again.values()) <= 0.01 * sum(needed.values()), again
