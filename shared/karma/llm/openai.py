@@ -26,7 +26,7 @@ from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
 from karma.llm.key_masking import without_key
 from karma.llm.refusals import FailedAttempt, refusal_of
-from karma.llm.request_fields import dropped, next_changes
+from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
 from karma.messages import ModelSpec
 from karma.messages.results import storable
 from karma.telemetry import metrics
@@ -58,7 +58,7 @@ class ChatClient:
         self._thread.start()
         self._session: aiohttp.ClientSession | None = None
         self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
-        self._changes: dict[tuple[str, str], dict[str, str | None]] = {}  # that endpoints need, as learnt from them
+        self._lessons: dict[tuple[str, str], Lessons] = {}  # what endpoints accept, as learnt from them
         self._closed = False
         self._starting = threading.Lock()  # no call starts on a loop that is being closed
 
@@ -150,13 +150,13 @@ class ChatClient:
             headers["Authorization"] = f"Bearer {key}"
         started = time.monotonic()
         backoff = Backoff(spec, _BACKOFF_S)
-        learnt = self._changes.setdefault((spec.base_url or "", spec.model), {})
-        tried: dict[str, str | None] = {}  # learnt by the process only if they help
-        fitting: dict[str, str | None] = {}  # for this prompt only
+        lessons = self._lessons.setdefault((spec.base_url or "", spec.model), Lessons())
+        tried: dict[str, str | int | None] = {}  # learnt by the process only if they help
+        fitting: dict[str, str | int | None] = {}  # for this prompt only
         while True:
             if not await _may_begin(lease_):
                 return None
-            changes = {**learnt, **tried, **fitting}
+            changes = {**lessons.changes(spec, request), **tried, **fitting}
             try:
                 result = await self._attempt(spec, request, body_of(spec, request, changes), headers, key)
             except FailedAttempt as cause:
@@ -172,7 +172,7 @@ class ChatClient:
                     await _wait(wait_s, lease_)
             else:
                 metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
-                _learn(spec, learnt, tried)
+                _learn(spec, request, lessons, tried)
                 left_out = dropped(spec, request, changes)
                 return replace(result, latency_s=time.monotonic() - started, dropped=left_out)
         reason = storable(" ".join(failed.reason.split()))
@@ -223,13 +223,11 @@ async def _wait(wait_s: float, lease_: Lease) -> None:
         await asyncio.sleep(min(_NAP_S, left_s))
 
 
-def _learn(spec: ModelSpec, learnt: dict[str, str | None], tried: Mapping[str, str | None]) -> None:
+def _learn(spec: ModelSpec, request: ChatRequest, lessons: Lessons, tried: Changes) -> None:
     """Keep the changes of a call that was answered, and say each once."""
-    for field, name in tried.items():
-        if learnt.get(field, field) != name:
-            learnt[field] = name
-            form = "left out" if name is None else f"sent as {name}"
-            log.warning("the endpoint of %s refuses %s: it is %s from now on", spec.name, field, form)
+    for field, change in lessons.keep(spec, request, tried).items():
+        form = "left out" if change is None else f"sent as {change}"
+        log.warning("the endpoint of %s refuses %s: it is %s from now on", spec.name, field, form)
 
 
 def _next_group(arrivals: Results, most: int, linger_s: float) -> list[tuple[int, ChatResult | None]]:

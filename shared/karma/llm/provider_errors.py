@@ -6,6 +6,7 @@ or as JSON in a text. All are walked: codes count wherever they stand, and the w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ _MOST_PARTS = 20
 #: Codes of an error without a number, and the status that means the same.
 _STATUS_OF_CODE = {
     **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "too_many_requests", "resource_exhausted"), 429),
+    **dict.fromkeys(("throttlingexception", "throttling", "rate_limited"), 429),
     **dict.fromkeys(("invalid_request_error", "invalid_request", "badrequesterror", "bad_request"), 400),
     **dict.fromkeys(("authentication_error", "invalid_api_key"), 401),
     **dict.fromkeys(("permission_error", "permission_denied"), 403),
@@ -31,8 +33,13 @@ _STATUS_OF_CODE = {
 #: Keys that hold an error or its words, the outermost first.
 _HOLDERS = (
     *("error", "errors", "detail", "details", "message", "msg", "text", "status_msg", "reason"),
-    *("metadata", "raw", "base_resp"),
+    *("issues", "violations", "fieldViolations", "description", "metadata", "raw", "base_resp"),
 )
+#: Keys of a validation error that hold a field of the request: pydantic, OpenAI, zod, ajv, Spring.
+_FIELD_KEYS = ("param", "loc", "field", "property", "instancePath", "pointer")
+_FIELD_LISTS = ("param", "loc", "path", "keys")
+#: pydantic's errors that were made a text.
+_LOC_IN_WORDS = re.compile(r"['\"]loc['\"]: [(\[]((?:['\"]?\w{1,40}['\"]?,? ?){1,8})[)\]]")
 _CODES = ("code", "type", "status", "statusCode", "status_code")
 #: Names that stand for none.
 _NO_NAME = ("", "none", "null")
@@ -78,6 +85,7 @@ def _walk(value: Any, found: _Found, depth: int) -> None:
             _walk(inner, found, depth + 1)
         elif value.strip():
             found.words.setdefault(value)
+            found.fields |= _named_in(value[:_READ_CHARACTERS])
     elif isinstance(value, list):
         for part in value[:_MOST_PARTS]:
             _walk(part, found, depth + 1)
@@ -89,15 +97,27 @@ def _walk(value: Any, found: _Found, depth: int) -> None:
 
 
 def _named(error: dict[str, Any]) -> set[str]:
-    """The field of the request that an error names: `param`, or pydantic's `loc`."""
-    names: list[Any] = []
-    match error.get("param"):
-        case str(param):
-            names += [param, param.rpartition(".")[2]]
-    match error.get("loc"):
-        case ["body", *inner] | [*inner]:  # the rest of a location is within the field's value, or a type of a union
-            names += inner[:1]
-    return {name for name in names if isinstance(name, str) and name.lower() not in _NO_NAME}
+    """The fields of the request that an error names."""
+    names: set[str] = set()
+    for key in _FIELD_KEYS:
+        if isinstance(error.get(key), str):
+            steps = re.findall(r"\w+", error[key])
+            names |= {error[key], *steps[:1], *steps[-1:]}
+    for key in _FIELD_LISTS:
+        if isinstance(error.get(key), list):
+            names |= _first_steps(error[key], whole=key in ("keys", "param"))
+    return {name for name in names if name.lower() not in _NO_NAME}
+
+
+def _named_in(words: str) -> set[str]:
+    """The fields of the request that pydantic's errors name, where they were made a text."""
+    return {name for loc in _LOC_IN_WORDS.findall(words) for name in _first_steps(re.findall(r"\w+", loc))}
+
+
+def _first_steps(location: list[Any], whole: bool = False) -> set[str]:
+    """The field of a location; what follows is within the field's value, or a type of a union."""
+    steps = location[1:] if location[:1] == ["body"] else location
+    return {step for step in (steps if whole else steps[:1]) if isinstance(step, str)}
 
 
 def _status_of(code: str) -> int | None:

@@ -24,19 +24,33 @@ _WAIT_HEADERS = {"retry-after-ms": 1e-3, "Retry-After": 1.0, "llm_provider-retry
 #: Codes only: some providers use the word quota for a limit per minute, which passes.
 _QUOTA = re.compile(
     r"insufficient_(user_)?(quota|credits|balance|funds)|billing_|quota_exceeded|exceeded_current_quota"
-    r"|budget_exceeded|out_of_credits"
+    r"|budget_exceeded|out_of_credits|arrearage|overdue"
 )
 _QUOTA_WORDS = re.compile(
-    r"insufficient (account )?balance|credit balance is too low|used all available credits|monthly spending limit"
-    r"|budget has been exceeded|account .{0,80}suspended",
+    r"insufficient (account )?(balance|credits|funds)|credit balance is too low|used all available credits"
+    r"|monthly spending limit|budget has been exceeded|over budget|account .{0,80}suspended|overdue balance"
+    r"|account is in good standing|n[o't]+ have (any|enough) credits|specified API usage limits|余额不足|欠费",
+    re.IGNORECASE,
+)
+#: A limit of a rate under another status than 429, as proxies give it.
+_RATE_WORDS = re.compile(
+    r"Throttling(Exception|Error)|too many requests|wait before trying again|RateLimitError", re.IGNORECASE
+)
+#: The prompt was refused for what it is about; its words may be quoted.
+_FILTERED_CODE = re.compile(
+    r"content_(filter|policy|moderation)|data_?inspection|responsibleai|invalid_prompt|moderation|sensitive\b|\b1301\b"
+)
+FILTERED = re.compile(
+    r"content[ _](management|filter|moderation|policy)|content exists risk|inappropriate content|considered high risk"
+    r"|requires moderation|\bflagged\b|safety system|敏感内容|不安全",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
-    r"context[ _]?(length|window|size|limit)|maximum context|(prompt|input|request)( \w+)? (is|are) too (long|large)"
-    r"|n_ctx|too many (input |prompt )?tokens|reduce the length|max_tokens.{0,40} is too large"
-    r"|maximum (input |prompt |model |sequence |allowed )?length|exceeds the maximum number of tokens|input token count"
-    r"|exceeds max length|model token limit|range of input length|max_new_tokens.{0,20} must be"
-    r"|inputs.{0,3} must have less",
+    r"(?<!less than the )(?<!less than the `)context[ _]?(length|window|size|limit)|maximum context"
+    r"|(prompt|input|request)( \w+)? (is|are) too (long|large|big)|n_ctx|too many (input |prompt )?tokens(?!: max)"
+    r"|reduce the length|maximum (input |prompt |model |sequence |allowed )?length"
+    r"|exceeds? the (maximum|configured) (number|limit) of|input token count|exceeds max length|model token limit"
+    r"|range of input length|tokens.{0,3} \+ .{0,3}max_new_tokens|inputs.{0,3} must have less",
     re.IGNORECASE,
 )
 #: A reasoning model used up its tokens before an answer: nothing is wrong with the request.
@@ -44,8 +58,17 @@ _UNFINISHED = re.compile(r"could not finish the message|output limit was reached
 #: Larger than a limit per minute: no wait makes room for it.
 _NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
 
-#: Another attempt can help: a time-out, a model that is being loaded, a request that came too early.
-_PASSING = (408, 409, 425)
+#: Another attempt can help: a time-out, a model that is being loaded, a request that came too early, a server behind a
+#: proxy that failed (TGI and Bedrock say 424), no capacity (Groq), a connection that a proxy gave up.
+_PASSING = (408, 409, 423, 424, 425, 498, 499)
+
+#: Beginnings of reasons, which `karma.telemetry.failure_kinds` reads.
+_BEFORE = {
+    "quota": "out of quota: ",
+    "content_filter": "filtered prompt: ",
+    "unfinished": "unfinished: ",
+    "does_not_fit": "the prompt does not fit: ",
+}
 
 
 class FailedAttempt(Exception):  # noqa: N818 - it carries a result
@@ -88,23 +111,33 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
 def failure_of(status: int | None, error: ProviderError, wait_s: float | None = None) -> FailedAttempt:
     """The failure that an error means. `status` None: it came in an answer of status 200, and its own code decides."""
     status = status or error.status
-    passing = status is None or status >= 500 or status in _PASSING
-    ordinary = "rate limited" if status == 429 else "server error" if passing else ""
+    kind = _kind(status, error)
+    ordinary = {"rate_limited": "rate limited", "server_error": "server error"}.get(kind, "")
     said = f"{'the endpoint reports an error' if status is None else status}: {error.message or ordinary}"
-    refuses_fields = status in (400, 422) or (status == 403 and "logprobs" in error.message.lower())
-    named: frozenset[str] | str = (error.fields or error.message) if refuses_fields else frozenset()
-    if status == 402 or _QUOTA.search(error.code) or _QUOTA_WORDS.search(error.message):
-        return FailedAttempt("quota", f"out of quota: {said}", retry=False)
-    if status == 429 and not _NEVER_FITS.search(error.message):
-        return FailedAttempt("rate_limited", said, retry=True, wait_s=wait_s)
-    if _UNFINISHED.search(error.message):
-        return FailedAttempt("unfinished", f"unfinished: {said} (raise max_tokens)", retry=False)
-    too_long = status in (413, 429) or _TOO_LONG.search(error.message) or "context_length" in error.code
-    if too_long and status not in (401, 403, 404):
-        return FailedAttempt("does_not_fit", f"the prompt does not fit: {said}", retry=False, named=named)
-    if passing:
-        return FailedAttempt("server_error", said, retry=True, wait_s=wait_s)
-    return FailedAttempt("refused", said, retry=False, named=named)
+    before = "rate limited: " if kind == "rate_limited" and status != 429 else _BEFORE.get(kind, "")
+    retry = kind in ("rate_limited", "server_error")
+    refuses_fields = status in (400, 422, 501) or (status == 403 and "logprobs" in error.message.lower())
+    teaches = refuses_fields and kind in ("refused", "does_not_fit", "server_error")
+    named: frozenset[str] | str = (error.fields or error.message) if teaches else frozenset()
+    after = " (raise max_tokens)" if kind == "unfinished" else ""
+    return FailedAttempt(kind, f"{before}{said}{after}", retry, wait_s if retry else None, named)
+
+
+def _kind(status: int | None, error: ProviderError) -> str:
+    """The kind of a failure; the first that holds."""
+    words = error.message
+    too_long = status in (413, 429) or _TOO_LONG.search(words) or "context_length" in error.code
+    filtered = _FILTERED_CODE.search(error.code) or FILTERED.search(words)
+    limited = _RATE_WORDS.search(f"{error.code} {words}") and status not in (401, 404, 413, 429)
+    holds = {
+        "quota": status == 402 or _QUOTA.search(error.code) or _QUOTA_WORDS.search(words),
+        "rate_limited": limited or (status == 429 and not _NEVER_FITS.search(words)),
+        "content_filter": filtered and status in (400, 403, 422, 451),
+        "unfinished": _UNFINISHED.search(words),
+        "does_not_fit": too_long and status not in (401, 403, 404),
+        "server_error": status is None or status >= 500 or status in _PASSING,
+    }
+    return next((kind for kind, does in holds.items() if does), "refused")
 
 
 def _phrase(status: int) -> str:

@@ -10,34 +10,56 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from karma.llm.refusals import FailedAttempt
+from karma.llm.refusals import FILTERED, FailedAttempt
 from karma.messages import ModelSpec
 
 if TYPE_CHECKING:
     from karma.llm.completions import ChatRequest
 
-#: Field → the name that is sent instead; None: the field is left out.
-Changes = Mapping[str, str | None]
+_ANY = object()  # in place of a value
+
+#: Field → the name that is sent instead, or the value; None: the field is left out.
+Changes = Mapping[str, str | int | None]
 
 #: What is changed first where words name several: what an answer depends on least.
 _ORDER = ("top_logprobs", "logprobs", "seed", "top_p", "max_tokens", "temperature")
 _NEXT_NAME = {"max_tokens": "max_completion_tokens"}
-_TOGETHER = ({"logprobs", "top_logprobs"},)
+_LOGPROBS = frozenset(("logprobs", "top_logprobs"))
+_FEWER_LOGPROBS = 5  # several endpoints give no more
+#: Names of the fields with the servers behind an endpoint, whose words a proxy passes on.
+_NAMES = {
+    "top_logprobs": r"top_?log_?probs|top_n_tokens",
+    "logprobs": r"(?:response_?|sample )?log_?probs|log[ -]prob(?:s|abilities)",
+    "seed": r"(?:random_?)?seed",
+    "top_p": r"top_?p|p(?= must)",
+    "max_tokens": r"max(?:imum)?[ _]?(?:new|output|completion|gen)?[ _]?tokens|num_predict|n_predict|max_gen_len",
+    "temperature": r"temperature",
+}
 _ANSWER_TOO_LONG = re.compile(
-    r"max_(completion_|new_)?tokens|(in|for) the (completion|output)|(output|completion) tokens", re.IGNORECASE
+    r"max_(completion_|new_)?tokens|((in|for) the|or) (completion|output)|(output|completion) tokens", re.IGNORECASE
 )
-#: What words say that refuse a field; a prompt's own words may be quoted in a refusal of another kind.
-_REFUSES = re.compile(
-    r"n[o't]+ (be )?(support|allowed|permitted|enabled|available)|unsupport|unrecogni[sz]ed|unexpected|unknown|extra"
-    r"|\bonly\b|cannot both|must be|deprecated|range|invalid|no longer",
+#: A list of what is accepted, at the end of such words; and one that has a field which every endpoint accepts.
+_ACCEPTED = re.compile(
+    r"\b(supported|allowed|valid|known|accepted)( (parameter|field|argument|param)s?\b|:).*|\bexpected one of\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LIST = re.compile(r"(?:[`'\"]?\b\w{1,40}[`'\"]?, {0,2}(?:and |or )?){2,}[`'\"]?\w{1,40}")
+_ALWAYS_ACCEPTED = frozenset(("messages", "model"))
+#: The request itself, repeated.
+_REPEATED = re.compile(r"['\"]input['\"]: ?\{.*", re.DOTALL)
+#: The value is wrong, not the name. Under another name a lenient endpoint would ignore it, and nobody would know.
+_VALUE_AT_FAULT = re.compile(
+    r"range|\bvalue\b|too (large|big|high)|exceeds|at (most|least)|(less|greater|smaller|lower|higher|more) than|[<>≤≥]"
+    r"|between|\b(max|min)imum\b|positive|\bmust have\b|取值",
     re.IGNORECASE,
 )
-#: A list of what is accepted, at the end of such words.
-_ACCEPTED = re.compile(
-    r"\b(supported|allowed|valid|known|accepted) (parameter|field|argument|param)s?\b.*", re.IGNORECASE | re.DOTALL
+_NAME_AT_FAULT = re.compile(
+    r"support|unrecogni[sz]ed|unexpected|unknown|extra|permitted|allowed|deprecated|no longer|instead|enabled",
+    re.IGNORECASE,
 )
-#: The value is wrong, not the name. Under another name a lenient endpoint would ignore it, and nobody would know.
-_VALUE_AT_FAULT = re.compile(r"range|\bvalue\b|too (large|big)|exceeds|at most|less than", re.IGNORECASE)
+_STATUS = re.compile(r"^\d{3}: |<\d{3}>")
+#: A refusal that has a list of what is accepted.
+_HAS_LIST = re.compile(r"\bonly\b|support|allow|accept|valid|permit", re.IGNORECASE)
 
 
 def own_fields(spec: ModelSpec, request: ChatRequest) -> dict[str, Any]:
@@ -52,9 +74,15 @@ def own_fields(spec: ModelSpec, request: ChatRequest) -> dict[str, Any]:
 
 
 def renamed(spec: ModelSpec, fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """Fields by the names that the endpoint accepts, without those that are left out."""
-    names = {field: spec.fields.get(field, changes.get(field, field)) for field in fields}
-    return {name: fields[field] for field, name in names.items() if name is not None}
+    """Fields by the names and with the values that the endpoint accepts, without those that are left out."""
+    sent = {}
+    for field, value in fields.items():
+        change = spec.fields.get(field, changes.get(field, field))
+        if isinstance(change, int):
+            sent[field] = change
+        elif change is not None:
+            sent[change] = value
+    return sent
 
 
 def dropped(spec: ModelSpec, request: ChatRequest, changes: Changes) -> tuple[str, ...]:
@@ -64,27 +92,89 @@ def dropped(spec: ModelSpec, request: ChatRequest, changes: Changes) -> tuple[st
 
 def next_changes(spec: ModelSpec, request: ChatRequest, changes: Changes, refusal: FailedAttempt) -> Changes:
     """Further changes after a refusal that names fields, empty if none can help."""
-    sent = {field: name for field in _changeable(spec, request) if (name := changes.get(field, field)) is not None}
+    asked = _changeable(spec, request)
+    sent = {field: change for field in asked if (change := changes.get(field, field)) is not None}
     if refusal.kind == "does_not_fit":
         # The prompt may fit without room for a whole answer: what is left is then less than max_tokens.
         return {"max_tokens": None} if "max_tokens" in sent and _ANSWER_TOO_LONG.search(refusal.reason) else {}
-    named = [field for field in _ORDER if field in sent and _names(refusal, field, sent[field])]
-    if not named:
-        return {}
-    chosen = set(named) if isinstance(refusal.named, frozenset) else {named[0]}
-    for group in _TOGETHER:
-        chosen |= group & sent.keys() if chosen & group else set()
-    renames = "max_completion_tokens" in refusal.reason or not _VALUE_AT_FAULT.search(refusal.reason)
-    return {field: _NEXT_NAME.get(field) if renames and sent[field] == field else None for field in chosen}
+    chosen = _refused(refusal, sent)
+    value_at_fault = _is_value_at_fault(refusal.reason)
+    if chosen & _LOGPROBS:
+        if value_at_fault and sent.get("top_logprobs") == "top_logprobs" and asked["top_logprobs"] > _FEWER_LOGPROBS:
+            return {"top_logprobs": _FEWER_LOGPROBS}
+        chosen |= _LOGPROBS & sent.keys()
+    return {
+        field: _NEXT_NAME.get(field) if sent[field] == field and not value_at_fault else None
+        for field in _ORDER
+        if field in chosen
+    }
 
 
-def _changeable(spec: ModelSpec, request: ChatRequest) -> list[str]:
+class Lessons:
+    """What an endpoint's model accepts. A name holds for every value; a field that is left out, for the value sent."""
+
+    def __init__(self) -> None:
+        self._learnt: dict[tuple[str, Any], str | int | None] = {}
+
+    def changes(self, spec: ModelSpec, request: ChatRequest) -> Changes:
+        """The changes that a request needs."""
+        changes = {}
+        for field, value in _changeable(spec, request).items():
+            for key in ((field, _ANY), (field, value)):
+                if key in self._learnt:
+                    changes[field] = self._learnt[key]
+        return changes
+
+    def keep(self, spec: ModelSpec, request: ChatRequest, helped: Changes) -> Changes:
+        """Keep the changes that helped a request; returns those that are new."""
+        asked = _changeable(spec, request)
+        new = {}
+        for field, change in helped.items():
+            key = (field, _ANY if isinstance(change, str) or field == "seed" else asked[field])
+            if self._learnt.get(key, field) != change:
+                self._learnt[key] = change
+                new[field] = change
+        return new
+
+
+def _changeable(spec: ModelSpec, request: ChatRequest) -> dict[str, Any]:
     asked = {**own_fields(spec, request), **request.extra}
-    return [field for field in _ORDER if field in asked and field not in spec.fields]
+    return {field: asked[field] for field in _ORDER if field in asked and field not in spec.fields}
 
 
-def _names(refusal: FailedAttempt, field: str, name: str) -> bool:
+def _refused(refusal: FailedAttempt, sent: Changes) -> set[str]:
+    """The fields of those sent that a refusal is about: all that it names apart, or the first one in its words."""
     if isinstance(refusal.named, frozenset):
-        return not refusal.named.isdisjoint((field, name))
-    words = _ACCEPTED.sub("", refusal.named)
-    return bool(_REFUSES.search(words) and re.search(rf"\b(?:{field}|{name})\b", words, re.IGNORECASE))
+        return {field for field in sent if any(_is_name(field, sent[field], name) for name in refusal.named)}
+    if FILTERED.search(refusal.named):
+        return set()
+    words = _REPEATED.sub("", refusal.named)
+    accepted = {name for each in _LIST.findall(words) if _ALWAYS_ACCEPTED & (names := _names(each)) for name in names}
+    rest = _ACCEPTED.sub("", _LIST.sub(lambda each: "" if _ALWAYS_ACCEPTED & _names(each[0]) else each[0], words))
+    named = [field for field in _ORDER if field in sent and _is_named(field, sent[field], rest)]
+    if named:
+        return set(named[:1])
+    if not accepted or not _HAS_LIST.search(words):
+        return set()
+    return {field for field, name in sent.items() if (name if isinstance(name, str) else field) not in accepted}
+
+
+def _names(words: str) -> set[str]:
+    return set(re.findall(r"\w+", words))
+
+
+def _is_name(field: str, sent: str | int | None, name: str) -> bool:
+    return name == sent or bool(re.fullmatch(_NAMES[field], name, re.IGNORECASE))
+
+
+def _is_named(field: str, sent: str | int | None, words: str) -> bool:
+    """Whether words name a field; in `bytedance-seed/seed-oss` no field is named."""
+    names = f"{_NAMES[field]}|{re.escape(sent)}" if isinstance(sent, str) else _NAMES[field]
+    return bool(re.search(rf"(?<![\w-])(?:{names})(?![\w-])(?!/\w)", words, re.IGNORECASE))
+
+
+def _is_value_at_fault(words: str) -> bool:
+    if "max_completion_tokens" in words and "top_logprobs" not in words:
+        return False
+    words = _STATUS.sub("", words)
+    return bool(_VALUE_AT_FAULT.search(words) or (re.search(r"\d", words) and not _NAME_AT_FAULT.search(words)))

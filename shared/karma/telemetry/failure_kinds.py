@@ -6,16 +6,16 @@ import re
 
 #: (beginning of a reason, its kind). The kinds before `unparsable` are those of `ChatResult.kind`.
 _BEGINNINGS = (
-    (r"429: ", "rate_limited"),
+    (r"429: |rate limited: ", "rate_limited"),
     (r"out of quota: ", "quota"),
-    (r"(5\d\d|408|409|425): |the endpoint (reports an error|gave an empty body)", "server_error"),
+    (r"(5\d\d|408|409|423|424|425|498|499): |the endpoint (reports an error|gave an empty body)", "server_error"),
     (r"timed out after |no connection within ", "timeout"),
     (r"connection dropped", "connection"),
     (r"3\d\d: the endpoint redirects", "redirect"),
     (r"\d\d\d: |the answer is no chat completion|base_url of |the call cannot be made", "refused"),
     (r"refused: ", "model_refusal"),
-    (r"unfinished (answer|reasoning)", "unfinished"),
-    (r"filtered answer", "content_filter"),
+    (r"unfinished( answer| reasoning|:)", "unfinished"),
+    (r"filtered (answer|prompt)", "content_filter"),
     (r"empty answer", "empty"),
     (r"the environment variable ", "missing_key"),
     (r"the answer is larger ", "too_large"),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from karma.llm.completions import ChatRequest, body_of
 from karma.llm.refusals import FailedAttempt
-from karma.llm.request_fields import Changes, dropped, next_changes
+from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
 from karma.messages import ModelSpec, Turn
 
 SPEC = ModelSpec(name="red", backend="openai", model="red")
@@ -108,3 +108,28 @@ def test_an_answer_that_does_not_fit_is_asked_for_without_its_limit() -> None:
     assert next_changes(SPEC, ASKED, {}, both) == {"max_tokens": None}
     assert next_changes(SPEC, ASKED, {"max_tokens": None}, both) == {}
     assert next_changes(SPEC, ASKED, {}, prompt) == {}
+
+
+def test_a_value_that_is_refused_teaches_nothing_about_other_values() -> None:
+    hot, cold, lessons = replace(SPEC, temperature=1.8), replace(SPEC, temperature=0.2), Lessons()
+
+    assert lessons.keep(hot, ASKED, {"temperature": None, "seed": None}) == {"temperature": None, "seed": None}
+
+    assert lessons.changes(hot, ASKED) == {"temperature": None, "seed": None}
+    assert lessons.changes(cold, ASKED) == {"seed": None}
+    assert lessons.keep(hot, ASKED, {"temperature": None}) == {}
+
+
+def test_a_name_that_is_learnt_holds_for_every_value() -> None:
+    lessons = Lessons()
+    lessons.keep(SPEC, ASKED, {"max_tokens": "max_completion_tokens"})
+
+    assert lessons.changes(SPEC, LETTER) == {"max_tokens": "max_completion_tokens"}
+    lessons.keep(SPEC, LETTER, {"max_tokens": None})
+    assert lessons.changes(SPEC, LETTER) == {"max_tokens": None}
+    assert lessons.changes(SPEC, ASKED) == {"max_tokens": "max_completion_tokens"}
+
+
+def test_a_smaller_value_is_sent_in_place_of_one_that_is_too_large() -> None:
+    assert sent(SPEC, LETTER, {"top_logprobs": 5})["top_logprobs"] == 5
+    assert dropped(SPEC, LETTER, {"top_logprobs": 5}) == ()
