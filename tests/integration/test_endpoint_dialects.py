@@ -127,3 +127,19 @@ def test_a_spent_quota_is_asked_once(client: ChatClient, endpoint: Endpoint) -> 
 
     assert ask(client, endpoint).failure == "out of quota: 429: check plan and billing"
     assert endpoint.arrived == 1
+
+
+def test_an_answer_of_events_with_status_201_is_read(client: ChatClient, endpoint: Endpoint) -> None:
+    data = '{"choices": [{"delta": {"content": "Yes."}, "finish_reason": "stop"}]}'
+    endpoint.scripted.append(web.Response(status=201, text=f"data: {data}\n\ndata: [DONE]\n\n"))
+
+    assert ask(client, endpoint).text == "Yes."
+
+
+def test_a_value_that_one_model_may_not_send_is_still_sent_by_another(client: ChatClient, endpoint: Endpoint) -> None:
+    endpoint.scripted.append(web.json_response({"error": {"message": "temperature must be <= 1"}}, status=400))
+
+    assert ask(client, endpoint, temperature=1.5).dropped == ("temperature",)
+    assert ask(client, endpoint, temperature=0.5).dropped == ()
+    assert ask(client, endpoint, temperature=1.5).dropped == ("temperature",)
+    assert endpoint.arrived == 4

@@ -259,6 +259,21 @@ def test_finish_reasons_reasoning_and_metadata_are_exported_and_unfinished_sides
     assert [row["karma"]["pair"] for row in finished] == [row["pair"] for row in every[3:]]
 
 
+@pytest.mark.parametrize("end", ["FinishReason.MAX_TOKENS", "content-filter", "content_filter: RECITATION", " length "])
+def test_an_unfinished_side_is_left_out_in_whatever_form_its_end_is_said(end: str) -> None:
+    flow = Flow(memory())
+    flow.accept(*({"id": str(n), "prompt": f"prompt {n}"} for n in range(8)))
+    flow.finish()
+    every = [row["karma"] for row in exports.rows(flow.store, "jsonl")]
+    with flow.store.transaction() as transaction:
+        changed = update(responses).where(responses.c.id == every[0]["chosen_response"])
+        transaction.ledger.connection.execute(changed.values(finish_reason=end))
+
+    finished = exports.rows(flow.store, "jsonl", ExportFilter(finished=True))
+
+    assert [row["karma"]["pair"] for row in finished] == [row["pair"] for row in every[1:]]
+
+
 def test_a_plug_in_that_declares_its_columns_has_them_in_every_row(
     flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

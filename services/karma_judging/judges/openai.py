@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _SHOWN_CHARACTERS = 200
 _TOP_LOGPROBS = 10
 #: White space around a letter; some servers give raw tokens, in which it is a sign of the tokenizer (`ĠA`, `▁A`).
+_WORDS = re.compile(r"\W*[AB][ \t]+\w")  # an article, or a sentence, where a letter was asked for
 _BLANKS = " \t\r\n▁ĠĊ"
 
 
@@ -51,8 +53,11 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
     probability, failure, rationale = None, result.failure, None
     if result.prompt_cut is not None:  # whatever it says, it is not about the two responses
         failure = result.prompt_cut
-    elif brief:  # a first token without visible text is an empty answer that still has its probabilities
+    elif brief and result.reasoning is None and not _WORDS.match(result.text or ""):
+        # The first token of reasoning or of a sentence may be an "A" that is no letter. An answer without visible text
+        # still has its probabilities.
         probability = from_logprobs(result.first_tokens)
+    is_read = probability is not None
     if probability is None and result.text is not None and result.prompt_cut is None:
         cut = not brief and finish_of(result.finish_reason) == "length"
         probability, rationale = parse_letter(result.text) if brief else parse(result.text, cut)
@@ -69,13 +74,14 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
         tokens_in=result.tokens_in,
         tokens_out=result.tokens_out,
         latency_s=result.latency_s,
-        note=_note(result) if probability is not None else None,
+        note=_note(result, brief and not is_read) if probability is not None else None,
     )
 
 
-def _note(result: ChatResult) -> str | None:
-    """What was odd about a valid verdict."""
-    missing = ["no log-probabilities came, so the letter alone was read"] if result.logprobs_missing else []
+def _note(result: ChatResult, is_letter: bool) -> str | None:
+    """What was odd about a valid verdict; `is_letter`: its letter was read although probabilities were asked for."""
+    came = "no log-probabilities came" if result.logprobs_missing else "the log-probabilities are not those of a letter"
+    missing = [f"{came}, so the letter alone was read"] if is_letter else []
     left_out = [f"settings that the endpoint refused: {', '.join(result.dropped)}"] if result.dropped else []
     return "; ".join(missing + left_out) or None
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from karma.llm.event_stream import decoded
 from karma.llm.finish import finish_of, finished
 from karma.llm.key_masking import mask
-from karma.llm.lenient_json import decode, deep_text
+from karma.llm.lenient_json import after_comments
+from karma.llm.message_text import refusal_in, text_and_reasoning
 from karma.llm.provider_errors import ProviderError, provider_error
 from karma.llm.refusals import FailedAttempt, failure_of
 from karma.llm.request_fields import Changes, own_fields, renamed
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
 
 _BODY_BYTES = 8 << 20
 _FINISH_CHARACTERS = 40
+#: Where an end stands that `finish_reason` does not say: OpenRouter, Gemini, OpenAI's older models.
+_NATIVE_ENDS = ("native_finish_reason", "finishReason", "finish_details")
+_TOKENS_OUT = ("completion_tokens", "output_tokens")
+_MOST_DIGITS = 12
 _SHOWN_CHARACTERS = 200
 _MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
-
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")  # of most servers; vLLM; OpenRouter
-_REASONING_PARTS = ("thinking", "thought", "reasoning", "redacted_thinking")
 
 _WORD = re.compile(r"\w\S*")
 #: Least tokens per word of a prompt that was read whole. Tokenizers split words and do not join them.
@@ -116,14 +119,15 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
     """
     choice, usage = _choice_in(body)
     message = choice["message"]
-    said = choice.get("finish_reason")
-    finish_reason = None if said is None else storable(str(said)[:_FINISH_CHARACTERS])
-    text, reasoning = _content(message)
-    tokens_in = _count(usage.get("prompt_tokens"))
+    finish_reason = _finish_reason(choice)
+    text, reasoning = text_and_reasoning(message)
+    tokens_in, tokens_out = _counts(usage, ("prompt_tokens", "input_tokens")), _counts(usage, _TOKENS_OUT)
+    if finish_reason is None and tokens_out is not None and spec.max_tokens != "default":
+        finish_reason = "length" if tokens_out >= spec.max_tokens else None
     first_tokens = _first_tokens(choice.get("logprobs"))
     found = finished(spec, text, finish_reason, reasoning, allow_length="max_tokens" in request.extra)
     failure, kind = found.failure, found.kind
-    if failure is not None and not text.strip() and (refusal := _refusal(message)):
+    if failure is not None and not text.strip() and (refusal := refusal_in(message)):
         failure, kind = f"refused: {storable(mask(' '.join(refusal.split()))[:_SHOWN_CHARACTERS])}", "model_refusal"
     return ChatResult(
         text=found.text,
@@ -131,7 +135,7 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
         kind=kind,
         finish_reason=finish_reason,
         tokens_in=tokens_in,
-        tokens_out=_count(usage.get("completion_tokens")),
+        tokens_out=tokens_out,
         first_tokens=first_tokens,
         reasoning=found.reasoning,
         logprobs_missing=bool(request.extra.get("logprobs")) and not first_tokens,
@@ -143,24 +147,29 @@ def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The first choice of a completion, with a message, and its usage."""
     if not body.strip():
         raise FailedAttempt("server_error", "the endpoint gave an empty body with status 200", retry=True)
-    completion = decode(body)
+    completion = decoded(body)
     if isinstance(completion, list) and len(completion) == 1:  # Gemini's errors
         completion = completion[0]
     if not isinstance(completion, dict):
         shown = mask(" ".join(body.decode("utf-8", "replace").split()))[:_SHOWN_CHARACTERS]
+        if after_comments(body).startswith((b"{", b"data:")):
+            raise FailedAttempt("server_error", f"the endpoint gave an incomplete body: {shown}", retry=True)
         raise FailedAttempt("refused", f"the answer is no chat completion: {shown}", retry=False)
     choices = completion.get("choices")
     listed = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
     choice = min(listed, key=_index, default=None)
-    if choice is None or completion.get("error"):
-        if error := provider_error(completion):
-            raise failure_of(None, error)
+    error = provider_error(completion if choice is None else completion.get("error") or None)
+    if error is not None:
+        raise failure_of(None, error)
+    if choice is None:
         if "choices" in completion:  # an empty list, or null: usually of a server that is overloaded
             raise failure_of(None, ProviderError("choices is null" if choices is None else "choices is empty"))
         raise FailedAttempt("refused", "the answer is no chat completion: it has no choices", retry=False)
-    if choice.get("error") or finish_of(_text(choice.get("finish_reason"))) == "error":
-        error = provider_error(choice.get("error"))
-        raise failure_of(None, error or ProviderError("finish_reason error, without a message"))
+    error = provider_error(choice.get("error") or None)
+    if error is not None or finish_of(_finish_reason(choice)) == "error":
+        raise failure_of(None, error or ProviderError(f"finish_reason {_finish_reason(choice)}, without a message"))
+    if not isinstance(choice.get("message"), dict) and isinstance(choice.get("delta"), dict):
+        choice = {**choice, "message": choice["delta"]}
     if not isinstance(choice.get("message"), dict):
         raise FailedAttempt("refused", "the answer is no chat completion: its choice has no message", retry=False)
     usage = completion.get("usage")
@@ -172,39 +181,33 @@ def _index(choice: Mapping[str, Any]) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _finish_reason(choice: Mapping[str, Any]) -> str | None:
+    """How a generation ended, as the endpoint or the provider behind it said."""
+    said = _end(choice.get("finish_reason"))
+    native = next(filter(None, (_end(choice.get(name)) for name in _NATIVE_ENDS)), None)
+    if native is not None and (said is None or (finish_of(said) == "stop" and finish_of(native) != "stop")):
+        said = native
+    return None if said is None else storable(said[:_FINISH_CHARACTERS])
 
 
-def _content(message: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The text of a message, and the reasoning that the endpoint separated: in fields, or in parts of the content."""
-    content = message.get("content")
-    reasoning = [next(filter(None, (deep_text(message.get(name)) for name in _REASONING_FIELDS)), "")]
-    if not isinstance(content, list):
-        return deep_text(content), reasoning[0] or None
-    texts: list[str] = []
-    for part in content:
-        (reasoning if _is_thought(part) else texts).append(deep_text(part))
-    return "".join(texts), "\n\n".join(dict.fromkeys(filter(None, reasoning))) or None
-
-
-def _is_thought(part: Any) -> bool:
-    """Whether a part of the content is reasoning; Gemini's are texts that are marked."""
-    return isinstance(part, dict) and (part.get("type") in _REASONING_PARTS or part.get("thought") is True)
-
-
-def _refusal(message: Mapping[str, Any]) -> str:
-    """The model's refusal in a message, in a field or in parts of the content."""
-    content = message.get("content")
-    parts = [part.get("refusal") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return deep_text([message.get("refusal"), *parts])
+def _end(value: Any) -> str | None:
+    if isinstance(value, dict):  # SGLang, and OpenAI's older `finish_details`
+        value = next((value[key] for key in ("type", "reason") if isinstance(value.get(key), str)), None)
+    return None if value is None or value == "" else str(value)
 
 
 def _first_tokens(logprobs: Any) -> dict[str, float]:
     """Token → log-probability at the first position; tokens without a finite one are left out."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    first = content[0] if isinstance(content, list) and content else None
-    top = first.get("top_logprobs") if isinstance(first, dict) else None
+    if isinstance(content, list):
+        positions = [each for each in content if isinstance(each, dict)]
+        first = next(filter(_is_visible, positions), positions[0] if positions else {})
+        top = first.get("top_logprobs")
+    else:  # of older servers, and Together: token → log-probability, position by position
+        listed = logprobs.get("top_logprobs") if isinstance(logprobs, dict) else None
+        top = listed[0] if isinstance(listed, list) and listed else None
+    if isinstance(top, dict):
+        top = [{"token": token, "logprob": logprob} for token, logprob in top.items()]
     found = {}
     for each in top if isinstance(top, list) else ():
         if isinstance(each, dict) and isinstance(each.get("token"), str):
@@ -214,8 +217,21 @@ def _first_tokens(logprobs: Any) -> dict[str, float]:
     return found
 
 
+def _is_visible(position: Mapping[str, Any]) -> bool:
+    """Whether the token of a position is more than white space, which tokenizers sign as `▁`, `Ġ` and `Ċ`."""
+    token = position.get("token")
+    return isinstance(token, str) and bool(token.strip(" \t\r\n▁ĠĊ"))
+
+
+def _counts(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first valid number of tokens by one of the names."""
+    return next((count for name in names if (count := _count(usage.get(name))) is not None), None)
+
+
 def _count(tokens: Any) -> int | None:
     """The number of tokens; None if the endpoint's number is invalid."""
+    if isinstance(tokens, str) and tokens.isascii() and tokens.isdigit() and len(tokens) < _MOST_DIGITS:
+        tokens = int(tokens)
     valid = isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens <= _MOST_TOKENS
     return int(tokens) if valid else None
 
@@ -225,10 +241,15 @@ def _prompt_cut(messages: tuple[Turn, ...], tokens_in: int | None, usage: Mappin
     characters = sum(len(turn.content) for turn in messages)
     if tokens_in is None or tokens_in < _SHORTEST_CONTEXT or tokens_in >= characters * _TOKENS_PER_WORD / 2:
         return None
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
     words = sum(len(_WORD.findall(turn.content)) for turn in messages)
-    read_tokens = tokens_in + (cached or 0)  # some servers count those apart
+    read_tokens = tokens_in + _cached(usage)
     if read_tokens >= words * _TOKENS_PER_WORD:
         return None
     return f"the endpoint cut the prompt: it read {read_tokens:,} tokens of a prompt of {words:,} words"
+
+
+def _cached(usage: Mapping[str, Any]) -> int:
+    """The tokens of the prompt from a cache, which some servers count apart."""
+    details = usage.get("prompt_tokens_details")
+    named = [usage.get(name) for name in ("cache_read_input_tokens", "cache_creation_input_tokens", "cached_tokens")]
+    return sum(_count(each) or 0 for each in [details.get("cached_tokens") if isinstance(details, dict) else 0, *named])

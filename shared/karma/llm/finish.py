@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from karma.llm.reasoning import begins_as_reasoning, split_reasoning
-from karma.messages import UNFINISHED, ModelSpec
+from karma.messages import FINISH_PREFIXES, UNFINISHED, ModelSpec
 from karma.messages.results import storable
 
 Finish = Literal["length", "content_filter", "error", "stop"]
@@ -14,7 +14,7 @@ Finish = Literal["length", "content_filter", "error", "stop"]
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer in a generated text, or why it is none. `kind`: `unfinished`, `content_filter` or `empty`."""
+    """The answer in a generated text, or why it is none: the kind is that of `ChatResult`."""
 
     text: str | None = None
     reasoning: str | None = None
@@ -24,8 +24,11 @@ class Finished:
 
 def finish_of(finish_reason: str | None) -> Finish:
     """How a generation ended: at a limit of tokens, by a filter, by an error of the endpoint, or by itself."""
-    name = (finish_reason or "").strip().lower().replace("-", "_")
-    return UNFINISHED.get(name.removeprefix("finishreason.").removeprefix("finish_reason_"), "stop")
+    name = (finish_reason or "").partition(":")[0]  # `content_filter: RECITATION`
+    name = name.strip().lower().replace("-", "_").replace(" ", "_")
+    for prefix in FINISH_PREFIXES:
+        name = name.removeprefix(prefix)
+    return UNFINISHED.get(name, "stop")
 
 
 def finished(
@@ -59,20 +62,32 @@ def finished(
     )
     said = f"finish_reason {finish_reason}" if finish_reason else "no finish_reason was given"
     said += f" at {limit}" if end == "length" else ""
-    if end == "content_filter" and spec.on_content_filter == "fail":
-        help_ = 'To keep what is there, set on_content_filter = "keep"'
-        return Finished(failure=f"filtered answer: {said}. {help_}", kind="content_filter", **kept)
-    if is_open or (thought is not None and not answer.strip()):
-        help_ = "Raise max_tokens, or have the model reason less" if end == "length" else "No answer came after it"
-        return Finished(failure=f"unfinished reasoning: {said}, and no answer yet. {help_}", kind="unfinished", **kept)
-    if not answer.strip():
-        help_ = (
-            "All tokens may have gone into hidden reasoning: raise max_tokens" if end == "length" else "No text came"
-        )
-        return Finished(failure=f"empty answer: {said}. {help_}", kind="empty", **kept)
-    if end == "length" and spec.on_length == "fail" and not allow_length:
-        help_ = 'Raise max_tokens, or keep such answers with on_length = "keep"'
-        return Finished(failure=f"unfinished answer: {said}. {help_}", kind="unfinished", **kept)
+    fault = _fault(spec, end, answer, is_open or (thought is not None and not answer.strip()), allow_length)
+    if fault is not None:
+        kind, before, after = fault
+        return Finished(failure=f"{before}: {said}{after}", kind=kind, **kept)
     if spec.reasoning == "keep" and thought is not None:
         return Finished(storable(text if reasoning is None else f"<think>\n{thought}\n</think>\n\n{answer}"))
     return Finished(storable(answer), **kept)
+
+
+def _fault(
+    spec: ModelSpec, end: Finish, answer: str, in_reasoning: bool, allow_length: bool
+) -> tuple[str, str, str] | None:
+    """Why a text is no answer: the kind, and what is said before and after its end; None if it is one."""
+    if end == "content_filter" and spec.on_content_filter == "fail":
+        return "content_filter", "filtered answer", '. To keep what is there, set on_content_filter = "keep"'
+    if end == "error":
+        return "server_error", "the endpoint reports an error", ""
+    if in_reasoning:
+        help_ = "Raise max_tokens, or have the model reason less" if end == "length" else "No answer came after it"
+        return "unfinished", "unfinished reasoning", f", and no answer yet. {help_}"
+    if not answer.strip():
+        help_ = "No text came"
+        if end == "length":
+            help_ = "All tokens may have gone into hidden reasoning: raise max_tokens"
+        return "empty", "empty answer", f". {help_}"
+    if end == "length" and spec.on_length == "fail" and not allow_length:
+        help_ = 'Raise max_tokens, or keep such answers with on_length = "keep"'
+        return "unfinished", "unfinished answer", f". {help_}"
+    return None

@@ -10,6 +10,10 @@ from typing import Any
 import msgspec
 
 _DEEPEST = 8
+_TEXT_KEYS = (
+    *("text", "thinking", "thought", "reasoning", "summary", "content", "message", "msg", "detail", "value", "parts"),
+    *("reasoning_content", "reasoningContent", "reasoningText"),
+)
 
 
 def decode(body: bytes) -> Any:
@@ -19,9 +23,7 @@ def decode(body: bytes) -> Any:
     surrogates, control characters within texts, single bytes that are not UTF-8, and whatever follows are accepted. An
     integer of more digits than Python converts becomes infinite.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    if comments := _COMMENTS.match(body):
-        body = body[comments.end() :]
+    body = after_comments(body)
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -30,6 +32,13 @@ def decode(body: bytes) -> Any:
             return _lenient.raw_decode(text)[0]
         except (ValueError, RecursionError):
             return None
+
+
+def after_comments(body: bytes) -> bytes:
+    """The body after a byte order mark, white space, and comment lines."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    comments = _COMMENTS.match(body)
+    return body[comments.end() :] if comments else body
 
 
 def _integer(digits: str) -> int | float:
@@ -48,6 +57,5 @@ def deep_text(value: Any, depth: int = 0) -> str:
     if depth < _DEEPEST and isinstance(value, list):
         return "".join(deep_text(part, depth + 1) for part in value)
     if depth < _DEEPEST and isinstance(value, dict):
-        keys = ("text", "thinking", "thought", "reasoning", "summary", "content", "message", "msg", "detail", "value")
-        return next(filter(None, (deep_text(value.get(key), depth + 1) for key in keys)), "")
+        return next(filter(None, (deep_text(value.get(key), depth + 1) for key in _TEXT_KEYS)), "")
     return ""

@@ -197,7 +197,7 @@ class ChatClient:
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 said = without_key(await read(response), key)
-                if response.status == 200:
+                if 200 <= response.status < 300:  # some proxies say 201
                     return result_of(said, spec, request)
                 raise refusal_of(response.status, response.headers, said)
         except aiohttp.ConnectionTimeoutError as cause:

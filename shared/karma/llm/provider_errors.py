@@ -66,12 +66,13 @@ def provider_error(body: Any) -> ProviderError | None:
     """The error in a decoded body; None if it holds none."""
     found = _Found()
     _walk(body, found, 0)
-    if not found.words and not found.fields:
+    status = next(filter(None, map(_status_of, found.codes)), None)
+    if not found.words and not found.fields and status is None:
         return None
     return ProviderError(
         message=mask(" ".join("; ".join(found.words).split())[:_READ_CHARACTERS]),
         code=" ".join(found.codes).lower(),
-        status=next(filter(None, map(_status_of, found.codes)), None),
+        status=status,
         fields=frozenset(found.fields),
     )
 

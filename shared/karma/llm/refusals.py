@@ -13,13 +13,19 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from karma.llm.event_stream import decoded
 from karma.llm.key_masking import mask
-from karma.llm.lenient_json import decode
 from karma.llm.provider_errors import ProviderError, provider_error
 
 _RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
-#: OpenAI's own is in milliseconds; the last is litellm's, of the provider behind it.
-_WAIT_HEADERS = {"retry-after-ms": 1e-3, "Retry-After": 1.0, "llm_provider-retry-after": 1.0}
+#: OpenAI's and Azure's own are in milliseconds; the last are litellm's, of the provider behind it.
+_WAIT_HEADERS = {
+    "retry-after-ms": 1e-3,
+    "x-ms-retry-after-ms": 1e-3,
+    "Retry-After": 1.0,
+    "llm_provider-retry-after-ms": 1e-3,
+    "llm_provider-retry-after": 1.0,
+}
 
 #: Codes only: some providers use the word quota for a limit per minute, which passes.
 _QUOTA = re.compile(
@@ -100,7 +106,7 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
         return FailedAttempt(
             "redirect", f"{status}: the endpoint redirects, and redirects are not followed", retry=False
         )
-    said = decode(body)
+    said = decoded(body)
     error = provider_error(said) if isinstance(said, dict | list) else None
     if error is None or not error.message:
         text = mask(" ".join(body.decode("utf-8", "replace").split()))

@@ -140,35 +140,37 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 UNFINISHED: Final[Mapping[str, Literal["length", "content_filter", "error"]]] = {
     **dict.fromkeys(
         (
-            *(
-                "length",
-                "max_tokens",
-                "max_output_tokens",
-                "max_new_tokens",
-                "max_length",
-                "model_length",
-                "token_limit",
-            ),
-            *("model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded", "time_limit"),
-            *("token_limit", "error_limit", "incomplete"),
+            *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens", "maximum_tokens"),
+            *("max_length", "max_len", "max_context", "model_length", "token_limit", "output_limit", "length_limit"),
+            *("model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded", "context_length"),
+            *("time_limit", "error_limit", "limit", "truncated", "truncated_final", "incomplete", "not_finished"),
+            *("max_tokens_reached", "max_thinking_tokens", "repetition"),
         ),
         "length",
     ),
     **dict.fromkeys(
         (
-            *("content_filter", "content_filtered", "safety", "image_safety", "recitation", "blocklist", "blocked"),
-            *("prohibited_content", "spii", "guardrail_intervened", "sensitive", "refusal", "error_toxic"),
+            *("content_filter", "content_filtered", "filtered", "safety", "unsafe", "recitation", "language", "spii"),
+            *("image_safety", "image_recitation", "image_prohibited_content", "prohibited_content", "model_armor"),
+            *("blocklist", "blacklist", "blocked", "prompt_blocked", "moderation", "moderated", "flagged", "sensitive"),
+            *("guardrail_intervened", "guardrail", "guardrails", "refusal", "error_toxic", "content_policy_violation"),
         ),
         "content_filter",
     ),
     **dict.fromkeys(
         (
-            *("error", "abort", "aborted", "cancelled", "canceled", "user_cancel", "timeout", "network_error"),
-            *("malformed_function_call", "insufficient_system_resource"),
+            *("error", "abort", "aborted", "cancelled", "canceled", "cancel", "user_cancel", "interrupted", "failed"),
+            *("timeout", "network_error", "internal_error", "server_error", "insufficient_system_resource"),
+            *("malformed_function_call", "malformed_response", "malformed_model_output", "malformed_tool_use"),
+            *("unexpected_tool_call", "too_many_tool_calls", "missing_thought_signature", "function_call_filter"),
+            *("pause_turn", "in_progress"),
         ),
         "error",
     ),
 }
+
+#: What stands before such a name in enumerations: Gemini's, Yandex's, xAI's.
+FINISH_PREFIXES: Final = ("finishreason.", "finish_reason_", "alternative_status_", "reason_")
 
 
 class MatchItem(msgspec.Struct, frozen=True):

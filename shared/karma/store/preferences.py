@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from karma.config.derived_streams import MARK
-from karma.messages import UNFINISHED
+from karma.messages import FINISH_PREFIXES, UNFINISHED
 from karma.store.chunks import execute_in, groups_in, rows_in
 from karma.store.pair_rows import pair_rows, verdict_rows
 from karma.store.records import (
@@ -193,8 +193,7 @@ class Preferences:
         derived = prompts.c.stream.contains(MARK, autoescape=True)
         query = query.where(~derived if kept.stream is None else prompts.c.stream == kept.stream)
         if kept.finished:
-            ends = [func.lower(func.coalesce(side.c.finish_reason, "")) for side in (chosen, rejected)]
-            query = query.where(*(end.not_in(sorted(UNFINISHED)) for end in ends))
+            query = query.where(*(_ended_by_itself(side.c.finish_reason) for side in (chosen, rejected)))
         if kept.label_source is not None:
             query = query.where(resolutions.c.label_source == kept.label_source)
         if kept.least_probability > 0.5:
@@ -206,6 +205,13 @@ class Preferences:
         if new:
             rows = [vars(each) | {time_column: self.now} for each in new]
             self.connection.execute(insert_new(self.connection, table), rows)
+
+
+def _ended_by_itself(finish_reason: Any) -> Any:
+    """Whether a response was neither cut nor filtered, as `karma.llm.finish.finish_of` has it."""
+    name = func.replace(func.replace(func.lower(func.trim(func.coalesce(finish_reason, ""))), "-", "_"), " ", "_")
+    names = sorted(f"{prefix}{each}" for prefix in ("", *FINISH_PREFIXES) for each in UNFINISHED)
+    return name.not_in(names) & ~name.startswith("content_filter:", autoescape=True)
 
 
 def _renamed(row: Count, model: str, name: str) -> Count:

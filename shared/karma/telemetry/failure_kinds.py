@@ -8,7 +8,10 @@ import re
 _BEGINNINGS = (
     (r"429: |rate limited: ", "rate_limited"),
     (r"out of quota: ", "quota"),
-    (r"(5\d\d|408|409|423|424|425|498|499): |the endpoint (reports an error|gave an empty body)", "server_error"),
+    (
+        r"(5\d\d|408|409|423|424|425|498|499): |the endpoint (reports an error|gave an (empty|incomplete) body)",
+        "server_error",
+    ),
     (r"timed out after |no connection within ", "timeout"),
     (r"connection dropped", "connection"),
     (r"3\d\d: the endpoint redirects", "redirect"),
@@ -30,7 +33,7 @@ _BEGINNINGS = (
 _KINDS = tuple((re.compile(beginning), kind) for beginning, kind in _BEGINNINGS)
 
 #: Every kind, including that of unknown reasons.
-KINDS = (*(kind for _beginning, kind in _BEGINNINGS), "other")
+KINDS = (*dict.fromkeys(kind for _beginning, kind in _BEGINNINGS), "other")
 
 
 def kind_of(failure: str) -> str:

@@ -286,3 +286,115 @@ def test_an_error_wherever_it_stands_in_an_answer_is_that_error(answer: bytes, k
 )
 def test_an_answer_that_is_no_strict_json_is_read(answer: bytes, text: str) -> None:
     assert result_of(answer).text == text
+
+
+@pytest.mark.parametrize(
+    ("choice", "end"),
+    [
+        ({"finish_reason": {"type": "length", "length": 16}}, "length"),
+        ({"finish_reason": None, "native_finish_reason": "MAX_TOKENS"}, "MAX_TOKENS"),
+        ({"finish_reason": "stop", "native_finish_reason": "MAX_TOKENS"}, "MAX_TOKENS"),
+        ({"finish_reason": "length", "native_finish_reason": "end_turn"}, "length"),
+        ({"finish_details": {"type": "max_tokens"}}, "max_tokens"),
+        ({"finishReason": "MAX_TOKENS"}, "MAX_TOKENS"),
+    ],
+)
+def test_an_end_is_read_wherever_it_stands(choice: dict[str, object], end: str) -> None:
+    found = result_of(body("An answ", **choice))
+
+    assert (found.text, found.kind, found.finish_reason) == (None, "unfinished", end)
+
+
+def test_an_answer_of_as_many_tokens_as_allowed_that_has_no_end_was_cut() -> None:
+    def with_tokens(count: int, **choice: object) -> bytes:
+        choices = [{"message": {"content": "An answ"}, **choice}]
+        return msgspec.json.encode({"choices": choices, "usage": {"completion_tokens": count}})
+
+    assert result_of(with_tokens(64), max_tokens=64).kind == "unfinished"
+    assert result_of(with_tokens(63), max_tokens=64).text == "An answ"
+    assert result_of(with_tokens(64, finish_reason="stop"), max_tokens=64).text == "An answ"
+
+
+@pytest.mark.parametrize(
+    "error", [None, "", {}, [], False, {"message": None, "code": None}, {"message": ""}, {"code": 0, "message": ""}]
+)
+def test_an_error_that_says_nothing_is_none(error: object) -> None:
+    choice = {"message": {"content": "Yes."}, "finish_reason": "stop"}
+
+    assert result_of(msgspec.json.encode({"error": error, "choices": [choice]})).text == "Yes."
+    assert result_of(msgspec.json.encode({"choices": [{**choice, "error": error}]})).text == "Yes."
+
+
+@pytest.mark.parametrize("answer", [b'{"choices": [{"message": {"content": "An ans', b'{"error": {"code": 502}}'])
+def test_an_incomplete_answer_and_an_error_without_words_are_asked_again(answer: bytes) -> None:
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(answer)
+
+    assert (failed.value.kind, failed.value.retry) == ("server_error", True)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "Yes.", "thinking": "Hm."},
+        {"content": "Yes.", "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "x"}]},
+        {"content": "Yes.", "reasoning": {"content": "Hm."}},
+        {"content": [{"thinking": "Hm."}, {"text": "Yes."}]},
+        {"content": [{"reasoningContent": {"reasoningText": {"text": "Hm."}}}, {"text": "Yes."}]},
+        {"content": [{"type": "reasoning_text", "text": "Hm."}, {"type": "output_text", "text": "Yes."}]},
+        {"content": {"parts": [{"text": "Yes."}]}, "reasoning_text": "Hm."},
+    ],
+)
+def test_reasoning_is_never_a_part_of_the_answer(message: object) -> None:
+    found = result_of(msgspec.json.encode({"choices": [{"message": message, "finish_reason": "stop"}]}))
+
+    assert (found.text, found.reasoning) == ("Yes.", "Hm.")
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "first"),
+    [
+        ({"content": [{"token": "\n", "top_logprobs": [{"token": "\n", "logprob": 0}]}]}, {"\n": 0.0}),
+        (
+            {
+                "content": [
+                    {"token": "\u2581", "top_logprobs": [{"token": "\u2581", "logprob": 0}]},
+                    {"token": "A", "top_logprobs": [{"token": "A", "logprob": -1}]},
+                ]
+            },
+            {"A": -1.0},
+        ),
+        ({"tokens": ["A"], "token_logprobs": [-1], "top_logprobs": [{"A": -1, "B": -2.5}]}, {"A": -1.0, "B": -2.5}),
+        ({"content": [{"token": "A", "top_logprobs": {"A": -1, "B": None}}]}, {"A": -1.0}),
+        ({"top_logprobs": [None]}, {}),
+        ({"top_logprobs": {"A": -1}}, {}),
+        (None, {}),
+    ],
+)
+def test_the_log_probabilities_of_the_first_visible_token_are_read(logprobs: object, first: dict[str, float]) -> None:
+    assert result_of(body("A", logprobs=logprobs)).first_tokens == first
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 3, "completion_tokens": 2},
+        {"input_tokens": 3, "output_tokens": 2},
+        {"prompt_tokens": "3", "completion_tokens": "2"},
+    ],
+)
+def test_tokens_are_counted_by_either_name(usage: object) -> None:
+    found = result_of(msgspec.json.encode({"choices": [{"message": {"content": "Hi"}}], "usage": usage}))
+
+    assert (found.tokens_in, found.tokens_out) == (3, 2)
+
+
+def test_tokens_that_are_counted_apart_do_not_make_a_cut_prompt() -> None:
+    usage = {"prompt_tokens": 300, "cache_read_input_tokens": 4000}
+    answer = msgspec.json.encode({"choices": [{"message": {"content": "A"}}], "usage": usage})
+
+    assert read_result(answer, SPEC, ChatRequest(LONG, 1)).prompt_cut is None
+
+
+def test_a_piece_in_place_of_a_message_is_read() -> None:
+    assert result_of(b'{"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}').text == "Hi"

@@ -77,6 +77,18 @@ def test_each_failure_has_the_kind_that_its_words_are_counted_by(text: str, reas
         ("context_length_exceeded", "length"),
         ("length ", "length"),
         ("cancelled", "error"),
+        ("content_filter: PROHIBITED_CONTENT", "content_filter"),
+        ("function_call_filter: MALFORMED_FUNCTION_CALL", "error"),
+        ("REASON_MAX_LEN", "length"),
+        ("ALTERNATIVE_STATUS_TRUNCATED_FINAL", "length"),
+        ("max_completion_tokens", "length"),
+        ("maximum tokens", "length"),
+        ("not_finished", "length"),
+        ("LANGUAGE", "content_filter"),
+        ("blacklist", "content_filter"),
+        ("MALFORMED_RESPONSE", "error"),
+        ("COMPLETE", "stop"),
+        ("eos_token", "stop"),
         ("end_turn", "stop"),
         (None, "stop"),
     ],
@@ -90,3 +102,10 @@ def test_a_tag_in_an_answer_whose_reasoning_is_apart_belongs_to_the_answer() -> 
     for text in ("Close it with </think> now.", "<think> is a tag."):
         assert finished(spec, text, "stop", reasoning="x").text == text
     assert finished(spec, "<think>more</think>Yes.", "stop", reasoning="x").reasoning == "x\n\nmore"
+
+
+def test_an_end_by_an_error_is_a_failure_whichever_backend_says_so() -> None:
+    found = finished(replace(SPEC, on_length="keep", on_content_filter="keep"), "An answ", "abort")
+
+    assert (found.text, found.kind) == (None, "server_error")
+    assert kind_of(str(found.failure)) == "server_error"

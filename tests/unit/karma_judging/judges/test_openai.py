@@ -117,3 +117,23 @@ def test_a_result_that_raises_fails_no_other_item_of_its_batch(monkeypatch: pyte
 
     assert found[0].probability is None
     assert found[1].probability == 1.0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ChatResult(text="A thorough look is needed", first_tokens={"A": -0.1, "B": -3.0}),
+        ChatResult(failure="unfinished reasoning", reasoning="A", first_tokens={"A": -0.1, "B": -3.0}),
+    ],
+)
+def test_an_a_that_begins_a_sentence_or_the_reasoning_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, odd: ChatResult
+) -> None:
+    assert judged(monkeypatch, [odd], logprobs=True)[0].probability is None
+
+
+def test_a_letter_after_reasoning_is_read_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judged(monkeypatch, [ChatResult(text="B", reasoning="A", first_tokens={"A": -0.1})], logprobs=True)[0]
+
+    assert found.probability == 0.0
+    assert found.note == "the log-probabilities are not those of a letter, so the letter alone was read"
