@@ -39,7 +39,8 @@ _HOLDERS = (
 _FIELD_KEYS = ("param", "loc", "field", "property", "instancePath", "pointer")
 _FIELD_LISTS = ("param", "loc", "path", "keys")
 #: pydantic's errors that were made a text.
-_LOC_IN_WORDS = re.compile(r"['\"]loc['\"]: [(\[]((?:['\"]?\w{1,40}['\"]?,? ?){1,8})[)\]]")
+_STEP = r"['\"]?\w{1,40}['\"]?"
+_LOC_IN_WORDS = re.compile(rf"['\"]loc['\"]: [(\[]({_STEP}(?:, ?{_STEP}){{0,7}}),?[)\]]")
 _CODES = ("code", "type", "status", "statusCode", "status_code")
 #: Names that stand for none.
 _NO_NAME = ("", "none", "null")

@@ -7,13 +7,17 @@ from collections.abc import Collection
 
 from karma.llm.channels import TOKENS, has_channels, split_channels
 
-_NAMES = ("think", "thinking", "thought", "reasoning", "reflection", "seed:think")
+_NAMES = (
+    *("think", "thinking", "thought", "reasoning", "reflection", "seed:think", "longcat_think", "antthinking"),
+    *("scratchpad", "chain_of_thought"),
+)
 _GEMMA_CHANNEL = "<|channel>"  # a token by itself; the name of the channel follows
 #: What opens and closes reasoning: of Qwen, DeepSeek and most others; Magistral; Kimi; Gemma; Command; OpenThinker.
 _PAIRS = (
     *((f"<{name}>", f"</{name}>") for name in _NAMES),
     *(("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), (f"{_GEMMA_CHANNEL}thought", "<channel|>")),
     *(("<|START_THINKING|>", "<|END_THINKING|>"), ("<|begin_of_thought|>", "<|end_of_thought|>")),
+    ("<unused94>thought", "<unused95>"),
 )
 
 
@@ -28,7 +32,7 @@ _CLOSINGS = [re.compile(_spaced(closing), re.IGNORECASE) for _opening, closing i
 _ANY_CLOSE = re.compile("|".join(closing.pattern for closing in _CLOSINGS), re.IGNORECASE)
 #: What may stand before an opening tag: a byte order mark, and tokens that begin a text or a turn.
 _BEFORE_OPEN = (
-    r"(?:[\s\ufeff]|<s>|<bos>|<[|｜](?:im_start|start_header_id|end_header_id|begin_of_text|assistant|chatbot_token"
+    r"(?:[\s\ufeff\u200b-\u200d\u2060]|<s>|<bos>|<[|｜](?:im_start|start_header_id|end_header_id|begin_of_text|assistant|chatbot_token"
     r"|start_of_turn_token)[|｜]>|<start_of_turn>(?:model)?|assistant(?=[\s<]))*"
 )
 _OPEN = re.compile(_BEFORE_OPEN + "(?:" + "|".join(f"({opening})" for opening in _OPENINGS) + ")", re.IGNORECASE)
@@ -36,6 +40,13 @@ _ANSWER = re.compile(
     r"\s*<\|(?:START_(?:RESPONSE|TEXT)|begin_of_solution)\|>"
     r"(.*?)(?:<\|(?:END_(?:RESPONSE|TEXT)|end_of_solution)\|>.*)?\Z",
     re.DOTALL,
+)
+
+#: Sentences before reasoning and before the answer, of Granite and Apriel; the first alone is part of an answer.
+_SENTENCES = re.compile(
+    r"\s*(?:Here(?:'s| is) my thought process|Here are my reasoning steps):"
+    r"(.*?)(?:^Here(?:'s| is) my response:|\[BEGIN FINAL RESPONSE\])(.*?)(?:\[END FINAL RESPONSE\].*)?\Z",
+    re.DOTALL | re.MULTILINE,
 )
 
 _QUOTES = ("`", "'", '"')
@@ -63,6 +74,8 @@ def split_reasoning(text: str) -> tuple[str, str | None, bool]:
     if has_channels(text):
         answer, others = split_channels(text)
         return answer or "", _joined(others), answer is None
+    if said := _SENTENCES.match(text):
+        return said[2].strip(), _joined([said[1]]), False
     begin = 0  # of the answer; the text is searched in place, as many blocks would be copied again and again
     blocks: list[str] = []
     while opening := _OPEN.match(text, begin):

@@ -42,6 +42,18 @@ from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag, split_reaso
         ("<think>", "", None, True),
         ("<think>A draft.</think>", "", "A draft.", False),
         ("<think>one</think><think>two", "", "one\n\ntwo", True),
+        ("<unused94>thought\nA draft.<unused95>An answer.", "An answer.", "A draft.", False),
+        ("<longcat_think>A draft.</longcat_think>\nAn answer.", "An answer.", "A draft.", False),
+        ("\u200b<think>A draft.</think>An answer.", "An answer.", "A draft.", False),
+        (
+            "Here is my thought process:\nA draft.\n\nHere's my response:\nAn answer.",
+            *("An answer.", "A draft.", False),
+        ),
+        ("Here is my thought process: it is short.", "Here is my thought process: it is short.", None, False),
+        (
+            "Here are my reasoning steps:\nA draft.\n[BEGIN FINAL RESPONSE]\nAn answer.\n[END FINAL RESPONSE]\n<|end|>",
+            *("An answer.", "A draft.", False),
+        ),
     ],
 )
 def test_an_answer_is_without_the_reasoning_before_it(
