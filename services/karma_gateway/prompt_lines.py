@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -24,6 +25,9 @@ _SKILL_CHARACTERS = 100
 
 #: Similarity to a known name from which a name without an underscore is taken for a misspelling: `promt`, `respones`.
 _MISSPELLED = 0.82
+_CAMEL_CASE = re.compile(r"[a-z][A-Z][a-z]")
+#: Words of their own that data has as names, however similar they are.
+_OTHER_WORDS = ("preference", "preferences", "kill")
 
 
 def read(content: bytes, max_bytes: int, priority: int = 0) -> NewPrompt:
@@ -69,8 +73,8 @@ def _prompt(fields: Any, priority: int) -> NewPrompt:
 
 
 def _misspelled(name: str) -> str | None:
-    """The known field that a name misspells; a longer name such as `prompt_id` is the caller's own."""
-    if "_" in name:
+    """The known field that a name misspells; a longer name (`prompt_id`, `promptId`) or another word is no such."""
+    if "_" in name or _CAMEL_CASE.search(name) or name.casefold() in _OTHER_WORDS:
         return None
     return next(iter(difflib.get_close_matches(name.casefold(), _FIELDS, n=1, cutoff=_MISSPELLED)), None)
 
@@ -106,14 +110,17 @@ def _turn(value: Any, where: str) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise RefusedError(f"{where}` must be an object with `role` and `content`, found {found(value)}")
     fields = without_nulls(value)
-    for name in fields:
+    for name, part in list(fields.items()):
         if name not in _TURN_FIELDS:
             near = difflib.get_close_matches(name.casefold(), _TURN_FIELDS, n=1)
+            if not near and part in ("", [], {}):  # as SDKs write a turn: `"annotations": []`
+                del fields[name]
+                continue
             known = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_TURN_FIELDS)}"
             raise RefusedError(f"{where}` has the unknown field {quoted(name)} ({known})")
     if fields.get("role") not in _ROLES:
         raise RefusedError(f"{where}.role` is {found(fields.get('role'))}, expected one of {', '.join(_ROLES)}")
-    role, content = fields["role"], fields.get("content", "")
+    role, content = fields["role"], _text_of(fields.get("content", ""))
     calls = _tool_calls(fields.get("tool_calls", []), f"{where}.tool_calls")
     if calls and role != "assistant":
         raise RefusedError(f"{where}.tool_calls` is in a turn of the {role}; only the assistant calls tools")
@@ -132,12 +139,24 @@ def _turn(value: Any, where: str) -> dict[str, Any] | None:
     return {name: turn[name] for name in _TURN_FIELDS if name in ("role", "content") or turn.get(name)}
 
 
+def _text_of(content: Any) -> Any:
+    """The text of a content of one text part, or of none; any other content as it is."""
+    if content == []:
+        return ""
+    part = content[0] if isinstance(content, list) and len(content) == 1 else None
+    if isinstance(part, dict) and without_nulls(part).keys() == {"type", "text"} and part["type"] == "text":
+        return part["text"]
+    return content
+
+
 def _tool_calls(value: Any, where: str) -> list[dict[str, Any]]:
     """Tool calls in OpenAI's format, whose arguments are JSON text; arguments that are an object become text."""
     if not isinstance(value, list):
         raise RefusedError(f"{where}` must be a list, found {found(value)}")
     calls = []
     for index, call in enumerate(value):
+        if call is None:
+            continue
         place = f"{where}[{index}]"
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict):
@@ -164,6 +183,8 @@ def _responses(value: Any) -> list[tuple[str, int, str]]:
     """Given responses as (model, sample, text): `{"model": "text"}` or `[{"model": …, "text": …}]`; null: none."""
     if value is None:
         return []
+    if isinstance(value, list):
+        value = [part for part in value if part is not None]
     if isinstance(value, dict):
         pairs = list(value.items())
     elif isinstance(value, list) and all(isinstance(part, dict) and {*part} >= {"model", "text"} for part in value):

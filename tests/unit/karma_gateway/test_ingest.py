@@ -200,3 +200,47 @@ def test_turns_of_tools_and_developers_are_kept_and_arguments_become_text() -> N
     ]
     decoded = msgspec.json.decode(prompt.messages, type=tuple[Turn, ...])
     assert json.loads(msgspec.json.encode(decoded)) == json.loads(prompt.messages)
+
+
+@pytest.mark.parametrize(
+    "name", ["preference", "preferences", "prompt_id", "promptId", "referenceId", "skillId", "kill"]
+)
+def test_a_name_of_its_own_is_metadata_however_similar_it_is(name: str) -> None:
+    assert read(json.dumps({"prompt": "hi", name: 1}).encode(), 1000).metadata == json.dumps({name: 1})
+
+
+@pytest.mark.parametrize("name", ["prompts", "message", "Response", "refrence", "SKILL", "Id", "response1"])
+def test_a_near_miss_of_a_known_name_is_refused(name: str) -> None:
+    with pytest.raises(RefusedError, match="did you mean"):
+        read(json.dumps({"prompt": "hi", name: "x"}).encode(), 1000)
+
+
+def test_a_turn_as_an_sdk_writes_it_is_read() -> None:
+    turn = {
+        "role": "assistant",
+        "content": "Yo",
+        "refusal": None,
+        "annotations": [],
+        "audio": None,
+        "tool_calls": [None],
+    }
+    parts = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    plain = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yo"},
+        {"role": "user", "content": "Hi"},
+    ]
+
+    assert json.loads(read(json.dumps({"messages": [parts, turn, parts]}).encode(), 1000).messages) == plain
+
+
+def test_a_content_of_several_parts_is_refused() -> None:
+    parts = [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(RefusedError, match="must be a string, found a list of 2"):
+        read(json.dumps({"messages": [{"role": "user", "content": parts}]}).encode(), 1000)
+
+
+def test_a_null_in_a_list_of_responses_is_none() -> None:
+    line = {"prompt": "hi", "responses": [None, {"model": "a", "text": "x"}]}
+
+    assert read(json.dumps(line).encode(), 1000).given == '[["a", 0, "x"]]'
