@@ -128,6 +128,10 @@ class Observed:
                 "or let the exporter return one type per column"
             )
         if self.kind == "object":
+            if where and not self.fields:
+                raise SettingsError(
+                    f"{where}: every object in it is empty, which Parquet cannot hold; write JSON Lines"
+                )
             return {name: part.inferred(_path(where, name)) for name, part in self.fields.items()}
         if self.kind == "list":
             return [(self.element or Observed()).inferred(f"{where}[]")]

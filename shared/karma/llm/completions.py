@@ -33,6 +33,7 @@ _FINISH_CHARACTERS = 40
 _NATIVE_ENDS = ("native_finish_reason", "finishReason", "finish_details")
 _TOKENS_OUT = ("completion_tokens", "output_tokens")
 _MOST_DIGITS = 12
+_EMPTY = (b"", b"null", b'""')
 _SHOWN_CHARACTERS = 200
 _MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
 
@@ -145,7 +146,7 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
 
 def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The first choice of a completion, with a message, and its usage."""
-    if not body.strip():
+    if body.strip() in _EMPTY:
         raise FailedAttempt("server_error", "the endpoint gave an empty body with status 200", retry=True)
     completion = decoded(body)
     if isinstance(completion, list) and len(completion) == 1:  # Gemini's errors
@@ -168,12 +169,22 @@ def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     error = provider_error(choice.get("error") or None)
     if error is not None or finish_of(_finish_reason(choice)) == "error":
         raise failure_of(None, error or ProviderError(f"finish_reason {_finish_reason(choice)}, without a message"))
-    if not isinstance(choice.get("message"), dict) and isinstance(choice.get("delta"), dict):
-        choice = {**choice, "message": choice["delta"]}
-    if not isinstance(choice.get("message"), dict):
+    message = _message_in(choice)
+    if message is None:
         raise FailedAttempt("refused", "the answer is no chat completion: its choice has no message", retry=False)
+    choice = {**choice, "message": message}
     usage = completion.get("usage")
     return choice, usage if isinstance(usage, dict) else {}
+
+
+def _message_in(choice: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The message of a choice; a piece or a text in its place; one without content where only an end is said."""
+    for name in ("message", "delta"):
+        if isinstance(choice.get(name), dict):
+            return dict(choice[name])
+    if isinstance(choice.get("text"), str):
+        return {"content": choice["text"]}
+    return None if _finish_reason(choice) is None else {}
 
 
 def _index(choice: Mapping[str, Any]) -> int:

@@ -38,6 +38,8 @@ _QUOTA_WORDS = re.compile(
     r"|account is in good standing|n[o't]+ have (any|enough) credits|specified API usage limits|余额不足|欠费",
     re.IGNORECASE,
 )
+#: A limit per minute that has the code of a spent quota.
+_QUOTA_PASSES = re.compile(r"(?<!free )allocated quota exceeded|\b(tokens|requests) per min|\b[TR]PM\b", re.IGNORECASE)
 #: A limit of a rate under another status than 429, as proxies give it.
 _RATE_WORDS = re.compile(
     r"Throttling(Exception|Error)|too many requests|wait before trying again|RateLimitError", re.IGNORECASE
@@ -135,8 +137,9 @@ def _kind(status: int | None, error: ProviderError) -> str:
     too_long = status in (413, 429) or _TOO_LONG.search(words) or "context_length" in error.code
     filtered = _FILTERED_CODE.search(error.code) or FILTERED.search(words)
     limited = _RATE_WORDS.search(f"{error.code} {words}") and status not in (401, 404, 413, 429)
+    spent = _QUOTA.search(error.code) or _QUOTA_WORDS.search(words)
     holds = {
-        "quota": status == 402 or _QUOTA.search(error.code) or _QUOTA_WORDS.search(words),
+        "quota": status == 402 or (spent and not (status == 429 and _QUOTA_PASSES.search(words))),
         "rate_limited": limited or (status == 429 and not _NEVER_FITS.search(words)),
         "content_filter": filtered and status in (400, 403, 422, 451),
         "unfinished": _UNFINISHED.search(words),

@@ -102,3 +102,11 @@ def test_an_optional_field_is_in_the_type_where_a_row_has_it() -> None:
     assert observed({"turns": [role]}).declared(TYPES)["turns"] == [{"role": "string"}]  # type: ignore[call-overload]
     with_name = observed({"turns": [role | {"name": "x"}]}).declared(TYPES)
     assert with_name["turns"] == [{"role": "string", "name": "string"}]  # type: ignore[call-overload]
+
+
+def test_objects_that_are_all_empty_have_no_type() -> None:
+    observed = Observed()
+    observed.add({"empty": {}})
+
+    with pytest.raises(SettingsError, match="empty: every object in it is empty"):
+        observed.inferred()

@@ -398,3 +398,23 @@ def test_tokens_that_are_counted_apart_do_not_make_a_cut_prompt() -> None:
 
 def test_a_piece_in_place_of_a_message_is_read() -> None:
     assert result_of(b'{"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}').text == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [({"finish_reason": "content_filter"}, "content_filter"), ({"finish_reason": "length", "message": None}, "empty")],
+)
+def test_an_end_without_a_message_is_that_end(choice: object, kind: str) -> None:
+    assert result_of(msgspec.json.encode({"choices": [choice]})).kind == kind
+
+
+def test_a_text_in_place_of_a_message_is_read() -> None:
+    assert result_of(b'{"choices": [{"text": "Hi", "finish_reason": "stop"}]}').text == "Hi"
+
+
+@pytest.mark.parametrize("answer", [b"null", b'""\n'])
+def test_a_body_that_holds_nothing_is_asked_for_again(answer: bytes) -> None:
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(answer)
+
+    assert failed.value.retry

@@ -139,6 +139,8 @@ def test_a_field_is_named_in_many_forms(status: int, answer: object, changes: Ch
         (400, "Input tokens exceed the configured limit of 272000 tokens.", "", "does_not_fit", False),
         (500, "ThrottlingException: Too many tokens, please wait before trying again.", "", "rate_limited", True),
         (400, "litellm.RateLimitError: slow down", "", "rate_limited", True),
+        (429, "Allocated quota exceeded, please increase it.", "insufficient_quota", "rate_limited", True),
+        (429, "Free allocated quota exceeded.", "insufficient_quota", "quota", False),
         (403, "Your newly created team doesn't have any credits yet.", "", "quota", False),
         (400, "Access denied, please make sure your account is in good standing.", "Arrearage", "quota", False),
         (400, "You have reached your specified API usage limits.", "", "quota", False),
