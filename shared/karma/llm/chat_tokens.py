@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from karma.llm.reasoning import to_the_answer
 from karma.messages import Turn, with_system
 
 Chat = Sequence[Turn]
@@ -35,11 +36,16 @@ class ChatTokens:
         return rendered if isinstance(rendered, str) else self._encode(*rendered)
 
     def continued(self, chat: Chat, texts: Sequence[str]) -> list[Split] | str:
-        """Each text after a chat, split at the seam; or the reason if the model's chat template refuses the chat."""
+        """Each text after a chat, split at the seam; or the reason if the model's chat template refuses the chat.
+
+        A chat template may end with the opening of reasoning: then the text stands after an empty block of it.
+        """
         rendered = self._rendered(chat, None)
         if isinstance(rendered, str):
             return rendered
         prompt, special = rendered
+        if not special:
+            prompt += to_the_answer(prompt)
         tokens = self._encode(prompt, special)
         return [split_at_seam(tokens, self._encode(prompt + self._plain(text), special)) for text in texts]
 

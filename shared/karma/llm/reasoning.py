@@ -11,6 +11,7 @@ _NAMES = (
     *("think", "thinking", "thought", "reasoning", "reflection", "seed:think", "longcat_think", "antthinking"),
     *("scratchpad", "chain_of_thought"),
 )
+_ASSISTANT_TURN = "<|start|>assistant"  # of gpt-oss, which has channels
 _GEMMA_CHANNEL = "<|channel>"  # a token by itself; the name of the channel follows
 #: What opens and closes reasoning: of Qwen, DeepSeek and most others; Magistral; Kimi; Gemma; Command; OpenThinker.
 _PAIRS = (
@@ -49,6 +50,7 @@ _SENTENCES = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
+_LINE = "\n"
 _QUOTES = ("`", "'", '"')
 #: Code in a fence that was closed before another one opened, or in a line.
 _CODE = re.compile(
@@ -104,6 +106,18 @@ def ends_in_reasoning(prompt: str) -> str | None:
     """The opening tag with which a prompt ends, so that the text after it begins as reasoning; None without one."""
     opening = list(_ANY_OPEN.finditer(prompt))[-1:]
     return opening[0][0] if opening and not prompt[opening[0].end() :].strip() else None
+
+
+def to_the_answer(prompt: str) -> str:
+    """What leads from the end of a prompt to an answer without reasoning: of Qwen and DeepSeek an empty block."""
+    if prompt.endswith(_ASSISTANT_TURN):
+        return "<|channel|>final<|message|>"
+    opening = ends_in_reasoning(prompt)
+    if opening is None:
+        return ""
+    match = _OPEN.match(opening)
+    closing = _PAIRS[(match.lastindex or 1) - 1 if match else 0][1]
+    return f"{'' if prompt.endswith(_LINE) else _LINE}\n{closing}\n\n"
 
 
 def is_reasoning_tag(token: str, beside: Collection[str] = ()) -> bool:

@@ -53,6 +53,15 @@ def test_special_tokens_in_a_text_after_a_chat_are_text() -> None:
     assert tokenizer.eos_token_id not in found[0][1]
 
 
+def test_a_label_stands_after_the_reasoning_that_a_chat_template_opens() -> None:
+    tokenizer = sentencepiece("bpe")
+    tokenizer.chat_template = "{{ messages[0]['content'] + '\nA:\n<think>\n' }}"
+    closed = ChatTokens(tokenizer, []).continued((Turn("user", "one letter"),), ["A"])
+    tokenizer.chat_template = "{{ messages[0]['content'] + '\nA:\n<think>\n\n</think>\n\n' }}"
+
+    assert closed == ChatTokens(tokenizer, []).continued((Turn("user", "one letter"),), ["A"])
+
+
 @pytest.mark.parametrize(
     ("prompt", "whole", "split"),
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag, split_reasoning
+from karma.llm.reasoning import ends_in_reasoning, is_reasoning_tag, split_reasoning, to_the_answer
 
 
 @pytest.mark.parametrize(
@@ -223,3 +223,18 @@ def test_hostile_texts_cost_little(one: str, other: str) -> None:
     started = time.process_time()
     split_reasoning((one + other) * (100_000 // len(one + other)))
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "more"),
+    [
+        ("<|im_start|>assistant\n", ""),
+        ("<|im_start|>assistant\n<think>\n", "\n</think>\n\n"),
+        ("<|im_start|>assistant\n<think>", "\n\n</think>\n\n"),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", ""),
+        ("[/INST][THINK]", "\n\n[/THINK]\n\n"),
+        ("<|end|><|start|>assistant", "<|channel|>final<|message|>"),
+    ],
+)
+def test_an_answer_without_reasoning_follows_an_empty_block(prompt: str, more: str) -> None:
+    assert to_the_answer(prompt) == more
