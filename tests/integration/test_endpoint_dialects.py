@@ -143,3 +143,15 @@ def test_a_value_that_one_model_may_not_send_is_still_sent_by_another(client: Ch
     assert ask(client, endpoint, temperature=0.5).dropped == ()
     assert ask(client, endpoint, temperature=1.5).dropped == ("temperature",)
     assert endpoint.arrived == 4
+
+
+def test_a_judge_gets_as_many_log_probabilities_as_the_endpoint_gives(client: ChatClient, endpoint: Endpoint) -> None:
+    words = "Invalid 'top_logprobs': integer above maximum value. Expected a value <= 5, but got 10 instead."
+    endpoint.scripted.append(web.json_response({"error": {"message": words, "param": "top_logprobs"}}, status=400))
+    spec = ModelSpec(name="judge", backend="openai", model="judge", base_url=endpoint.url)
+    asked = ChatRequest((Turn("user", "A or B?"),), 1, {"logprobs": True, "top_logprobs": 10, "max_tokens": 1})
+
+    found = [next(iter(client.complete(spec, [asked])))[0][1] for _call in range(2)]
+
+    assert [result.dropped for result in found] == [(), ()]
+    assert [body["top_logprobs"] for body in endpoint.bodies] == [10, 5, 5]

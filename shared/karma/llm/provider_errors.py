@@ -33,10 +33,10 @@ _STATUS_OF_CODE = {
 #: Keys that hold an error or its words, the outermost first.
 _HOLDERS = (
     *("error", "errors", "detail", "details", "message", "msg", "text", "status_msg", "reason"),
-    *("issues", "violations", "fieldViolations", "description", "metadata", "raw", "base_resp"),
+    *("issues", "violations", "fieldViolations", "description", "params", "metadata", "raw", "base_resp"),
 )
 #: Keys of a validation error that hold a field of the request: pydantic, OpenAI, zod, ajv, Spring.
-_FIELD_KEYS = ("param", "loc", "field", "property", "instancePath", "pointer")
+_FIELD_KEYS = ("param", "loc", "field", "property", "instancePath", "pointer", "additionalProperty")
 _FIELD_LISTS = ("param", "loc", "path", "keys")
 #: pydantic's errors that were made a text.
 _STEP = r"['\"]?\w{1,40}['\"]?"

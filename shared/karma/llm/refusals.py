@@ -57,8 +57,8 @@ _TOO_LONG = re.compile(
     r"(?<!less than the )(?<!less than the `)context[ _]?(length|window|size|limit)|maximum context"
     r"|(prompt|input|request)( \w+)? (is|are) too (long|large|big)|n_ctx|too many (input |prompt )?tokens(?!: max)"
     r"|reduce the length|maximum (input |prompt |model |sequence |allowed )?length"
-    r"|exceeds? the (maximum|configured) (number|limit) of|input token count|exceeds max length|model token limit"
-    r"|range of input length|tokens.{0,3} \+ .{0,3}max_new_tokens|inputs.{0,3} must have less",
+    r"|exceeds? the (maximum|configured) (number|limit) of (\d+ )?tokens|input token count|exceeds max length"
+    r"|model token limit|range of input length|tokens.{0,3} \+ .{0,3}max_new_tokens|inputs.{0,3} must have less",
     re.IGNORECASE,
 )
 #: A reasoning model used up its tokens before an answer: nothing is wrong with the request.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from karma.llm.completions import ChatRequest
+from karma.llm.completions import ChatRequest, body_of
 from karma.llm.refusals import refusal_of
-from karma.llm.request_fields import Changes, next_changes
+from karma.llm.request_fields import Changes, dropped, next_changes
 from karma.messages import ModelSpec, Turn
 from karma.telemetry.failure_kinds import kind_of
 
@@ -121,6 +122,9 @@ def test_log_probabilities_are_left_out_where_fewer_are_refused_too() -> None:
         ),
         (400, {"error": {"message": "no", "param": "generation_config.max_output_tokens", "code": 8}}, None),
         (400, {"error": {"message": "Unsupported with temperature", "param": "stop"}}, {}),
+        (400, {"message": "must NOT have more", "params": {"additionalProperty": "seed"}}, {"seed": None}),
+        (400, {"top_p": ["This field is not allowed."]}, {"top_p": None}),
+        (422, b"<html><body><h1>422</h1><p>unknown parameter max_tokens</p></body></html>", None),
         (501, {"error": {"message": "seed is not supported by this server"}}, {"seed": None}),
         (404, {"error": {"message": "Unknown seed"}}, {}),
         (401, {"error": {"message": "Unsupported seed"}}, {}),
@@ -169,3 +173,52 @@ def test_a_prompt_and_its_answer_that_do_not_fit_together_are_asked_without_the_
     words = {"error": {"message": "Please reduce the length of the messages or completion.", "param": "messages"}}
 
     assert changes_of(400, words) == NO_LIMIT
+
+
+def refused_body(style: str, bad: list[str], known: list[str], body: dict[str, object]) -> object:
+    """The refusal of a server that accepts the `known` fields only."""
+    listed = ", ".join(f"`{name}`" for name in known)
+    forms: dict[str, object] = {
+        "openai": {"error": {"message": f"Unrecognized request arguments supplied: {', '.join(bad)}"}},
+        "param": {"error": {"message": f"Unknown parameter: '{bad[0]}'.", "param": bad[0]}},
+        "pydantic": {"detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra"} for name in bad]},
+        "vllm": {"message": str([{"loc": ("body", name), "msg": "Extra", "input": body} for name in bad])},
+        "serde": f"unknown field `{bad[0]}`, expected one of {listed} at line 1 column 9".encode(),
+        "litellm": {"error": {"message": f"groq does not support parameters: {bad}, for model=bytedance/seed-1"}},
+        "accepted": {"error": f"'{bad[0]}' is not one of the accepted parameters: {listed}"},
+        "only": {"error": f"Only the following fields are supported: {listed}"},
+        "java": {"message": f'Unrecognized field "{bad[0]}" ({len(known)} known properties: {listed})'},
+    }
+    return forms[style]
+
+
+@pytest.mark.parametrize(
+    "refused", [["seed"], ["top_p"], ["temperature", "seed"], ["logprobs", "top_logprobs", "seed"]]
+)
+@pytest.mark.parametrize(
+    "style", ["openai", "param", "pydantic", "vllm", "serde", "litellm", "accepted", "only", "java"]
+)
+def test_a_strict_server_loses_no_field_that_it_accepts(style: str, refused: list[str]) -> None:
+    """Asked again and again, as the client does, until it refuses nothing."""
+    known = ["model", "messages", "temperature", "top_p", "max_tokens", "seed", "logprobs", "top_logprobs", "stream"]
+    known = [name for name in known if name not in refused]
+    changes: dict[str, str | int | None] = {}
+    for _attempt in range(9):
+        body = json.loads(body_of(SPEC, LETTER, changes))
+        bad = [name for name in body if name not in known]
+        if not bad:
+            break
+        answer = refused_body(style, bad, known, body)
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        changes |= next_changes(SPEC, LETTER, changes, refusal_of(400, {}, content))
+
+    assert sorted(dropped(SPEC, LETTER, changes)) == sorted(refused)
+
+
+def test_long_words_of_an_endpoint_are_read_in_linear_time() -> None:
+    begun = time.monotonic()
+    for piece in ("'loc': (" + "a" * 50, "'loc': ('a', ", "a, ", "'input': {", "maximum ", "account ", "input is "):
+        for body in (piece * 400, "'loc': (" + piece * 400):
+            changes_of(400, {"error": {"message": body}})
+
+    assert time.monotonic() - begun < 5
