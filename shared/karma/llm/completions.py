@@ -178,13 +178,14 @@ def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _message_in(choice: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The message of a choice; a piece or a text in its place; one without content where only an end is said."""
-    for name in ("message", "delta"):
-        if isinstance(choice.get(name), dict):
-            return dict(choice[name])
-    if isinstance(choice.get("text"), str):
-        return {"content": choice["text"]}
-    return None if _finish_reason(choice) is None else {}
+    """The message of a choice; if the choice has an end, also a piece or a text in its place, or one without content."""
+    if isinstance(choice.get("message"), dict):
+        return dict(choice["message"])
+    if _finish_reason(choice) is None:
+        return None
+    if isinstance(choice.get("delta"), dict):
+        return dict(choice["delta"])
+    return {"content": choice.get("text")}
 
 
 def _index(choice: Mapping[str, Any]) -> int:

@@ -13,7 +13,11 @@ _FIELDS = (b"data:", b"event:", b"id:", b"retry:")
 def decoded(body: bytes) -> Any:
     """The value in a body, as `decode` reads it; of events the completion that they add up to."""
     body = after_comments(body)
-    return _joined(body) if body.startswith(_FIELDS) else decode(body)
+    if body.startswith(_FIELDS):
+        return _joined(body)
+    value = decode(body)
+    is_piece = isinstance(value, dict) and value.get("object") == "chat.completion.chunk"
+    return _joined(body) if is_piece else value
 
 
 def _joined(body: bytes) -> dict[str, Any] | None:
@@ -43,10 +47,9 @@ def _joined(body: bytes) -> dict[str, Any] | None:
 
 
 def _events(body: bytes) -> tuple[list[dict[str, Any]], bool]:
-    """The objects in the data of events, and whether the last data says that nothing follows."""
-    lines = (line[5:].strip() for line in body.splitlines() if line.startswith(b"data:"))
+    """The objects in the data of events, or in lines, and whether the last data says that nothing follows."""
     events, is_done = [], False
-    for line in lines:
+    for line in (line.removeprefix(b"data:").strip() for line in body.splitlines()):
         is_done = is_done or line == b"[DONE]"
         value = decode(line) if line.startswith(b"{") else None
         if isinstance(value, dict):

@@ -91,3 +91,17 @@ def test_the_log_probabilities_of_the_first_token_are_those_of_the_first_piece()
 def test_events_without_data_are_no_completion() -> None:
     with pytest.raises(FailedAttempt):
         read(b"event: ping\n\ndata: [DONE]\n\n")
+
+
+def test_pieces_that_are_lines_and_no_events_are_joined_too() -> None:
+    lines = [json.dumps(each) for each in (piece("Ye"), piece("s."), piece(None, "stop"))]
+
+    assert read("\n".join(lines).encode()).text == "Yes."
+    with pytest.raises(FailedAttempt) as failed:
+        read("\n".join(lines[:2]).encode())
+    assert failed.value.retry
+
+
+def test_a_piece_without_an_end_is_no_answer() -> None:
+    with pytest.raises(FailedAttempt):
+        read(b'{"choices": [{"delta": {"content": "An answ"}}]}')
