@@ -178,7 +178,7 @@ def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _message_in(choice: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The message of a choice; if the choice has an end, also a piece or a text in its place, or an empty one."""
+    """A choice's message; if the choice has an end, also a piece or a text in its place, or one without content."""
     if isinstance(choice.get("message"), dict):
         return dict(choice["message"])
     if _finish_reason(choice) is None:

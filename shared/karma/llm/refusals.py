@@ -27,6 +27,13 @@ _WAIT_HEADERS = {
     "llm_provider-retry-after": 1.0,
 }
 
+#: The same in words: `Please try again in 1m26.4s`, `Please retry after 6 seconds`.
+_WAIT_WORDS = re.compile(
+    r"(?:try again|retry)(?: your request)? (?:in|after) (?:(\d{1,4}) ?h(?:ours?)? ?)?"
+    r"(?:(\d{1,4}) ?m(?!s)(?:in(?:utes?)?)? ?)?(?:(\d{1,6}(?:\.\d{1,9})?) ?(ms|s))?",
+    re.IGNORECASE,
+)
+
 #: Codes only: some providers use the word quota for a limit per minute, which passes.
 _QUOTA = re.compile(
     r"insufficient_(user_)?(quota|credits|balance|funds)|billing_|quota_exceeded|exceeded_current_quota"
@@ -128,6 +135,7 @@ def failure_of(status: int | None, error: ProviderError, wait_s: float | None = 
     teaches = refuses_fields and kind in ("refused", "does_not_fit", "server_error")
     named: frozenset[str] | str = (error.fields or error.message) if teaches else frozenset()
     after = " (raise max_tokens)" if kind == "unfinished" else ""
+    wait_s = _wait_in(error.message) if wait_s is None else wait_s
     return FailedAttempt(kind, f"{before}{said}{after}", retry, wait_s if retry else None, named)
 
 
@@ -147,6 +155,16 @@ def _kind(status: int | None, error: ProviderError) -> str:
         "server_error": status is None or status >= 500 or status in _PASSING,
     }
     return next((kind for kind, does in holds.items() if does), "refused")
+
+
+def _wait_in(words: str) -> float | None:
+    """Seconds to wait by an endpoint's words; None if they say none."""
+    for match in _WAIT_WORDS.finditer(words):
+        hours, minutes, number, unit = match.groups()
+        if hours or minutes or number:
+            seconds = float(number or 0) * (1e-3 if unit == "ms" else 1)
+            return min(_RETRY_AFTER_MOST_S, int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds)
+    return None
 
 
 def _phrase(status: int) -> str:

@@ -216,3 +216,24 @@ def test_log_probabilities_that_are_forbidden_are_a_refused_field() -> None:
 @pytest.mark.parametrize(("name", "value", "wait_s"), [("retry-after-ms", "1500", 1.5), ("Retry-After", "7s", 7.0)])
 def test_a_wait_in_other_units_is_read(name: str, value: str, wait_s: float) -> None:
     assert refusal_of(429, {name: value}, b"").wait_s == wait_s
+
+
+@pytest.mark.parametrize(
+    ("words", "wait_s"),
+    [
+        ("Rate limit reached. Please try again in 8s.", 8.0),
+        ("Please try again in 20ms.", 0.02),
+        ("Please try again in 1m26.4s. Need more tokens?", 86.4),
+        ("Please try again in 14m24s.", 300.0),
+        ("Please try again in 2 hours.", 300.0),
+        ("Please retry after 6 seconds.", 6.0),
+        ("Please retry in 34.074824224s.", 34.074824224),
+        ("Please retry after 1 minute", 60.0),
+        ("Please try again in a moment", None),
+        ("Please try again later", None),
+        ("try again in try again in 3 s", 3.0),
+    ],
+)
+def test_a_wait_in_words_is_read(words: str, wait_s: float | None) -> None:
+    assert refusal_of(429, {}, error(words)).wait_s == (None if wait_s is None else pytest.approx(wait_s))
+    assert refusal_of(429, {"Retry-After": "5"}, error(words)).wait_s == 5.0
