@@ -50,7 +50,7 @@ _REPEATED = re.compile(r"['\"]input['\"]: ?\{.*", re.DOTALL)
 #: The value is wrong, not the name. Under another name a lenient endpoint would ignore it, and nobody would know.
 _VALUE_AT_FAULT = re.compile(
     r"range|\bvalue\b|too (large|big|high)|exceeds|at (most|least)|(less|greater|smaller|lower|higher|more) than"
-    r"|\s[<>]=? ?[`\d]|[≤≥]|between|\b(max|min)imum\b|positive|\bmust have\b|取值",
+    r"|\s[<>]=? ?[`\d]|[≤≥]|between|(must|should) be|\b(max|min)imum\b|positive|\bmust have\b|取值",
     re.IGNORECASE,
 )
 _NAME_AT_FAULT = re.compile(

@@ -35,6 +35,7 @@ def changes_of(status: int, answer: object, request: ChatRequest = ASKED) -> Cha
         ("max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for claude-3", NO_LIMIT),
         ("`max_tokens` must be greater than `thinking.budget_tokens`.", NO_LIMIT),
         ("max_tokens: must be <= 2048", NO_LIMIT),
+        ("max_tokens must be an integer that the model accepts", NO_LIMIT),
         ("max_tokens must be at least 1, got 0.", NO_LIMIT),
         ("max_tokens (4096) exceeds the limit (2048)", NO_LIMIT),
         ("Requests with max_tokens > 4096 must have stream=true", NO_LIMIT),
