@@ -30,7 +30,7 @@ _HELP_FOR_STATUS = {
     "422": "the endpoint refuses a setting: see the model's keys and options in the pool file",
 }
 _HELP_FOR_KIND = {
-    "rate_limited": "lower concurrency or raise max_retries, then karma requeue failed",
+    "rate_limited": "lower concurrency or raise rate_limit_wait_s, then karma requeue failed",
     "server_error": "see the endpoint's own log; does base_url end with /v1, and does the endpoint know the model?",
     "timeout": "raise timeout_s or lower max_tokens, then karma requeue failed",
     "connection": "is the endpoint running at base_url? Then karma requeue failed",
@@ -47,7 +47,7 @@ _HELP_FOR_KIND = {
     "quota": "the provider's account is out of quota: raise it there, then karma requeue failed",
     "model_refusal": "the model declined the prompt: karma requeue asks again, another model may answer",
     "unfinished": "then karma requeue failed",
-    "content_filter": "the endpoint's filter stopped the answer: see its settings",
+    "content_filter": "the endpoint's filter stopped the prompt or its answer: see its settings",
     "prompt_cut": "the prompt is longer than the endpoint's context: raise the context there or shorten prompts",
     "broken": "see the log of the worker that made the call",
 }
