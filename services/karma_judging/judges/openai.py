@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
 from karma_judging.template import render, template_hash
 from karma_judging.verdict_lines import parse, parse_letter
-from karma_judging.verdicts import guarded, model_of, share_of_first, verdict
+from karma_judging.verdicts import LEAST_MASS, guarded, model_of, share_of_first, verdict
 
 if TYPE_CHECKING:
     from karma.llm.completions import ChatResult
@@ -94,11 +94,19 @@ def _shown(text: str) -> str:
 
 
 def from_logprobs(first_tokens: Mapping[str, float]) -> float | None:
-    """P(A) / (P(A) + P(B)) for the first token, from its log-probabilities; None if neither letter is likely."""
-    mass = {"A": 0.0, "B": 0.0}
-    for token, logprob in first_tokens.items():
+    """P(A) / (P(A) + P(B)) for the first token, from its log-probabilities; None if neither letter is likely.
+
+    A letter that is not among the tokens has at most the probability of the least likely one, and what all of them
+    leave. It is taken to have that much: an endpoint may give one token alone.
+    """
+    # An endpoint may return a log-probability above 0, and its exponential may overflow.
+    likely = {token: math.exp(min(0.0, logprob)) for token, logprob in first_tokens.items()}
+    mass: dict[str, float] = {}
+    for token, probability in likely.items():
         letter = token.strip(_BLANKS)
-        if letter in mass:
-            # An endpoint may return a log-probability above 0, and its exponential may overflow.
-            mass[letter] += math.exp(min(0.0, logprob))
-    return share_of_first(mass["A"], mass["B"])
+        if letter in ("A", "B"):
+            mass[letter] = mass.get(letter, 0.0) + probability
+    if sum(mass.values()) < LEAST_MASS:
+        return None
+    unseen = min(max(0.0, 1.0 - sum(likely.values())), *likely.values())
+    return share_of_first(mass.get("A", unseen), mass.get("B", unseen))

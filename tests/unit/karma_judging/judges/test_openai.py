@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +139,19 @@ def test_a_letter_after_reasoning_is_read_and_noted(monkeypatch: pytest.MonkeyPa
 
     assert found.probability == 0.0
     assert found.note == "the log-probabilities are not those of a letter, so the letter alone was read"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "probability"),
+    [
+        ({"A": 0.0}, 1.0),
+        ({"B": 0.0, "A": -30.0}, 0.0),
+        ({"A": math.log(0.9)}, 0.9),
+        ({"A": math.log(0.4)}, 0.5),  # B may be as likely
+        ({"B": math.log(0.8), "The": math.log(0.15)}, 0.05 / 0.85),
+        ({"The": 0.0}, None),
+        ({"The": math.log(0.9), "A": math.log(0.03)}, None),
+    ],
+)
+def test_a_letter_that_is_not_listed_may_have_what_is_left(tokens: dict[str, float], probability: float | None) -> None:
+    assert from_logprobs(tokens) == (None if probability is None else pytest.approx(probability))
