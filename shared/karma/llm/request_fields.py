@@ -57,6 +57,11 @@ _NAME_AT_FAULT = re.compile(
     r"support|unrecogni[sz]ed|unexpected|unknown|extra|permitted|allowed|deprecated|no longer|instead|enabled",
     re.IGNORECASE,
 )
+#: Words about a value, unless others are about the name.
+_MAY_BE_VALUE = re.compile(
+    r"\d|\binvalid(?!.{0,2}(param|arg|field|key|name|request))|illegal|wrong|\bnumber\b|\breduce\b|\blower\b|不合法|非法",
+    re.IGNORECASE,
+)
 _STATUS = re.compile(r"^\d{3}: |<\d{3}>")
 #: A refusal that has a list of what is accepted.
 _HAS_LIST = re.compile(r"\bonly\b|support|allow|accept|valid|permit", re.IGNORECASE)
@@ -170,11 +175,11 @@ def _is_name(field: str, sent: str | int | None, name: str) -> bool:
 def _is_named(field: str, sent: str | int | None, words: str) -> bool:
     """Whether words name a field; in `bytedance-seed/seed-oss` no field is named."""
     names = f"{_NAMES[field]}|{re.escape(sent)}" if isinstance(sent, str) else _NAMES[field]
-    return bool(re.search(rf"(?<![\w-])(?:{names})(?![\w-])(?!/\w)", words, re.IGNORECASE))
+    return bool(re.search(rf"(?<![A-Za-z0-9_-])(?:{names})(?![A-Za-z0-9_-])(?!/\w)", words, re.IGNORECASE))
 
 
 def _is_value_at_fault(words: str) -> bool:
     if "max_completion_tokens" in words and "top_logprobs" not in words:
         return False
     words = _STATUS.sub("", words)
-    return bool(_VALUE_AT_FAULT.search(words) or (re.search(r"\d", words) and not _NAME_AT_FAULT.search(words)))
+    return bool(_VALUE_AT_FAULT.search(words) or (_MAY_BE_VALUE.search(words) and not _NAME_AT_FAULT.search(words)))
