@@ -135,7 +135,8 @@ def failure_of(status: int | None, error: ProviderError, wait_s: float | None = 
     teaches = refuses_fields and kind in ("refused", "does_not_fit", "server_error")
     named: frozenset[str] | str = (error.fields or error.message) if teaches else frozenset()
     after = " (raise max_tokens)" if kind == "unfinished" else ""
-    wait_s = _wait_in(error.message) if wait_s is None else wait_s
+    if wait_s is None and kind == "rate_limited":
+        wait_s = _wait_in(error.message)
     return FailedAttempt(kind, f"{before}{said}{after}", retry, wait_s if retry else None, named)
 
 

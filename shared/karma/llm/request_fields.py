@@ -44,6 +44,7 @@ _ACCEPTED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LIST = re.compile(r"(?:[`'\"]?\b\w{1,40}[`'\"]?, {0,2}(?:and |or )?){2,}[`'\"]?\w{1,40}")
+_TOGETHER_CHARACTERS = 8  # at most between the names of fields that are refused together
 _ALWAYS_ACCEPTED = frozenset(("messages", "model"))
 #: The request itself, repeated.
 _REPEATED = re.compile(r"['\"]input['\"]: ?\{.*", re.DOTALL)
@@ -156,9 +157,8 @@ def _refused(refusal: FailedAttempt, sent: Changes) -> set[str]:
     words = _REPEATED.sub("", refusal.named)
     accepted = {name for each in _LIST.findall(words) if _ALWAYS_ACCEPTED & (names := _names(each)) for name in names}
     rest = _ACCEPTED.sub("", _LIST.sub(lambda each: "" if _ALWAYS_ACCEPTED & _names(each[0]) else each[0], words))
-    named = [field for field in _ORDER if field in sent and _is_named(field, sent[field], rest)]
-    if named:
-        return set(named[:1])
+    if first := _first_named(sent, rest):
+        return {first}
     if not accepted or not _HAS_LIST.search(words):
         return set()
     return {field for field, name in sent.items() if (name if isinstance(name, str) else field) not in accepted}
@@ -172,10 +172,24 @@ def _is_name(field: str, sent: str | int | None, name: str) -> bool:
     return name == sent or bool(re.fullmatch(_NAMES[field], name, re.IGNORECASE))
 
 
-def _is_named(field: str, sent: str | int | None, words: str) -> bool:
-    """Whether words name a field; in `bytedance-seed/seed-oss` no field is named."""
+def _first_named(sent: Changes, words: str) -> str | None:
+    """The field that words name first; of several together (`temperature` and `top_p`) the first of `_ORDER`."""
+    mentions = sorted((*span, field) for field in sent if (span := _mention(field, sent[field], words)))
+    together: list[str] = []
+    reach = 0
+    for begin, end, field in mentions:
+        if together and begin - reach > _TOGETHER_CHARACTERS:
+            break
+        together.append(field)
+        reach = end
+    return min(together, key=_ORDER.index, default=None)
+
+
+def _mention(field: str, sent: str | int | None, words: str) -> tuple[int, int] | None:
+    """Where words name a field first; in `bytedance-seed/seed-oss` no field is named."""
     names = f"{_NAMES[field]}|{re.escape(sent)}" if isinstance(sent, str) else _NAMES[field]
-    return bool(re.search(rf"(?<![A-Za-z0-9_-])(?:{names})(?![A-Za-z0-9_-])(?!/\w)", words, re.IGNORECASE))
+    found = re.search(rf"(?<![A-Za-z0-9_-])(?:{names})(?![A-Za-z0-9_-])(?!/\w)", words, re.IGNORECASE)
+    return found and found.span()
 
 
 def _is_value_at_fault(words: str) -> bool:

@@ -70,6 +70,9 @@ def changes_of(status: int, answer: object, request: ChatRequest = ASKED) -> Cha
         ("Unknown: top_p (must be one of: model, messages, temperature, max_tokens, seed)", {"top_p": None}),
         ("Only these are supported: model, messages, temperature, max_tokens, seed", {"top_p": None}),
         ("Missing fields: model, messages, prompt", {}),
+        # What is named first, unless several are named together.
+        ("Unsupported value: 'temperature' is fixed for this model, which has top_p and a seed", {"temperature": None}),
+        ("`temperature` and `top_p` cannot both be specified for this model, also with a seed", {"top_p": None}),
         # Names that are no fields.
         ("The model bytedance-seed/seed-oss-36b does not exist or is invalid", {}),
         ("Invalid model: seed-tts", {}),
