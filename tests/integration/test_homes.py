@@ -103,3 +103,11 @@ def test_nothing_of_the_working_folder_is_imported_and_the_home_is_private(tmp_p
     assert not (tmp_path / "imported").exists()
     written = [path for path in (tmp_path / "home").rglob("*") if path.name != "pool.toml"]
     assert {path.name: oct(path.stat().st_mode & 0o077) for path in written if path.stat().st_mode & 0o007} == {}
+
+
+def test_a_token_for_a_home_that_is_not_there_yet_makes_it_private(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    done = Pipeline(tmp_path / "home", '[judges.j]\nkind = "prior"\n').run("token", "--home", str(new))
+    assert done.stdout.startswith("#token=")
+    assert "no page runs in" in done.stderr
+    assert new.stat().st_mode & 0o777 == 0o700

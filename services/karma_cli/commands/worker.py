@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from karma.config.home import make_private
 from karma.config.pool import Pool
 from karma.config.redis_address import ADMIN, USERS, password_variable
 from karma.errors import SettingsError
@@ -59,6 +60,7 @@ def token(
     The token is in the link; with curl: -H "Authorization: Bearer TOKEN". Of a token only a hash is kept.
     """
     env = read_environment(home)
+    make_private(env.home)
     tokens = Tokens(env.home)
     if revoke:
         ended = tokens.revoke()
@@ -68,7 +70,7 @@ def token(
     try:
         shown = url = link(url_path(env.home).read_text(), made)
     except OSError:
-        output.note(f"no page runs in {env.home}: start it with `karma up` or `karma page`, and put its address before")
+        output.note(f"no page runs in {env.home}. Start one (karma up, or karma page), and append this to its address:")
         shown, url = link("", made), None
     output.result({"token": made, "scope": "read" if read else "control", "url": url}, shown, [made])
 
