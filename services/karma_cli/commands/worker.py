@@ -84,14 +84,14 @@ def keys(
     """Print the signing keys of one worker, for a machine that is trusted less.
 
     The line goes into the worker's environment. With it the worker can read what these models or judges are asked, and
-    answer it; nothing else. The other services read
-    and write the ledger and need KARMA_SIGNING_KEY itself.
+    answer it; nothing else. The other services read and write the ledger and need KARMA_SIGNING_KEY itself.
     """
     env = read_environment(home, pool)
     keyring, read = env.keyring(), Pool.read(env.pool_path)
     if keyring.secret is None:
         raise SettingsError(
-            f"there is no signing key: KARMA_SIGNING_KEY is not set, and `karma up` never ran in {env.home}"
+            f"there is no signing key: KARMA_SIGNING_KEY is not set, and {env.home} has none. "
+            "Make one: openssl rand -hex 32"
         )
     known = read.judges if service == "judging" else read.models
     chosen = [name.strip() for name in names.split(",") if name.strip()] or list(known)
