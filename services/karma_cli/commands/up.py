@@ -21,7 +21,7 @@ from karma.errors import KarmaError
 from karma_cli.commands import check as check_command
 from karma_cli.local.pid_file import already_running, running_pid
 from karma_cli.local.supervisor import UNSIGNED, Supervisor, last_log_line
-from karma_cli.options import HomeOption, PoolOption, read_environment
+from karma_cli.options import HomeOption, PoolOption, read_environment, token_command
 from karma_cli.output import console, warn
 from karma_monitor.page.access import is_loopback, url_path
 from karma_monitor.page.tokens import Tokens, link
@@ -131,7 +131,7 @@ def _print_page(env: Environment) -> None:
     if console.is_terminal:
         warn(f"page: {link(url, Tokens(env.home).mint('control'))}")
     else:
-        warn(f"page: {url} (a link that opens it: karma token)")
+        warn(f"page: {url} (a link that opens it: {token_command(env)})")
     if not is_loopback(env.page_host):
         warn(f"the page listens on {env.page_host} without TLS: its tokens can be read on the way")
 

@@ -15,7 +15,7 @@ from karma.errors import SettingsError
 from karma.messages.signing import channels_of
 from karma.queue.acl import acl_lines
 from karma.worker.run import run_worker
-from karma_cli.options import HomeOption, PoolOption, open_store, read_environment
+from karma_cli.options import HomeOption, PoolOption, open_store, read_environment, token_command
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.page.access import url_path
 from karma_monitor.page.tokens import Tokens, link
@@ -44,7 +44,7 @@ def page(pool: PoolOption = None, home: HomeOption = None) -> None:
     """
     env = read_environment(home, pool)
     open_store(env).close()  # the page itself never migrates a store
-    warn("a link that opens the page: karma token (in another terminal). Ctrl-C stops the page.")
+    warn(f"a link that opens the page, from another terminal: {token_command(env)}. Ctrl-C stops the page.")
     run_worker("page", [], env)
 
 
