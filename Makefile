@@ -46,7 +46,7 @@ sbom: $(VENV)/.python
 audit: $(VENV)/.python
 	@for file in deploy/requirements/*.txt; do \
 	  echo $$file; \
-	  $(BIN)/uv tool run --quiet --constraints constraints.txt pip-audit --requirement $$file --require-hashes --disable-pip || exit 1; \
+	  $(BIN)/uv tool run --quiet --constraints constraints.txt pip-audit --strict --requirement $$file --require-hashes --disable-pip || exit 1; \
 	done
 
 clean:

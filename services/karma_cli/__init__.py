@@ -83,7 +83,7 @@ def _escaped_usage() -> Iterator[None]:
     try:
         yield
     except TyperException as error:
-        error.message = escape_control(error.message)
+        error.message = escape_control(error.message.removeprefix("Value error, "))
         raise
 
 

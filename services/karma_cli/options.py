@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,12 @@ def read_environment(home: Path | None = None, pool: Path | None = None) -> Envi
     """The environment, where `--home` and `--pool` take precedence over their variables."""
     flags = {"KARMA_HOME": home, "KARMA_POOL": pool}
     return Environment.read({**os.environ, **{name: str(path) for name, path in flags.items() if path is not None}})
+
+
+def token_command(env: Environment) -> str:
+    """The command that prints a link to the page of this home; it names the home where a flag named it here."""
+    other = env.home != read_environment().home
+    return f"karma token --home {shlex.quote(str(env.home))}" if other else "karma token"
 
 
 def pool_if_any(env: Environment, required: bool = False) -> Pool | None:

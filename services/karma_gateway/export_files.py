@@ -50,7 +50,7 @@ def write(
         raise SettingsError(f"{out}: is a folder; name a file in it, for example {out / 'preferences.jsonl'}")
     if out.suffix not in writers:
         raise SettingsError(
-            f"{out}: the name of the file must end with .jsonl or .parquet, for example {out / 'preferences.jsonl'}"
+            f"{out}: the name of the file must end with .jsonl or .parquet, for example {out.with_suffix('.jsonl')}"
         )
     if not out.parent.is_dir():
         raise SettingsError(f"{out}: there is no folder {out.parent}; make it first, or name another file")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma.config.derived_streams import Derivation
-from karma.errors import KarmaError
+from karma.errors import SettingsError
 from karma.plugins import policy_named
 from karma.store import Store
 from karma.store.answered_prompts import COPIED, Given, answered_prompts
@@ -55,7 +55,7 @@ def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = 
     `followed` is called with the number of the base's prompts in each transaction.
 
     Raises:
-        KarmaError: the base has no prompt.
+        SettingsError: the base has no prompt.
     """
     count = Derived()
     after = seen = 0
@@ -74,7 +74,7 @@ def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = 
             break
         after = rows[-1][0].id
     if not seen:
-        raise KarmaError(f"the stream {derived.base!r} holds no prompt{_others(store)}")
+        raise SettingsError(f"the stream {derived.base!r} holds no prompt{_others(store)}")
     return count
 
 

@@ -141,6 +141,18 @@ def test_an_unknown_service_names_the_known_ones(karma: Pipeline) -> None:
     assert "expected one of gateway, generation, scoring, matching, judging" in done.stderr
 
 
+def test_a_wrong_choice_names_the_known_ones(karma: Pipeline) -> None:
+    done = karma.run("requeue", "faled", check=False)
+    assert done.returncode == 2
+    assert "'faled' is not one of 'dead', 'failed'" in done.stderr
+    assert "Value error" not in done.stderr
+
+
+def test_a_report_is_not_written_to_a_file_called_dash(karma: Pipeline) -> None:
+    done = karma.run("report", "-", check=False)
+    assert (done.returncode, done.stderr) == (2, "karma: a report is a file: name one, such as report.html\n")
+
+
 def test_a_worker_without_redis_says_what_to_start(karma: Pipeline) -> None:
     done = karma.run("worker", "scoring", check=False)
     assert done.returncode == 2

@@ -452,6 +452,7 @@ def test_dead_prompts_are_tried_again_with_the_token_and_not_without(site: Site,
     open_view(page, site, "/dead")
     expect(page.locator("section", has_text="given up after 3 attempts").last).to_be_visible()
     page.get_by_role("button", name="Requeue dead prompts").click()
+    expect(page.get_by_role("alert")).to_have_text("This token may only read; a change needs another one.")
     page.locator("#token").fill("wrong")
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("alert")).to_have_text("This is no valid token.")

@@ -168,7 +168,7 @@ def test_an_empty_export_never_replaces_a_file(tmp_path: Path, ending: str) -> N
     [
         ("ds", r"ds: is a folder; name a file in it, for example .*ds/preferences\.jsonl"),
         ("none/out.jsonl", "there is no folder .*none; make it first"),
-        ("out.csv", r"must end with \.jsonl or \.parquet, for example"),
+        ("out.csv", r"must end with \.jsonl or \.parquet, for example .*/out\.jsonl$"),
         ("out", r"must end with \.jsonl or \.parquet"),
     ],
 )

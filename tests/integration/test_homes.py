@@ -18,6 +18,7 @@ from karma.store import Store
 from karma_cli.local.redis_server import RedisServer
 from tests.support import needs
 from tests.support.pipeline import ROOT, Pipeline
+from tests.support.redis_server import Redis
 
 ODD_NAMES = [
     *("a b", "it's", 'say "x"', "100%", "%41%25%(x)s", "why?", "a#b@c:d", "日本 é", "back\\slash", "a[b]*?"),
@@ -103,3 +104,25 @@ def test_nothing_of_the_working_folder_is_imported_and_the_home_is_private(tmp_p
     assert not (tmp_path / "imported").exists()
     written = [path for path in (tmp_path / "home").rglob("*") if path.name != "pool.toml"]
     assert {path.name: oct(path.stat().st_mode & 0o077) for path in written if path.stat().st_mode & 0o007} == {}
+
+
+def test_a_token_for_a_home_that_is_not_there_yet_makes_it_private(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    done = Pipeline(tmp_path / "home", '[judges.j]\nkind = "prior"\n').run("token", "--home", str(new))
+    assert done.stdout.startswith("#token=")
+    assert "no page runs in" in done.stderr
+    assert new.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_pipeline_in_the_background_says_that_a_redis_of_your_own_carries_unsigned_messages(tmp_path: Path) -> None:
+    server = Redis(tmp_path / "redis")
+    karma = Pipeline(tmp_path / "home", '[judges.j]\nkind = "prior"\n', redis_url=server.start())
+    try:
+        said = karma.run("up", "--detach", "--no-check", "--no-page").stderr
+        karma.run("down")
+    finally:
+        server.stop()
+    assert "messages are not signed" in said
+    nowhere = karma.run("refused", check=False)
+    assert (nowhere.returncode, ".." in nowhere.stderr) == (1, False)
+    assert "refused messages are kept in Redis" in nowhere.stderr

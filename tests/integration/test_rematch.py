@@ -91,7 +91,7 @@ def test_an_unknown_policy_is_bad_input(karma: Pipeline) -> None:
 
 def test_a_stream_without_prompts_is_an_error_that_names_those_with_some(karma: Pipeline) -> None:
     done = karma.call("rematch", "yours", "--policy", "kin", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "'yours' holds no prompt; known streams: mine" in done.stderr
     assert "Traceback" not in done.stderr
 

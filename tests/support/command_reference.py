@@ -33,7 +33,9 @@ def section(name: str, command: Any) -> str:
     lines += [*inspect.cleandoc(command.help).splitlines(), ""]
     if own:
         lines += ["| argument or flag | |", "| --- | --- |", *map(_row, own), ""]
-    return "\n".join([*lines, f"Also {', '.join(shared)}.", ""])
+    if shared:
+        lines += [f"Also {', '.join(shared)}.", ""]
+    return "\n".join(lines)
 
 
 def _argument(option: Any) -> str:

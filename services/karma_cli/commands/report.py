@@ -27,6 +27,8 @@ def report(
 
     `-q` prints the path of the file.
     """
+    if str(path) == "-":
+        raise SettingsError("a report is a file: name one, such as report.html")
     if not path.parent.is_dir():
         raise SettingsError(f"{path}: there is no folder {path.parent}; make it first")
     env = read_environment(home)

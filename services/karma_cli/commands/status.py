@@ -80,7 +80,9 @@ def refused(output: Output, home: HomeOption = None) -> None:
     """
     redis = redis_if_any(read_environment(home, None))
     if redis is None:
-        raise BrokerError("no Redis runs here: the refused messages are kept there. Start it with `karma up`")
+        raise BrokerError(
+            "refused messages are kept in Redis, which cannot be read: start `karma up`, or set KARMA_REDIS_URL"
+        )
     found = refused_messages(redis)
     table = Table("time", "queue", "reason", "bytes", "why", "begins with")
     for one in found:

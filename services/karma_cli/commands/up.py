@@ -20,8 +20,8 @@ from karma.config.pool import Pool
 from karma.errors import KarmaError
 from karma_cli.commands import check as check_command
 from karma_cli.local.pid_file import already_running, running_pid
-from karma_cli.local.supervisor import Supervisor, last_log_line
-from karma_cli.options import HomeOption, PoolOption, read_environment
+from karma_cli.local.supervisor import UNSIGNED, Supervisor, last_log_line
+from karma_cli.options import HomeOption, PoolOption, read_environment, token_command
 from karma_cli.output import console, warn
 from karma_monitor.page.access import is_loopback, url_path
 from karma_monitor.page.tokens import Tokens, link
@@ -131,7 +131,7 @@ def _print_page(env: Environment) -> None:
     if console.is_terminal:
         warn(f"page: {link(url, Tokens(env.home).mint('control'))}")
     else:
-        warn(f"page: {url} (a link that opens it: karma token)")
+        warn(f"page: {url} (a link that opens it: {token_command(env)})")
     if not is_loopback(env.page_host):
         warn(f"the page listens on {env.page_host} without TLS: its tokens can be read on the way")
 
@@ -166,6 +166,8 @@ def _detach(env: Environment, redis_port: int, page: bool) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         if targets.exists():
             warn(f"KARMA is up (pid {process.pid}); logs: {log_path.parent}; stop it with `karma down`")
+            if env.redis_url and not env.keyring().signs:
+                warn(UNSIGNED)
             if page and not url_path(env.home).exists():
                 page_log = log_path.parent / "page.log"
                 warn(f"the page is not running: {last_log_line(page_log)} (log: {page_log})")

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from karma.config.home import make_private
 from karma.config.pool import Pool
 from karma.config.redis_address import ADMIN, USERS, password_variable
 from karma.errors import SettingsError
 from karma.messages.signing import channels_of
 from karma.queue.acl import acl_lines
 from karma.worker.run import run_worker
-from karma_cli.options import HomeOption, PoolOption, open_store, read_environment
+from karma_cli.options import HomeOption, PoolOption, open_store, read_environment, token_command
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.page.access import url_path
 from karma_monitor.page.tokens import Tokens, link
@@ -43,7 +44,7 @@ def page(pool: PoolOption = None, home: HomeOption = None) -> None:
     """
     env = read_environment(home, pool)
     open_store(env).close()  # the page itself never migrates a store
-    warn("a link that opens the page: karma token (in another terminal). Ctrl-C stops the page.")
+    warn(f"a link that opens the page, from another terminal: {token_command(env)}. Ctrl-C stops the page.")
     run_worker("page", [], env)
 
 
@@ -59,6 +60,7 @@ def token(
     The token is in the link; with curl: -H "Authorization: Bearer TOKEN". Of a token only a hash is kept.
     """
     env = read_environment(home)
+    make_private(env.home)
     tokens = Tokens(env.home)
     if revoke:
         ended = tokens.revoke()
@@ -68,7 +70,7 @@ def token(
     try:
         shown = url = link(url_path(env.home).read_text(), made)
     except OSError:
-        output.note(f"no page runs in {env.home}: start it with `karma up` or `karma page`, and put its address before")
+        output.note(f"no page runs in {env.home}. Start one (karma up, or karma page), and append this to its address:")
         shown, url = link("", made), None
     output.result({"token": made, "scope": "read" if read else "control", "url": url}, shown, [made])
 
@@ -82,14 +84,14 @@ def keys(
     """Print the signing keys of one worker, for a machine that is trusted less.
 
     The line goes into the worker's environment. With it the worker can read what these models or judges are asked, and
-    answer it; nothing else. The other services read
-    and write the ledger and need KARMA_SIGNING_KEY itself.
+    answer it; nothing else. The other services read and write the ledger and need KARMA_SIGNING_KEY itself.
     """
     env = read_environment(home, pool)
     keyring, read = env.keyring(), Pool.read(env.pool_path)
     if keyring.secret is None:
         raise SettingsError(
-            f"there is no signing key: KARMA_SIGNING_KEY is not set, and `karma up` never ran in {env.home}"
+            f"there is no signing key: KARMA_SIGNING_KEY is not set, and {env.home} has none. "
+            "Make one: openssl rand -hex 32"
         )
     known = read.judges if service == "judging" else read.models
     chosen = [name.strip() for name in names.split(",") if name.strip()] or list(known)

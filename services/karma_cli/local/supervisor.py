@@ -37,6 +37,12 @@ _RESTARTS_PER_MINUTE = 10
 _RESTART_WAIT_S = 5.0  # between two starts of a worker that exceeds the limit
 _SCHEMA_WAIT_S = 30.0  # … and of a worker whose store a newer version migrated
 
+#: Said where a Redis that others may reach is used without a signing key.
+UNSIGNED = (
+    "messages are not signed: whoever can write to Redis can forge responses and verdicts. Set KARMA_SIGNING_KEY "
+    "(docs/security.md)"
+)
+
 
 class WorkerDeadError(KarmaError):
     """A worker ended before it was ready."""
@@ -117,10 +123,7 @@ class Supervisor:
         if self._redis:
             ensure_signing_key(self._environment)
         elif not self._environment.keyring().signs:
-            self.problems.append(
-                "messages are not signed: whoever can write to Redis can forge responses and verdicts. Set "
-                "KARMA_SIGNING_KEY (docs/security.md)"
-            )
+            self.problems.append(UNSIGNED)
         self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
         connect(self.url)
         store = Store(self._environment.database)

@@ -125,7 +125,7 @@ def line(update: Update) -> str:
         f"{waiting:,} batches wait" + (f", the oldest {duration(oldest)}" if waiting else ""),
         f"{len(status['workers']) - expired} workers ready" + (f", {expired} WITHOUT HEARTBEAT" if expired else ""),
         f"order flips: {', '.join(flips) or '–'}",
-        *(escape_control(str(problem["summary"])) for problem in status["problems"]),
+        *(escape_control(str(problem["summary"])).rstrip(".") for problem in status["problems"]),
         *([f"UNAVAILABLE: {escape_control(update.unavailable)}"] if update.unavailable else []),
     ]
     return f"{at} {'; '.join(parts)}"

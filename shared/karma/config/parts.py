@@ -55,6 +55,11 @@ def check_embedders(pool: Pool) -> None:
     for where, stream in _streams(pool):
         _check(pool, f"{where} checker", "checkers", stream.checker)
         folder = (pool.path.parent / stream.embedder).resolve()
+        if stream.embedder_revision and (not stream.embedder or folder.is_dir()):
+            raise SettingsError(
+                f"{pool.path}: {where} embedder_revision is {stream.embedder_revision!r}: only an embedder on a hub "
+                "has one, and this is none"
+            )
         if stream.embedder and not folder.is_dir() and is_path(stream.embedder, pool.path.parent):
             raise SettingsError(f"{pool.path}: {where} embedder is {stream.embedder!r}: there is no folder {folder}")
 

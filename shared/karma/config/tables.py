@@ -36,6 +36,8 @@ def convert(table: Any, kind: type[_T]) -> _T:
         message, _, path = str(cause).partition(" - at `$.")
         if unknown := re.search(r"unknown field `([^`]+)`", message):
             raise SettingsError(f"unknown key {unknown[1]!r}{did_you_mean(unknown[1], types)}") from cause
+        if missing := re.search(r"missing required field `([^`]+)`", message):
+            message = f"lacks the key `{missing[1]}`"
         key = re.split(r"[.[`]", path)[0]
         if message.startswith("Invalid enum value"):
             message = f"expected one of {', '.join(_accepted(types[key]))}"

@@ -67,7 +67,7 @@ def reason_of(name: str, error: Exception) -> str:
     reason = str(error).strip().partition("\n")[0].rstrip(". ") or type(error).__name__
     if Path(name).is_dir():
         return reason
-    return f"{reason}; there is no such folder, and without a network only what was downloaded before can be loaded"
+    return f"there is no such folder, and without a network only what was downloaded before can be loaded ({reason})"
 
 
 def _threads() -> int:

@@ -67,7 +67,7 @@ def channels_of(service: str, names: Iterable[str]) -> list[str]:
             return [channel(stage, name) for name in names for stage in ("judge", "learn")]
     raise SettingsError(
         f"{service} reads and writes the ledger, so it needs KARMA_SIGNING_KEY itself; "
-        "keys of their own have: generation, judging"
+        "only generation and judging have keys of their own"
     )
 
 

@@ -116,5 +116,7 @@ def _from_environment(group: str) -> dict[str, Any]:
         try:
             parts.update(import_module(module_name.strip()).PLUGINS.get(group, {}))
         except (ImportError, AttributeError) as cause:
-            raise SettingsError(f"KARMA_PLUGINS names {module_name!r}, which cannot be used: {cause}") from cause
+            missing = isinstance(cause, ModuleNotFoundError) and cause.name == module_name.strip()
+            hint = ". Install it, or name its folder in PYTHONPATH" if missing else ""
+            raise SettingsError(f"KARMA_PLUGINS names {module_name!r}, which cannot be used: {cause}{hint}") from cause
     return parts

@@ -165,7 +165,7 @@ def _words(error: BaseException, hint: str = "") -> str:
             )
         case ssl.SSLError() as failed:
             return f"TLS failed: {failed.reason or failed}. Does this port speak TLS, or ask for ssl_certfile?"
-    return f"{error}. {hint}".rstrip()
+    return f"{str(error).rstrip('.')}. {hint}".rstrip()
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from karma.config.derived_streams import Derivation
-from karma.errors import KarmaError, SettingsError
+from karma.errors import SettingsError
 from karma.messages import GenerateBatch
 from karma.store.schema import competency_counts, pairs, prompts, responses
 from karma_gateway.rematch import derivations, derive
@@ -119,7 +119,7 @@ def test_prompts_that_a_policy_cannot_pair_count_in_its_yield(flow: Flow) -> Non
 def test_an_unknown_policy_and_an_empty_stream_are_refused_with_what_there_is(flow: Flow) -> None:
     with pytest.raises(SettingsError, match=r"no policy is called 'kinn' .did you mean 'kin'"):
         derivations("mine", ["kinn"], None, False)
-    with pytest.raises(KarmaError, match="'yours' holds no prompt; known streams: mine"):
+    with pytest.raises(SettingsError, match="'yours' holds no prompt; known streams: mine"):
         derive(flow.store, Derivation("yours", "kin"))
     with pytest.raises(SettingsError, match="derived itself"):
         derivations("mine@kin", ["random"], None, False)

@@ -30,9 +30,10 @@ export async function get(path, parameters = {}) {
  * @returns {Promise<object|null>} the answer; null where the reader entered no token.
  */
 export async function post(path, body) {
-  for (let refused = ""; ; refused = "This token does not allow changes.") {
+  for (;;) {
     const response = await sent(path, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body) });
     if (!response.headers.has("WWW-Authenticate")) return answered(response);
+    const refused = response.status === 403 ? "This token may only read; a change needs another one." : "";
     if (!(await askUntilOpen(refused))) return null;
   }
 }

@@ -24,6 +24,7 @@ from tests.unit.karma.config.test_pool import GOOD
         (GOOD + '[stream]\npolicy = "kinship"\n', r"\[stream\] policy: no policy is called 'kinship' .*'kin'"),
         (GOOD + '[streams.s]\npolicy = "zzz"\n', r"\[streams\.s\] policy: .*'zzz'; known are: all-pairs, best-vs"),
         (GOOD + '[streams.s]\nchecker = "exakt"\n', r"\[streams\.s\] checker: .*'exact'"),
+        (GOOD + '[stream]\nembedder_revision = "v1"\n', r"embedder_revision is 'v1': only an embedder on a hub"),
         (GOOD + '[stream]\nembedder = "./nowhere"\n', r"embedder is './nowhere': there is no folder /.*nowhere"),
     ],
 )  # fmt: skip

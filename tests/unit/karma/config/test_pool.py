@@ -76,6 +76,7 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (GOOD + '\n[judges.k]\nkind="openai"\n', r"needs a table \[judges\.k\.model\]"),
         (GOOD + '\n[models."../x"]\nbackend="openai"\nmodel="c"\n', "must be letters, digits"),
         (GOOD.replace('[judges.j]\nkind = "verifier"\n', ""), "no judge is named"),
+        (THIRD + 'price={input=1}\n', r"\[models\.c\] price lacks the key `output`"),
         (THIRD + 'top_p=2.0\n', r"top_p is 2\.0, expected above 0, at most 1"),
         (THIRD.replace("http://x/v1", "x:8000/v1"), "base_url is 'x:8000/v1', expected one that begins with http://"),
         (THIRD.replace("http://x/v1", "//x/v1"), "expected one that begins with http:// or https://"),

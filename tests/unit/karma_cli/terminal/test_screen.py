@@ -95,7 +95,7 @@ def test_problems_stand_above_everything_else(update: Update) -> None:
     first = rows.index("CRITICAL: No worker of judging is ready.")
     assert rows[first + 1] == "WARNING: 5 prompts are dead."
     assert "10 preferences" in rows[first + 2]
-    assert "No worker of judging is ready.; 5 prompts are dead." in line(bad)
+    assert "No worker of judging is ready; 5 prompts are dead" in line(bad)
 
 
 def test_each_judge_has_its_own_order_flips(update: Update) -> None:

@@ -1,4 +1,4 @@
-/** Pause and resume: a change of the stream, so it needs the token. */
+/** Pause and resume: a change of the stream, so it needs a token that may change things. */
 
 import { post } from "../api.js";
 import { h, render } from "../dom.js";

@@ -44,7 +44,7 @@ export async function open(root, context) {
   await load();
 }
 
-const NOTE = "Failures are kept. To requeue them costs calls, so it needs the token.";
+const NOTE = "Failures are kept. To requeue them costs calls, so a token that may only read is not enough.";
 
 function buttons(again) {
   const one = ([what, text, note]) =>
