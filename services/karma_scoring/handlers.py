@@ -14,6 +14,7 @@ from karma.errors import UnreadableReferenceError
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.messages.results import storable
 from karma.ranking.outcome_model import OutcomeModel
+from karma.ranking.verdict_weights import PromptWeight
 from karma.store import Transaction
 from karma.store.records import (
     BatchLimits,
@@ -192,11 +193,13 @@ def learn(
     margin = tie_margin_of(stream)
     resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]
     preferences.add_resolutions([_resolution(each) for each in resolved])
-    preferences.add_counts(
-        _count(each, prompts[each.pair.prompt].skill, ledger.now, verifiers)
-        for each in resolved
-        if teaches(stream) and each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
-    )
+    if teaches(stream):
+        weights = preferences.prompt_weights(each.pair.prompt for each in resolved)
+        preferences.add_counts(
+            _count(each, prompts[each.pair.prompt].skill, weights[each.pair.prompt], ledger.now, verifiers)
+            for each in resolved
+            if each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
+        )
     ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved))
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
@@ -267,10 +270,12 @@ def _resolution(resolved: Resolved) -> NewResolution:
     )
 
 
-def _count(resolved: Resolved, skill: str | None, now: float, verifiers: Collection[str]) -> Count:
-    """The count of one pair, weighted by the inverse of its probability of being judged."""
+def _count(
+    resolved: Resolved, skill: str | None, weights: PromptWeight, now: float, verifiers: Collection[str]
+) -> Count:
+    """The count of one pair."""
     valid = {verdict.judge for verdict in resolved.verdicts if verdict.probability is not None}
-    weight = 1.0 / resolved.pair.judged_probability
+    weight, square = weights.of(resolved.pair.judged_probability)
     won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome == "tie"
     lost = not won and not tied
     first, second = resolved.pair.model_a, resolved.pair.model_b
@@ -285,5 +290,5 @@ def _count(resolved: Resolved, skill: str | None, now: float, verifiers: Collect
         wins_a=weight * won,
         wins_b=weight * lost,
         ties=weight * tied,
-        squares=weight * weight,
+        squares=square,
     )

@@ -27,6 +27,7 @@ from karma.policies.candidates import Candidate
 from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.seeds import seed_of
 from karma.store.records import BudgetedPair, Count, Example
 from karma_matching.budget.allocation import Budget, BudgetState
@@ -61,14 +62,21 @@ class Learner:
     outcome: OutcomeModel | None = None
 
     def add(
-        self, skill: str, a: int, b: int, difference: Sequence[float], prompt: int, verdict: int, probability: float
+        self,
+        skill: str,
+        a: int,
+        b: int,
+        difference: Sequence[float],
+        prompt: int,
+        verdict: int,
+        counted: tuple[float, float],
     ) -> None:
-        """One judged pair."""
-        weight = 1.0 / probability
+        """One judged pair, and its weight with the square of it."""
+        weight, square = counted
         first, second, won = (a, b, verdict) if a < b else (b, a, -verdict)
         cell = self.counts[skill, self.models[first], self.models[second]]
         cell[0 if won > 0 else 1 if won < 0 else 2] += weight
-        cell[3] += weight * weight
+        cell[3] += square
         names = (self.models[a], self.models[b])
         answers = (prompt * 1000 + a, prompt * 1000 + b)
         outcome, chosen = ("tie", None) if verdict == 0 else ("decisive", answers[0 if verdict > 0 else 1])
@@ -147,9 +155,11 @@ def learn(recording: Recording, rng: np.random.Generator) -> Learner:
     learner = Learner(recording.data.models)
     for prompt, asked in enumerate(recording.data.prompts):
         measured = relative_features(candidates_of(recording, prompt), asked.text)
-        for a, b in random_pairs(len(recording.data.models), rng).tolist():
+        drawn = random_pairs(len(recording.data.models), rng).tolist()
+        counted = prompt_weight([PromptPair(prompt, a, b, 1) for a, b in drawn]).of(1.0)
+        for a, b in drawn:
             verdict = int(recording.judge.verdicts([prompt], [a], [b])[0])
-            learner.add(asked.skill, a, b, (measured[a] - measured[b]).tolist(), -1 - prompt, verdict, 1.0)
+            learner.add(asked.skill, a, b, (measured[a] - measured[b]).tolist(), -1 - prompt, verdict, counted)
     learner.refit()
     return learner
 
@@ -188,13 +198,15 @@ def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, h
             pairs.append(BudgetedPair(n, prompt, a, b, int(n in told), chance, predicted, outcome, chosen))
         labels = {pair.id: probability for pair, probability in predict_labels(pairs, learner.outcome)}
         truth = evaluation.judge.verdicts(np.full(len(drawn), prompt), first, second)  # for the report, not the product
+        weights = prompt_weight([PromptPair(prompt, a, b, int(n in told)) for n, (a, b) in enumerate(drawn.tolist())])
         for n in range(len(drawn)):
             length = len(answers[first[n]].text) - len(answers[second[n]].text)
             label = told[n] if n in told else 1 if labels[n] > 0.5 else -1
             rows.append((prompt, int(truth[n]), label, n in told, int(np.sign(length))))
             if n in told:
                 pair = int(first[n]), int(second[n])
-                learner.add(asked.skill, *pair, decided[n][1].relative_features, prompt, told[n], float(chances[n]))
+                counted = weights.of(float(chances[n]))
+                learner.add(asked.skill, *pair, decided[n][1].relative_features, prompt, told[n], counted)
                 if chances[n] < 1.0 and told[n] != 0:
                     audited.append(Audited(float(chances[n]), (labels[n] > 0.5) != (told[n] > 0), prompt))
                     foretold.append((labels[n], told[n] > 0))

@@ -74,9 +74,13 @@ def test_audited_pairs_tell_the_error_of_the_labels(store: Store) -> None:
     with store.engine.connect() as connection:
         weight = sum(row.wins_a + row.wins_b + row.ties for row in connection.execute(select(competency_counts)))
         squares = sum(row.squares for row in connection.execute(select(competency_counts)))
-    inverse = [1 / row.judged_probability for row in rows_of(store) if row.judged]
-    assert weight == pytest.approx(sum(inverse))
-    assert squares == pytest.approx(sum(value * value for value in inverse))
+    judged = [row for row in rows_of(store) if row.judged]
+    with store.reading() as transaction:
+        weights = transaction.preferences.prompt_weights({row.prompt for row in judged})
+    counted = [weights[row.prompt].of(row.judged_probability) for row in judged]
+    assert weight == pytest.approx(sum(weight for weight, _ in counted))
+    assert squares == pytest.approx(sum(square for _, square in counted))
+    assert {each.formed for each in weights.values()} == {0.5}  # six pairs of four answers are three comparisons
 
 
 def test_before_anything_is_learned_all_is_judged_and_kept_to_learn_from(store: Store) -> None:

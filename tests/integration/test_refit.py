@@ -42,6 +42,17 @@ class Judged:
             return transaction.preferences.counts()
 
 
+def test_counts_that_a_migration_made_smaller_are_fitted_at_once(store: Store) -> None:
+    judged = Judged(store)
+    judged.judge(40)
+    assert judged.refitter.refit(1)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE competency_counts SET wins_a = wins_a / 2, wins_b = wins_b / 2")
+
+    assert judged.refitter.refit_if_due() is not None
+    assert judged.refitter.refit_if_due() is None
+
+
 def test_merging_buckets_keeps_the_sums(store: Store) -> None:
     """And is done once, whoever does it again."""
     rows = [Count("judge", "x", "a", "b", bucket, 1.0, 2.0, 3.0, 6.0) for bucket in (1000, 1001, 1002, 2000)]

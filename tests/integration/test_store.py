@@ -63,6 +63,34 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
             assert (row.due_at, item.attempts, item.result_attempts) == (0.0, 0, 0)
 
 
+def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store) -> None:
+    flow = Flow(store, make_pool("abcd", stream={"policy": "all-pairs", "pairs_per_prompt": 0}))
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}.", "skill": "x" if n % 2 else ""} for n in range(20)))
+    flow.finish()
+    with store.reading() as transaction:
+        right = transaction.preferences.counts()
+    assert len(right) > 6
+    widest = min(row.bucket for row in right) - 3  # the earlier version had merged all buckets into this one
+    names = "source, skill, model_a, model_b, bucket, wins_a, wins_b, ties, squares"
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM competency_counts")
+        connection.exec_driver_sql(
+            f"INSERT INTO competency_counts ({names}) VALUES ('judge', '', 'a#7', 'b', {widest}, 9, 9, 9, 27)"
+        )
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
+
+    store.migrate()
+
+    with store.reading() as transaction:
+        made = transaction.preferences.counts()
+    expected: dict[tuple[str, ...], list[float]] = {}
+    for row in right:
+        cell = expected.setdefault(row[:4], [0.0] * 4)
+        cell[:] = [one + other for one, other in zip(cell, row[5:], strict=True)]
+    assert {row[:4]: row[5:] for row in made} == {key: pytest.approx(cell) for key, cell in expected.items()}
+    assert {row.bucket for row in made} == {widest}
+
+
 def test_a_reading_is_all_of_one_moment(store: Store) -> None:
     flow = Flow(store, make_pool("ab"))
     flow.accept({"prompt": "p"})

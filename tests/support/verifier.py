@@ -1,10 +1,12 @@
-"""The independent reader: what a database says, in SQL of its own, with nothing of the product's code."""
+"""The independent reader: what a database says, in SQL and sums of its own, with nothing of the product's code."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import create_engine, text
+import numpy as np
+from sqlalchemy import Connection, create_engine, text
 
 _DOUBLED = {
     "prompts": "SELECT count(*) - count(DISTINCT stream || '/' || prompt_id) FROM prompts",
@@ -12,11 +14,15 @@ _DOUBLED = {
     "pairs": "SELECT count(*) FROM (SELECT 1 FROM pairs GROUP BY prompt, response_a, response_b HAVING count(*) > 1) x",
     "verdicts": "SELECT count(*) FROM (SELECT 1 FROM verdicts GROUP BY pair, judge, shown HAVING count(*) > 1) x",
     "resolutions": "SELECT count(*) FROM (SELECT 1 FROM resolutions GROUP BY pair HAVING count(*) > 1) x",
-    "counts": "SELECT abs(coalesce((SELECT sum(wins_a + wins_b + ties) FROM competency_counts), 0) - "
-    "coalesce((SELECT sum(1 / x.judged_probability) FROM resolutions r JOIN pairs x ON x.id = r.pair "
-    "JOIN prompts p ON p.id = r.prompt WHERE r.outcome IN ('decisive', 'tie') AND x.judged = 1 "
-    "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach')), 0))",
 }
+
+_COUNTED = "SELECT coalesce(sum(wins_a + wins_b + ties), 0) FROM competency_counts"
+
+_PAIRS = (
+    "SELECT x.prompt, x.response_a, x.response_b, CASE WHEN r.outcome IN ('decisive', 'tie') AND x.judged = 1 "
+    "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach') THEN 1 / x.judged_probability ELSE 0 END "
+    "FROM pairs x JOIN prompts p ON p.id = x.prompt LEFT JOIN resolutions r ON r.pair = x.id"
+)
 
 _BROKEN = {
     "done without an end": "SELECT count(*) FROM prompts p WHERE state = 'done' AND no_pair IS NULL "
@@ -51,11 +57,34 @@ def read(url: str) -> dict[str, Any]:
             "failed_verdicts": count("SELECT count(*) FROM verdicts WHERE failure IS NOT NULL"),
             "resolutions": count("SELECT count(*) FROM resolutions"),
             "no_pair": count("SELECT count(*) FROM prompts WHERE no_pair IS NOT NULL"),
-            "doubled": {what: count(query) for what, query in _DOUBLED.items()},
+            "doubled": {
+                **{what: count(query) for what, query in _DOUBLED.items()},
+                "counts": _doubled_counts(connection),
+            },
             "broken": {what: count(query) for what, query in _BROKEN.items()},
         }
     engine.dispose()
     return found
+
+
+def _doubled_counts(connection: Connection) -> float:
+    """How far the weight of the counts is from that of the resolved pairs; 0 where rounding explains it.
+
+    The pairs of a prompt weigh as much as the rank of their incidence matrix, which has a row for each pair.
+    """
+    prompts: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
+    for prompt, *pair in connection.execute(text(_PAIRS)):
+        prompts[prompt].append(tuple(pair))
+    expected = 0.0
+    for pairs in prompts.values():
+        responses = sorted({response for pair in pairs for response in pair[:2]})
+        incidence = np.zeros((len(pairs), len(responses)))
+        for row, (first, second, _) in enumerate(pairs):
+            incidence[row, [responses.index(first), responses.index(second)]] = 1.0, -1.0
+        rank = 1 if len(pairs) == 1 else int(np.linalg.matrix_rank(incidence))
+        expected += rank / len(pairs) * sum(weight for *_, weight in pairs)
+    difference = abs(connection.execute(text(_COUNTED)).scalar_one() - expected)
+    return float(difference) if difference > 1e-6 * max(1.0, expected) else 0.0
 
 
 def assert_exact(url: str, accepted: int) -> dict[str, Any]:

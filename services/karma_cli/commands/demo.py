@@ -89,7 +89,7 @@ def _wait_for_refit(store: Store) -> None:
         with store.reading() as transaction:
             newest = transaction.preferences.latest_snapshot()
             weight = transaction.preferences.counted_verdicts()
-        if newest is not None and newest[1] >= weight:
+        if newest is not None and newest[1] >= weight * (1.0 - 1e-9):  # sums of fractions, in any order
             return
         time.sleep(_POLL_S)
 

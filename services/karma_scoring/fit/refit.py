@@ -33,6 +33,8 @@ _GROWTH = 0.02
 _NEW_PER_MODEL = 50
 #: Share of the time that refits for the latter reason may take.
 _TIME_SHARE = 0.05
+#: Share of a sum of weights that may be a rounding error.
+_ROUNDING = 1e-9
 #: Counts are merged into wider buckets once this share of them can be.
 _MERGEABLE_SHARE = 0.25
 
@@ -77,8 +79,10 @@ class Refitter:
             version, known = transaction.preferences.latest_version()
         quiet, self._last_weight = weight == self._last_weight, weight
         new = weight - known
-        if new < 0.5:  # each verdict weighs at least 1; less is a rounding error of the sums
+        if abs(new) <= _ROUNDING * known:
             return None
+        if new < 0.0:  # a migration counted the verdicts anew
+            return self.refit(version + 1)
         many = new >= _NEW_PER_MODEL / 2 * len(self._pool.models) and time.monotonic() >= self._early_refit_at
         return self.refit(version + 1) if quiet or many or new >= known * _GROWTH + 1 else None
 

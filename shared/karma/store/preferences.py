@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, selec
 
 from karma.config.derived_streams import MARK
 from karma.messages import FINISH_PREFIXES, UNFINISHED
+from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
 from karma.store.chunks import execute_in, groups_in, rows_in
 from karma.store.pair_rows import pair_rows, verdict_rows
 from karma.store.records import (
@@ -57,6 +58,12 @@ class Preferences:
     def pairs_of(self, pair_ids: Iterable[int]) -> dict[int, PairRow]:
         """Pairs by id; the caller holds their prompts' rows."""
         return pair_rows(self.connection, pair_ids)
+
+    def prompt_weights(self, prompt_ids: Iterable[int]) -> dict[int, PromptWeight]:
+        """How much the verdicts on the pairs of each prompt count."""
+        query = select(*(pairs.c[name] for name in PromptPair._fields))
+        formed = groups_in(self.connection, query, pairs.c.prompt, prompt_ids, PromptPair)
+        return {prompt: prompt_weight(group) for prompt, group in formed.items()}
 
     def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
         """Record verdicts; existing ones are not changed."""

@@ -292,4 +292,4 @@ class Count(NamedTuple):
     wins_a: float
     wins_b: float
     ties: float
-    squares: float = 0.0  # sum of the squared weights
+    squares: float = 0.0  # of the weights (`karma.ranking.verdict_weights`)

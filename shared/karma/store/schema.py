@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0007"
+REVISION = "0008"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -223,7 +223,8 @@ resolutions = Table(
     _partial("ix_resolutions_unscored", "resolved_at", "outcome = 'unscored'"),
 )
 
-#: Sufficient statistics of the verdicts. Additions commute, so any number of workers may add.
+#: Sufficient statistics of the verdicts, weighted (`karma.ranking.verdict_weights`). Additions commute, so any number
+#: of workers may add.
 competency_counts = Table(
     "competency_counts",
     metadata,
@@ -235,7 +236,7 @@ competency_counts = Table(
     Column("wins_a", Float, nullable=False),
     Column("wins_b", Float, nullable=False),
     Column("ties", Float, nullable=False),
-    Column("squares", Float, nullable=False, server_default=text("0")),  # sum of the squared weights
+    Column("squares", Float, nullable=False, server_default=text("0")),  # of the weights, for the effective size
 )
 
 #: The state of a stream's judge budget (`karma_matching.budget.allocation`). Written by matching.
