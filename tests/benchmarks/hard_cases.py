@@ -19,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.davidson import tie_probability, win_given_decisive
+from karma.ranking.label_error import Audited
+from karma.ranking.label_error_change import since_change
 from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.store.records import Count
 from karma_scoring.fit.competency import Posterior, Prior, fit
 from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
+from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.support.alpaca import load
 
@@ -183,7 +186,27 @@ def shared_prompts() -> list[Finding]:
     return found
 
 
-CASES: dict[str, Callable[[], list[Finding]]] = {"shared-prompts": shared_prompts}
+def old_audits() -> list[Finding]:
+    """A long stream whose predicted labels become wrong: what the audit says some audited pairs later."""
+    found = []
+    for number in (20, 50, 100, 300):
+        said = []
+        for seed in range(20):
+            wrong = np.random.default_rng(seed).random(20_000) < np.repeat([0.02, 0.5], [20_000 - number, number])
+            newest = [Audited(0.03, bool(each), prompt) for prompt, each in enumerate(wrong)][::-1]
+            error = present_error(newest, 600_000)
+            said.append(error.estimate if error else float("nan"))
+        what = f"label error {number} audits after it rose from .02"
+        found.append(Finding("old-audits", what, float(np.mean(said)), 0.5, float(np.std(said) / np.sqrt(20))))
+    alarms, error = 0, 0.05
+    for seed in range(20):
+        wrong = np.random.default_rng([1, seed]).random(20_000) < error
+        given = [Audited(0.03, bool(each), prompt) for prompt, each in enumerate(wrong)]
+        alarms += any(len(since_change(given[:number])) < number for number in range(200, 20_001, 200))
+    return [*found, Finding("old-audits", "of 20 constant streams, with a false change", alarms, 0.0, alarms**0.5)]
+
+
+CASES: dict[str, Callable[[], list[Finding]]] = {"shared-prompts": shared_prompts, "old-audits": old_audits}
 
 
 def main() -> None:

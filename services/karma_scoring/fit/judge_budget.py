@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from karma.ranking.label_error import Audited, LabelError, label_error
+from karma.ranking.label_error_change import since_change
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
@@ -76,9 +77,19 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
 
 
 def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:
-    audited = transaction.judge_budgets.audited
     errors = {
-        stream: label_error((Audited(*row) for row in audited(stream, AUDITED)), labels)
+        stream: present_error([Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)], labels)
         for stream, labels in unjudged.items()
     }
     return {stream: error for stream, error in errors.items() if error is not None}
+
+
+def present_error(audited: Sequence[Audited], unjudged: int) -> LabelError | None:
+    """The label error since it last changed, of that share of the unjudged labels; None without an audited pair.
+
+    Args:
+        audited: newest first.
+        unjudged: labels of the stream.
+    """
+    present = since_change(audited[::-1])
+    return label_error(present, round(unjudged * len(present) / max(1, len(audited))))
