@@ -28,6 +28,8 @@ from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
+from tests.benchmarks import gated_stream
+from tests.benchmarks.finding import Finding
 from tests.support.alpaca import load
 
 Array = NDArray[np.float64]
@@ -39,17 +41,6 @@ _STARTED = 1.8e9  # seconds since 1970
 _NODES, _MASS = np.polynomial.hermite_e.hermegauss(41)
 #: So wide that it hardly matters: the competencies are those of the data.
 _WIDE = Prior(alpha_deviation=20.0, log_tie_deviation=5.0)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One figure of a case."""
-
-    case: str
-    what: str
-    said: float
-    true: float
-    error: float  # standard error of `said`
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +197,11 @@ def old_audits() -> list[Finding]:
     return [*found, Finding("old-audits", "of 20 constant streams, with a false change", alarms, 0.0, alarms**0.5)]
 
 
-CASES: dict[str, Callable[[], list[Finding]]] = {"shared-prompts": shared_prompts, "old-audits": old_audits}
+CASES: dict[str, Callable[[], list[Finding]]] = {
+    "shared-prompts": shared_prompts,
+    "old-audits": old_audits,
+    "swapped": gated_stream.swapped,
+}
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ class Learner:
         rows = [Count("judge", *key, 0, *cell) for key, cell in sorted(self.counts.items())]
         seen = evidence(rows, self.models, 0.0, 1.0)
         self.competencies = snapshot(fit(seen.counts, seen.models, seen.skills, Prior()), 1)
-        self.outcome = fit_outcome(examples_of(self.examples[: -EXAMPLES - 1 : -1], self.competencies))
+        self.outcome = fit_outcome(examples_of(self.examples[: -EXAMPLES - 1 : -1], self.competencies, {}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,10 +92,10 @@ def test_before_anything_is_learned_all_is_judged_and_kept_to_learn_from(store: 
     with store.reading() as transaction:
         gated = BudgetInputReader().read(transaction, 1.0)
     assert gated.examples is not None
-    examples = examples_of(gated.examples, Snapshot.empty())
+    examples = examples_of(gated.examples, Snapshot.empty(), {})
     assert len(examples) == 300
     assert examples.relative_features.shape == (300, len(FEATURES))
-    learned = gated.outcome(Snapshot.empty())
+    learned = gated.outcome(Snapshot.empty(), {})
     assert learned is not None
     assert learned.examples == 300
 

@@ -7,7 +7,7 @@ of its rivals, while the *present* model starts from the prior again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,6 +90,16 @@ def former_until(name: str) -> float:
     """The bucket in which a former model ended; infinite for a present one."""
     _, mark, bucket = name.partition(MARK)
     return float(bucket) if mark else float("inf")
+
+
+def last_changes(names: Iterable[str]) -> dict[str, int]:
+    """Model → bucket of its last change, for the models that have a former one among the names."""
+    last: dict[str, int] = {}
+    for name in names:
+        model, mark, bucket = name.partition(MARK)
+        if mark:
+            last[model] = max(int(bucket), last.get(model, 0))
+    return last
 
 
 def changes(evidence: Evidence, posterior: Posterior) -> list[Change]:

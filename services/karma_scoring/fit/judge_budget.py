@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
 from karma_scoring.fit.outcome_fit import Examples, fit_outcome
+from karma_scoring.fit.time_buckets import bucket_at
 
 #: Most judged pairs that the outcome model is fitted to, and most audited pairs behind the label error: the newest.
 EXAMPLES = 20_000
@@ -33,11 +34,16 @@ class BudgetInputs:
     examples: list[Example] | None  # None where the known model is to be kept
     audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
 
-    def outcome(self, competencies: Snapshot) -> OutcomeModel | None:
-        """The outcome model under new competencies; None while too few pairs under a judge budget were judged."""
+    def outcome(self, competencies: Snapshot, changed: Mapping[str, int]) -> OutcomeModel | None:
+        """The outcome model under new competencies; None while too few pairs under a judge budget were judged.
+
+        Args:
+            competencies: of the refit.
+            changed: model → time bucket of its last change.
+        """
         if self.examples is None:
             return self.known
-        return fit_outcome(examples_of(self.examples, competencies)) or self.known
+        return fit_outcome(examples_of(self.examples, competencies, changed)) or without_offsets(self.known, changed)
 
 
 class BudgetInputReader:
@@ -47,20 +53,40 @@ class BudgetInputReader:
         self._competencies = LatestSnapshot()
         self._fitted_at = 0.0  # weight of the verdicts at the last fit
 
-    def read(self, transaction: Transaction, weight: float) -> BudgetInputs:
-        """The inputs of a refit; `weight` is that of all counted verdicts."""
+    def read(self, transaction: Transaction, weight: float, changed: bool = False) -> BudgetInputs:
+        """The inputs of a refit.
+
+        Args:
+            transaction: reads.
+            weight: of all counted verdicts.
+            changed: a model changed, so the outcome model does.
+        """
         known = self._competencies.newest(transaction).outcome
         unjudged = transaction.judge_budgets.unjudged()
         examples = None
-        if unjudged and weight >= self._fitted_at * (1 + _GROWTH):
+        if unjudged and (changed or weight >= self._fitted_at * (1 + _GROWTH)):
             self._fitted_at = weight
             examples = transaction.judge_budgets.examples(EXAMPLES)
         return BudgetInputs(known, examples, _audits(transaction, unjudged))
 
 
-def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
-    """Stored pairs as arrays, oldest first; pairs whose features are of another version are left out."""
-    read = [(row, json.loads(row.reasons).get("contrast", ())) for row in reversed(rows)]
+def examples_of(rows: Sequence[Example], competencies: Snapshot, changed: Mapping[str, int]) -> Examples:
+    """Stored pairs as arrays, oldest first.
+
+    Pairs whose features are of another version are left out, and so are pairs judged before one of their models
+    changed: the competencies are those of the present model, and would not explain these verdicts.
+
+    Args:
+        rows: newest first.
+        competencies: the gaps are by these.
+        changed: model → time bucket of its last change.
+    """
+    present = [
+        row
+        for row in reversed(rows)
+        if bucket_at(row.resolved_at) >= max(changed.get(row.model_a, 0), changed.get(row.model_b, 0))
+    ]
+    read = [(row, json.loads(row.reasons).get("contrast", ())) for row in present]
     kept = [(row, features) for row, features in read if len(features) == len(FEATURES)]
     gaps = [competencies.between(row.model_a, row.model_b, row.skill).gap for row, _ in kept]
     won = [0.0 if row.outcome == "tie" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
@@ -74,6 +100,13 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot) -> Examples:
         response_a=np.array([row.response_a for row, _ in kept], dtype=np.intp),
         response_b=np.array([row.response_b for row, _ in kept], dtype=np.intp),
     )
+
+
+def without_offsets(model: OutcomeModel | None, changed: Collection[str]) -> OutcomeModel | None:
+    """The outcome model without what it learned of models that changed."""
+    if model is None or model.offsets.keys().isdisjoint(changed):
+        return model
+    return replace(model, offsets={name: value for name, value in model.offsets.items() if name not in changed})
 
 
 def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:

@@ -19,7 +19,7 @@ from karma.store.records import Count
 from karma.telemetry import metrics
 from karma_scoring.fit.benchmarks import mean_z_scores
 from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.drift import Change, fit_with_drift, without_former
+from karma_scoring.fit.drift import Change, fit_with_drift, last_changes, without_former
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import BudgetInputReader
 from karma_scoring.fit.kinship import snapshot
@@ -93,13 +93,15 @@ class Refitter:
         with self._store.reading() as transaction:
             rows = transaction.preferences.counts()
             weight = sum(row.wins_a + row.wins_b + row.ties for row in rows)
-            budget = self._budget_inputs.read(transaction, weight)
         now = self._store.clock()
         weighted = evidence(rows, tuple(pool.models), now, pool.pipeline.half_life_h)
         fitted = fit_with_drift(weighted, pool.parents, mean_z_scores(pool.benchmarks), self._posterior)
         self._posterior = fitted.posterior
+        with self._store.reading() as transaction:
+            budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
         result = snapshot(without_former(fitted.posterior), version, benchmarks=pool.benchmarks)
-        result = replace(result, outcome=budget.outcome(result), audits=budget.audits)
+        outcome = budget.outcome(result, last_changes(fitted.posterior.models))
+        result = replace(result, outcome=outcome, audits=budget.audits)
         with self._store.transaction() as transaction:
             is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
             if is_first:

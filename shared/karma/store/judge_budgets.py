@@ -69,6 +69,7 @@ class JudgeBudgets:
                 pairs.c.reasons,
                 resolutions.c.outcome,
                 resolutions.c.chosen,
+                resolutions.c.resolved_at,
             )
         ).where(pairs.c.predicted.is_not(None), pairs.c.judged == 1, resolutions.c.outcome.in_(("decisive", "tie")))
         return [Example(*row) for row in self.connection.execute(query.order_by(pairs.c.id.desc()).limit(limit))]

@@ -279,6 +279,7 @@ class Example(NamedTuple):
     reasons: str
     outcome: str
     chosen: int | None
+    resolved_at: float = 0.0
 
 
 class Count(NamedTuple):
