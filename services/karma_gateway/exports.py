@@ -88,6 +88,8 @@ def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
         if any(map(derivation, stream_names(connection, _NAMED_STREAMS))):
             return None
         counts = preferences(resolutions_by_outcome(connection))
+    if kept.least_predicted > EVERYTHING.least_predicted and counts["predicted"] and kept.label_source != "judge":
+        return None
     return sum(counts.values()) if kept.label_source is None else counts[kept.label_source]
 
 

@@ -18,6 +18,7 @@ from karma.ranking.label_error import Audited, LabelError
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.store.records import Count, Example
+from karma_cli.commands.export import PREDICTED
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
 from karma_matching.budget.expected_information import expected_information
 from karma_scoring.fit.competency import Posterior
@@ -45,6 +46,7 @@ class Log:
     models: NDArray[np.int64]  # [n, 2]
     judged: NDArray[np.bool_]
     win: NDArray[np.float64]  # predicted P(the first is better | decisive)
+    tie: NDArray[np.float64]  # predicted P(tie)
     verdict: NDArray[np.int64]  # of the judge, asked or not: 1, −1, or 0 for a tie
 
     def label_error(self, which: NDArray[np.bool_]) -> float:
@@ -80,27 +82,27 @@ class GatedStream:
     def run(self, prompts: range, choose: Choose) -> Log:
         """Decide about the pair of each prompt, judge or predict, and learn."""
         rows = [self._step(prompt, *choose(prompt, self.rng)) for prompt in prompts]
-        models, judged, win, verdict = zip(*rows, strict=True)
-        return Log(np.array(models), np.array(judged), np.array(win), np.array(verdict))
+        models, judged, win, tie, verdict = zip(*rows, strict=True)
+        return Log(np.array(models), np.array(judged), np.array(win), np.array(tie), np.array(verdict))
 
-    def _step(self, prompt: int, a: int, b: int) -> tuple[tuple[int, int], bool, float, int]:
+    def _step(self, prompt: int, a: int, b: int) -> tuple[tuple[int, int], bool, float, float, int]:
         quality = self.theta[[a, b]] + self.rng.normal(0, np.sqrt(self.variance), 2)
         gap = np.array(quality[0] - quality[1])
         tied = float(tie_probability(gap, _TIE))
         drawn, win = self.rng.random(), float(win_given_decisive(gap))
         verdict = 0 if drawn < tied else 1 if drawn < tied + (1 - tied) * win else -1
-        decision, predicted = self._decide(prompt, a, b)
+        decision, predicted, tie = self._decide(prompt, a, b)
         if decision.judged:
             self._learn(prompt, a, b, verdict, decision.probability, predicted)
         if prompt % _REFIT_EVERY == _REFIT_EVERY - 1 and len(self._examples) >= self._fitted_at * (1 + _GROWTH) + 1:
             self._refit(prompt)
-        return (a, b), decision.judged, predicted, verdict
+        return (a, b), decision.judged, predicted, tie, verdict
 
-    def _decide(self, prompt: int, a: int, b: int) -> tuple[Decision, float]:
+    def _decide(self, prompt: int, a: int, b: int) -> tuple[Decision, float, float]:
         known, now = self.competencies.between(self.names[a], self.names[b], None), _STARTED + prompt
         if self.outcome is None:
             decisions, self.state = judge_all([known.information], self.state, now)
-            return decisions[0], known.win_probability
+            return decisions[0], known.win_probability, self.competencies.tie / (2.0 + self.competencies.tie)
         features = np.zeros((1, len(FEATURES)))
         advantage = self.outcome.advantage(np.array([known.gap]), features, [self.names[a]], [self.names[b]])
         deviation = self.outcome.deviation(np.array([known.gap_deviation]))
@@ -108,7 +110,8 @@ class GatedStream:
         rng = random.Random(f"gate {self.seed} {prompt}")
         error = self.error.estimate if self.error else None
         decisions, self.state = decide(order, bits, self.budget, self.state, error, rng, now)
-        return decisions[0], float(win_given_decisive(advantage)[0])
+        tie = float(tie_probability(advantage, self.outcome.tie)[0])
+        return decisions[0], float(win_given_decisive(advantage)[0]), tie
 
     def _learn(self, prompt: int, a: int, b: int, verdict: int, probability: float, predicted: float) -> None:
         first, second = self.names[a], self.names[b]
@@ -187,3 +190,29 @@ def swapped() -> list[Finding]:
         )
         for number, (first, end) in enumerate(windows)
     ]
+
+
+def coin_flips() -> list[Finding]:
+    """Predicted labels that are exported: how many are hardly better than a coin flip, and how many are wrong."""
+    shares: dict[str, list[float]] = {"without a bound": [], "by default": []}
+    wrong: dict[str, list[float]] = {"without a bound": [], "by default": []}
+    for seed in range(8):
+        theta = np.random.default_rng(seed).normal(0, 1.2, 8)
+        stream = GatedStream(theta, Budget(judge_share=0.3), seed, variance=2.0)
+        log = stream.run(range(9_000), any_two)
+        certainty = (1.0 - log.tie) * np.maximum(log.win, 1.0 - log.win)
+        for what, bound in (("without a bound", 0.5), ("by default", PREDICTED)):
+            kept = ~log.judged & (certainty >= bound if bound > 0.5 else True)
+            shares[what].append(float((certainty[kept] < PREDICTED).mean()))
+            wrong[what].append(log.label_error(kept))
+    return [
+        Finding("coin-flips", f"{what}, {name}", float(np.mean(each)), 0.0, float(np.std(each) / np.sqrt(len(each))))
+        for name, figures in (("labels of P < .6", shares), ("error of the labels", wrong))
+        for what, each in figures.items()
+    ]
+
+
+def any_two(_prompt: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Any two of eight models."""
+    first = int(rng.integers(8))
+    return first, int((first + rng.integers(1, 8)) % 8)

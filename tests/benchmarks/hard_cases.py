@@ -201,6 +201,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "shared-prompts": shared_prompts,
     "old-audits": old_audits,
     "swapped": gated_stream.swapped,
+    "coin-flips": gated_stream.coin_flips,
 }
 
 

@@ -129,3 +129,24 @@ def test_exports_can_be_held_to_one_label_source_and_to_sure_labels(store: Store
         assert found == [row for row in everything if row["label_source"] == source] != []
     sure = [row["karma"] for row in exports.rows(store, "jsonl", ExportFilter(least_probability=0.8))]
     assert sure == [row for row in everything if row["probability"] >= 0.8] != everything
+
+
+def test_predicted_labels_that_are_too_uncertain_are_left_out_and_judged_ones_stay(store: Store) -> None:
+    """Here a fifth of the verdicts between equals are ties: they make a prediction less certain."""
+    flow = flow_of(store, OUTCOME)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish()
+    tie = {row.id: row.predicted_tie for row in rows_of(store)}
+    everything = [row["karma"] for row in exports.rows(store, "jsonl")]
+    kept = ExportFilter(least_predicted=0.6)
+
+    found = [row["karma"] for row in exports.rows(store, "jsonl", kept)]
+
+    certain = [
+        row["label_source"] == "judge" or (1 - tie[row["pair"]]) * row["probability"] >= 0.6 for row in everything
+    ]
+    assert found == [row for row, keep in zip(everything, certain, strict=True) if keep] != everything
+    with store.reading() as transaction:
+        assert transaction.preferences.uncertain_labels(kept) == certain.count(False)
+    assert exports.expected(store, kept) is None
+    assert exports.expected(store, ExportFilter(label_source="judge", least_predicted=0.6)) is not None

@@ -20,6 +20,10 @@ from karma_gateway import exports
 from karma_gateway.columns import Columns, hold
 from karma_gateway.export_files import Row, json_line
 
+#: Least probability of a predicted label in an export, by default: a label that is hardly better than a coin flip
+#: teaches nothing.
+PREDICTED = 0.6
+
 
 @with_format_flags
 def export(
@@ -32,8 +36,15 @@ def export(
         typer.Option("--label-source", help="Only judged labels, or only labels predicted under a judge budget."),
     ] = None,
     least_probability: Annotated[
-        float, typer.Option("--min-probability", min=0.5, max=1.0, help="Only preferences at least this certain.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            "--min-probability",
+            min=0.5,
+            max=1.0,
+            help="Only preferences at least this certain; by default, judged ones and predicted ones of at least "
+            f"{PREDICTED}. Of a predicted one, the probability of a tie is taken off.",
+        ),
+    ] = None,
     finished: Annotated[
         bool, typer.Option("--finished", help="Leave out preferences with a response that was cut or filtered.")
     ] = False,
@@ -51,17 +62,20 @@ def export(
     # Only prices and tie margins come from the pool file: a copied store exports without it.
     pool = None if bare else pool_if_any(env)
     from_pool = (pool.prices, pool.tie_margin) if pool else ()
-    kept = ExportFilter(stream, label_source, least_probability, finished)
+    least = (0.5, PREDICTED) if least_probability is None else (least_probability, least_probability)
+    kept = ExportFilter(stream, label_source, *least, finished)
     to_stdout = str(out) == "-"
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
         with store.reading() as transaction:
             check_stream(transaction.ledger.connection, stream)
+            uncertain = transaction.preferences.uncertain_labels(kept) if label_source != "judge" else 0
         total = None if bar.disable else exports.expected(store, kept)
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
         tracked = track(rows, bar, "preferences written", total)
         count = _print_rows(tracked, rows.columns) if to_stdout else exports.write(tracked, out, rows.columns, warn)
-    output.note(f"{count} preferences")
+    left_out = f"; {uncertain} predicted labels below {least[1]:g} left out" if uncertain else ""
+    output.note(f"{count} preferences{left_out}")
     if not to_stdout:
         output.result({"path": str(out), "preferences": count}, str(out), [out])
 

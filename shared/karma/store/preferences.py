@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, update
 
 from karma.config.derived_streams import MARK
 from karma.messages import FINISH_PREFIXES, UNFINISHED
@@ -27,6 +27,10 @@ from karma.store.records import (
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
 from karma.store.sql import insert_adding, insert_new
 
+#: P(the chosen response is better) of a predicted label: P(not a tie) × P(better | not a tie).
+_CERTAINTY = (1.0 - func.coalesce(pairs.c.predicted_tie, 0.0)) * case(
+    (resolutions.c.probability > 0.5, resolutions.c.probability), else_=1.0 - resolutions.c.probability
+)
 _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow._fields]
 
 
@@ -197,16 +201,28 @@ class Preferences:
             .order_by(pairs.c.id)
             .limit(limit)
         )
-        derived = prompts.c.stream.contains(MARK, autoescape=True)
-        query = query.where(~derived if kept.stream is None else prompts.c.stream == kept.stream)
+        query = query.where(_of_stream(kept))
         if kept.finished:
             query = query.where(*(_ended_by_itself(side.c.finish_reason) for side in (chosen, rejected)))
         if kept.label_source is not None:
             query = query.where(resolutions.c.label_source == kept.label_source)
+        if kept.least_predicted > 0.5:
+            query = query.where((resolutions.c.label_source == "judge") | (kept.least_predicted <= _CERTAINTY))
         if kept.least_probability > 0.5:
             sure = resolutions.c.probability >= kept.least_probability
             query = query.where(sure | (resolutions.c.probability <= 1.0 - kept.least_probability))
         return list(self.connection.execute(query))
+
+    def uncertain_labels(self, kept: ExportFilter) -> int:
+        """The number of predicted labels that the filter leaves out because they are too uncertain."""
+        query = (
+            select(func.count())
+            .select_from(pairs)
+            .join(resolutions, resolutions.c.pair == pairs.c.id)
+            .join(prompts, prompts.c.id == pairs.c.prompt)
+            .where(resolutions.c.label_source == "predicted", kept.least_predicted > _CERTAINTY, _of_stream(kept))
+        )
+        return int(self.connection.execute(query).scalar_one())
 
     def _add(self, table: Any, new: Sequence[Any], time_column: str = "created_at") -> None:
         if new:
@@ -219,6 +235,11 @@ def _ended_by_itself(finish_reason: Any) -> Any:
     name = func.replace(func.replace(func.lower(func.trim(func.coalesce(finish_reason, ""))), "-", "_"), " ", "_")
     names = sorted(f"{prefix}{each}" for prefix in ("", *FINISH_PREFIXES) for each in UNFINISHED)
     return name.not_in(names) & ~name.startswith("content_filter:", autoescape=True)
+
+
+def _of_stream(kept: ExportFilter) -> ColumnElement[bool]:
+    derived = prompts.c.stream.contains(MARK, autoescape=True)
+    return ~derived if kept.stream is None else prompts.c.stream == kept.stream
 
 
 def _renamed(row: Count, model: str, name: str) -> Count:

@@ -250,6 +250,7 @@ class ExportFilter:
     stream: str | None = None  # None: of all but derived streams
     label_source: Literal["judge", "predicted"] | None = None  # None: both
     least_probability: float = 0.5  # that the chosen response is better
+    least_predicted: float = 0.5  # the same of a predicted label, where a tie does not count as better
     finished: bool = False  # only where both responses ended by themselves, as far as is known
 
 
