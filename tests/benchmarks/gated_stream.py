@@ -216,3 +216,49 @@ def any_two(_prompt: int, rng: np.random.Generator) -> tuple[int, int]:
     """Any two of eight models."""
     first = int(rng.integers(8))
     return first, int((first + rng.integers(1, 8)) % 8)
+
+
+def new_model(share: float = 0.3) -> list[Finding]:
+    """A strong model joins after 5,000 prompts: how much of it is judged, and the error of its predicted labels."""
+    windows = [(0, 400), (400, 1_000), (1_000, 2_000), (2_000, 3_000)]
+    figures = np.array([new_model_figures(seed, share, windows) for seed in range(10)])
+    error = figures.std(axis=0) / np.sqrt(len(figures))
+    return [
+        Finding("new-model", what, float(mean), true, float(each))
+        for what, mean, true, each in zip(
+            (
+                *(f"error, prompts {first} to {end} since" for first, end in windows),
+                "error of its labels",
+                "judged, first window",
+                "error of all labels since",
+                "judged of all since",
+            ),
+            figures.mean(axis=0),
+            (*(0.16,) * 5, 1.0, 0.0, share),
+            error,
+            strict=True,
+        )
+    ]
+
+
+def new_model_figures(seed: int, share: float, windows: list[tuple[int, int]]) -> list[float]:
+    """Errors by window and of all, the share judged in the first window; then error and share of all models."""
+    theta = np.random.default_rng(seed).normal(0, 1.2, 8)
+    theta[7] = 2.0
+    stream = GatedStream(theta, Budget(judge_share=share), seed)
+
+    def without_it(_prompt: int, rng: np.random.Generator) -> tuple[int, int]:
+        first = int(rng.integers(7))
+        return first, int((first + rng.integers(1, 7)) % 7)
+
+    stream.run(range(5_000), without_it)
+    log = stream.run(range(5_000, 5_000 + windows[-1][1]), any_two)
+    own, since = (log.models == 7).any(axis=1), np.arange(len(log.judged))
+    first = own & (since < windows[0][1])
+    return [
+        *(log.label_error(own & (since >= begin) & (since < end)) for begin, end in windows),
+        log.label_error(own),
+        float(log.judged[first].mean()),
+        log.label_error(np.ones(len(own), dtype=np.bool_)),
+        float(log.judged.mean()),
+    ]

@@ -202,6 +202,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "old-audits": old_audits,
     "swapped": gated_stream.swapped,
     "coin-flips": gated_stream.coin_flips,
+    "new-model": gated_stream.new_model,
 }
 
 

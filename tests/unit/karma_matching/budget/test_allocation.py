@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
 from karma_matching.budget.allocation import Budget, BudgetState, decide, judge_all, judged_share
 from karma_matching.budget.expected_information import expected_information
+from tests.benchmarks.gated_stream import new_model_figures
 
 MODEL = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 1000, 0.01)
 
@@ -110,6 +111,23 @@ def test_without_siblings_the_order_is_that_of_information() -> None:
     order, bits = expected_information(MODEL, advantage, np.zeros(4), *places)
     assert order.tolist() == [1, 3, 2, 0]
     assert (np.diff(bits) <= 0).all()
+
+
+def test_a_model_that_is_hardly_known_comes_before_a_certain_gap_of_the_same_size() -> None:
+    advantage, deviation = np.array([1.0, 1.0, 0.0]), np.array([0.1, 2.0, 0.1])
+    places = np.array([0, 0, 1]), np.array([1, 2, 2])
+    effects = ResponseEffects(variance=6.0, scale=1.5, slope=2.0)
+    for model in (MODEL, replace(MODEL, siblings=effects)):
+        order, _ = expected_information(model, advantage, deviation, *places)
+        assert order.tolist()[-1] == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pairs_of_a_new_model_are_judged_first(seed: int) -> None:
+    """By the expected entropy given the competencies, 3 % of them would be."""
+    *_, judged, _, _ = new_model_figures(seed, 0.3, [(0, 400)])
+
+    assert judged > 0.25
 
 
 def test_with_siblings_pairs_that_others_decide_come_later() -> None:
