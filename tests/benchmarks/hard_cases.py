@@ -197,12 +197,48 @@ def old_audits() -> list[Finding]:
     return [*found, Finding("old-audits", "of 20 constant streams, with a false change", alarms, 0.0, alarms**0.5)]
 
 
+def overall_coverage(repetitions: int, audit: float = 0.03) -> tuple[float, float, float]:
+    """Two skills with as many pairs, of which one is audited only: coverage of overall gaps, its error, rms error."""
+    rng, models, pairs = np.random.default_rng(3), 6, 6_000
+    names, held, squares = [f"m{number}" for number in range(models)], [], []
+    sides = np.triu_indices(models, 1)
+    for _ in range(repetitions):
+        theta = rng.normal(0, 1.0, models) + rng.normal(0, 0.7, (2, models))
+        rows = []
+        for skill, probability in enumerate((audit, 1.0)):
+            judged = rng.multinomial(round(pairs * probability), np.full(len(sides[0]), 1 / len(sides[0])))
+            gap = theta[skill, sides[0]] - theta[skill, sides[1]]
+            tied, win = tie_probability(gap, _TIE), win_given_decisive(gap)
+            outcomes = rng.multinomial(judged, np.column_stack([(1 - tied) * win, (1 - tied) * (1 - win), tied]))
+            for a, b, numbers in zip(*(side.tolist() for side in sides), outcomes, strict=True):
+                weighed = (numbers / probability).tolist()
+                squared = float(numbers.sum()) / probability**2
+                rows.append(Count("judge", "xy"[skill], names[a], names[b], 0, *weighed, squared))
+        found, truth = _fit(rows, names, Prior()), theta.mean(axis=0)
+        covariance, mean = found.covariance[0], found.mean[0]
+        variance = covariance[sides[0], sides[0]] + covariance[sides[1], sides[1]] - 2.0 * covariance[sides]
+        error = mean[sides[0]] - mean[sides[1]] - truth[sides[0]] + truth[sides[1]]
+        held.append(np.mean(np.abs(error) < _Z90 * np.sqrt(variance)))
+        squares.append(np.mean(error**2))
+    return float(np.mean(held)), float(np.std(held) / np.sqrt(repetitions)), float(np.sqrt(np.mean(squares)))
+
+
+def overall() -> list[Finding]:
+    """The competency over all skills where calls are spent on one of two skills."""
+    covered, error, rms = overall_coverage(200)
+    return [
+        Finding("overall", "90 % intervals of overall gaps, one skill audited", covered, 0.9, error),
+        Finding("overall", "root mean square error of overall gaps, logits", rms, 0.0, 0.0),
+    ]
+
+
 CASES: dict[str, Callable[[], list[Finding]]] = {
     "shared-prompts": shared_prompts,
     "old-audits": old_audits,
     "swapped": gated_stream.swapped,
     "coin-flips": gated_stream.coin_flips,
     "new-model": gated_stream.new_model,
+    "overall": overall,
 }
 
 

@@ -64,8 +64,9 @@ def fit(
     complement (Boyd & Vandenberghe 2004, appendix C.4), so it costs one M × M factorization per skill. Covariances come
     from the inverse Hessian at the mode (Laplace's method; MacKay 2003, chapter 27).
 
-    The overall competency is α + Σ_s w_s δ_s, where w_s is the share of skill s in all comparisons: the competency of a
-    model averaged over the skills that were observed. Prompts without a skill contribute to α alone.
+    The overall competency is α + Σ_s w_s δ_s, where w_s is the share of skill s in all comparisons, judged or not
+    (`Counts.weight`): the competency of a model averaged over the skills that were observed. Prompts without a skill
+    contribute to α alone.
 
     Args:
         counts: verdicts; comparisons of a model with itself are left out.
@@ -141,6 +142,7 @@ class _Problem:
     alpha_shift: Array
     delta_precision: Array
     prior: Prior
+    skill_weight: Array  # [1+S]
 
     def log_posterior(self, at: _Point) -> float:
         tie = (at.log_tie - self.prior.log_tie_mean) / self.prior.log_tie_deviation
@@ -179,12 +181,14 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
             mean[column] = prior.mean.get(model, 0.0)
     alpha_weight = np.where(child, prior.child_alpha_deviation, prior.alpha_deviation) ** -2.0
     delta_weight = np.where(child, prior.child_delta_deviation, prior.delta_deviation) ** -2.0
+    tables = tables_of(counts, len(models), len(skills))
     return _Problem(
-        tables=tables_of(counts, len(models), len(skills)),
+        tables=tables,
         alpha_precision=differences.T @ (alpha_weight[:, None] * differences),
         alpha_shift=differences.T @ (alpha_weight * mean),
         delta_precision=differences.T @ (delta_weight[:, None] * differences),
         prior=prior,
+        skill_weight=tables.number.sum(axis=(1, 2)) if counts.weight is None else counts.weight,
     )
 
 
@@ -240,8 +244,7 @@ def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, prob
     shift = inverse @ curvature.border
     schur = curvature.head - (curvature.border.transpose(0, 2, 1) @ shift).sum(axis=0)
     number = problem.tables.number
-    per_row = number.sum(axis=(1, 2))
-    share = per_row[1:] / max(float(per_row.sum()), 1e-12)
+    share = problem.skill_weight[1:] / max(float(problem.skill_weight.sum()), 1e-12)
     weights = np.concatenate([share[None, :], np.eye(len(skills))])  # [1+S, S]
 
     gain = np.eye(size, size + 1) - np.tensordot(weights, shift, axes=1)

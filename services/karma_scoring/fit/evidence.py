@@ -28,6 +28,9 @@ class Evidence:
 def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half_life_h: float) -> Evidence:
     """Encode counts as arrays. Weights are effective sample sizes, decayed by 2^(−age / half-life).
 
+    The weight of a skill is not: it is the sum of inverse probabilities, so that a skill of which little is judged has
+    the share of its pairs (Horvitz & Thompson 1952, JASA 47, 663–685).
+
     Args:
         rows: counts of all buckets and sources.
         pool_models: get a column even without counts.
@@ -47,8 +50,10 @@ def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half
     wins_first, wins_second, ties, squares = (np.array(column, dtype=np.float64) for column in numbers)
     cell = ((skill + 1) * len(models) + first) * len(models) + second
     age_h = np.maximum(0.0, bucket_at(now) - bucket - 1.0) * BUCKET_S / 3600.0
-    weight = _effective_weight(cell, wins_first + wins_second + ties, squares) * 0.5 ** (age_h / half_life_h)
-    counts = Counts(skill, first, second, wins_first * weight, wins_second * weight, ties * weight)
+    decay, verdicts = 0.5 ** (age_h / half_life_h), wins_first + wins_second + ties
+    weight = _effective_weight(cell, verdicts, squares) * decay
+    by_skill = np.bincount(skill + 1, weights=verdicts * decay, minlength=len(skills) + 1).astype(np.float64)
+    counts = Counts(skill, first, second, wins_first * weight, wins_second * weight, ties * weight, by_skill)
     return Evidence(counts, bucket, models, skills)
 
 

@@ -31,6 +31,8 @@ class Counts:
     wins_first: Array
     wins_second: Array
     ties: Array
+    #: Of all verdicts by skill, judged or not, [1+S]; row 0: prompts without a skill. None: the numbers above.
+    weight: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

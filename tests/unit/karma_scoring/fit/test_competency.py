@@ -133,7 +133,7 @@ def matched(theta: Array, tie: float, policy: str, number: int, rng: np.random.G
         answers = plan(prompts, names, policy, 2, known, explore_share=1.0 if policy == "informative" else 0.1)
         pairs = [[names.index(first), names.index(second)] for (first, _), (second, _) in answers]
         new = simulated(theta, tie, np.column_stack([asked, pairs]), rng)
-        columns = [np.append(getattr(verdicts, field.name), getattr(new, field.name)) for field in fields(Counts)]
+        columns = [np.append(getattr(verdicts, field.name), getattr(new, field.name)) for field in fields(Counts)[:6]]
         verdicts = Counts(*columns)
     return verdicts
 

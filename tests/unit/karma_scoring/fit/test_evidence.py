@@ -10,6 +10,7 @@ from karma.store.records import Count
 from karma_scoring.fit.competency import Counts, Prior, fit
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.time_buckets import bucket_at
+from tests.benchmarks.hard_cases import overall_coverage
 
 MODELS, SKILLS = tuple("abcde"), ("x", "y")
 NOW = 1.8e9
@@ -91,6 +92,13 @@ def test_under_a_gate_ninety_percent_intervals_hold_the_truth_nine_times_in_ten(
             held.append(np.abs((found.mean - truth.mean) @ contrast) < 1.645 * deviation)
 
     covered = float(np.mean(held))
+
+    assert 0.85 <= covered <= 0.95, covered
+
+
+def test_overall_intervals_hold_where_calls_were_spent_on_one_skill() -> None:
+    """By the numbers of verdicts, the audited skill would have a share of 3 instead of 50 %, and 25 % would hold."""
+    covered, _error, _rms = overall_coverage(60)
 
     assert 0.85 <= covered <= 0.95, covered
 
