@@ -27,6 +27,7 @@ from tests.properties.ledger.records import (
     Said,
     Side,
 )
+from tests.properties.ledger.weights import weight_of
 
 
 class Model:
@@ -35,7 +36,7 @@ class Model:
     def __init__(self, met: Counter[str]) -> None:
         self.met = met
         self.prompts: dict[Key, Prompt] = {}  # in order of acceptance
-        self.counts: Counter[tuple[str, str, str, int, str]] = Counter()  # skill, models, bucket, what
+        self.counts: dict[tuple[str, str, str, int, str], float] = {}  # skill, models, bucket, what
         self.now = 0.0
         self._asked = 0
 
@@ -115,7 +116,8 @@ class Model:
         first, second = sorted(model for model, _ in pair)
         if found[0] in ("decisive", "tie") and first != second:
             what = "tie" if found[1] is None else "first" if found[1][0] == first else "second"
-            self.counts[CONTENT[prompt.content].get("skill", ""), first, second, bucket_at(self.now), what] += 1
+            cell = CONTENT[prompt.content].get("skill", ""), first, second, bucket_at(self.now), what
+            self.counts[cell] = self.counts.get(cell, 0.0) + weight_of(prompt.pairs)
         prompt.awaited -= 1
         if not prompt.awaited:
             prompt.state = "done"
