@@ -108,6 +108,8 @@ def test_nothing_of_the_working_folder_is_imported_and_the_home_is_private(tmp_p
 
 def test_a_token_for_a_home_that_is_not_there_yet_makes_it_private(tmp_path: Path) -> None:
     new = tmp_path / "new"
+    both = Pipeline(tmp_path / "home", '[judges.j]\nkind = "prior"\n').call("token", "--read", "--revoke", check=False)
+    assert (both.returncode, "leave out --read" in both.stderr) == (2, True)
     done = Pipeline(tmp_path / "home", '[judges.j]\nkind = "prior"\n').run("token", "--home", str(new))
     assert done.stdout.startswith("#token=")
     assert "no page runs in" in done.stderr

@@ -62,6 +62,8 @@ def token(
     env = read_environment(home)
     make_private(env.home)
     tokens = Tokens(env.home)
+    if read and revoke:
+        raise SettingsError("--revoke ends all tokens, also those that may change things; leave out --read")
     if revoke:
         ended = tokens.revoke()
         output.result({"revoked": ended}, f"{ended} tokens ended", [ended])

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from karma.errors import SettingsError
+from karma.store.atomic_file import write_private
 
 #: Ports that are tried, from the wanted one on.
 _PORTS = 20
@@ -29,6 +33,39 @@ def is_loopback(host: str) -> bool:
 def url_path(home: Path) -> Path:
     """The file with the address of a running page."""
     return home / "run" / "page.url"
+
+
+@contextmanager
+def announced(home: Path, url: str) -> Iterator[None]:
+    """Keep the address of a page in its home while it runs. If another page runs there, its address is put back."""
+    path = url_path(home)
+    before = _text_of(path)
+    write_private(path, url)
+    try:
+        yield
+    finally:
+        if _text_of(path) == url:
+            if before is not None and _answers(before):
+                write_private(path, before)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _answers(url: str) -> bool:
+    """Whether something listens at an address."""
+    try:
+        address = urlsplit(url)
+        socket.create_connection((address.hostname or "", address.port or 80), timeout=1).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -20,7 +20,6 @@ from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.queue.heartbeats import new_info
 from karma.store import Store
-from karma.store.atomic_file import write_private
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import STOP_S, Connections
@@ -28,7 +27,7 @@ from karma.worker.process import HeartbeatThread
 from karma.worker.retry import Shutdown
 from karma.worker.schema import end_on_migration, wait_for_schema
 from karma_monitor.live_status import LiveStatus
-from karma_monitor.page.access import is_loopback, listen, names_of, port_of, url_of, url_path
+from karma_monitor.page.access import announced, is_loopback, listen, names_of, port_of, url_of
 from karma_monitor.page.app import create_app
 from karma_monitor.page.connections import Limits
 from karma_monitor.page.control import Control
@@ -78,24 +77,22 @@ def main(environment: Environment) -> None:
     info = new_info("page", port, ())
     heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid) if connections is not None else None
     url = url_of(environment.page_host, listener)
-    written = url_path(environment.home)
-    write_private(written, url)
     if not is_loopback(environment.page_host):
         log.warning(
             "the page listens on %s without TLS: its tokens can be read on the way (docs/security.md)",
             environment.page_host,
         )
-    if heartbeat is not None:
-        heartbeat.start()
-    threading.Thread(target=_warm_up, args=(live_status,), name="warm-up", daemon=True).start()
-    log.info("the page is at %s, metrics on port %d", url, port)
-    try:
-        server.run([listener])
-    finally:
-        written.unlink(missing_ok=True)
+    with announced(environment.home, url):
         if heartbeat is not None:
-            heartbeat.stop()
-        store.close()
+            heartbeat.start()
+        threading.Thread(target=_warm_up, args=(live_status,), name="warm-up", daemon=True).start()
+        log.info("the page is at %s, metrics on port %d", url, port)
+        try:
+            server.run([listener])
+        finally:
+            if heartbeat is not None:
+                heartbeat.stop()
+            store.close()
     if shutdown.exit_code:
         sys.exit(shutdown.exit_code)
 

@@ -61,8 +61,10 @@ def check_enqueued(name: str) -> None:
     """Refuse a name that prompts cannot be enqueued to.
 
     Raises:
-        SettingsError: it is the name of a derived stream.
+        SettingsError: it is empty, or the name of a derived stream.
     """
+    if not name.strip():
+        raise SettingsError("the name of the stream is empty; name one with --stream, or leave --stream out")
     if MARK in name:
         raise SettingsError(
             f"nothing can be enqueued to the stream {name!r}: names with an @ belong to streams that "

@@ -33,6 +33,13 @@ def test_nothing_can_be_enqueued_to_a_derived_stream() -> None:
         check_enqueued("mine@kin")
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_nothing_can_be_enqueued_to_a_stream_without_a_name(name: str) -> None:
+    """Such as `--stream "$UNSET"`."""
+    with pytest.raises(SettingsError, match="the name of the stream is empty"):
+        check_enqueued(name)
+
+
 def test_a_derived_stream_cannot_be_derived_from() -> None:
     with pytest.raises(SettingsError, match="derived itself"):
         Derivation("mine@kin", "random")
