@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
@@ -13,7 +16,7 @@ from karma_monitor.figures.refits import Refits
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.handlers import learn
-from tests.support.memory import Flow, make_pool
+from tests.support.memory import ENDPOINT, Flow, make_pool
 
 MODELS = "abcd"
 
@@ -51,6 +54,26 @@ def test_counts_that_a_migration_made_smaller_are_fitted_at_once(store: Store) -
 
     assert judged.refitter.refit_if_due() is not None
     assert judged.refitter.refit_if_due() is None
+
+
+def test_a_renamed_model_keeps_its_counts_under_its_new_name(store: Store) -> None:
+    judged = Judged(store)
+    judged.judge(200)
+    before = judged.refitter.refit(1)
+    with store.transaction() as transaction:
+        transaction.preferences.add_counts([Count("judge", "x", "a", "d#5", 4, 1.0, 0.0, 0.0, 1.0)])
+    models = {name: {**ENDPOINT, "model": name} for name in "abc"}
+    models["z"] = {**ENDPOINT, "model": "d", "aliases": ["d"]}
+    judges = {"j": {"kind": "openai", "model": {**ENDPOINT, "model": "j"}}}
+    renamed = Pool.from_tables({"models": models, "judges": judges}, Path("pool.toml"))
+
+    after = Refitter(store, renamed).refit(2)
+
+    assert after.models == ("a", "b", "c", "z")
+    pair = after.between("z", "a", "x")
+    assert pair.gap == pytest.approx(before.between("d", "a", "x").gap, abs=0.05)
+    assert pair.comparisons == pytest.approx(before.between("d", "a", "x").comparisons, rel=1e-3)
+    assert {name for row in judged.counts() for name in (row.model_a, row.model_b)} == {"a", "b", "c", "z", "d#5"}
 
 
 def test_merging_buckets_keeps_the_sums(store: Store) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from karma.errors import KarmaError
 from karma.store.records import Count
 from karma_scoring.fit.likelihood import Array, Counts, Indices
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at
@@ -36,6 +37,9 @@ def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half
         pool_models: get a column even without counts.
         now: seconds since 1970.
         half_life_h: hours.
+
+    Raises:
+        KarmaError: counts that are not finite; it names the row.
     """
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(Count._fields)
     _source, skill_of, model_a, model_b, buckets, *numbers = columns
@@ -48,6 +52,14 @@ def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half
     second = np.array([model_index[name] for name in model_b], dtype=np.int64)
     bucket = np.array(buckets, dtype=np.int64)
     wins_first, wins_second, ties, squares = (np.array(column, dtype=np.float64) for column in numbers)
+    finite = np.isfinite(wins_first + wins_second + ties + squares)
+    if not finite.all():
+        row = rows[int(np.argmin(finite))]
+        raise KarmaError(
+            f"the competency counts of {row.model_a} and {row.model_b} in bucket {row.bucket}, skill {row.skill!r}, "
+            f"are no numbers: wins {row.wins_a} and {row.wins_b}, ties {row.ties}, squares {row.squares}. Delete this "
+            "row of the table competency_counts"
+        )
     cell = ((skill + 1) * len(models) + first) * len(models) + second
     age_h = np.maximum(0.0, bucket_at(now) - bucket - 1.0) * BUCKET_S / 3600.0
     decay, verdicts = 0.5 ** (age_h / half_life_h), wins_first + wins_second + ties

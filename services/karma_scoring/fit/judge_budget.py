@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -49,7 +50,8 @@ class BudgetInputs:
 class BudgetInputReader:
     """Reads the inputs of a refit; no examples while the outcome model would hardly change."""
 
-    def __init__(self) -> None:
+    def __init__(self, aliases: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._aliases = aliases
         self._competencies = LatestSnapshot()
         self._fitted_at = 0.0  # weight of the verdicts at the last fit
 
@@ -66,8 +68,12 @@ class BudgetInputReader:
         examples = None
         if unjudged and (changed or weight >= self._fitted_at * (1 + _GROWTH)):
             self._fitted_at = weight
-            examples = transaction.judge_budgets.examples(EXAMPLES)
+            examples = [self._renamed(row) for row in transaction.judge_budgets.examples(EXAMPLES)]
         return BudgetInputs(known, examples, _audits(transaction, unjudged))
+
+    def _renamed(self, row: Example) -> Example:
+        a, b = (self._aliases.get(name, name) for name in (row.model_a, row.model_b))
+        return row._replace(model_a=a, model_b=b)
 
 
 def examples_of(rows: Sequence[Example], competencies: Snapshot, changed: Mapping[str, int]) -> Examples:

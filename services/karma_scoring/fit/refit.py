@@ -47,7 +47,7 @@ class Refitter:
         self._pool = pool
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refit", daemon=True)
-        self._budget_inputs = BudgetInputReader()
+        self._budget_inputs = BudgetInputReader(pool.aliases)
         self._last_weight = -1.0  # of the counts at the last check
         self._posterior: Posterior | None = None  # of the last refit: where the next one starts
         self._early_refit_at = 0.0  # the next one for `_NEW_PER_MODEL` at the earliest, by the monotonic clock
@@ -90,6 +90,7 @@ class Refitter:
         """Fit all counts and store the result as `version`."""
         began = time.monotonic()
         pool = self._pool
+        self._join_renamed()
         with self._store.reading() as transaction:
             rows = transaction.preferences.counts()
             weight = sum(row.wins_a + row.wins_b + row.ties for row in rows)
@@ -114,6 +115,14 @@ class Refitter:
             metrics.COMPETENCY_CHANGES.labels(change.model).inc()
         self._early_refit_at = time.monotonic() + (time.monotonic() - began) / _TIME_SHARE
         return result
+
+    def _join_renamed(self) -> None:
+        """Assign the counts under earlier names of the pool's models to their present names."""
+        if not self._pool.aliases:
+            return
+        with self._store.transaction() as transaction:
+            for alias in sorted(self._pool.aliases):
+                transaction.preferences.rename_counts(alias, self._pool.aliases[alias])
 
 
 def _record_changes(preferences: Preferences, changes: Sequence[Change]) -> None:

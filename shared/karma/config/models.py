@@ -48,6 +48,7 @@ class ModelTable:
     parent: str | None
     group: str
     benchmarks: Mapping[str, float]
+    aliases: tuple[str, ...]  # earlier names of the same model
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,27 @@ def model_table(name: str, table: Mapping[str, Any], folder: Path) -> ModelTable
         for key, value in (("parent", parent), ("group", group)):
             if value is not None and not isinstance(value, str):
                 raise SettingsError(f"{key} is {value!r}, expected a name")
+        aliases = own.pop("aliases", [])
+        if not isinstance(aliases, list) or not all(isinstance(alias, str) and alias for alias in aliases):
+            raise SettingsError(f'aliases is {aliases!r}, expected earlier names of the model, such as ["{name}-v1"]')
         spec, written, price = _model({"name": name, **own}, folder)
         group = group or (name if backend_kind(spec.backend).local else spec.backend)
-        return ModelTable(spec, fingerprint_of(written), price, parent, group, _benchmarks(benchmarks))
+        return ModelTable(spec, fingerprint_of(written), price, parent, group, _benchmarks(benchmarks), tuple(aliases))
+
+
+def aliases(models: Mapping[str, ModelTable]) -> dict[str, str]:
+    """Earlier name → the model's name.
+
+    Raises:
+        SettingsError: an earlier name is that of a model of the pool, or of two models.
+    """
+    named: dict[str, str] = {}
+    for name, model in models.items():
+        for alias in model.aliases:
+            if alias in models or named.setdefault(alias, name) != name:
+                other = alias if alias in models else named[alias]
+                raise SettingsError(f"[models.{name}] aliases has {alias!r}, which also names [models.{other}]")
+    return named
 
 
 def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from karma.config.derived_streams import derivation
-from karma.config.models import judge_table, model_table, prices
+from karma.config.models import aliases, judge_table, model_table, prices
 from karma.config.settings import PipelineSettings, Price, StreamSettings
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError, did_you_mean
@@ -41,6 +41,7 @@ class Pool:
     prices: Mapping[str, Price] = field(default_factory=dict)  # of models and judges; unknown if missing
     model_fingerprints: Mapping[str, str] = field(default_factory=dict)  # of what is asked of each model
     judge_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)  # earlier name of a model → its name
 
     def stream(self, name: str) -> StreamSettings:
         """The settings of a stream; a derived stream has its base's settings, changed as its name says."""
@@ -110,6 +111,7 @@ class Pool:
                 pipeline=_table("[pipeline]", tables.get("pipeline", {}), PipelineSettings),
                 benchmarks={name: model.benchmarks for name, model in models.items() if model.benchmarks},
                 prices=prices(models, judges),
+                aliases=aliases(models),
                 model_fingerprints={name: model.fingerprint for name, model in models.items()},
                 judge_fingerprints={name: judge.fingerprint for name, judge in judges.items()},
             )

@@ -113,11 +113,13 @@ class Preferences:
         """Move the counts of buckets into others, old bucket → new bucket. No worker adds to the old ones any more."""
         self.add_counts(row._replace(bucket=merges[row.bucket]) for row in self._remove_counts(merges))
 
-    def rename_counts(self, model: str, name: str, before: int) -> None:
-        """Assign a model's counts in buckets below `before` to another name."""
+    def rename_counts(self, model: str, name: str, before: int | None = None) -> None:
+        """Assign a model's counts, or those in buckets below `before`, to another name."""
         columns = competency_counts.c
         of_model = (columns.model_a == model) | (columns.model_b == model)
-        query = select(columns.bucket).distinct().where(of_model, columns.bucket < before)
+        query = select(columns.bucket).distinct().where(of_model)
+        if before is not None:
+            query = query.where(columns.bucket < before)
         removed = self._remove_counts(self.connection.execute(query).scalars(), of_model)
         self.add_counts(_renamed(row, model, name) for row in removed)
 

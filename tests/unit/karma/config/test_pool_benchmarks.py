@@ -45,3 +45,26 @@ def test_a_stream_says_which_kinship_it_goes_by() -> None:
     assert (read.stream("paper").kinship, read.stream("default").kinship) == ("cosine", "posterior")
     with pytest.raises(SettingsError, match="kinship is 'cousin': expected one of posterior, cosine"):
         pool({}, stream={"kinship": "cousin"})
+
+
+def test_earlier_names_of_a_model_are_its_aliases() -> None:
+    assert named(["b-1", "b-2"]).aliases == {"b-1": "b", "b-2": "b"}
+
+
+@pytest.mark.parametrize(
+    ("aliases", "message"),
+    [
+        ("old", r"\[models.b\] aliases is 'old', expected earlier names of the model, such as \[\"b-v1\"\]"),
+        (["a"], r"\[models.b\] aliases has 'a', which also names \[models.a\]"),
+        (["old"], r"\[models.b\] aliases has 'old', which also names \[models.a\]"),
+    ],
+)
+def test_a_name_that_could_mean_two_models_is_no_alias(aliases: Any, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        named(aliases, of_a=["old"])
+
+
+def named(aliases: Any, of_a: Any = ()) -> Pool:
+    """Two models with earlier names."""
+    models = {"a": {**ENDPOINT, "aliases": list(of_a)}, "b": {**ENDPOINT, "aliases": aliases}}
+    return Pool.from_tables({"models": models, "judges": {"j": {"kind": "verifier"}}}, Path("pool.toml"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from karma.errors import KarmaError
 from karma.store.records import Count
 from karma_scoring.fit.competency import Counts, Prior, fit
 from karma_scoring.fit.evidence import evidence
@@ -101,6 +102,14 @@ def test_overall_intervals_hold_where_calls_were_spent_on_one_skill() -> None:
     covered, _error, _rms = overall_coverage(60)
 
     assert 0.85 <= covered <= 0.95, covered
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_counts_that_are_no_numbers_are_refused_by_name(bad: float) -> None:
+    rows = [Count("judge", "x", "a", b, 7, 1.0, 0.0, 0.0, 1.0) for b in "bc"]
+
+    with pytest.raises(KarmaError, match=r"counts of a and c in bucket 7, skill 'x', are no numbers: .*ties (nan|inf)"):
+        evidence([*rows[:1], rows[1]._replace(ties=bad)], ["a"], NOW, 720.0)
 
 
 def test_no_counts_are_no_evidence() -> None:
