@@ -16,27 +16,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.label_error import Audited
 from karma.ranking.label_error_change import since_change
 from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.store.records import Count
-from karma_scoring.fit.competency import Posterior, Prior, fit
+from karma_scoring.fit.competency import Prior
 from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
-from tests.benchmarks import gated_stream
+from tests.benchmarks import gated_stream, hard_pools
 from tests.benchmarks.finding import Finding
+from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
-_Z90 = 1.644854
-_TIE = 0.5  # Davidson's ν of simulated judges
 _STARTED = 1.8e9  # seconds since 1970
 _NODES, _MASS = np.polynomial.hermite_e.hermegauss(41)
 #: So wide that it hardly matters: the competencies are those of the data.
@@ -84,11 +79,11 @@ def simulated(models: int, prompts: int, variance: float, seed: int) -> AllPairs
     first, second = np.triu_indices(models, 1)
     quality = theta + rng.normal(0, np.sqrt(variance), (prompts, models))
     gap = quality[:, first] - quality[:, second]
-    tied, win = tie_probability(gap, _TIE), win_given_decisive(gap)
+    tied, win = tie_probability(gap, TIE), win_given_decisive(gap)
     drawn = rng.random(gap.shape)
     verdicts = np.where(drawn < tied, 0, np.where(drawn < tied + (1 - tied) * win, 1, -1))
     spread = (theta[first] - theta[second])[:, None] + np.sqrt(2.0 * variance) * _NODES
-    tied, win = tie_probability(spread, _TIE), win_given_decisive(spread)
+    tied, win = tie_probability(spread, TIE), win_given_decisive(spread)
     shares = [values @ (_MASS / _MASS.sum()) for values in ((1 - tied) * win, (1 - tied) * (1 - win), tied)]
     return AllPairs(verdicts, _population(first, second, np.stack(shares), models), models)
 
@@ -109,12 +104,7 @@ def _population(first: Indices, second: Indices, shares: Array, models: int) -> 
         Count("judge", "", names[a], names[b], 0, *(1e4 * share).tolist(), 1e4)
         for a, b, share in zip(first.tolist(), second.tolist(), shares.T, strict=True)
     ]
-    return _fit(rows, names, _WIDE).mean[0, :models]
-
-
-def _fit(rows: list[Count], names: list[str], prior: Prior) -> Posterior:
-    seen = evidence(rows, names, 0.0, 720.0)
-    return fit(seen.counts, seen.models, seen.skills, prior)
+    return fit_rows(rows, names, _WIDE).mean[0, :models]
 
 
 def coverage(pool: AllPairs, prompts: int, repetitions: int, seed: int) -> tuple[float, float]:
@@ -123,11 +113,11 @@ def coverage(pool: AllPairs, prompts: int, repetitions: int, seed: int) -> tuple
     first, second = pool.sides
     for _ in range(repetitions):
         drawn = rng.permutation(len(pool.verdicts))[:prompts]
-        found = _fit(pool.counts(drawn), pool.names, Prior())
+        found = fit_rows(pool.counts(drawn), pool.names, Prior())
         covariance, mean = found.covariance[0], found.mean[0]
         variance = covariance[first, first] + covariance[second, second] - 2.0 * covariance[first, second]
         error = mean[first] - mean[second] - pool.truth[first] + pool.truth[second]
-        held.append(np.mean(np.abs(error) < _Z90 * np.sqrt(variance)))
+        held.append(np.mean(np.abs(error) < Z90 * np.sqrt(variance)))
     return float(np.mean(held)), float(np.std(held) / np.sqrt(repetitions))
 
 
@@ -197,48 +187,14 @@ def old_audits() -> list[Finding]:
     return [*found, Finding("old-audits", "of 20 constant streams, with a false change", alarms, 0.0, alarms**0.5)]
 
 
-def overall_coverage(repetitions: int, audit: float = 0.03) -> tuple[float, float, float]:
-    """Two skills with as many pairs, of which one is audited only: coverage of overall gaps, its error, rms error."""
-    rng, models, pairs = np.random.default_rng(3), 6, 6_000
-    names, held, squares = [f"m{number}" for number in range(models)], [], []
-    sides = np.triu_indices(models, 1)
-    for _ in range(repetitions):
-        theta = rng.normal(0, 1.0, models) + rng.normal(0, 0.7, (2, models))
-        rows = []
-        for skill, probability in enumerate((audit, 1.0)):
-            judged = rng.multinomial(round(pairs * probability), np.full(len(sides[0]), 1 / len(sides[0])))
-            gap = theta[skill, sides[0]] - theta[skill, sides[1]]
-            tied, win = tie_probability(gap, _TIE), win_given_decisive(gap)
-            outcomes = rng.multinomial(judged, np.column_stack([(1 - tied) * win, (1 - tied) * (1 - win), tied]))
-            for a, b, numbers in zip(*(side.tolist() for side in sides), outcomes, strict=True):
-                weighed = (numbers / probability).tolist()
-                squared = float(numbers.sum()) / probability**2
-                rows.append(Count("judge", "xy"[skill], names[a], names[b], 0, *weighed, squared))
-        found, truth = _fit(rows, names, Prior()), theta.mean(axis=0)
-        covariance, mean = found.covariance[0], found.mean[0]
-        variance = covariance[sides[0], sides[0]] + covariance[sides[1], sides[1]] - 2.0 * covariance[sides]
-        error = mean[sides[0]] - mean[sides[1]] - truth[sides[0]] + truth[sides[1]]
-        held.append(np.mean(np.abs(error) < _Z90 * np.sqrt(variance)))
-        squares.append(np.mean(error**2))
-    return float(np.mean(held)), float(np.std(held) / np.sqrt(repetitions)), float(np.sqrt(np.mean(squares)))
-
-
-def overall() -> list[Finding]:
-    """The competency over all skills where calls are spent on one of two skills."""
-    covered, error, rms = overall_coverage(200)
-    return [
-        Finding("overall", "90 % intervals of overall gaps, one skill audited", covered, 0.9, error),
-        Finding("overall", "root mean square error of overall gaps, logits", rms, 0.0, 0.0),
-    ]
-
-
 CASES: dict[str, Callable[[], list[Finding]]] = {
     "shared-prompts": shared_prompts,
     "old-audits": old_audits,
     "swapped": gated_stream.swapped,
     "coin-flips": gated_stream.coin_flips,
     "new-model": gated_stream.new_model,
-    "overall": overall,
+    "overall": hard_pools.overall,
+    "disconnected": hard_pools.disconnected,
 }
 
 

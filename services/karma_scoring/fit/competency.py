@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from karma_scoring.fit.connectedness import groups, with_group_means
 from karma_scoring.fit.likelihood import Array, Counts, Tables, bordered, derivatives, log_likelihood, tables_of
 
 __all__ = ["Counts", "Posterior", "Prior", "fit"]
@@ -25,7 +26,8 @@ _ARMIJO = 1e-4  # sufficient increase, Nocedal & Wright (2006), section 3.1
 class Prior:
     """The prior of the competencies. Deviations are standard deviations in logits."""
 
-    alpha_deviation: float = 1.4  # of α, between models; together with δ, a competency has a deviation of 1.5
+    #: Of α, between models, and of the means of groups that no verdict connects; with δ, a competency has 1.5.
+    alpha_deviation: float = 1.4
     delta_deviation: float = 0.5  # of δ, between the skills of one model
     mean: Mapping[str, float] = field(default_factory=dict)  # of α by model (from benchmarks); 0 where absent
     parents: Mapping[str, str] = field(default_factory=dict)  # child → parent; a parent outside the pool is ignored
@@ -182,10 +184,18 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
     alpha_weight = np.where(child, prior.child_alpha_deviation, prior.alpha_deviation) ** -2.0
     delta_weight = np.where(child, prior.child_delta_deviation, prior.delta_deviation) ** -2.0
     tables = tables_of(counts, len(models), len(skills))
+    kept = {model: parent for model, parent in prior.parents.items() if {model, parent} <= columns.keys()}
+    related = [(columns[model], columns[parent]) for model, parent in kept.items()]
+    precision, shift = with_group_means(
+        differences.T @ (alpha_weight[:, None] * differences),
+        differences.T @ (alpha_weight * mean),
+        groups(tables.number.sum(axis=0), related),
+        prior.alpha_deviation,
+    )
     return _Problem(
         tables=tables,
-        alpha_precision=differences.T @ (alpha_weight[:, None] * differences),
-        alpha_shift=differences.T @ (alpha_weight * mean),
+        alpha_precision=precision,
+        alpha_shift=shift,
         delta_precision=differences.T @ (delta_weight[:, None] * differences),
         prior=prior,
         skill_weight=tables.number.sum(axis=(1, 2)) if counts.weight is None else counts.weight,

@@ -11,7 +11,7 @@ from karma.store.records import Count
 from karma_scoring.fit.competency import Counts, Prior, fit
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.time_buckets import bucket_at
-from tests.benchmarks.hard_cases import overall_coverage
+from tests.benchmarks.hard_pools import overall_coverage
 
 MODELS, SKILLS = tuple("abcde"), ("x", "y")
 NOW = 1.8e9
