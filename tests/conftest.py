@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,16 @@ settings.load_profile("karma")
 
 #: Fixtures that start a server.
 SERVERS = {"postgresql_url", "redis_url"}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Commands that run in this process set its umask and silence its logs, as they may in one of their own."""
+    umask, disabled = os.umask(0o022), logging.root.manager.disable
+    os.umask(umask)
+    yield
+    os.umask(umask)
+    logging.disable(disabled)
 
 
 @pytest.hookimpl(hookwrapper=True)

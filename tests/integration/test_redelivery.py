@@ -164,7 +164,7 @@ def contents(store: Store) -> dict[str, list[Any]]:
                 for row in rows("resolutions")
             ],
             "counts": [
-                (row.source, row.skill, row.model_a, row.model_b, row.wins_a, row.wins_b, row.ties)
+                (row.source, row.skill, row.model_a, row.model_b, *(round(sum_, 9) for sum_ in row[5:8]))
                 for row in rows("competency_counts")
             ],
             "open": rows("work_items"),
