@@ -26,10 +26,11 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from redis import Redis
 
 from karma.messages.signing import Keyring, channels_of
 from karma.queue.heartbeats import workers
-from karma.queue.redis import CLAIMS_KEY, FATES_KEY, KEPT_KEY, TOMBSTONES_KEY, WORKERS_KEY, connect
+from karma.queue.redis import CLAIMS_KEY, FATES_KEY, KEPT_KEY, TOMBSTONES_KEY, WORKERS_KEY
 from tests.support.databases import database
 from tests.support.endpoint import Behaviour, pool, serve
 from tests.support.feed import Feed
@@ -298,7 +299,7 @@ def run(
     with serve(Behaviour(latency_ms=40, seed=5)) as endpoint, database(kind, home) as url:
         karma = Pipeline(home, LIMITS + pool(endpoint.url), database_url=url)
         with karma.up():
-            redis = connect((home / "run" / "redis.url").read_text())
+            redis = Redis.from_url((home / "run" / "redis.url").read_text(), socket_timeout=60)
             secret = Keyring.read((home / "signing.key").read_text())
             attacker = Attacker(redis, Keyring.read(None, secret.export(channels_of("generation", ["red"]))))
             before = {info.id for info in workers(redis)}
@@ -306,16 +307,17 @@ def run(
                 wait_until(lambda: all(attacker.captured.values()), 60, "a message of every queue was seen")
                 began = time.monotonic()
                 attack(attacker, entries, progress)
-                attacker.large()
                 took_s = time.monotonic() - began
                 feed.stop()
-                wait_until(lambda: read(url)["ended"] >= feed.accepted, 180, f"all ended\n{karma.logs()}", every_s=0.5)
+            attacker.large()
+            wait_until(lambda: read(url)["ended"] >= feed.accepted, 180, f"all ended\n{karma.logs()}", every_s=0.5)
             wait_until(lambda: not waiting(redis), 60, "nothing waits", every_s=0.2)
             wait_until(
                 lambda: before == {info.id for info in workers(redis) if info.id in before or info.state == "ready"},
                 30,
                 "every worker that was there is there, and no other",
             )
+            wait_until(lambda: refused(home).get("match size"), 60, "the large one is refused", every_s=0.5)
             counted = refused(home)
             karma.status()
         assert "restarting" not in (home / "logs" / "supervisor.log").read_text()

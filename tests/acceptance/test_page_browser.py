@@ -487,10 +487,9 @@ def test_another_origin_gets_403_and_no_token_401(site: Site, watched: Watched) 
 
 def test_the_stream_is_paused_and_goes_on(site: Site, watched: Watched) -> None:
     page = watched.page
-    open_view(page, site, "/")
-    page.goto(link(site.url + "/", site.client.token))  # only the address changes, and the page takes the token
+    page.goto(link(site.url + "/", site.client.token))
     expect(page).to_have_url(site.url + "/")
-    page.wait_for_load_state()
+    expect(page.locator("#badge")).to_have_text("live")
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".control")).to_contain_text("Paused")
     page.get_by_role("button", name="Resume").click()
