@@ -39,7 +39,6 @@ from tests.support.verifier import assert_exact, read
 
 LIMITS = "[pipeline]\nwindow = 128\nbatch_items = 4\nclaim_silence_s = 4\npublish_grace_s = 2\n"
 QUEUES = ("generate.red", "generate.blue", "score", "match", "judge.fair", "learn")
-LARGE_BYTES = 50_000_000
 MARK = "forged by somebody in Redis"
 _SEALED = re.compile(r"[0-9a-f]{32}:([a-z]+(?:/[a-z]+)?):(\{.*)", re.DOTALL)
 
@@ -156,9 +155,9 @@ class Attacker:
         for _time in range(100 if draw.random() < 0.01 else 1):
             self._push(queue, raw, copied=True)
 
-    def large(self) -> None:
-        """A message of 50 MB, with a sound envelope."""
-        self._push("match", entry_of("x" * LARGE_BYTES, "match"), copied=False)
+    def large(self, size: int) -> None:
+        """A message of so many bytes and more, with a sound envelope."""
+        self._push("match", entry_of("x" * size, "match"), copied=False)
 
     # --- hashes and sorted sets ---
 
@@ -287,6 +286,7 @@ def run(
     kind: str,
     home: Path,
     rate: float = 10.0,
+    large_bytes: int = 50_000_000,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> dict[str, Any]:
     """One run; returns its figures.
@@ -309,7 +309,7 @@ def run(
                 attack(attacker, entries, progress)
                 took_s = time.monotonic() - began
                 feed.stop()
-            attacker.large()
+            attacker.large(large_bytes)
             wait_until(lambda: read(url)["ended"] >= feed.accepted, 180, f"all ended\n{karma.logs()}", every_s=0.5)
             wait_until(lambda: not waiting(redis), 60, "nothing waits", every_s=0.2)
             wait_until(

