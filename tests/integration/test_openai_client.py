@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -246,6 +247,21 @@ def test_an_answer_that_repeats_the_key_is_kept_without_it(
 
     assert KEY[:8] not in repr(found)
     assert "***" in repr(found)
+
+
+def test_a_key_that_is_spread_over_the_events_of_a_stream_is_left_out_as_well(
+    client: ChatClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", KEY)
+    pieces = ["Your key is ", KEY[:9], KEY[9:20], KEY[20:], "."]
+    events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    endpoint.scripted.append(web.Response(text=body, content_type="text/event-stream"))
+
+    found = answers(client, spec(endpoint, api_key_env="SOME_KEY"))[0]
+
+    assert found.text == "Your key is ***."
 
 
 def test_the_query_of_a_base_url_stays_at_the_end(client: ChatClient, endpoint: Endpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from karma.llm.lenient_json import after_comments, decode
@@ -18,6 +19,17 @@ def decoded(body: bytes) -> Any:
     value = decode(body)
     is_piece = isinstance(value, dict) and value.get("object") == "chat.completion.chunk"
     return _joined(body) if is_piece else value
+
+
+def in_one_piece(body: bytes) -> bytes:
+    """The body with the texts of its events joined, as JSON; any other body as it is.
+
+    A key that an endpoint repeats may be spread over several events.
+    """
+    if not after_comments(body).startswith(_FIELDS):
+        return body
+    joined = _joined(after_comments(body))
+    return body if joined is None else json.dumps(joined).encode()
 
 
 def _joined(body: bytes) -> dict[str, Any] | None:

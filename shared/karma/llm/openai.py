@@ -24,6 +24,7 @@ from karma.lease import Lease
 from karma.llm.backoff import Backoff
 from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
+from karma.llm.event_stream import in_one_piece
 from karma.llm.key_masking import without_key
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
@@ -196,7 +197,7 @@ class ChatClient:
             async with self._session.post(
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                said = without_key(await read(response), key)
+                said = without_key(in_one_piece(await read(response)), key)
                 if 200 <= response.status < 300:  # some proxies say 201
                     return result_of(said, spec, request)
                 raise refusal_of(response.status, response.headers, said)
