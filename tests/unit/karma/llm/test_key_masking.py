@@ -37,7 +37,7 @@ def test_what_looks_like_a_key_is_masked(key: str) -> None:
     "text", ["no model Meta-Llama-3.1-70B-Instruct-Turbo-Preview", "a basic error", "the key of the model"]
 )
 def test_names_and_words_are_not_masked(text: str) -> None:
-    assert mask(text).replace("***", "error") == text
+    assert mask(text) == text
 
 
 @pytest.mark.parametrize(
