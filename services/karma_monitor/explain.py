@@ -7,6 +7,7 @@ from typing import Any
 
 from karma.errors import KarmaError
 from karma.store import Store
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.verdicts import a_is_better, agrees_with_competency
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
@@ -16,8 +17,13 @@ Facts = dict[str, Any]
 _FORMED = ("policy", "kinship", "gap", "gap_deviation", "information", "likeness", "novelty", "snapshot", "created_at")
 
 
-def explain(store: Store, pair: int) -> Facts:
+def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None) -> Facts:
     """Everything about a pair. Texts are whole and as they are stored: not safe to show.
+
+    Args:
+        store: the store.
+        pair: its id.
+        competencies: the present ones, where they are kept between calls.
 
     Raises:
         KarmaError: no pair has the id.
@@ -25,6 +31,7 @@ def explain(store: Store, pair: int) -> Facts:
     with store.reading() as transaction:
         row = pair_with_texts(transaction.ledger.connection, pair)
         opinions = verdicts_on(transaction.ledger.connection, pair) if row is not None else []
+        present = (competencies or LatestSnapshot()).newest(transaction)
     if row is None:
         raise KarmaError(
             f"the store {store.shown_url} has no pair {pair}. Pairs are numbered as `karma.pair` in "
@@ -40,6 +47,7 @@ def explain(store: Store, pair: int) -> Facts:
             for side in "ab"
         },
         "formed": {**reasons, **{name: getattr(row, name) for name in _FORMED}},
+        "apart": present.apart(row.model_a, row.model_b),  # whether no verdict connects the models at present
         "judging": {
             "judged": bool(row.judged),
             "probability": row.judged_probability,

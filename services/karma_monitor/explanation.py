@@ -59,6 +59,8 @@ def _formed(facts: Facts) -> list[str]:
         expected = "0.00 logits" if formed["gap"] == 0 else f"{ahead} by {abs(formed['gap']):.2f} logits"
         deviation = "" if formed["gap_deviation"] is None else f" ± {formed['gap_deviation']:.2f} (standard deviation)"
         lines.append(f"Competency gap: {expected}{deviation}, after {_shared(formed)}.")
+    if facts["apart"]:
+        lines.append(f"No chain of verdicts connects {a} and {b}, so their gap is unknown; the figures are a guess.")
     if formed.get("win_probability") is not None:
         lines.append(f"By competency alone {a} wins a decisive comparison with {_percent(formed['win_probability'])}.")
     if formed["information"] is not None:

@@ -35,7 +35,12 @@ _WIDE = 120
 _NAME_CHARACTERS = 12
 _GAP = 2  # columns between two columns of a table
 #: Fields of a rating in `--json`.
-_FIELDS = ("mean", "deviation", "low", "high", "kin", "kinship", "change", "change_s", "course")
+_FIELDS = (
+    *("mean", "deviation", "low", "high", "comparisons", "beats_next"),
+    *("kin", "kinship", "change", "change_s", "course"),
+)
+#: Models named of a group that no verdict connects to the others.
+_OF_GROUP = 5
 
 
 @with_format_flags
@@ -58,7 +63,7 @@ def models(
     boards = {name: leaderboard(snapshot, name, history) for name in skills}
     if not snapshot.models:
         warn(f"No ratings yet: {why}")
-    tables = competencies(boards, Output.console().width) if snapshot.models else None
+    tables = competencies(boards, Output.console().width, snapshot.groups) if snapshot.models else None
     output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
 
 
@@ -75,14 +80,18 @@ def _why_none(connection: Connection) -> str:
     return f"{state}{why}. {'All reasons: karma failures' if failed else 'Next: karma enqueue FILE'}"
 
 
-def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> RenderableType:
+def competencies(
+    boards: Mapping[str, Sequence[Rating]], width: int, groups: Sequence[Sequence[str]] = ()
+) -> RenderableType:
     """The models' competencies per skill, in as many tables as fit into the width. No number is ever cut.
 
-    Order, trend and nearest kin are those of the first skill. Long names are shortened in the middle.
+    Order, trend, nearest kin and effective number of verdicts are those of the first skill. Long names are shortened
+    in the middle.
 
     Args:
         boards: skill → ratings of the same models.
         width: of the terminal, in columns.
+        groups: of models that no verdict connects.
     """
     first, *others = boards
     characters = max(_NAME_CHARACTERS, width // 5)
@@ -91,6 +100,7 @@ def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> Renderab
     if any(rating.change is not None for rating in board):
         columns.append(("trend", [_trend(rating, width) for rating in board]))
     columns.append(("nearest kin", [_kin(rating, characters) for rating in board]))
+    columns.append(("verdicts", [f"{rating.comparisons:,.0f}" for rating in board]))
     for skill in others:
         by_model = {rating.model: _competency(rating) for rating in boards[skill]}
         columns.append((shorten_middle(skill, characters), [by_model[rating.model] for rating in board]))
@@ -102,7 +112,15 @@ def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> Renderab
             fitting += 1
         parts += [_table(("model", names), *columns[:fitting]), Text()]
         columns = columns[fitting:]
-    return Group(*parts[:-1])
+    return Group(*parts[:-1], *_apart(groups))
+
+
+def _apart(groups: Sequence[Sequence[str]]) -> list[Text]:
+    if not groups:
+        return []
+    named = [", ".join(group[:_OF_GROUP]) + " …" * (len(group) > _OF_GROUP) for group in groups]
+    what = f"No verdict connects these {len(groups)} groups, so the gaps between them are unknown:"
+    return [Text(), Text("\n  ".join([what, *named]))]
 
 
 def _width(*columns: tuple[str, Sequence[str]]) -> int:
@@ -142,7 +160,8 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
     for skill, ratings in boards.items():
         for rating in ratings:
             models[rating.model][skill] = {name: getattr(rating, name) for name in _FIELDS}
-    return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "models": models}
+    groups = [list(group) for group in snapshot.groups]
+    return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "groups": groups, "models": models}
 
 
 def _tenths(value: float) -> float:

@@ -31,6 +31,8 @@ class Rating:
     skill: str
     mean: float
     deviation: float
+    comparisons: float  # effective number of verdicts behind it
+    beats_next: float | None  # P(beats the next | decisive); None for the last, and where no verdict connects the two
     kin: str | None  # the nearest model; None where no kinship is known, or none is at least `LEAST_KINSHIP`
     kinship: float | None  # the largest known one; None where none is known
     course: tuple[tuple[float, float], ...]  # seconds since 1970, mean; oldest first, now included
@@ -71,10 +73,13 @@ def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) ->
     if not models:
         return []
     means, deviations = snapshot.vector("mean", models, skill), snapshot.vector("deviation", models, skill)
-    kinship = known_kinship(snapshot, models, skill)
+    kinship, wins = known_kinship(snapshot, models, skill), snapshot.matrix("win", models, skill)
+    compared = np.nansum(snapshot.comparisons[snapshot.row(skill)], axis=1).tolist()
     np.fill_diagonal(kinship, np.nan)
     ratings = []
-    for index, model in enumerate(models):
+    order = np.argsort(-means, kind="stable").tolist()
+    for index, following in zip(order, [*order[1:], None], strict=True):
+        model = models[index]
         row = kinship[index]
         nearest = None if np.isnan(row).all() else int(np.nanargmax(row))
         moved = _course(model, skill, course)
@@ -85,6 +90,10 @@ def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) ->
                 skill=skill,
                 mean=float(means[index]),
                 deviation=float(deviations[index]),
+                comparisons=compared[index],
+                beats_next=None
+                if following is None or snapshot.apart(model, models[following])
+                else float(wins[index, following]),
                 kin=None if nearest is None or row[nearest] < LEAST_KINSHIP else models[nearest],
                 kinship=None if nearest is None else float(row[nearest]),
                 course=moved,
@@ -92,7 +101,7 @@ def leaderboard(snapshot: Snapshot, skill: str, course: Sequence[Point] = ()) ->
                 change_s=change_s,
             )
         )
-    return sorted(ratings, key=lambda rating: -rating.mean)
+    return ratings
 
 
 def known_kinship(snapshot: Snapshot, models: Sequence[str], skill: str | None) -> NDArray[np.float64]:

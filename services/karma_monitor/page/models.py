@@ -61,14 +61,14 @@ class Leaderboards:
         ratings = leaderboard(snapshot, name, history)
         number, ratings = len(ratings), ratings[:_MOST_MODELS]
         shown = [ratings[index].model for index in evenly(len(ratings), _MOST_IN_MATRIX)]
-        compared = np.nansum(snapshot.comparisons[snapshot.row(name)], axis=1)
         recent = list(self._live.pairs())
         return {
             "skill": name,
             "skills": list(skills),
             "version": snapshot.version or None,
-            "models": [_rating(one, float(compared[snapshot.models.index(one.model)])) for one in ratings],
+            "models": [_rating(one) for one in ratings],
             "models_known": number,
+            "groups": [list(group) for group in snapshot.groups],
             "kinship": {
                 "names": shown,
                 "cells": _rows(known_kinship(snapshot, shown, name)),
@@ -152,10 +152,10 @@ def calibration(records: list[PairRecord]) -> list[dict[str, Any]]:
     ]
 
 
-def _rating(one: Rating, comparisons: float) -> dict[str, Any]:
-    names = ("model", "mean", "deviation", "low", "high", "kin", "kinship", "change", "change_s")
-    rating = {name: getattr(one, name) for name in names}
-    return {**rating, "comparisons": comparisons, "preliminary": comparisons < PRELIMINARY}
+def _rating(one: Rating) -> dict[str, Any]:
+    names = ("mean", "deviation", "low", "high", "comparisons", "beats_next", "kin", "kinship", "change", "change_s")
+    rating = {name: getattr(one, name) for name in ("model", *names)}
+    return {**rating, "preliminary": one.comparisons < PRELIMINARY}
 
 
 def _rows(cells: Any) -> list[list[float | None]]:

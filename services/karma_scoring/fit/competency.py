@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from karma_scoring.fit.connectedness import groups, with_group_means
+from karma.ranking.connectedness import groups
+from karma_scoring.fit.group_means import with_group_means
 from karma_scoring.fit.likelihood import Array, Counts, Tables, bordered, derivatives, log_likelihood, tables_of
 
 __all__ = ["Counts", "Posterior", "Prior", "fit"]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.errors import KarmaError
+from karma.ranking.connectedness import groups
 from karma.ranking.label_error import LabelError
 from karma.ranking.outcome_model import OutcomeModel
 
@@ -96,6 +97,20 @@ class Snapshot:
     @cached_property
     def _rows(self) -> dict[str | None, int]:
         return {skill: row for row, skill in enumerate(self.skills, start=1)}
+
+    @cached_property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The models in groups that no verdict connects, so that their gaps are unknown; empty where none are apart.
+
+        A model without a verdict is in no group.
+        """
+        found = groups(self.comparisons[0, :-1, :-1])
+        return tuple(tuple(self.models[column] for column in group.tolist()) for group in found)
+
+    def apart(self, a: str, b: str) -> bool:
+        """Whether two models are in different groups."""
+        of = {model: number for number, group in enumerate(self.groups) for model in group}
+        return a in of and b in of and of[a] != of[b]
 
     @cached_property
     def _same(self) -> Comparison:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, update
 
 from karma.errors import KarmaError
+from karma.ranking.snapshot import Snapshot
 from karma.store.schema import pairs, resolutions, responses, verdicts
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
@@ -157,3 +159,15 @@ def test_an_open_pair_says_what_it_waits_for() -> None:
     text = told(flow)
     assert "2 verdicts pending." in text
     assert "None yet: its prompt is matched." in text
+
+
+def test_models_that_no_verdict_connects_have_an_unknown_gap(flow: Flow) -> None:
+    known = Snapshot.empty(list("abcd"))
+    compared = known.comparisons.copy()
+    for one, other in ((0, 2), (1, 3)):
+        compared[0, one, other] = compared[0, other, one] = 9.0
+    said = "No chain of verdicts connects a and b, so their gap is unknown"
+    assert said not in told(flow)
+    with flow.store.transaction() as transaction:
+        transaction.preferences.add_snapshot(7, 1.0, replace(known, version=7, comparisons=compared).to_bytes())
+    assert said in told(flow)

@@ -68,6 +68,18 @@ def test_at_80_columns_the_overall_table_comes_first_with_trend_and_kin(boards: 
     title, heads, *_rest = printed(boards, 80).splitlines()
     assert title == "competency, logits ± 90 % interval"
     assert heads.split() == ["model", "overall", "trend", "nearest", "kin"]
+    assert "verdicts" in printed(boards, 80), "in a table below"
+
+
+def test_groups_that_no_verdict_connects_are_named(boards: dict[str, list[Rating]]) -> None:
+    file = io.StringIO()
+    groups = [MODELS[:7], ["a", "b"]]
+    Console(file=file, width=200, color_system=None).print(competencies(boards, 200, groups))
+    said = file.getvalue()
+    assert "No verdict connects these 2 groups, so the gaps between them are unknown:" in said
+    assert f"{MODELS[4]} …" in said
+    assert said.rstrip().endswith("a, b")
+    assert "No verdict connects" not in printed(boards, 200)
 
 
 def test_a_long_name_is_shortened_in_the_middle_and_keeps_its_end(boards: dict[str, list[Rating]]) -> None:

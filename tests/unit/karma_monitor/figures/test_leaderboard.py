@@ -71,5 +71,29 @@ def test_a_model_seen_once_has_no_trend() -> None:
     assert (one.change, one.sparkline) == (None, "")
 
 
+def test_each_has_its_effective_number_of_verdicts_and_its_chance_against_the_next() -> None:
+    known = snapshot({"a": 0.0, "b": 2.0, "c": 1.0})
+    win, compared = known.win.copy(), known.comparisons.copy()
+    win[0, 1, 2], win[0, 2, 0] = 0.7, 0.6
+    compared[0, [0, 1, 2, 2], [1, 0, 1, 0]] = [4.5, 4.5, 0.5, 0.25]
+    found = leaderboard(replace(known, win=win, comparisons=compared), "overall")
+    assert [(one.model, one.comparisons, one.beats_next) for one in found] == [
+        ("b", 4.5, 0.7),
+        ("c", 0.75, 0.6),
+        ("a", 4.5, None),
+    ]
+
+
+def test_a_chance_against_a_model_of_another_group_is_unknown() -> None:
+    known = snapshot({"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0, "new": 4.0})
+    compared = known.comparisons.copy()
+    for one, other in ((0, 2), (1, 3)):
+        compared[0, one, other] = compared[0, other, one] = 9.0
+    apart = replace(known, comparisons=compared)
+    assert apart.groups == (("a", "c"), ("b", "d"))
+    found = {one.model: one.beats_next for one in leaderboard(apart, "overall")}
+    assert found == {"new": 0.5, "d": None, "c": None, "b": None, "a": None}
+
+
 def test_without_a_model_there_is_no_ladder() -> None:
     assert leaderboard(Snapshot.empty(), "overall") == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from karma.ranking.connectedness import groups
 from karma_scoring.fit.competency import Counts, Prior, fit
-from karma_scoring.fit.connectedness import groups, with_group_means
+from karma_scoring.fit.group_means import with_group_means
 from tests.benchmarks.hard_pools import disconnected_figures
 
 

@@ -13,6 +13,7 @@ import uPlot from "../vendor/uPlot/uPlot.esm.js";
 export const title = () => "Models";
 
 const EVERY_S = 15;
+const MOST_NAMED = 5; // models of a group
 
 export function open(root, context) {
   const [head, body, history, tail] = [h("div"), h("div"), h("div"), h("div")];
@@ -41,7 +42,7 @@ export function open(root, context) {
 }
 
 /** The leaderboard, best first; only the first `most` models where a link leads to `more`. */
-export function leaderboard({ models, models_known: known, skill, version }, most = Infinity, more = null) {
+export function leaderboard({ models, models_known: known, groups, skill, version }, most = Infinity, more = null) {
   const name = more ? "Models" : "Leaderboard";
   if (models.length === 0) {
     return panel(name, { more }, empty("No ratings yet: no pair has been judged.", "karma enqueue FILE"));
@@ -61,14 +62,27 @@ export function leaderboard({ models, models_known: known, skill, version }, mos
     said: "logits, 90 % interval",
     rule: 0,
   });
-  return panel(name, { note, more }, picture, more ? null : ratings(models));
+  return panel(name, { note, more }, apart(groups), picture, more ? null : ratings(models));
+}
+
+/** A sentence where groups of models were never compared with each other. */
+function apart(groups) {
+  if (groups.length === 0) return null;
+  const named = groups.map((group) => listed(group, MOST_NAMED)).join("; ");
+  const what = `No verdict connects these ${groups.length} groups of models, so the gaps between them are unknown`;
+  return h("p", { class: "note", role: "note" }, `${what}: ${named}. Pairs across the groups would tell.`);
+}
+
+function listed(names, most) {
+  const left = names.length > most ? ` and ${names.length - most} more` : "";
+  return `${names.slice(0, most).join(", ")}${left}`;
 }
 
 function ratings(models) {
-  const rows = models.map((model, rank) => [
+  const rows = models.map((model) => [
     model.model,
     ...[model.mean, model.low, model.high].map((value) => signed(value)),
-    share(beatsNext(models, rank), 0),
+    share(model.beats_next, 0),
     count(Math.round(model.comparisons)),
     model.preliminary ? "preliminary" : "",
     model.kin ?? (model.kinship === null ? "unknown" : "none"),
@@ -81,12 +95,6 @@ function ratings(models) {
     ...["change", "within"],
   ];
   return behind("The leaderboard", head, rows, { texts: [6, 7] });
-}
-
-/** P(decisive win against the next model): Bradley and Terry (1952) on the two means. */
-function beatsNext(models, rank) {
-  const next = models[rank + 1];
-  return next === undefined ? null : 1 / (1 + Math.exp(next.mean - models[rank].mean));
 }
 
 function kinship({ kinship: { names, cells, shared, needed }, skill, models }) {
