@@ -45,7 +45,8 @@ def accuracy(tokenizer: Any, model: Any, asked: Sequence[Task]) -> float:
     """Share of right greedy answers."""
     local = LocalModel(model.eval(), tokenizer, model.device)
     made = texts(local, spec_of("policy", Path(), 0.0), asked, 0)
-    return sum(answer(text or "", task.reference) for text, task in zip(made, asked, strict=True)) / len(asked)
+    right = [answer(text or "", task.reference) is True for text, task in zip(made, asked, strict=True)]
+    return sum(right) / len(asked)
 
 
 def aligned(checkpoint: Path, preferences: Sequence[Preference], recipe: Recipe, seed: int) -> tuple[Any, Any]:
