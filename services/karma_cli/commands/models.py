@@ -22,6 +22,7 @@ from karma.telemetry.escaping import shorten_middle
 from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
+from karma_monitor.figures.misfit import misfit_facts, misfit_sentence
 from karma_monitor.figures.refits import Refits
 from karma_monitor.queries.failures import reasons
 
@@ -29,6 +30,8 @@ from karma_monitor.queries.failures import reasons
 _TREND_POINTS = 24
 #: Reasons named where there are no ratings.
 _REASONS = 3
+#: Misfit pairs named below the tables.
+_MISFIT_PAIRS = 5
 #: Below this width only every other refit is drawn.
 _WIDE = 120
 #: Shortest length to which a name is cut.
@@ -58,7 +61,9 @@ def models(
     boards = {name: leaderboard(snapshot, name, history) for name in skills}
     if not snapshot.models:
         warn(f"No ratings yet: {why}")
-    tables = competencies(boards, Output.console().width) if snapshot.models else None
+    tables = None
+    if snapshot.models:
+        tables = Group(competencies(boards, Output.console().width), *misfit_lines(snapshot))
     output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
 
 
@@ -105,6 +110,18 @@ def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> Renderab
     return Group(*parts[:-1])
 
 
+def misfit_lines(snapshot: Snapshot) -> list[Text]:
+    """The pairs of models whose verdicts contradict their competencies; nothing where there is none."""
+    pairs = misfit_facts(snapshot)["pairs"]
+    if not pairs:
+        return []
+    verdicts = f"the verdicts on {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of models"
+    lines = [Text(), Text(f"Misfit: one competency per model does not explain {verdicts}")]
+    lines += [Text(f"  {misfit_sentence(pair)}") for pair in pairs[:_MISFIT_PAIRS]]
+    more = len(pairs) - _MISFIT_PAIRS
+    return lines if more <= 0 else [*lines, Text(f"  {more} more: karma models --json")]
+
+
 def _width(*columns: tuple[str, Sequence[str]]) -> int:
     return sum(max(map(cell_len, (title, *cells))) + _GAP for title, cells in columns) - _GAP
 
@@ -142,7 +159,13 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
     for skill, ratings in boards.items():
         for rating in ratings:
             models[rating.model][skill] = {name: getattr(rating, name) for name in _FIELDS}
-    return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "models": models}
+    return {
+        "version": 1,
+        "snapshot": snapshot.version,
+        "interval": 0.9,
+        "models": models,
+        "misfit": misfit_facts(snapshot),
+    }
 
 
 def _tenths(value: float) -> float:

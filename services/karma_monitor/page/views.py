@@ -10,6 +10,7 @@ from typing import Any
 from karma.errors import OutageError
 from karma.queue.redis import outages
 from karma.store import Store
+from karma.store.latest_snapshot import LatestSnapshot
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from karma_monitor.figures.quality import TieMargin
@@ -39,6 +40,7 @@ class Views:
         self._store = store
         self._redis = redis
         self._live = live
+        self._competencies = LatestSnapshot()
         self._leaderboards = Leaderboards(store, live)
         self._quality = QualityView(store, live, tie_margin)
 
@@ -81,7 +83,7 @@ class Views:
 
     def pair(self, number: int) -> dict[str, Any]:
         """Everything about a pair, and the same as sentences."""
-        facts = explain(self._store, number)
+        facts = explain(self._store, number, self._competencies)
         return {**facts, "words": [line for line in sentences(facts, _CHARACTERS).splitlines() if line.strip()]}
 
     def dead(self, before: int | None, limit: int) -> dict[str, Any]:

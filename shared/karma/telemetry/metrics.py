@@ -187,6 +187,10 @@ KINSHIP = Gauge("karma_kinship_ratio", "Kinship over all skills; absent while un
 PAIR_COVERAGE = Gauge(
     "karma_model_pairs_compared_ratio", "Share of the pairs of models with enough verdicts for the kinship threshold."
 )
+MISFIT_PAIRS = Gauge(
+    "karma_misfit_model_pairs",
+    "Pairs of models whose verdicts contradict their competencies (as rock, paper, scissors).",
+)
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest snapshot.")
 REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of a refit, by result.", ["result"], buckets=_SECONDS)
 COMPETENCY_CHANGES = Counter("karma_competency_changes_total", "Detected changes of a model's competency.", ["model"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma_cli.commands.models import competencies
@@ -87,3 +90,20 @@ def test_after_failed_verdicts_it_says_why_there_are_no_ratings(tmp_path: Path) 
     said = call("models", environment=environment).stderr
     assert "No ratings yet: 2 pairs unscored; judge j, 4 failed: unparsable verdict: 'A, of course'" in said
     assert "karma failures" in said
+
+
+def test_misfit_pairs_are_named_below_the_tables(tmp_path: Path) -> None:
+    """In text and as data; names are safe."""
+    environment = {"KARMA_HOME": str(tmp_path), "COLUMNS": "200"}
+    fit = PairFit((MisfitPair("rock", "sc\x1bissors", 0.9, 0.5, 8.0, 2.2),), 1e-9)
+    known = replace(Snapshot.empty(["rock", "sc\x1bissors"]), version=1, pair_fit=fit)
+    with closing(Store(sqlite_file(tmp_path / "karma.db"))) as store, store.transaction() as transaction:
+        transaction.preferences.add_snapshot(1, 1.0, known.to_bytes())
+
+    shown = " ".join(call("models", environment=environment).stdout.split())
+    (pair,) = json.loads(call("models", "--json", environment=environment).stdout)["misfit"]["pairs"]
+
+    said = "rock won 90 % of the decisive verdicts against sc\\x1bissors, where their competencies expect 50 %"
+    assert "Misfit: one competency per model does not explain the verdicts on 1 pair of models" in shown
+    assert said in shown
+    assert (pair["observed"], pair["expected"], pair["z"]) == (0.9, 0.5, 8.0)
