@@ -9,6 +9,7 @@ from karma.errors import KarmaError
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.verdicts import a_is_better, agrees_with_competency
+from karma_monitor.figures.misfit import misfit_pair
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
 Facts = dict[str, Any]
@@ -21,9 +22,9 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
     """Everything about a pair. Texts are whole and as they are stored: not safe to show.
 
     Args:
-        store: the store.
+        store: to read.
         pair: its id.
-        competencies: the present ones, where they are kept between calls.
+        competencies: a cache of the newest ones, for callers that explain many pairs.
 
     Raises:
         KarmaError: no pair has the id.
@@ -31,13 +32,14 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
     with store.reading() as transaction:
         row = pair_with_texts(transaction.ledger.connection, pair)
         opinions = verdicts_on(transaction.ledger.connection, pair) if row is not None else []
-        present = (competencies or LatestSnapshot()).newest(transaction)
+        newest = (competencies or LatestSnapshot()).newest(transaction)
     if row is None:
         raise KarmaError(
             f"the store {store.shown_url} has no pair {pair}. Pairs are numbered as `karma.pair` in "
             "`karma export jsonl -` says."
         )
     reasons = json.loads(row.reasons)
+    misfit = newest.misfit(row.model_a, row.model_b)
     return {
         "pair": row.id,
         **{name: getattr(row, name) for name in ("stream", "prompt_id", "skill", "state", "reference")},
@@ -47,7 +49,8 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
             for side in "ab"
         },
         "formed": {**reasons, **{name: getattr(row, name) for name in _FORMED}},
-        "apart": present.apart(row.model_a, row.model_b),  # whether no verdict connects the models at present
+        "apart": newest.apart(row.model_a, row.model_b),  # whether no verdict connects the models at present
+        "misfit": None if misfit is None else misfit_pair(misfit),  # of the two models at present
         "judging": {
             "judged": bool(row.judged),
             "probability": row.judged_probability,

@@ -6,6 +6,7 @@ from typing import Any
 
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
 from karma.telemetry.escaping import escape_control, shortened
+from karma_monitor.figures.misfit import misfit_sentence
 
 Facts = dict[str, Any]
 
@@ -54,6 +55,10 @@ def _formed(facts: Facts) -> list[str]:
     if formed.get("probability") is not None:
         lines.append(f"Its chance of being drawn from the prompt's pairs was {_percent(formed['probability'])}.")
     lines.append(_kinship(facts))
+    if facts["misfit"]:
+        lines.append(
+            f"Misfit: one competency per model does not explain these two. {misfit_sentence(facts['misfit'])}."
+        )
     if formed["gap"] is not None:
         ahead = f"{a} is ahead of {b}" if formed["gap"] > 0 else f"{b} is ahead of {a}"
         expected = "0.00 logits" if formed["gap"] == 0 else f"{ahead} by {abs(formed['gap']):.2f} logits"
@@ -80,6 +85,8 @@ def _kinship(facts: Facts) -> str:
         return "Kinship 1.00: both responses are of one model."
     if comparisons < KIN_COMPARISONS:
         return f"Kinship: unknown, after {comparisons:.0f} of at least {KIN_COMPARISONS:.0f} shared verdicts."
+    if kinship is None and facts["misfit"]:
+        return "Kinship: unknown, as the verdicts on the two models contradict their competencies."
     if kinship is None:
         return f"Kinship: unknown, as {comparisons:.0f} shared verdicts were too few."
     kin = "kin" if kinship >= KIN_THRESHOLD else "not kin"

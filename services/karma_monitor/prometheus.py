@@ -195,6 +195,7 @@ def show_competencies(snapshot: Snapshot) -> None:
     """Show a snapshot. Models beyond the label's limit are left out: their values cannot be summed in `other`."""
     metrics.SNAPSHOT_VERSION.set(snapshot.version)
     metrics.MODEL_GROUPS.set(max(1, len(snapshot.groups)))
+    metrics.MISFIT_PAIRS.set(len(snapshot.pair_fit.misfit))
     if snapshot.outcome is not None and snapshot.outcome.calibration_error is not None:
         metrics.OUTCOME_CALIBRATION.set(snapshot.outcome.calibration_error)
     audits = {stream: one for stream, one in snapshot.audits.items() if _has_own_series("stream", stream)}

@@ -22,6 +22,7 @@ from karma.telemetry.escaping import shorten_middle
 from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
+from karma_monitor.figures.misfit import misfit_facts, misfit_sentence
 from karma_monitor.figures.refits import Refits
 from karma_monitor.queries.failures import reasons
 
@@ -29,6 +30,8 @@ from karma_monitor.queries.failures import reasons
 _TREND_POINTS = 24
 #: Reasons named where there are no ratings.
 _REASONS = 3
+#: Misfit pairs named below the tables.
+_MISFIT_PAIRS = 5
 #: Below this width only every other refit is drawn.
 _WIDE = 120
 #: Shortest length to which a name is cut.
@@ -63,7 +66,9 @@ def models(
     boards = {name: leaderboard(snapshot, name, history) for name in skills}
     if not snapshot.models:
         warn(f"No ratings yet: {why}")
-    tables = competencies(boards, Output.console().width, snapshot.groups) if snapshot.models else None
+    tables = None
+    if snapshot.models:
+        tables = Group(competencies(boards, Output.console().width), *apart_lines(snapshot), *misfit_lines(snapshot))
     output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
 
 
@@ -80,9 +85,7 @@ def _why_none(connection: Connection) -> str:
     return f"{state}{why}. {'All reasons: karma failures' if failed else 'Next: karma enqueue FILE'}"
 
 
-def competencies(
-    boards: Mapping[str, Sequence[Rating]], width: int, groups: Sequence[Sequence[str]] = ()
-) -> RenderableType:
+def competencies(boards: Mapping[str, Sequence[Rating]], width: int) -> RenderableType:
     """The models' competencies per skill, in as many tables as fit into the width. No number is ever cut.
 
     Order, trend, nearest kin and effective number of verdicts are those of the first skill. Long names are shortened
@@ -91,7 +94,6 @@ def competencies(
     Args:
         boards: skill → ratings of the same models.
         width: of the terminal, in columns.
-        groups: of models that no verdict connects.
     """
     first, *others = boards
     characters = max(_NAME_CHARACTERS, width // 5)
@@ -112,15 +114,29 @@ def competencies(
             fitting += 1
         parts += [_table(("model", names), *columns[:fitting]), Text()]
         columns = columns[fitting:]
-    return Group(*parts[:-1], *_apart(groups))
+    return Group(*parts[:-1])
 
 
-def _apart(groups: Sequence[Sequence[str]]) -> list[Text]:
+def apart_lines(snapshot: Snapshot) -> list[Text]:
+    """The groups of models that no verdict connects; nothing where none are apart."""
+    groups = snapshot.groups
     if not groups:
         return []
     named = [", ".join(group[:_OF_GROUP]) + " …" * (len(group) > _OF_GROUP) for group in groups]
     what = f"No verdict connects these {len(groups)} groups, so the gaps between them are unknown:"
     return [Text(), Text("\n  ".join([what, *named]))]
+
+
+def misfit_lines(snapshot: Snapshot) -> list[Text]:
+    """The pairs of models whose verdicts contradict their competencies; nothing where there is none."""
+    pairs = misfit_facts(snapshot)["pairs"]
+    if not pairs:
+        return []
+    verdicts = f"the verdicts on {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of models"
+    lines = [Text(), Text(f"Misfit: one competency per model does not explain {verdicts}")]
+    lines += [Text(f"  {misfit_sentence(pair)}") for pair in pairs[:_MISFIT_PAIRS]]
+    more = len(pairs) - _MISFIT_PAIRS
+    return lines if more <= 0 else [*lines, Text(f"  {more} more: karma models --json")]
 
 
 def _width(*columns: tuple[str, Sequence[str]]) -> int:
@@ -160,8 +176,14 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
     for skill, ratings in boards.items():
         for rating in ratings:
             models[rating.model][skill] = {name: getattr(rating, name) for name in _FIELDS}
-    groups = [list(group) for group in snapshot.groups]
-    return {"version": 1, "snapshot": snapshot.version, "interval": 0.9, "groups": groups, "models": models}
+    return {
+        "version": 1,
+        "snapshot": snapshot.version,
+        "interval": 0.9,
+        "groups": [list(group) for group in snapshot.groups],
+        "models": models,
+        "misfit": misfit_facts(snapshot),
+    }
 
 
 def _tenths(value: float) -> float:

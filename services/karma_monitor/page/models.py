@@ -16,6 +16,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import evenly
 from karma_monitor.figures.leaderboard import Rating, known_kinship, leaderboard, skills_of
+from karma_monitor.figures.misfit import misfit_facts
 from karma_monitor.figures.refits import Refits
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.pairs import counted_wins
@@ -75,6 +76,7 @@ class Leaderboards:
                 "shared": _rows(snapshot.matrix("comparisons", shown, name)),
                 "needed": KIN_COMPARISONS,
             },
+            "misfit": misfit_facts(snapshot),
             "wins": wins.matrix([one.model for one in ratings]),
             "calibration": calibration(recent),
             "calibration_window": len(recent),

@@ -40,6 +40,7 @@ class Views:
         self._store = store
         self._redis = redis
         self._live = live
+        self._competencies = LatestSnapshot()
         self._leaderboards = Leaderboards(store, live)
         self._quality = QualityView(store, live, tie_margin)
         self._competencies = LatestSnapshot()

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from karma.ranking.davidson import log_z_derivatives
 from karma_scoring.fit.benchmarks import fit_with_benchmarks
 from karma_scoring.fit.competency import Posterior, Prior, centering
 from karma_scoring.fit.evidence import Evidence
-from karma_scoring.fit.likelihood import Array, Indices
+from karma_scoring.fit.likelihood import Array, Counts, Indices, score_and_information
 
 #: Separates a former model's name from the bucket in which it ended. No pool file accepts a name that contains it.
 MARK = "#"
@@ -52,6 +51,7 @@ class DriftFit:
 
     posterior: Posterior
     changes: tuple[Change, ...]
+    counts: Counts  # of the posterior's models
 
 
 def fit_with_drift(
@@ -76,7 +76,7 @@ def fit_with_drift(
         start, _slope = fit_with_benchmarks(evidence.counts, evidence.models, evidence.skills, prior, scores, start)
         strongest = next(iter(changes(evidence, start)), None)
         if strongest is None or strongest.log_bayes_factor < CERTAIN:
-            return DriftFit(start, tuple(detected))
+            return DriftFit(start, tuple(detected), evidence.counts)
         detected.append(strongest)
         evidence = split_at(evidence, strongest)
 
@@ -171,11 +171,7 @@ def _scores(evidence: Evidence, posterior: Posterior, bucket: Indices, buckets: 
     """Scores and Fisher information of each model's verdicts, [M, S+1, B]; row 0 is for prompts without a skill."""
     counts = evidence.counts
     theta = np.concatenate([posterior.alpha[None, :], posterior.alpha + posterior.delta])
-    gap = theta[counts.skill + 1, counts.first] - theta[counts.skill + 1, counts.second]
-    slope, curvature = log_z_derivatives(gap, float(np.exp(posterior.log_tie)))
-    verdicts = counts.wins_first + counts.wins_second + counts.ties
-    score = 0.5 * (counts.wins_first - counts.wins_second) - verdicts * slope
-    information = verdicts * curvature
+    score, information = score_and_information(counts, theta, posterior.log_tie)
     shape = (len(evidence.models), len(evidence.skills) + 1, buckets)
 
     def summed(of_first: Array, of_second: Array) -> Array:

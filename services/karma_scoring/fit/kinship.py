@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from karma.ranking.information import normal_cdf, outcome
+from karma.ranking.misfit import PairFit
 from karma.ranking.snapshot import Snapshot
 from karma_scoring.fit.benchmarks import z_scores
 from karma_scoring.fit.competency import Posterior
@@ -67,18 +68,27 @@ def score_vectors(posterior: Posterior, benchmarks: Mapping[str, Mapping[str, fl
 
 
 def snapshot(
-    posterior: Posterior, version: int, benchmarks: Mapping[str, Mapping[str, float]] | None = None
+    posterior: Posterior,
+    version: int,
+    benchmarks: Mapping[str, Mapping[str, float]] | None = None,
+    pair_fit: PairFit | None = None,
 ) -> Snapshot:
     """The tables that planning, matching and the judge budget look up.
 
     Kinship is nan (unknown) until the verdicts have halved the prior deviation of the gap: the prior alone makes no
     models kin. The kinship of a child to a known parent is known from the start.
 
+    The kinship of a misfit pair is unknown in every skill. The deviation of its gap includes the excess of its own
+    verdicts over the competencies, as if that were drawn for each pair (a random effect), so that neither its outcome
+    nor its information is claimed to be certain.
+
     Args:
         posterior: of M models and S skills.
         version: number of the refit.
         benchmarks: model → benchmark → score, from the pool file.
+        pair_fit: how well the posterior explains the verdicts; None: not tested.
     """
+    tested = pair_fit or PairFit()
     unseen = len(posterior.models)
     tie = float(np.exp(posterior.log_tie))
     variance = np.diagonal(posterior.covariance, axis1=1, axis2=2)
@@ -86,6 +96,12 @@ def snapshot(
     diagonal = np.arange(unseen)
     gap_variance[:, diagonal, diagonal] = 0.0
     gap_variance[:, unseen, unseen] = 2.0 * posterior.unseen_deviation**2  # between two different unseen models
+    unknown = gap_variance > _UNKNOWN_ABOVE**2 * gap_variance[:, unseen, unseen, None, None]
+    for pair in tested.misfit:
+        one, other = posterior.models.index(pair.model_a), posterior.models.index(pair.model_b)
+        for x, y in ((one, other), (other, one)):
+            gap_variance[:, x, y] += pair.excess**2
+            unknown[:, x, y] = True
     gap_deviation = np.sqrt(np.maximum(gap_variance, 0.0))
     gap = posterior.mean[:, :, None] - posterior.mean[:, None, :]
 
@@ -96,7 +112,6 @@ def snapshot(
     win_table[:, column, row] = 1.0 - wins
     win_table[:, row, column] = wins
     kinship = posterior_kinship(gap, gap_deviation)
-    unknown = gap_deviation > _UNKNOWN_ABOVE * gap_deviation[:, unseen, unseen, None, None]
     return Snapshot(
         version=version,
         models=posterior.models,
@@ -111,4 +126,5 @@ def snapshot(
         tie=tie,
         epsilon=EPSILON,
         cosine=cosine_kinship(score_vectors(posterior, benchmarks or {})),
+        pair_fit=tested,
     )

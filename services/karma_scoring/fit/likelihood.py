@@ -120,3 +120,17 @@ def derivatives(theta: Array, log_tie: float, tables: Tables) -> Derivatives:
         cross=-(tables.number * slope * tied).sum(axis=2),
         log_tie_curvature=0.5 * float(np.sum(tables.number * tied * (1.0 - tied))),
     )
+
+
+def score_and_information(counts: Counts, theta: Array, log_tie: float) -> tuple[Array, Array]:
+    """The score ∂ log P / ∂ d of each row of counts, with d its gap θ_first − θ_second, and its Fisher information.
+
+    Args:
+        counts: n rows.
+        theta: [1+S, M]; row 0 for prompts without a skill.
+        log_tie: log ν.
+    """
+    gap = theta[counts.skill + 1, counts.first] - theta[counts.skill + 1, counts.second]
+    slope, curvature = log_z_derivatives(gap, float(np.exp(log_tie)))
+    verdicts = counts.wins_first + counts.wins_second + counts.ties
+    return 0.5 * (counts.wins_first - counts.wins_second) - verdicts * slope, verdicts * curvature

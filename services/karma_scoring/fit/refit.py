@@ -23,6 +23,7 @@ from karma_scoring.fit.drift import Change, fit_with_drift, last_changes, withou
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import BudgetInputReader
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.pair_residuals import pair_fit
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at, coarse, merges
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ class Refitter:
         self._posterior = fitted.posterior
         with self._store.reading() as transaction:
             budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
-        result = snapshot(without_former(fitted.posterior), version, benchmarks=pool.benchmarks)
+        explained = pair_fit(fitted.counts, fitted.posterior)
+        result = snapshot(without_former(fitted.posterior), version, pool.benchmarks, explained)
         outcome = budget.outcome(result, last_changes(fitted.posterior.models))
         result = replace(result, outcome=outcome, audits=budget.audits)
         with self._store.transaction() as transaction:

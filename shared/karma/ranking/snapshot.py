@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from karma.errors import KarmaError
 from karma.ranking.connectedness import groups
 from karma.ranking.label_error import LabelError
+from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
 
 Array = NDArray[np.float64]
@@ -78,6 +79,7 @@ class Snapshot:
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
+    pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
 
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""
@@ -154,6 +156,15 @@ class Snapshot:
             comparisons=float(self.comparisons[row, i, j]),
         )
 
+    def misfit(self, a: str, b: str) -> MisfitPair | None:
+        """Two models whose verdicts contradict their competencies, as seen from `a`; None for any others."""
+        for pair in self.pair_fit.misfit:
+            if (a, b) == (pair.model_a, pair.model_b):
+                return pair
+            if (b, a) == (pair.model_a, pair.model_b):
+                return pair.reversed()
+        return None
+
     def vector(self, name: ModelTable, models: Sequence[str], skill: str | None) -> Array:
         """`mean` or `deviation` of models in a skill, shape [m]."""
         table: Array = getattr(self, name)
@@ -181,6 +192,7 @@ class Snapshot:
             **{name: getattr(self, name) for name in _PLAIN_FIELDS},
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
+            "pair_fit": asdict(self.pair_fit),
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -218,6 +230,7 @@ class Snapshot:
             epsilon=float(head["epsilon"]),
             outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
+            pair_fit=PairFit.from_dict(head.get("pair_fit") or {}),
             **arrays,
         )
 

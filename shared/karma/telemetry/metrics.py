@@ -191,6 +191,10 @@ MODEL_GROUPS = Gauge(
     "karma_model_groups",
     "Groups of models that no verdict connects: their gaps are unknown; 1: none are apart.",
 )
+MISFIT_PAIRS = Gauge(
+    "karma_misfit_model_pairs",
+    "Pairs of models whose verdicts contradict their competencies (as rock, paper, scissors).",
+)
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest snapshot.")
 REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of a refit, by result.", ["result"], buckets=_SECONDS)
 COMPETENCY_CHANGES = Counter("karma_competency_changes_total", "Detected changes of a model's competency.", ["model"])

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from karma.errors import KarmaError
+from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.snapshot import Snapshot
 from karma.store.schema import pairs, resolutions, responses, verdicts
 from karma_monitor.explain import explain
@@ -68,6 +69,19 @@ def test_what_models_and_users_wrote_cannot_steer_the_terminal(flow: Flow) -> No
     assert "\u202e" not in text
     assert r"Say \x1b[31mhi" in text
     assert r"\x1b]0;owned\x07 \u202e evil" in text
+
+
+def test_models_whose_verdicts_contradict_their_competencies_are_told(flow: Flow) -> None:
+    change(flow, pairs, reasons=json.dumps({"comparisons": 90.0}), snapshot=7)
+    assert explain(flow.store, 1)["misfit"] is None
+    assert "as 90 shared verdicts were too few" in told(flow)
+    found = PairFit((MisfitPair("b", "a", 0.1, 0.5, -8.0, -2.2),), 1e-9)
+    with flow.store.transaction() as transaction:
+        known = replace(Snapshot.empty(["a", "b"]), version=7, pair_fit=found)
+        transaction.preferences.add_snapshot(7, 1.0, known.to_bytes())
+    text = told(flow)
+    assert "Kinship: unknown, as the verdicts on the two models contradict their competencies." in text
+    assert "a won 90 % of the decisive verdicts against b, where their competencies expect 50 %" in text
 
 
 def test_long_responses_are_shortened_unless_all_is_wanted(flow: Flow) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
-from karma_cli.commands.models import competencies
+from karma_cli.commands.models import apart_lines, competencies
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
 from tests.support.command import call
 from tests.support.memory import Flow, make_pool
@@ -71,15 +75,16 @@ def test_at_80_columns_the_overall_table_comes_first_with_trend_and_kin(boards: 
     assert "verdicts" in printed(boards, 80), "in a table below"
 
 
-def test_groups_that_no_verdict_connects_are_named(boards: dict[str, list[Rating]]) -> None:
-    file = io.StringIO()
-    groups = [MODELS[:7], ["a", "b"]]
-    Console(file=file, width=200, color_system=None).print(competencies(boards, 200, groups))
-    said = file.getvalue()
-    assert "No verdict connects these 2 groups, so the gaps between them are unknown:" in said
-    assert f"{MODELS[4]} …" in said
-    assert said.rstrip().endswith("a, b")
-    assert "No verdict connects" not in printed(boards, 200)
+def test_groups_that_no_verdict_connects_are_named() -> None:
+    cold = snapshot(1, 0.0)
+    compared = np.zeros_like(cold.comparisons)
+    for group in (range(7), range(7, 30)):
+        for one, other in pairwise(group):
+            compared[:, one, other] = compared[:, other, one] = 9.0
+    head, first, second = "".join(map(str, apart_lines(replace(cold, comparisons=compared)))).splitlines()
+    assert head == "No verdict connects these 2 groups, so the gaps between them are unknown:"
+    assert (first.strip(), second.strip()) == (f"{', '.join(MODELS[:5])} …", f"{', '.join(MODELS[7:12])} …")
+    assert apart_lines(cold) == []
 
 
 def test_a_long_name_is_shortened_in_the_middle_and_keeps_its_end(boards: dict[str, list[Rating]]) -> None:
@@ -99,3 +104,20 @@ def test_after_failed_verdicts_it_says_why_there_are_no_ratings(tmp_path: Path) 
     said = call("models", environment=environment).stderr
     assert "No ratings yet: 2 pairs unscored; judge j, 4 failed: unparsable verdict: 'A, of course'" in said
     assert "karma failures" in said
+
+
+def test_misfit_pairs_are_named_below_the_tables(tmp_path: Path) -> None:
+    """In text and as data; names are safe."""
+    environment = {"KARMA_HOME": str(tmp_path), "COLUMNS": "200"}
+    fit = PairFit((MisfitPair("rock", "sc\x1bissors", 0.9, 0.5, 8.0, 2.2),), 1e-9)
+    known = replace(Snapshot.empty(["rock", "sc\x1bissors"]), version=1, pair_fit=fit)
+    with closing(Store(sqlite_file(tmp_path / "karma.db"))) as store, store.transaction() as transaction:
+        transaction.preferences.add_snapshot(1, 1.0, known.to_bytes())
+
+    shown = " ".join(call("models", environment=environment).stdout.split())
+    (pair,) = json.loads(call("models", "--json", environment=environment).stdout)["misfit"]["pairs"]
+
+    said = "rock won 90 % of the decisive verdicts against sc\\x1bissors, where their competencies expect 50 %"
+    assert "Misfit: one competency per model does not explain the verdicts on 1 pair of models" in shown
+    assert said in shown
+    assert (pair["observed"], pair["expected"], pair["z"]) == (0.9, 0.5, 8.0)

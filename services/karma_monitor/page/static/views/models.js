@@ -3,10 +3,10 @@
 import { get, queryOf } from "../api.js";
 import { MOST_LINES, TimeChart } from "../chart.js";
 import { h, render } from "../dom.js";
-import { count, date, lastPairs, number, share, signed, span } from "../format.js";
+import { count, counted, date, lastPairs, number, share, signed, span } from "../format.js";
 import { intervals } from "../intervals.js";
 import { DIVERGING, legend, matrix, SEQUENTIAL } from "../matrix.js";
-import { behind, choice, empty, panel } from "../panels.js";
+import { behind, choice, empty, panel, table } from "../panels.js";
 import { against } from "../plot.js";
 import uPlot from "../vendor/uPlot/uPlot.esm.js";
 
@@ -36,7 +36,7 @@ export function open(root, context) {
     chart = showHistory(history, found.course, chart);
     render(
       tail,
-      found.models.length ? [h("div", { class: "flow" }, kinship(found), calibration(found)), wins(found)] : [],
+      found.models.length ? [h("div", { class: "flow" }, kinship(found), calibration(found)), misfit(found), wins(found)] : [],
     );
   });
 }
@@ -97,16 +97,33 @@ function ratings(models) {
   return behind("The leaderboard", head, rows, { texts: [6, 7] });
 }
 
-function kinship({ kinship: { names, cells, shared, needed }, skill, models }) {
+function kinship({ kinship: { names, cells, shared, needed }, misfit: { pairs }, skill, models }) {
   if (names.length < 2) return panel("Kinship", {}, h("p", { class: "empty" }, "Needs two models."));
   const shown = (row, column) => number(cells[row][column]);
-  const unknown = (row, column) => `${Math.floor(shared[row][column])}/${needed}`;
+  const misfits = new Set(pairs.flatMap(({ model_a: a, model_b: b }) => [`${a}\n${b}`, `${b}\n${a}`]));
+  const unknown = (row, column) =>
+    misfits.has(`${names[row]}\n${names[column]}`) ? "misfit" : `${Math.floor(shared[row][column])}/${needed}`;
   return panel(
     "Kinship",
     { note: `Probability that two models are about equally competent, skill ${skill}.${thinned(names, models)}` },
     matrix("Kinship", names, cells, SEQUENTIAL, shown, unknown),
     legend(SEQUENTIAL, "0", `Hatched: unknown, with the shared verdicts so far of at least ${needed} needed.`, "1"),
   );
+}
+
+/** Pairs of models whose verdicts one competency per model cannot explain; nothing where there is none. */
+function misfit({ misfit: { pairs } }) {
+  if (pairs.length === 0) return null;
+  const note = `${counted(pairs.length, "pair")} of models whose verdicts contradict their competencies: kinship is unknown, and the gap uncertain.`;
+  const rows = pairs.map((pair) => [
+    pair.model_a,
+    pair.model_b,
+    share(pair.observed, 0),
+    share(pair.expected, 0),
+    signed(pair.z),
+  ]);
+  const head = ["model", "against", "won", "expected", "standard deviations"];
+  return panel("Misfit", { note }, table("Misfit pairs", head, rows, { texts: [1] }));
 }
 
 function thinned(names, models) {
