@@ -135,14 +135,12 @@ def _judges() -> list[Panel]:
             ),
             "Share of each judge's verdicts that are for the longer response: which of them leans.",
         ),
-        _beside_expected(
+        graph(
             "Judges of their own models",
-            share("karma_verdicts_by_ownership_total", J, 'chosen="own"', "judge"),
-            ratio(
-                per_s("karma_verdicts_own_expected_total", J, "judge"),
-                per_s("karma_verdicts_by_ownership_total", J, "judge"),
-            ),
-            "Share of the verdicts for the judge's own model. Empty where no judge has one in the pool.",
+            "percentunit",
+            Query(f"max by (judge, bound) (karma_judge_self_preference_ratio{{{J}}})", "{{judge}}: {{bound}}"),
+            description="Share of the own model's wins beyond what other judges and references expect, with the ends "
+            "of the 95 % interval. Empty where no judge has a model in the pool, or its excess is unknown.",
         ),
         graph(
             "Agreement",

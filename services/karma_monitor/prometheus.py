@@ -207,6 +207,16 @@ def show_competencies(snapshot: Snapshot) -> None:
             for bound, value in (("estimate", one.estimate), ("low", one.low), ("high", one.high))
         }
     )
+    judges = {judge: one for judge, one in snapshot.self_preference.items() if _has_own_series("judge", judge)}
+    metrics.SELF_PREFERENCE_VERDICTS.replace({(judge,): one.verdicts for judge, one in judges.items()})
+    metrics.SELF_PREFERENCE.replace(
+        {
+            (judge, bound): value
+            for judge, one in judges.items()
+            for bound, value in (("estimate", one.excess), ("low", one.low), ("high", one.high))
+            if value is not None
+        }
+    )
     models = [model for model in snapshot.models if _has_own_series("model", model)]
     skills = [skill for skill in (OVERALL, *snapshot.skills) if _has_own_series("skill", skill)]
     for gauge, values in (

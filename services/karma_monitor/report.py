@@ -9,9 +9,10 @@ from typing import Any
 from karma.config.pool import Pool
 from karma.config.settings import PipelineSettings, StreamSettings
 from karma.errors import KarmaError
-from karma.ranking.snapshot import OVERALL
+from karma.ranking.snapshot import OVERALL, Snapshot
 from karma.store import Store
 from karma.store.atomic_file import whole_file
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
 from karma_monitor.figures.quality import measure
 from karma_monitor.live_status import LiveStatus
@@ -59,8 +60,10 @@ def collect(store: Store, pool: Pool | None, stream: str | None = None) -> dict[
     live = LiveStatus(store, None, pool)
     live.read_everything()
     streams = _largest(measured)
+    with store.reading() as transaction:
+        snapshot = LatestSnapshot().newest(transaction)
     view = QualityView(store, live, pool.tie_margin, window_s=math.inf)
-    quality = {stream or "": {**view.read(stream), "all": _all(measured, stream)}}
+    quality = {stream or "": {**view.read(stream), "all": _all(measured, stream, snapshot)}}
     if stream is None and len(streams) > 1:
         quality |= {name: {**view.read(name), "all": {"policies": policies(measured, name)}} for name in streams}
     shown = live.read() if stream is None else {}
@@ -86,9 +89,9 @@ def _largest(measured: PairQuality) -> list[str]:
     return sorted(sorted(pairs, key=lambda name: -pairs[name])[:_STREAMS])
 
 
-def _all(measured: PairQuality, stream: str | None) -> dict[str, Any]:
+def _all(measured: PairQuality, stream: str | None, snapshot: Snapshot) -> dict[str, Any]:
     """The statistics over all pairs, in place of those of the window."""
-    return {"policies": policies(measured, stream), **statistics(measured)}
+    return {"policies": policies(measured, stream), **statistics(measured, snapshot)}
 
 
 def _models(store: Store, live: LiveStatus, measured: PairQuality) -> dict[str, Any]:

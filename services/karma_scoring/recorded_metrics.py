@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karma.config.pool import Pool
-from karma.messages import ModelSpec
 from karma.store.pair_quality import JudgeQuality, PairQuality, PolicyQuality
 from karma.store.records import NewResponse, NewVerdict
 from karma.telemetry import metrics
@@ -23,7 +22,6 @@ class ScoringMetrics:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._own = own_models(pool)
         # These series start at 0: Prometheus sees the first event only as an increase of an existing series.
         for kind, names in (("generate", pool.models), ("judge", pool.judges)):
             counter, success = _CALLS[kind]
@@ -45,7 +43,7 @@ class ScoringMetrics:
         batch, stream = MetricBatch(), learned.stream
         for verdict in learned.verdicts:
             self._call(batch, "judge", verdict.judge, verdict)
-        quality = PairQuality(self._pool.tie_margin, self._own)
+        quality = PairQuality(self._pool.tie_margin)
         for pair in learned.pairs:
             quality.add(pair)
         show_quality(quality, batch)
@@ -81,19 +79,6 @@ class ScoringMetrics:
             batch.add(metrics.COST, kind, name, count=price.of(tokens_in or 0, tokens_out or 0))
 
 
-def own_models(pool: Pool) -> dict[str, frozenset[str]]:
-    """Judge → the pool's models that are the judge's own: both use the same model of one endpoint, or checkpoint."""
-
-    def address(spec: ModelSpec) -> tuple[str, str | None, str]:
-        return spec.backend, spec.base_url, spec.model
-
-    return {
-        name: frozenset(model for model, spec in pool.models.items() if address(spec) == address(judge.model))
-        for name, judge in pool.judges.items()
-        if judge.model is not None
-    }
-
-
 def show_quality(quality: PairQuality, batch: MetricBatch) -> None:
     """Add the sums of pair quality to their metrics."""
     for judge, sums in quality.judges.items():
@@ -110,14 +95,11 @@ def _show_judge(judge: str, sums: JudgeQuality, batch: MetricBatch) -> None:
         (metrics.FIRST_POSITION, {"first": sums.first, "second": sums.second}),
         (metrics.JUDGE_ORDERS, {"yes": sums.flipped, "no": sums.both_orders - sums.flipped}),
         (metrics.JUDGE_LENGTH, {"longer": sums.longer, "shorter": sums.shorter}),
-        (metrics.SELF_PREFERENCE, {"own": sums.own, "other": sums.other}),
         (metrics.JUDGE_AGREEMENT, {"yes": sums.agreed, "no": sums.compared - sums.agreed}),
     ):
         _add(batch, counter, judge, values)
     if sums.longer + sums.shorter:
         batch.add(metrics.JUDGE_LONGER_EXPECTED, judge, count=sums.longer_expected)
-    if sums.own + sums.other:
-        batch.add(metrics.SELF_EXPECTED, judge, count=sums.own_expected)
 
 
 def _show_stream(stream: str, sums: PolicyQuality, batch: MetricBatch) -> None:

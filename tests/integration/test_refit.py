@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
+from karma.store.judged_pairs import judged_pairs
 from karma.store.records import Count
 from karma_monitor.figures.refits import Refits
 from karma_scoring.fit.refit import Refitter
@@ -54,6 +56,33 @@ def test_counts_that_a_migration_made_smaller_are_fitted_at_once(store: Store) -
 
     assert judged.refitter.refit_if_due() is not None
     assert judged.refitter.refit_if_due() is None
+
+
+def test_judged_pairs_are_read_with_the_side_that_each_judge_took(store: Store) -> None:
+    judges = {name: {"kind": "openai", "model": {**ENDPOINT, "model": name}} for name in ("ja", "jb", "none")}
+    flow = Flow(store, make_pool("ab", judges=judges))
+    flow.accept(*({"id": f"p{number}", "prompt": f"Say {number}."} for number in range(3)))
+    flow.dispatcher.admit()
+    while flow.sent:
+        for batch in flow.messages():
+            if isinstance(batch, GenerateBatch):
+                flow.handle(flow.answer(batch))
+            elif isinstance(batch, JudgeBatch):
+                for item in batch.items:
+                    favored = item.first.startswith(f"{batch.judge[1:]} says")
+                    probability = 0.5 if batch.judge == "none" else 0.9 if favored else 0.1
+                    given = flow.judge(replace(batch, items=(item,)), probability)
+                    flow.handle(given)
+            else:
+                flow.handle(batch)
+    with store.reading() as transaction:
+        read = judged_pairs(transaction.ledger.connection, 2, lambda _stream: 0.05)
+    assert [(pair.stream, pair.skill, {pair.model_a, pair.model_b}) for pair in read] == [
+        ("default", None, {*"ab"})
+    ] * 2
+    for pair in read:
+        for_a = 1 if pair.model_a == "a" else -1
+        assert pair.sides == {"ja": for_a, "jb": -for_a}
 
 
 def test_a_renamed_model_keeps_its_counts_under_its_new_name(store: Store) -> None:

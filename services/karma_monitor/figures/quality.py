@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from karma.config.derived_streams import derivation
+from karma.ranking.self_preference import SelfPreference
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.counting import prompts_without_pair
@@ -86,13 +87,21 @@ def summary(quality: PairQuality, records: Sequence[PairRecord], snapshot: Snaps
         "predicted_label_error": error,
         "judged_share": ratio(total(lambda sums: sums.judged), len(records)),
         "agreement": ratio(total(lambda sums: sums.agreed), total(lambda sums: sums.compared)),
-        "judges": judges(quality),
+        "judges": judges(quality, snapshot),
     }
 
 
-def judges(quality: PairQuality) -> list[dict[str, Any]]:
-    """The figures of each judge."""
-    return [{"judge": name, **_judge(sums)} for name, sums in sorted(quality.judges.items())]
+def judges(quality: PairQuality, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The figures of each judge; its self-preference is that of the newest refit, whatever pairs are measured."""
+    return [
+        {"judge": name, **_judge(sums), "self_preference": _self_preference(snapshot.self_preference.get(name))}
+        for name, sums in sorted(quality.judges.items())
+    ]
+
+
+def _self_preference(known: SelfPreference | None) -> dict[str, Any] | None:
+    """None for a judge without a model of its own in the pool; its `excess` is None while it is unknown."""
+    return None if known is None else {**asdict(known), "low": known.low, "high": known.high}
 
 
 def _judge(sums: JudgeQuality) -> dict[str, Any]:
@@ -120,9 +129,9 @@ def _judge(sums: JudgeQuality) -> dict[str, Any]:
 def first_position(quality: PairQuality) -> list[dict[str, Any]]:
     """How often each judge prefers the response shown first, over pairs judged in both orders; 95 % interval."""
     return [
-        {"judge": one["judge"], "share": one["first_share"], "low": one["first_low"], "high": one["first_high"], "n": n}
-        for one in judges(quality)
-        if (n := one["sided"])
+        {"judge": name, "share": one["first_share"], "low": one["first_low"], "high": one["first_high"], "n": n}
+        for name, sums in sorted(quality.judges.items())
+        if (n := (one := _judge(sums))["sided"])
     ]
 
 

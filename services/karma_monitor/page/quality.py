@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
@@ -107,14 +108,16 @@ class QualityView:
     def _measure(self, stream: str | None, records: Sequence[PairRecord]) -> dict[str, Any]:
         quality = quality_of(records, self._tie_margin)
         self._add_without_pair(quality, records)
+        with self._store.reading() as transaction:
+            snapshot = self._snapshot.newest(transaction)
         return {
             "stream": stream,
             "window": len(records),
             "window_from": min((record.resolved_at for record in records), default=None),
             "histograms": histograms(records),
-            **statistics(quality),
+            **statistics(quality, snapshot),
             "policies": policies(quality, stream),
-            "gate": self._budgets(stream),
+            "gate": self._budgets(stream, snapshot),
         }
 
     def _add_without_pair(self, quality: PairQuality, records: Sequence[PairRecord]) -> None:
@@ -132,29 +135,28 @@ class QualityView:
                 number = ended_without_pair(transaction.ledger.connection, stream, at, prompt)
                 quality.policies[stream, main_policy(quality, stream)].without_pair = number
 
-    def _budgets(self, stream: str | None) -> list[dict[str, Any]]:
+    def _budgets(self, stream: str | None, snapshot: Snapshot) -> list[dict[str, Any]]:
         """The share judged under each judge budget over all its pairs, and its audit."""
         with self._store.reading() as transaction:
-            audits = self._snapshot.newest(transaction).audits
             rows = judge_budgets(transaction.ledger.connection, stream)
         return [
             {
                 "stream": row.stream,
                 "pairs": row.seen,
                 "judged_share": ratio(row.judged, row.seen),
-                "label_error": asdict(audits[row.stream]) if row.stream in audits else None,
+                "label_error": asdict(snapshot.audits[row.stream]) if row.stream in snapshot.audits else None,
             }
             for row in rows
         ]
 
 
-def statistics(quality: PairQuality) -> dict[str, Any]:
+def statistics(quality: PairQuality, snapshot: Snapshot) -> dict[str, Any]:
     """Biases and judges, from the sums over the pairs of a window or over all."""
     return {
         "first_position": first_position(quality),
         "length": length_buckets(quality),
         "length_predicted": length_buckets(quality, "predicted"),
-        "judges": judges(quality),
+        "judges": judges(quality, snapshot),
     }
 
 

@@ -23,6 +23,7 @@ from karma_scoring.fit.drift import Change, fit_with_drift, last_changes, withou
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import BudgetInputReader
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.own_models import SelfPreferences
 from karma_scoring.fit.pair_residuals import pair_fit
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at, coarse, merges
 
@@ -49,6 +50,7 @@ class Refitter:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refit", daemon=True)
         self._budget_inputs = BudgetInputReader(pool.aliases)
+        self._self_preferences = SelfPreferences(pool)
         self._last_weight = -1.0  # of the counts at the last check
         self._posterior: Posterior | None = None  # of the last refit: where the next one starts
         self._early_refit_at = 0.0  # the next one for `_NEW_PER_MODEL` at the earliest, by the monotonic clock
@@ -101,10 +103,13 @@ class Refitter:
         self._posterior = fitted.posterior
         with self._store.reading() as transaction:
             budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
+            judged = self._self_preferences.read(transaction)
+        changed = last_changes(fitted.posterior.models)
         explained = pair_fit(fitted.counts, fitted.posterior)
         result = snapshot(without_former(fitted.posterior), version, pool.benchmarks, explained)
-        outcome = budget.outcome(result, last_changes(fitted.posterior.models))
-        result = replace(result, outcome=outcome, audits=budget.audits)
+        own = self._self_preferences.measure(judged, changed)
+        outcome = budget.outcome(result, changed)
+        result = replace(result, outcome=outcome, audits=budget.audits, self_preference=own)
         with self._store.transaction() as transaction:
             is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
             if is_first:

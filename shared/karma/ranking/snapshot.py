@@ -23,6 +23,7 @@ from karma.ranking.connectedness import groups
 from karma.ranking.label_error import LabelError
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
+from karma.ranking.self_preference import SelfPreference
 
 Array = NDArray[np.float64]
 PairTable = Literal["gap", "gap_deviation", "kinship", "information", "win", "comparisons"]
@@ -78,6 +79,7 @@ class Snapshot:
     epsilon: float  # logits; the half-width of kinship
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
+    self_preference: Mapping[str, SelfPreference] = field(default_factory=dict)  # by judge with a model of its own
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
 
@@ -193,6 +195,7 @@ class Snapshot:
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
             "pair_fit": asdict(self.pair_fit),
+            "self_preference": {judge: asdict(each) for judge, each in self.self_preference.items()},
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -231,6 +234,7 @@ class Snapshot:
             outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
             pair_fit=PairFit.from_dict(head.get("pair_fit") or {}),
+            self_preference={judge: SelfPreference(**each) for judge, each in head.get("self_preference", {}).items()},
             **arrays,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from karma.store.records import PairRecord, PairRow, VerdictRow
@@ -34,9 +34,6 @@ class JudgeQuality:
     longer: int = 0  # verdicts for the longer response
     shorter: int = 0
     longer_expected: float = 0.0
-    own: int = 0  # verdicts for the judge's own model against another
-    other: int = 0
-    own_expected: float = 0.0
     compared: int = 0  # other judges that took a side of the same pair
     agreed: int = 0  # of these: the same side
 
@@ -89,16 +86,10 @@ class PairQuality:
 
     Args:
         tie_margin: stream → tie margin.
-        own: judge → the models of the pool that are its own.
     """
 
-    def __init__(
-        self,
-        tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN,
-        own: Mapping[str, frozenset[str]] | None = None,
-    ) -> None:
+    def __init__(self, tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN) -> None:
         self._tie_margin = tie_margin
-        self._own = own or {}
         self.judges: defaultdict[str, JudgeQuality] = defaultdict(JudgeQuality)
         self.policies: defaultdict[tuple[str, str], PolicyQuality] = defaultdict(PolicyQuality)  # by stream, policy
         self.wins: Counter[tuple[str, str]] = Counter()  # (winner, loser), judged preferences
@@ -170,12 +161,6 @@ class PairQuality:
             judge.longer += for_a == a_is_longer
             judge.shorter += for_a != a_is_longer
             judge.longer_expected += _win_probability(pair, a_is_longer)
-        own = self._own.get(verdict.judge)
-        if own and (pair.model_a in own) != (pair.model_b in own):
-            a_is_own = pair.model_a in own
-            judge.own += for_a == a_is_own
-            judge.other += for_a != a_is_own
-            judge.own_expected += _win_probability(pair, a_is_own)
 
     def _add_preference(self, record: PairRecord, sums: PolicyQuality) -> None:
         pair, source = record.pair, record.label_source or "judge"

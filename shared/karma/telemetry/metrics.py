@@ -115,12 +115,6 @@ JUDGE_LENGTH = Counter(
 JUDGE_LONGER_EXPECTED = Counter(
     "karma_verdicts_longer_expected_total", "Expected verdicts for the longer response, by competency.", ["judge"]
 )
-SELF_PREFERENCE = Counter(
-    "karma_verdicts_by_ownership_total", "Verdicts between the judge's own model and another.", ["judge", "chosen"]
-)
-SELF_EXPECTED = Counter(
-    "karma_verdicts_own_expected_total", "Expected verdicts for the judge's own model, by competency.", ["judge"]
-)
 LONGER_CHOSEN = Counter(
     "karma_preferences_by_length_total", "Judged preferences, by length of the chosen response.", ["stream", "chosen"]
 )
@@ -194,6 +188,16 @@ MODEL_GROUPS = Gauge(
 MISFIT_PAIRS = Gauge(
     "karma_misfit_model_pairs",
     "Pairs of models whose verdicts contradict their competencies (as rock, paper, scissors).",
+)
+SELF_PREFERENCE = Gauge(
+    "karma_judge_self_preference_ratio",
+    "Share of a judge's own models' wins beyond what others expect, with its 95 % interval; absent while unknown.",
+    ["judge", "bound"],
+)
+SELF_PREFERENCE_VERDICTS = Gauge(
+    "karma_judge_self_preference_verdicts",
+    "Pairs of a judge's own model and another on which it took a side.",
+    ["judge"],
 )
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest snapshot.")
 REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of a refit, by result.", ["result"], buckets=_SECONDS)

@@ -361,7 +361,7 @@ def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> N
         )  # fmt: skip
     window = Window(store)
     window.renew(10.0)
-    found = judges(quality_of(window, default_margin))
+    found = judges(quality_of(window, default_margin), Snapshot.empty())
     assert [(one["judge"], one["agreement"], one["agreements_compared"]) for one in found] == [
         ("j", 0.5, 2),
         ("k", 0.5, 2),

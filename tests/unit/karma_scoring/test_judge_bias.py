@@ -13,7 +13,8 @@ from msgspec.structs import replace as with_fields
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
 from karma.ranking.snapshot import Snapshot
-from karma_scoring.recorded_metrics import own_models
+from karma_scoring.fit.own_models import other_judges, own_models
+from karma_scoring.fit.refit import Refitter
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
 from tests.support.stores import memory
@@ -139,12 +140,24 @@ def test_a_judge_of_a_models_own_kind_is_known_by_its_endpoint() -> None:
     assert own_models(pool) == {"j": frozenset("a")}
 
 
-def test_a_judge_that_prefers_its_own_model_is_seen() -> None:
-    pool = make_pool("ab", judges={"j": {"kind": "openai", "model": {**ENDPOINT, "model": "a"}}})
-    judge(flow_of(pool, prompts=5, snapshot=expecting(0.3)), j="a")
-    assert value("karma_verdicts_by_ownership_total", judge="j", chosen="own") == 10
-    assert value("karma_verdicts_by_ownership_total", judge="j", chosen="other") == 0
-    assert value("karma_verdicts_own_expected_total", judge="j") == pytest.approx(3.0)
+def test_a_refit_measures_judges_of_their_own_models_and_no_others() -> None:
+    own = {"kind": "openai", "model": {**ENDPOINT, "model": "a"}}
+    other = {"kind": "openai", "model": {**ENDPOINT, "model": "k"}}
+    pool = make_pool("ab", judges={"j": own, "k": other})
+    flow = flow_of(pool, prompts=5)
+    judge(flow, j="a", k="b")
+    snapshot = Refitter(flow.store, pool).refit(1)
+    assert set(snapshot.self_preference) == {"j"}
+    assert snapshot.self_preference["j"].verdicts == 5
+    assert "too few verdicts" in (snapshot.self_preference["j"].unknown or "")
+    assert Snapshot.from_bytes(snapshot.to_bytes()).self_preference == snapshot.self_preference
+
+
+def test_a_judge_that_reads_no_responses_is_nobody_to_compare_with() -> None:
+    """It repeats the competencies."""
+    own = {"kind": "openai", "model": {**ENDPOINT, "model": "a"}}
+    judges = {"j": own, "twin": own, "k": {**own, "model": {**ENDPOINT, "model": "k"}}, "rule": {"kind": "prior"}}
+    assert other_judges(make_pool("ab", judges=judges), {"a"}) == {"k"}
 
 
 @pytest.mark.parametrize(("second", "agrees"), [("a", "yes"), ("b", "no")])

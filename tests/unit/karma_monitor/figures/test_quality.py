@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from karma.ranking.snapshot import Snapshot
 from karma.store.pair_quality import LENGTH_RATIOS, PairQuality
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma_monitor.figures.quality import judges, policy_figures
@@ -77,7 +78,7 @@ def test_more_judges_do_not_make_a_flip_likelier() -> None:
         for flipping in names
     ]
     assert figures(*pairs)["flip_share"] == pytest.approx(1 / 3)
-    assert [one["flip_share"] for one in judges(measured(*pairs))] == [pytest.approx(1 / 3)] * 3
+    assert [one["flip_share"] for one in judges(measured(*pairs), Snapshot.empty())] == [pytest.approx(1 / 3)] * 3
 
 
 def test_the_length_ratio_is_a_geometric_mean_of_chosen_by_rejected() -> None:

@@ -2,7 +2,7 @@
 
 import { get, queryOf } from "../api.js";
 import { h, render } from "../dom.js";
-import { count, counted, date, interval, lastPairs, money, number, share } from "../format.js";
+import { count, counted, date, interval, lastPairs, money, number, share, signed } from "../format.js";
 import { intervals } from "../intervals.js";
 import { behind, choice, empty, panel, table, tiles } from "../panels.js";
 import { histogram, spots } from "../plot.js";
@@ -262,11 +262,26 @@ function judges(found) {
     share(one.first_share),
     share(one.tie_share),
     of(one.agreement, one.agreements_compared),
+    selfPreference(one.self_preference),
     count(one.tokens),
   ]);
-  const head = ["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with others", "tokens"];
+  const head = [
+    ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with others"],
+    ...["own models win beyond expected, points", "tokens"],
+  ];
   return table("Judges", head, rows);
 }
+
+/** How much more often a judge's own models win by it than others expect; a judge without such models has none. */
+function selfPreference(found) {
+  if (!found) return "–";
+  if (found.excess === null) return h("span", { title: found.unknown }, "unknown");
+  return points(found.excess, found.error, found.verdicts);
+}
+
+/** A difference of shares in points, with its standard error. */
+const points = (value, error, pairs) =>
+  `${signed(100 * value, 1)} ± ${number(100 * error, 1)} of ${counted(pairs, "pair")}`;
 
 function cost({ cost: found, stream }) {
   if (stream !== null) return h("p", { class: "empty" }, "Known for all streams together: calls are not split by stream.");
