@@ -105,6 +105,9 @@ _BUDGET = {
     "too little is known to predict": "Too little is known to predict its outcome, so it was judged.",
     "audit": "It was drawn for the audit, which estimates the share of wrong predicted labels.",
     "the prediction is good enough": "Its expected information is below the threshold of the budget: it is predicted.",
+    "the hour's judge calls are spent": "The judge calls of the last hour had reached the limit: it is predicted.",
+    "the hour's judge calls are spread over its pairs": "The hourly limit affords to judge a part of the pairs: it is "
+    "predicted.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from karma.config.pool import Pool
@@ -12,6 +13,7 @@ from karma.queue.refused import refused_count
 from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.streams import paused
+from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.queries.failures import reasons
 from karma_monitor.queries.totals import count
@@ -31,6 +33,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         judging = transaction.work.open_by_target("judge")
         stopped = paused(transaction.ledger.connection)
         sampled = sampling(transaction.ledger.connection, pool)
+        budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
         failures = reasons(transaction.ledger.connection)[:_REASONS]
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
@@ -53,6 +56,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
             for name in models
         },
         "judges": {name: _endpoint(judging.get(name, 0)) for name in judges},
+        "judge_budget": {stream: asdict(calls) for stream, calls in budgets.items()},
     }
 
 

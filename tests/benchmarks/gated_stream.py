@@ -100,14 +100,14 @@ class GatedStream:
 
     def _decide(self, prompt: int, a: int, b: int) -> tuple[Decision, float, float]:
         known, now = self.competencies.between(self.names[a], self.names[b], None), _STARTED + prompt
+        rng = random.Random(f"gate {self.seed} {prompt}")
         if self.outcome is None:
-            decisions, self.state = judge_all([known.information], self.state, now)
+            decisions, self.state = judge_all([known.information], self.budget, self.state, rng, now)
             return decisions[0], known.win_probability, self.competencies.tie / (2.0 + self.competencies.tie)
         features = np.zeros((1, len(FEATURES)))
         advantage = self.outcome.advantage(np.array([known.gap]), features, [self.names[a]], [self.names[b]])
         deviation = self.outcome.deviation(np.array([known.gap_deviation]))
         order, bits = expected_information(self.outcome, advantage, deviation, np.array([0]), np.array([1]))
-        rng = random.Random(f"gate {self.seed} {prompt}")
         error = self.error.estimate if self.error else None
         decisions, self.state = decide(order, bits, self.budget, self.state, error, rng, now)
         tie = float(tie_probability(advantage, self.outcome.tie)[0])

@@ -100,6 +100,26 @@ def test_before_anything_is_learned_all_is_judged_and_kept_to_learn_from(store: 
     assert learned.examples == 300
 
 
+@pytest.mark.parametrize("outcome", [None, OUTCOME])
+def test_an_hourly_limit_holds_and_every_pair_gets_one_label(store: Store, outcome: OutcomeModel | None) -> None:
+    """50 prompts of six pairs at once, and 10 calls for pairs of two calls each."""
+    flow = flow_of(store, outcome, share=1.0, judge_calls_per_hour=10.0)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(50)))
+    flow.finish()
+    assert_exact(store.engine.url.render_as_string(hide_password=False), 50)
+    rows = rows_of(store)
+    judged = [row for row in rows if row.judged]
+    assert 1 <= len(judged) <= 5
+    assert all(0.0 < row.judged_probability <= 1.0 for row in judged)
+    assert all(row.label_source == "predicted" for row in rows if not row.judged)
+    with store.reading() as transaction:
+        weights = transaction.preferences.prompt_weights({row.prompt for row in judged})
+        counted = [weights[row.prompt].of(row.judged_probability)[0] for row in judged]
+    with store.engine.connect() as connection:
+        counts = connection.execute(select(competency_counts)).all()
+    assert sum(row.wins_a + row.wins_b + row.ties for row in counts) == pytest.approx(sum(counted))
+
+
 def test_a_prompt_of_which_nothing_is_judged_ends_at_once(store: Store) -> None:
     flow = flow_of(store, OUTCOME, share=0.02, pairs_per_prompt=1, audit_share=0.001)
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))

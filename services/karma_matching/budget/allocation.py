@@ -1,20 +1,27 @@
 """Allocation of the judge budget: decides which pairs are judged.
 
 A pair is judged with certainty if its expected information is above a threshold that follows from the budget, and with
-the audit's probability otherwise. Every probability is recorded, and none is zero. The threshold is a quantile of the
-expected information of recent pairs. The store has it as a histogram, so that a decision can be repeated later.
+the audit's probability otherwise. Every probability is recorded, and none is zero unless the hour's calls are spent.
+The threshold is a quantile of the expected information of recent pairs. The store has it as a histogram, so that a
+decision can be repeated later.
+
+An hourly limit on calls holds in any 60 minutes, with audits and with pairs that nothing can predict yet. While it
+binds, the judged share follows from it (`JudgeCalls.affordable_share`), and at most half of that share is the audit's.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from karma.ranking.judge_calls import JudgeCalls
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -25,6 +32,12 @@ _LEAST_SEEN = 50.0  # pairs before a threshold is read from it
 _HORIZON = 500.0  # pairs within which a surplus or deficit of judged pairs is compensated
 _MOST_COMPENSATION = 0.2  # of the share, at a time: a surplus never stops judging
 _HOUR_S = 3600.0
+_MOST_AUDITED = 0.5  # of the share that the hourly limit allows
+
+#: Why a pair is not judged although its turn had come.
+SPENT = "the hour's judge calls are spent"
+#: Why a pair is not judged that nothing can predict yet.
+LIMITED = "the hour's judge calls are spread over its pairs"
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Budget:
     """Limits on judging. Without a share and calls per hour all pairs are judged."""
 
     judge_share: float | None = None  # of pairs
-    calls_per_hour: float | None = None
+    calls_per_hour: float | None = None  # in any 60 minutes
     audit_share: float = 0.03  # of pairs below the threshold
     max_label_error: float | None = None  # share of wrong labels among the predicted ones
     calls_per_pair: int = 1
@@ -43,7 +56,7 @@ class Decision:
     """Whether a pair is judged, and why."""
 
     judged: bool
-    probability: float  # of being judged; recorded, never zero
+    probability: float  # of being judged; recorded, zero only where the hour's calls are spent
     information: float  # expected bits beyond those from verdicts on the prompt's other pairs
     why: str
 
@@ -56,45 +69,47 @@ class BudgetState:
     judged: int = 0
     allowed: float = 0.0  # pairs that the budget allowed to judge
     histogram: tuple[float, ...] = (0.0,) * _BINS
-    hour_began: float = 0.0  # seconds since 1970
-    hour_seen: float = 0.0
-    hour_judged: float = 0.0
-    last_hour_seen: float = 0.0
+    recent: JudgeCalls = field(default_factory=JudgeCalls)
 
     def to_json(self) -> str:
         """For the store."""
-        return json.dumps(asdict(self) | {"histogram": [round(count, 3) for count in self.histogram]})
+        histogram = [round(count, 3) for count in self.histogram]
+        return json.dumps(vars(self) | {"histogram": histogram, "recent": self.recent.minutes})
 
     @classmethod
-    def from_json(cls, text: str | None) -> BudgetState:
-        """From the store; a new state if there is none."""
+    def from_json(cls, text: str | None, calls_per_pair: int = 1) -> BudgetState:
+        """From the store; a new state if there is none. `calls_per_pair` is for states of earlier versions."""
         if text is None:
             return cls()
         state: dict[str, Any] = json.loads(text)
-        return cls(**{**state, "histogram": tuple(state["histogram"])})
+        recent = JudgeCalls.of(state["recent"]) if "recent" in state else _of_clock_hour(state, calls_per_pair)
+        histogram = tuple(state["histogram"])
+        return cls(state["seen"], state["judged"], state["allowed"], histogram, recent)
 
 
-def judged_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
+def _of_clock_hour(state: dict[str, Any], calls_per_pair: int) -> JudgeCalls:
+    """Earlier versions counted from an hour's first pair; all of its calls count as made in the hour's last minute."""
+    if not state.get("hour_seen"):
+        return JudgeCalls()
+    last_s = state["hour_began"] + _HOUR_S - 1.0
+    return JudgeCalls().with_new(last_s, int(state["hour_seen"]), int(state["hour_judged"]) * calls_per_pair)
+
+
+def judged_share(budget: Budget, state: BudgetState, label_error: float | None) -> float:
     """The share of the next pairs to be judged, audits included, in (0, 1].
 
     A surplus or deficit of judged pairs is compensated within a few hundred pairs, by at most a fifth of the share at a
     time. Above `max_label_error` the share grows until the remaining predicted labels, at the present error rate, have
     no more wrong labels than the limit allows. That is enough, because the closest pairs err most.
     """
-    target = target_share(budget, state, label_error, now)
+    target = target_share(budget, label_error)
     most = _MOST_COMPENSATION * target
     return min(1.0, target + max(-most, min(most, (state.allowed - state.judged) / _HORIZON)))
 
 
-def target_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
-    """The share that follows from the budget and the label error, in (0, 1]; see `judged_share`."""
+def target_share(budget: Budget, label_error: float | None) -> float:
+    """The share that follows from the budget's share and the label error, in (0, 1]; see `judged_share`."""
     share = 1.0 if budget.judge_share is None else budget.judge_share
-    if budget.calls_per_hour is not None:
-        elapsed = min(max(now - state.hour_began, 0.0), _HOUR_S)
-        left = max(0.0, budget.calls_per_hour / budget.calls_per_pair - state.hour_judged)
-        rate = max(state.hour_seen / max(elapsed, 60.0), state.last_hour_seen / _HOUR_S)
-        coming = max(rate * (_HOUR_S - elapsed), 1.0)
-        share = min(share, left / coming)
     if budget.max_label_error is not None and label_error is not None and label_error > budget.max_label_error:
         share = 1.0 - (1.0 - share) * budget.max_label_error / label_error
     return share
@@ -123,35 +138,67 @@ def decide(
     Returns:
         One decision per pair, in the pairs' own order, and the budget's next state.
     """
-    state = _within_hour(state, now)
-    share = judged_share(budget, state, label_error, now)
-    audit = budget.audit_share
+    affordable, left, state = _arrived(budget, state, len(information), now)
+    share = min(judged_share(budget, state, label_error), affordable)
+    audit = budget.audit_share if affordable >= 1.0 else min(budget.audit_share, _MOST_AUDITED * affordable)
     certain = 1.0 if share >= 1.0 else max(0.0, share - audit) / (1.0 - audit) if audit < 1.0 else 0.0
     threshold, at_threshold = _threshold(state, certain)
+    if threshold < 0 and affordable < 1.0:  # no threshold is known yet, and not all can be judged: draw at random
+        threshold, audit = _BINS, share
     decisions: dict[int, Decision] = {}
     bins = np.minimum((np.clip(information, 0.0, 1.0) * _BINS).astype(np.intp), _BINS - 1)
     for pair, bits, bin_ in zip(order.tolist(), information.tolist(), bins.tolist(), strict=True):
         above = 1.0 if bin_ > threshold else at_threshold if bin_ == threshold else 0.0
         probability = above + (1.0 - above) * audit
-        judged = rng.random() < probability
         why = "informative enough" if above == 1.0 else "at the threshold" if above > 0.0 else "audit"
-        decisions[pair] = Decision(judged, probability, bits, why if judged else "the prediction is good enough")
-    allowed = target_share(budget, state, label_error, now) * len(decisions)
-    state = _after(state, bins, len(decisions), sum(decision.judged for decision in decisions.values()), allowed)
+        decisions[pair] = _drawn(probability, bits, why, "the prediction is good enough", left, rng)
+        left -= decisions[pair].judged
+    judged = sum(decision.judged for decision in decisions.values())
+    allowed = min(target_share(budget, label_error), affordable) * len(decisions)
+    state = _after(budget, state, bins, len(decisions), judged, allowed, now)
     return [decisions[pair] for pair in range(len(decisions))], state
 
 
-def judge_all(information: Sequence[float], state: BudgetState, now: float) -> tuple[list[Decision], BudgetState]:
-    """Without an outcome model all pairs are judged; later pairs do not compensate for them.
+def judge_all(
+    information: Sequence[float], budget: Budget, state: BudgetState, rng: random.Random, now: float
+) -> tuple[list[Decision], BudgetState]:
+    """Without an outcome model all pairs are judged that the hourly limit affords; later pairs do not compensate.
 
     Args:
         information: expected information of the pairs by competency alone, bits.
-        state: the budget's state.
+        budget: the stream's budget.
+        state: its state.
+        rng: the prompt's random numbers.
         now: seconds since 1970.
     """
-    state, count = _within_hour(state, now), len(information)
-    decisions = [Decision(True, 1.0, bits, "too little is known to predict") for bits in information]
-    return decisions, _after(state, np.zeros(0, dtype=np.intp), count, count, allowed=float(count))
+    affordable, left, state = _arrived(budget, state, len(information), now)
+    decisions = []
+    for bits in information:
+        decision = _drawn(affordable, bits, "too little is known to predict", LIMITED, left, rng)
+        left -= decision.judged
+        decisions.append(decision)
+    judged = sum(decision.judged for decision in decisions)
+    none = np.zeros(0, dtype=np.intp)
+    return decisions, _after(budget, state, none, len(decisions), judged, float(judged), now)
+
+
+def _drawn(probability: float, bits: float, why: str, why_not: str, left: float, rng: random.Random) -> Decision:
+    """Judged with this probability, unless no more pairs are `left` to this hour."""
+    drawn = rng.random()
+    if left < 1.0:
+        return Decision(False, 0.0, bits, SPENT)
+    judged = drawn < probability
+    return Decision(judged, probability, bits, why if judged else why_not)
+
+
+def _arrived(budget: Budget, state: BudgetState, number: int, now: float) -> tuple[float, float, BudgetState]:
+    """The share of pairs that the hourly limit affords and how many now, and the state with these pairs counted."""
+    if budget.calls_per_hour is None:
+        return 1.0, math.inf, state
+    limit, each = budget.calls_per_hour, budget.calls_per_pair
+    recent = state.recent.with_new(now, number, 0)
+    share = recent.affordable_share(limit, each, now)
+    return share, recent.affordable_pairs(limit, each), replace(state, recent=recent)
 
 
 def _threshold(state: BudgetState, certain: float) -> tuple[int, float]:
@@ -168,20 +215,9 @@ def _threshold(state: BudgetState, certain: float) -> tuple[int, float]:
     return -1, 1.0
 
 
-def _within_hour(state: BudgetState, now: float) -> BudgetState:
-    if now - state.hour_began < _HOUR_S:
-        return state
-    follows = now - state.hour_began < 2 * _HOUR_S
-    return replace(
-        state,
-        hour_began=now,
-        hour_seen=0.0,
-        hour_judged=0.0,
-        last_hour_seen=state.hour_seen if follows else 0.0,
-    )
-
-
-def _after(state: BudgetState, bins: Indices, number: int, judged: int, allowed: float) -> BudgetState:
+def _after(
+    budget: Budget, state: BudgetState, bins: Indices, number: int, judged: int, allowed: float, now: float
+) -> BudgetState:
     histogram = np.array(state.histogram) + np.bincount(bins, minlength=_BINS)
     histogram *= min(1.0, _MEMORY / max(histogram.sum(), 1.0))
     return replace(
@@ -190,6 +226,5 @@ def _after(state: BudgetState, bins: Indices, number: int, judged: int, allowed:
         judged=state.judged + judged,
         allowed=state.allowed + allowed,
         histogram=tuple(histogram.tolist()),
-        hour_seen=state.hour_seen + number,
-        hour_judged=state.hour_judged + judged,
+        recent=state.recent.with_new(now, 0, judged * budget.calls_per_pair) if budget.calls_per_hour else state.recent,
     )

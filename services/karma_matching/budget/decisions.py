@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from karma.config.pool import calls_per_pair
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.policies.candidates import Candidate
@@ -57,9 +58,9 @@ class JudgeBudget:
             calls_per_hour=stream.judge_calls_per_hour,
             audit_share=stream.audit_share,
             max_label_error=stream.max_label_error,
-            calls_per_pair=max(1, sum(2 if judge.both_orders else 1 for judge in judges)),
+            calls_per_pair=calls_per_pair(judges),
         )
-        state = BudgetState.from_json(transaction.judge_budgets.lock(name))
+        state = BudgetState.from_json(transaction.judge_budgets.lock(name), budget.calls_per_pair)
         audited = snapshot.audits.get(name)
         return cls(name, budget, state, snapshot, audited.estimate if audited else None)
 
@@ -94,8 +95,10 @@ class JudgeBudget:
         difference = features[first] - features[second]
         known = [self.snapshot.between(a, b, skill) for a, b in zip(models_a, models_b, strict=True)]
         model = self.snapshot.outcome
+        rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
         if model is None:
-            decisions, self.state = judge_all([comparison.information for comparison in known], self.state, now)
+            bits_alone = [comparison.information for comparison in known]
+            decisions, self.state = judge_all(bits_alone, self.budget, self.state, rng, now)
             win = np.array([comparison.win_probability for comparison in known])
             tie = np.full(len(pairs), self.snapshot.tie / (2.0 + self.snapshot.tie))
         else:
@@ -103,7 +106,6 @@ class JudgeBudget:
             deviation = model.deviation(np.array([comparison.gap_deviation for comparison in known]))
             advantage = model.advantage(gap, difference, models_a, models_b)
             order, bits = expected_information(model, advantage, deviation, first, second)
-            rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
             decisions, self.state = decide(order, bits, self.budget, self.state, self.label_error, rng, now)
             win, tie = win_given_decisive(advantage), tie_probability(advantage, model.tie)
         predictions = zip(win.tolist(), tie.tolist(), np.round(difference, 4).tolist(), strict=True)

@@ -1,32 +1,45 @@
-"""The share of this hour's judge calls that is left, over all streams with an hourly limit."""
+"""The judge calls of the last hour, of streams with an hourly limit."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from karma.config.pool import Pool
+from karma.ranking.judge_calls import JudgeCalls
 from karma_monitor.queries.pairs import judge_budgets
 
-_HOUR_S = 3600.0
+
+@dataclass(frozen=True)
+class HourlyCalls:
+    """The calls of a stream that count against its limit: those of the last 60 minutes."""
+
+    calls_last_hour: int
+    calls_per_hour: float  # the limit
+
+
+def hourly_calls(connection: Connection, pool: Pool, now: float) -> dict[str, HourlyCalls]:
+    """By stream with an hourly limit and a pair: its calls. `now` in seconds since 1970."""
+    found = {}
+    for row in judge_budgets(connection):
+        limit = pool.stream(row.stream).judge_calls_per_hour
+        if limit is not None:
+            state = json.loads(row.body) if row.body else {}
+            calls = JudgeCalls.of(state.get("recent", ())).at(now).calls
+            found[row.stream] = HourlyCalls(calls, limit)
+    return found
 
 
 def budget_left(connection: Connection, pool: Pool, now: float) -> float | None:
-    """The share of this hour's judge calls that is left; None where no stream has an hourly limit.
+    """The share of the hourly judge calls that is left, over all streams with a limit; None where no stream has one.
 
     A limit on the share of judged pairs is no amount that can be left.
     """
     if all(stream.judge_calls_per_hour is None for stream in (pool.default_stream, *pool.streams.values())):
         return None
-    allowed = spent = 0.0
-    for row in judge_budgets(connection):
-        limit = pool.stream(row.stream).judge_calls_per_hour
-        if limit is None:
-            continue
-        state = json.loads(row.body) if row.body else {}
-        calls_per_pair = sum(2 if judge.both_orders else 1 for judge in pool.stream_judges(row.stream))
-        allowed += limit
-        if now - state.get("hour_began", 0.0) < _HOUR_S:
-            spent += min(limit, state.get("hour_judged", 0.0) * max(1, calls_per_pair))
+    found = hourly_calls(connection, pool, now).values()
+    spent = sum(min(each.calls_last_hour, each.calls_per_hour) for each in found)
+    allowed = sum(each.calls_per_hour for each in found)
     return 1.0 - spent / allowed if allowed else None

@@ -6,7 +6,7 @@ Unknown keys are errors. An error names the file, the key, its value, and what w
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,7 +62,10 @@ class Pool:
 
     def stream_judges(self, name: str) -> tuple[JudgeSpec, ...]:
         """The judges of a stream."""
-        return tuple(self.judges[judge] for judge in self.stream(name).judges or tuple(self.judges))
+        return self._judges_of(self.stream(name))
+
+    def _judges_of(self, stream: StreamSettings) -> tuple[JudgeSpec, ...]:
+        return tuple(self.judges[judge] for judge in stream.judges or tuple(self.judges))
 
     @classmethod
     def read(cls, path: Path) -> Pool:
@@ -136,6 +139,12 @@ class Pool:
             check_known(model, self.models, "models", "model")
         for judge in stream.judges:
             check_known(judge, self.judges, "judges", "judge")
+        limit = stream.judge_calls_per_hour
+        if limit is not None and limit < (each := calls_per_pair(self._judges_of(stream))):
+            raise SettingsError(
+                f"judge_calls_per_hour is {limit:g}, but to judge one pair takes {each} calls (of all judges, in both "
+                f"orders where they see one), so none could be judged. Expected {each} or more."
+            )
         models = stream.models or tuple(self.models)
         if stream.target is not None:
             check_known(stream.target, models, "target", "model of the stream")
@@ -152,6 +161,11 @@ class Pool:
                 f"has one model, {models[0]!r}: no pair can be formed. "
                 'Add a second model, or set policy = "self" for two samples of one.'
             )
+
+
+def calls_per_pair(judges: Iterable[JudgeSpec]) -> int:
+    """The calls that judging a pair takes: one per judge and order."""
+    return sum(2 if judge.both_orders else 1 for judge in judges)
 
 
 def _check_tables(tables: Mapping[str, Any]) -> None:

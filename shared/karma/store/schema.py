@@ -169,7 +169,7 @@ pairs = Table(
     Column("information", Float),  # bits
     Column("likeness", Float),  # similarity of the two responses
     Column("novelty", Float),  # of the prompt (`karma_matching.novelty`); null in rows of earlier versions
-    Column("judged_probability", Float, nullable=False),  # of being judged; never zero
+    Column("judged_probability", Float, nullable=False),  # of being judged; 0 where the hour's calls were spent
     Column("judged", SmallInteger, nullable=False, server_default=text("1")),  # 0: labeled by the prediction
     Column("predicted", Float),  # P(a better | decisive) when it was formed; null without a judge budget
     Column("predicted_tie", Float),  # P(tie) by the same model

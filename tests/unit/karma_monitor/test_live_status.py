@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from sqlalchemy import event
 
@@ -25,6 +27,7 @@ from karma_monitor.figures.quality import default_margin, judges, quality_of, wo
 from karma_monitor.figures.window import Window
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.totals import count, update
+from karma_monitor.status import status
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
 from tests.support.stores import sqlite_file
@@ -330,16 +333,20 @@ def test_costs_miss_no_call_that_was_committed_after_one_with_a_higher_number(st
         assert costs.read().total == pytest.approx(0.010)
 
 
-def test_the_budget_left_is_that_of_this_hours_judge_calls(store: Store, clock: Clock) -> None:
+def test_the_budget_left_is_that_of_the_last_hours_judge_calls(store: Store, clock: Clock) -> None:
     clock.now = 10_000.0
     pool = make_pool("ab", streams={"limited": {"judge_calls_per_hour": 100.0}})
     assert LiveStatus(store, None, make_pool("ab")).read()["outcome"]["budget_left"] is None
     Flow(store, pool).accept({"prompt": "p"}, stream="limited")
-    for began, left in ((9_000.0, 0.5), (1_000.0, 1.0)):  # 25 pairs in both orders; an hour that is over counts no more
+    earlier = {"hour_began": 9_000.0, "hour_judged": 25.0}  # of an earlier version: unknown until the next pair
+    for state, calls in (({"recent": [[150, 60, 50]]}, 50), ({"recent": [[105, 60, 50]]}, 0), (earlier, 0)):
         with store.transaction() as transaction:
             transaction.judge_budgets.lock("limited")
-            transaction.judge_budgets.keep("limited", 60, 25, json.dumps({"hour_began": began, "hour_judged": 25.0}))
-        assert LiveStatus(store, None, pool).read()["outcome"]["budget_left"] == left
+            transaction.judge_budgets.keep("limited", 60, 25, json.dumps(state))
+        assert LiveStatus(store, None, pool).read()["outcome"]["budget_left"] == 1.0 - calls / 100.0
+        found = status(store, None, pool)
+        assert found["judge_budget"] == {"limited": {"calls_last_hour": calls, "calls_per_hour": 100.0}}
+        jsonschema.validate(found, json.loads((files("karma_monitor") / "status.schema.json").read_text()))
 
 
 def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> None:

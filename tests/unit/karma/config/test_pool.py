@@ -53,6 +53,10 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (THIRD + 'on_length="drop"\n', r"on_length is 'drop': expected one of fail, keep"),
         (THIRD + 'fields={max_token="n"}\n', r"fields names 'max_token', .* \(did you mean 'max_tokens'\?\)"),
         (THIRD + 'fields={max_tokens="model"}\n', r"fields\.max_tokens is 'model', expected the endpoint's name"),
+        (
+            GOOD + "[judges.k]\nkind = \"prior\"\n[stream]\njudge_calls_per_hour = 1\n",
+            r"\[stream\] judge_calls_per_hour is 1, but to judge one pair takes 2 calls .* Expected 2 or more",
+        ),
         (GOOD + "[stream]\njudge_share = 0.0\n", r"\[stream\] judge_share is 0\.0: Expected `float` > 0\.0"),
         (GOOD + "[stream]\njudge_share = 0.5\naudit_share = 0.0\n", r"audit_share is 0\.0: Expected `float` > 0\.0"),
         (GOOD + "[stream]\nmax_label_error = 1.5\n", r"max_label_error is 1\.5: Expected `float` < 1\.0"),

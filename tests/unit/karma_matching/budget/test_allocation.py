@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
-from karma_matching.budget.allocation import Budget, BudgetState, decide, judge_all, judged_share
+from karma_matching.budget.allocation import SPENT, Budget, BudgetState, decide, judge_all, judged_share
 from karma_matching.budget.expected_information import expected_information
 from tests.benchmarks.gated_stream import new_model_figures
+from tests.benchmarks.hourly_limit import LIMIT, across_clock_hours, burst, spend, steady
 
 MODEL = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 1000, 0.01)
 
@@ -80,26 +82,78 @@ def test_the_same_pairs_under_the_same_state_are_decided_alike() -> None:
     assert first == second
 
 
-def test_calls_an_hour_are_kept() -> None:
-    """Ten pairs every 10 s are 3,600 an hour; 1,000 calls of two orders judge 500 of them."""
-    budget = Budget(calls_per_hour=1000, calls_per_pair=2, audit_share=0.01)
-    _, decisions, _ = pass_through(budget, 3 * 3600, every_s=1.0)
-    hours = [sum(d.judged for d in decisions[start : start + 3600]) for start in range(0, len(decisions), 3600)]
-    assert hours[0] <= 500 * 1.1
-    for hour in hours[1:]:
-        assert hour == pytest.approx(500, rel=0.1)
+@pytest.mark.parametrize("predicted", [True, False])
+def test_a_steady_stream_uses_its_calls_and_no_hour_has_more(predicted: bool) -> None:
+    """1,000 calls of two orders judge 500 of 3,000 pairs an hour; the audit alone would be a fifth of that."""
+    spent = spend(steady(3000, 3), 1, predicted)
+
+    assert spent.most_in_an_hour() <= LIMIT
+    for hour in range(3):
+        assert spent.calls(3600.0 * hour, 3600.0 * (hour + 1)) >= 0.9 * LIMIT
+    assert spent.probability.min() > 0.0
+
+
+def test_an_audit_that_is_larger_than_the_limit_shrinks_and_its_probability_is_recorded() -> None:
+    """A fifth of 3,000 pairs an hour would be 1,200 calls of 100: most of the chances are half of what is left."""
+    spent = spend(steady(3000, 3), 1, limit=100.0, audit=0.2)
+    late = spent.times >= spent.times[0] + 3600.0
+    weight = 1.0 / spent.probability[late & spent.judged]
+
+    assert spent.most_in_an_hour() <= 100.0
+    assert np.median(spent.probability[late]) == pytest.approx(0.5 * 50.0 / 3000.0, rel=0.3)
+    assert weight.sum() == pytest.approx(late.sum(), rel=0.3)
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_a_burst_after_idle_time_uses_most_of_an_hours_calls(predicted: bool) -> None:
+    spent = spend(burst(5000, 10.0), 1, predicted)
+
+    assert 0.85 * LIMIT <= spent.most_in_an_hour() <= LIMIT
+    assert spent.probability.min() > 0.0
+
+
+def test_the_limit_holds_across_clock_hours() -> None:
+    assert spend(across_clock_hours(), 1).most_in_an_hour() <= LIMIT
+
+
+def test_pairs_of_one_prompt_do_not_exceed_the_limit_and_once_it_is_reached_none_is_judged() -> None:
+    """100 pairs at once, and 10 calls of two each: the chance of pairs that cannot be judged is recorded as 0."""
+    budget = Budget(calls_per_hour=10, calls_per_pair=2, audit_share=1.0)
+    bits, judged, state = np.linspace(0.9, 0.1, 100), 0, BudgetState()
+    for prompt in range(40):
+        decisions, state = decide(np.arange(100), bits, budget, state, None, random.Random(prompt), 1e9)
+        judged += sum(decision.judged for decision in decisions)
+    assert 2 <= judged <= 5
+    assert state.recent.calls == 2 * judged
+
+    spent = replace(state, recent=state.recent.with_new(1e9, 0, 10 - 2 * judged))
+    decisions, after = decide(np.arange(100), bits, budget, spent, None, random.Random(0), 1e9)
+    decisions += judge_all([0.5], budget, after, random.Random(0), 1e9)[0]
+
+    assert {(decision.judged, decision.probability, decision.why) for decision in decisions} == {(False, 0.0, SPENT)}
+
+
+def test_a_state_of_an_earlier_version_is_read_and_its_calls_count() -> None:
+    old = {"seen": 900, "judged": 400, "allowed": 400.0, "histogram": [5.0] * 200}
+    old |= {"hour_began": 1e9, "hour_seen": 700.0, "hour_judged": 300.0, "last_hour_seen": 10.0}
+
+    state = BudgetState.from_json(json.dumps(old), calls_per_pair=2)
+
+    assert (state.seen, state.judged, state.recent.calls) == (900, 400, 600)
+    assert state.recent.at(1e9 + 2.1 * 3600.0).calls == 0
+    assert BudgetState.from_json(state.to_json()) == state
 
 
 def test_too_many_wrong_labels_widen_the_gate() -> None:
     budget, state = Budget(judge_share=0.5, max_label_error=0.04), BudgetState()
-    assert judged_share(budget, state, 0.03, 0.0) == pytest.approx(0.5)
-    assert judged_share(budget, state, 0.08, 0.0) == pytest.approx(0.75)
+    assert judged_share(budget, state, 0.03) == pytest.approx(0.5)
+    assert judged_share(budget, state, 0.08) == pytest.approx(0.75)
     _, decisions, _ = pass_through(budget, 4000, error=0.08)
     assert np.mean([decision.judged for decision in decisions[1000:]]) == pytest.approx(0.75, abs=0.02)
 
 
 def test_while_nothing_can_be_predicted_everything_is_judged() -> None:
-    decisions, state = judge_all([0.5] * 7, BudgetState(), 0.0)
+    decisions, state = judge_all([0.5] * 7, Budget(judge_share=0.1), BudgetState(), random.Random(1), 0.0)
     assert [decision.judged for decision in decisions] == [True] * 7
     assert {decision.probability for decision in decisions} == {1.0}
     assert (state.seen, state.judged) == (7, 7)
