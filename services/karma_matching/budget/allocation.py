@@ -2,7 +2,8 @@
 
 A pair is judged with certainty if its expected information is above a threshold that follows from the budget, and with
 the audit's probability otherwise. Every probability is recorded, and none is zero. The threshold is a quantile of the
-expected information of recent pairs. The store has it as a histogram, so that a decision can be repeated later.
+expected information of recent pairs. The store has it as a histogram, so that a decision can be repeated later. A limit
+on the label error adds a ceiling: pairs with more expected information are judged, whatever the budget says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from karma.ranking.outcome_model import UNPREDICTED
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -34,7 +37,6 @@ class Budget:
     judge_share: float | None = None  # of pairs
     calls_per_hour: float | None = None
     audit_share: float = 0.03  # of pairs below the threshold
-    max_label_error: float | None = None  # share of wrong labels among the predicted ones
     calls_per_pair: int = 1
 
 
@@ -74,20 +76,19 @@ class BudgetState:
         return cls(**{**state, "histogram": tuple(state["histogram"])})
 
 
-def judged_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
+def judged_share(budget: Budget, state: BudgetState, now: float) -> float:
     """The share of the next pairs to be judged, audits included, in (0, 1].
 
     A surplus or deficit of judged pairs is compensated within a few hundred pairs, by at most a fifth of the share at a
-    time. Above `max_label_error` the share grows until the remaining predicted labels, at the present error rate, have
-    no more wrong labels than the limit allows. That is enough, because the closest pairs err most.
+    time.
     """
-    target = target_share(budget, state, label_error, now)
+    target = target_share(budget, state, now)
     most = _MOST_COMPENSATION * target
     return min(1.0, target + max(-most, min(most, (state.allowed - state.judged) / _HORIZON)))
 
 
-def target_share(budget: Budget, state: BudgetState, label_error: float | None, now: float) -> float:
-    """The share that follows from the budget and the label error, in (0, 1]; see `judged_share`."""
+def target_share(budget: Budget, state: BudgetState, now: float) -> float:
+    """The share that follows from the budget, in (0, 1]; see `judged_share`."""
     share = 1.0 if budget.judge_share is None else budget.judge_share
     if budget.calls_per_hour is not None:
         elapsed = min(max(now - state.hour_began, 0.0), _HOUR_S)
@@ -95,8 +96,6 @@ def target_share(budget: Budget, state: BudgetState, label_error: float | None, 
         rate = max(state.hour_seen / max(elapsed, 60.0), state.last_hour_seen / _HOUR_S)
         coming = max(rate * (_HOUR_S - elapsed), 1.0)
         share = min(share, left / coming)
-    if budget.max_label_error is not None and label_error is not None and label_error > budget.max_label_error:
-        share = 1.0 - (1.0 - share) * budget.max_label_error / label_error
     return share
 
 
@@ -105,7 +104,7 @@ def decide(
     information: Array,
     budget: Budget,
     state: BudgetState,
-    label_error: float | None,
+    ceiling: float,
     rng: random.Random,
     now: float,
 ) -> tuple[list[Decision], BudgetState]:
@@ -116,7 +115,8 @@ def decide(
         information: expected information of the pair at each rank, bits.
         budget: the stream's budget.
         state: its state.
-        label_error: audited share of wrong labels among the predicted ones; None while unknown.
+        ceiling: pairs with more expected information than this are judged, bits; `math.inf` without a limit on the
+            label error, and `-math.inf` where no label is known to keep it.
         rng: the prompt's random numbers.
         now: seconds since 1970.
 
@@ -124,19 +124,23 @@ def decide(
         One decision per pair, in the pairs' own order, and the budget's next state.
     """
     state = _within_hour(state, now)
-    share = judged_share(budget, state, label_error, now)
+    share = judged_share(budget, state, now)
     audit = budget.audit_share
     certain = 1.0 if share >= 1.0 else max(0.0, share - audit) / (1.0 - audit) if audit < 1.0 else 0.0
     threshold, at_threshold = _threshold(state, certain)
     decisions: dict[int, Decision] = {}
+    beyond = 0.0  # pairs that the limit on the label error adds; the budget does not compensate for them
     bins = np.minimum((np.clip(information, 0.0, 1.0) * _BINS).astype(np.intp), _BINS - 1)
     for pair, bits, bin_ in zip(order.tolist(), information.tolist(), bins.tolist(), strict=True):
         above = 1.0 if bin_ > threshold else at_threshold if bin_ == threshold else 0.0
         probability = above + (1.0 - above) * audit
-        judged = rng.random() < probability
         why = "informative enough" if above == 1.0 else "at the threshold" if above > 0.0 else "audit"
+        if bits > ceiling and probability < 1.0:
+            beyond += 1.0 - probability
+            probability, why = 1.0, "the label might be wrong"
+        judged = rng.random() < probability
         decisions[pair] = Decision(judged, probability, bits, why if judged else "the prediction is good enough")
-    allowed = target_share(budget, state, label_error, now) * len(decisions)
+    allowed = target_share(budget, state, now) * len(decisions) + beyond
     state = _after(state, bins, len(decisions), sum(decision.judged for decision in decisions.values()), allowed)
     return [decisions[pair] for pair in range(len(decisions))], state
 
@@ -150,7 +154,7 @@ def judge_all(information: Sequence[float], state: BudgetState, now: float) -> t
         now: seconds since 1970.
     """
     state, count = _within_hour(state, now), len(information)
-    decisions = [Decision(True, 1.0, bits, "too little is known to predict") for bits in information]
+    decisions = [Decision(True, 1.0, bits, UNPREDICTED) for bits in information]
     return decisions, _after(state, np.zeros(0, dtype=np.intp), count, count, allowed=float(count))
 
 

@@ -47,7 +47,7 @@ class Refitter:
         self._pool = pool
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refit", daemon=True)
-        self._budget_inputs = BudgetInputReader(pool.aliases)
+        self._budget_inputs = BudgetInputReader(pool.aliases, lambda stream: pool.stream(stream).max_label_error)
         self._last_weight = -1.0  # of the counts at the last check
         self._posterior: Posterior | None = None  # of the last refit: where the next one starts
         self._early_refit_at = 0.0  # the next one for `_NEW_PER_MODEL` at the earliest, by the monotonic clock
@@ -102,7 +102,7 @@ class Refitter:
             budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
         result = snapshot(without_former(fitted.posterior), version, benchmarks=pool.benchmarks)
         outcome = budget.outcome(result, last_changes(fitted.posterior.models))
-        result = replace(result, outcome=outcome, audits=budget.audits)
+        result = replace(result, outcome=outcome, audits=budget.audits, label_limits=budget.label_limits)
         with self._store.transaction() as transaction:
             is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
             if is_first:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from karma.errors import KarmaError
 from karma.ranking.label_error import LabelError
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import OutcomeModel
 
 Array = NDArray[np.float64]
@@ -76,6 +77,7 @@ class Snapshot:
     epsilon: float  # logits; the half-width of kinship
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
+    label_limits: Mapping[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
 
     def __post_init__(self) -> None:
@@ -166,6 +168,7 @@ class Snapshot:
             **{name: getattr(self, name) for name in _PLAIN_FIELDS},
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
+            "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -203,6 +206,7 @@ class Snapshot:
             epsilon=float(head["epsilon"]),
             outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
+            label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
             **arrays,
         )
 

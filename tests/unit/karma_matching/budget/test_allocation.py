@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -10,21 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
-from karma_matching.budget.allocation import Budget, BudgetState, decide, judge_all, judged_share
+from karma_matching.budget.allocation import Budget, BudgetState, decide, judge_all
+from karma_matching.budget.decisions import ceiling
 from karma_matching.budget.expected_information import expected_information
 from tests.benchmarks.gated_stream import new_model_figures
 
 MODEL = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 1000, 0.01)
 
 
-def pass_through(budget: Budget, pairs: int, batch: int = 10, error: float | None = None, every_s: float = 0.0):
+def pass_through(budget: Budget, pairs: int, batch: int = 10, ceiling: float = math.inf, every_s: float = 0.0):
     """Pairs of random information, one batch after another; returns their information, decisions and the state."""
     draws, rng, state = np.random.default_rng(3), random.Random(5), BudgetState()
     bits, decisions, now = [], [], 1e9
     for _ in range(pairs // batch):
         information = np.sort(draws.beta(2, 2, batch))[::-1]
-        decided, state = decide(np.arange(batch), information, budget, state, error, rng, now)
+        decided, state = decide(np.arange(batch), information, budget, state, ceiling, rng, now)
         bits.extend(information.tolist())
         decisions.extend(decided)
         now += every_s * batch
@@ -55,16 +58,16 @@ def test_what_is_judged_is_the_most_informative_and_an_audit_of_the_rest() -> No
 @given(
     share=st.floats(0.01, 1.0),
     audit=st.floats(0.001, 1.0),
-    error=st.none() | st.floats(0.0, 1.0),
+    ceiling=st.floats(0.0, 1.0) | st.sampled_from([math.inf, -math.inf]),
     information=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40),
     seen=st.integers(0, 10**6),
     judged=st.integers(0, 10**6),
 )
-def test_every_pair_has_a_recorded_chance_above_zero(share, audit, error, information, seen, judged) -> None:
+def test_every_pair_has_a_recorded_chance_above_zero(share, audit, ceiling, information, seen, judged) -> None:
     state = replace(BudgetState(), seen=seen, judged=min(seen, judged), histogram=(1.0,) * len(BudgetState().histogram))
-    budget = Budget(judge_share=share, audit_share=audit, max_label_error=0.02)
+    budget = Budget(judge_share=share, audit_share=audit)
     bits = np.sort(np.array(information))[::-1]
-    decided, after = decide(np.arange(len(bits)), bits, budget, state, error, random.Random(1), 0.0)
+    decided, after = decide(np.arange(len(bits)), bits, budget, state, ceiling, random.Random(1), 0.0)
     assert all(0.0 < decision.probability <= 1.0 for decision in decided)
     assert after.seen == seen + len(bits)
     assert BudgetState.from_json(after.to_json()).judged == after.judged
@@ -75,8 +78,8 @@ def test_the_same_pairs_under_the_same_state_are_decided_alike() -> None:
     stored = BudgetState.from_json(state.to_json())
     again = BudgetState.from_json(stored.to_json())
     bits = np.linspace(0.9, 0.1, 30)
-    first = decide(np.arange(30), bits, Budget(judge_share=0.5), stored, None, random.Random("p1"), 0.0)
-    second = decide(np.arange(30), bits, Budget(judge_share=0.5), again, None, random.Random("p1"), 0.0)
+    first = decide(np.arange(30), bits, Budget(judge_share=0.5), stored, math.inf, random.Random("p1"), 0.0)
+    second = decide(np.arange(30), bits, Budget(judge_share=0.5), again, math.inf, random.Random("p1"), 0.0)
     assert first == second
 
 
@@ -90,12 +93,30 @@ def test_calls_an_hour_are_kept() -> None:
         assert hour == pytest.approx(500, rel=0.1)
 
 
-def test_too_many_wrong_labels_widen_the_gate() -> None:
-    budget, state = Budget(judge_share=0.5, max_label_error=0.04), BudgetState()
-    assert judged_share(budget, state, 0.03, 0.0) == pytest.approx(0.5)
-    assert judged_share(budget, state, 0.08, 0.0) == pytest.approx(0.75)
-    _, decisions, _ = pass_through(budget, 4000, error=0.08)
-    assert np.mean([decision.judged for decision in decisions[1000:]]) == pytest.approx(0.75, abs=0.02)
+def test_pairs_above_the_ceiling_are_judged_whatever_the_budget() -> None:
+    bits, decisions, state = pass_through(Budget(judge_share=0.3), 6000, ceiling=0.4)
+    late = decisions[1000:]
+    above = bits[1000:] > 0.4
+    assert all(decision.probability == 1.0 for decision, beyond in zip(late, above, strict=True) if beyond)
+    assert np.mean([decision.judged for decision in np.array(late, dtype=object)[~above]]) < 0.1
+    assert state.allowed == pytest.approx(state.judged, rel=0.02), "the budget does not compensate for them"
+    assert {decision.why for decision in decisions[1000:]} >= {"the label might be wrong"}
+
+
+def test_a_ceiling_above_the_threshold_changes_nothing() -> None:
+    _, without, state = pass_through(Budget(judge_share=0.5), 2000)
+    _, with_it, same = pass_through(Budget(judge_share=0.5), 2000, ceiling=1.0)
+    assert with_it == without
+    assert same == state
+
+
+def test_without_a_known_ceiling_a_limit_judges_everything() -> None:
+    known = LabelLimit(0.1, 0.3, 0.5, 0.05, 0.09, 500, 0)
+    assert ceiling(known, 0.1) == ceiling(known, 0.2) == 0.3
+    assert ceiling(known, None) == ceiling(None, None) == math.inf
+    assert ceiling(known, 0.05) == ceiling(None, 0.1) == ceiling(replace(known, ceiling=None), 0.1) == -math.inf
+    _, decisions, _ = pass_through(Budget(judge_share=0.3), 500, ceiling=-math.inf)
+    assert all(decision.judged and decision.probability == 1.0 for decision in decisions)
 
 
 def test_while_nothing_can_be_predicted_everything_is_judged() -> None:
