@@ -103,6 +103,7 @@ _BUDGET = {
     "informative enough": "Its expected information is above the threshold of the budget: such pairs are judged.",
     "at the threshold": "Its expected information is at the threshold of the budget: it was drawn to be judged.",
     "too little is known to predict": "Too little is known to predict its outcome, so it was judged.",
+    "the label might be wrong": "The stream's max_label_error lets no such label go out unjudged, whatever the budget.",
     "audit": "It was drawn for the audit, which estimates the share of wrong predicted labels.",
     "the prediction is good enough": "Its expected information is below the threshold of the budget: it is predicted.",
     "the hour's judge calls are spent": "The judge calls of the last hour had reached the limit: it is predicted.",

@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.label_error import Audited, LabelError
-from karma.ranking.outcome_model import FEATURES, OutcomeModel
+from karma.ranking.label_limit import Calibrating, LabelLimit
+from karma.ranking.outcome_model import FEATURES, UNPREDICTED, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.store.records import Count, Example
 from karma_cli.commands.export import PREDICTED
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
+from karma_matching.budget.decisions import ceiling
 from karma_matching.budget.expected_information import expected_information
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.drift import fit_with_drift, last_changes, present, without_former
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import AUDITED, EXAMPLES, examples_of, present_error
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.label_limits import CALIBRATING, present_limit
 from karma_scoring.fit.outcome_fit import fit_outcome
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks.finding import Finding
@@ -67,6 +70,8 @@ class GatedStream:
     competencies: Snapshot = field(default_factory=Snapshot.empty)
     outcome: OutcomeModel | None = None
     error: LabelError | None = None
+    max_label_error: float | None = None
+    limited: LabelLimit | None = None
     changed: list[tuple[int, str]] = field(default_factory=list)  # (prompt, model)
 
     def __post_init__(self) -> None:
@@ -76,6 +81,7 @@ class GatedStream:
         self._counts: dict[tuple[str, str, int], list[float]] = defaultdict(lambda: [0.0] * 4)
         self._examples: list[Example] = []
         self._audited: list[Audited] = []
+        self._calibrating: list[Calibrating] = []
         self._fitted_at = self._outcome_at = 0.0
         self._posterior: Posterior | None = None
 
@@ -93,7 +99,7 @@ class GatedStream:
         verdict = 0 if drawn < tied else 1 if drawn < tied + (1 - tied) * win else -1
         decision, predicted, tie = self._decide(prompt, a, b)
         if decision.judged:
-            self._learn(prompt, a, b, verdict, decision.probability, predicted)
+            self._learn(prompt, a, b, verdict, decision, predicted)
         if prompt % _REFIT_EVERY == _REFIT_EVERY - 1 and len(self._examples) >= self._fitted_at * (1 + _GROWTH) + 1:
             self._refit(prompt)
         return (a, b), decision.judged, predicted, tie, verdict
@@ -108,19 +114,22 @@ class GatedStream:
         advantage = self.outcome.advantage(np.array([known.gap]), features, [self.names[a]], [self.names[b]])
         deviation = self.outcome.deviation(np.array([known.gap_deviation]))
         order, bits = expected_information(self.outcome, advantage, deviation, np.array([0]), np.array([1]))
-        error = self.error.estimate if self.error else None
-        decisions, self.state = decide(order, bits, self.budget, self.state, error, rng, now)
+        most = ceiling(self.limited, self.max_label_error)
+        decisions, self.state = decide(order, bits, self.budget, self.state, most, rng, now)
         tie = float(tie_probability(advantage, self.outcome.tie)[0])
         return decisions[0], float(win_given_decisive(advantage)[0]), tie
 
-    def _learn(self, prompt: int, a: int, b: int, verdict: int, probability: float, predicted: float) -> None:
+    def _learn(self, prompt: int, a: int, b: int, verdict: int, decision: Decision, predicted: float) -> None:
         first, second = self.names[a], self.names[b]
         outcome, chosen = ("tie", None) if verdict == 0 else ("decisive", 2 * prompt + (verdict < 0))
         reasons = json.dumps({"contrast": [0.0] * len(FEATURES)})
         sides = (2 * prompt, 2 * prompt + 1, first, second)
         self._examples.append(Example(prompt, None, *sides, reasons, outcome, chosen, _STARTED + prompt))
+        probability, wrong = decision.probability, (predicted > 0.5) != (verdict > 0)
         if probability < 1.0 and verdict != 0:
-            self._audited.append(Audited(probability, (predicted > 0.5) != (verdict > 0), prompt))
+            self._audited.append(Audited(probability, wrong, prompt))
+        if decision.why != UNPREDICTED and verdict != 0:
+            self._calibrating.append(Calibrating(probability, wrong, prompt, decision.information))
         if first > second:
             first, second, verdict = second, first, -verdict
         cell = self._counts[first, second, bucket_at(_STARTED + prompt)]
@@ -147,6 +156,8 @@ class GatedStream:
             examples = examples_of(newest, self.competencies, last_changes(fitted.posterior.models))
             self.outcome = fit_outcome(examples) or self.outcome
         unjudged = self.state.seen - self.state.judged
+        if self.max_label_error is not None:
+            self.limited = present_limit(self._calibrating[: -CALIBRATING - 1 : -1], self.max_label_error)
         self.error = present_error(self._audited[: -AUDITED - 1 : -1], unjudged) if unjudged else None
 
     def _rename(self, model: str, former: str, before: int) -> None:

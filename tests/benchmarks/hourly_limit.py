@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def spend(times: Array, seed: int, predicted: bool = True, limit: float = LIMIT,
     for number, (now, known) in enumerate(zip(times.tolist(), bits.tolist(), strict=True)):
         rng = random.Random(f"{seed} {number}")
         if predicted:
-            (decision,), state = decide(np.array([0]), np.array([known]), budget, state, None, rng, now)
+            (decision,), state = decide(np.array([0]), np.array([known]), budget, state, math.inf, rng, now)
         else:
             (decision,), state = judge_all([known], budget, state, rng, now)
         judged.append(decision.judged)

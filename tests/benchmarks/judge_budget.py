@@ -178,7 +178,7 @@ def spend(fit_part: Recording, evaluation: Recording, share: float, seed: int, h
         answers = candidates_of(evaluation, prompt)
         drawn = random_pairs(len(models), rng)
         first, second = drawn[:, 0], drawn[:, 1]
-        allocated = JudgeBudget("", budget, state, replace(learner.competencies, outcome=learner.outcome), None)
+        allocated = JudgeBudget("", budget, state, replace(learner.competencies, outcome=learner.outcome))
         formed = [FormedPair(int(a), int(b), {}) for a, b in drawn]
         decided = allocated.decide(
             answers, formed, asked.text, asked.skill, seed_of("", f"{seed} {asked.id}", "gate"), 0.0

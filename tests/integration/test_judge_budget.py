@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from karma.ranking.label_limit import EVERY_PAIR, LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
@@ -81,6 +82,40 @@ def test_audited_pairs_tell_the_error_of_the_labels(store: Store) -> None:
     assert weight == pytest.approx(sum(weight for weight, _ in counted))
     assert squares == pytest.approx(sum(square for _, square in counted))
     assert {each.formed for each in weights.values()} == {0.5}  # six pairs of four answers are three comparisons
+
+
+def test_a_limit_on_the_label_error_judges_all_until_a_ceiling_is_known(store: Store) -> None:
+    """The pairs are recorded with the labels that they would have had; the refit reads them."""
+    flow = flow_of(store, OUTCOME, max_label_error=0.1)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish()
+    rows = rows_of(store)
+    assert all(row.judged and row.judged_probability == 1.0 for row in rows)
+    assert '"gate": "the label might be wrong"' in "".join(row.reasons for row in rows)
+
+    with store.reading() as transaction:
+        unlimited = BudgetInputReader().read(transaction, 1.0)
+        limited = BudgetInputReader(max_label_error=lambda _stream: 0.1).read(transaction, 1.0).label_limits["default"]
+        pairs_read = transaction.judge_budgets.calibrating("default", 10_000)
+
+    assert unlimited.label_limits == {}
+    decisive = [row for row in rows if row.outcome == "decisive"]
+    wrong = [(row.predicted > 0.5) != (row.chosen == row.response_a) for row in decisive]
+    assert [row[:3] for row in pairs_read] == [
+        (1.0, error, row.prompt) for error, row in zip(wrong[::-1], decisive[::-1], strict=True)
+    ]
+    assert limited.judged == len(decisive)
+    assert limited.reason()
+
+
+def test_pairs_up_to_the_ceiling_are_left_to_the_budget(store: Store) -> None:
+    flow = flow_of(store, OUTCOME, max_label_error=0.1)
+    known = {"default": LabelLimit(0.1, EVERY_PAIR, 1.0, 0.02, 0.05, 500, 0)}
+    flow.snapshot = replace(flow.snapshot, label_limits=known)
+    flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(PROMPTS)))
+    flow.finish()
+
+    assert sum(row.judged for row in rows_of(store)) / (6 * PROMPTS) == pytest.approx(0.4, abs=0.08)
 
 
 def test_before_anything_is_learned_all_is_judged_and_kept_to_learn_from(store: Store) -> None:

@@ -3,10 +3,12 @@
 A pair is judged with certainty if its expected information is above a threshold that follows from the budget, and with
 the audit's probability otherwise. Every probability is recorded, and none is zero unless the hour's calls are spent.
 The threshold is a quantile of the expected information of recent pairs. The store has it as a histogram, so that a
-decision can be repeated later.
+decision can be repeated later. A limit on the label error adds a ceiling: pairs with more expected information are
+judged, whatever the budget's share says.
 
 An hourly limit on calls holds in any 60 minutes, with audits and with pairs that nothing can predict yet. While it
-binds, the judged share follows from it (`JudgeCalls.affordable_share`), and at most half of that share is the audit's.
+binds, it goes before all else: the judged share follows from it (`JudgeCalls.affordable_share`), and at most half of
+that share is the audit's.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.judge_calls import JudgeCalls
+from karma.ranking.outcome_model import UNPREDICTED
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -47,7 +50,6 @@ class Budget:
     judge_share: float | None = None  # of pairs
     calls_per_hour: float | None = None  # in any 60 minutes
     audit_share: float = 0.03  # of pairs below the threshold
-    max_label_error: float | None = None  # share of wrong labels among the predicted ones
     calls_per_pair: int = 1
 
 
@@ -95,24 +97,15 @@ def _of_clock_hour(state: dict[str, Any], calls_per_pair: int) -> JudgeCalls:
     return JudgeCalls().with_new(last_s, int(state["hour_seen"]), int(state["hour_judged"]) * calls_per_pair)
 
 
-def judged_share(budget: Budget, state: BudgetState, label_error: float | None) -> float:
+def judged_share(budget: Budget, state: BudgetState) -> float:
     """The share of the next pairs to be judged, audits included, in (0, 1].
 
     A surplus or deficit of judged pairs is compensated within a few hundred pairs, by at most a fifth of the share at a
-    time. Above `max_label_error` the share grows until the remaining predicted labels, at the present error rate, have
-    no more wrong labels than the limit allows. That is enough, because the closest pairs err most.
+    time.
     """
-    target = target_share(budget, label_error)
+    target = 1.0 if budget.judge_share is None else budget.judge_share
     most = _MOST_COMPENSATION * target
     return min(1.0, target + max(-most, min(most, (state.allowed - state.judged) / _HORIZON)))
-
-
-def target_share(budget: Budget, label_error: float | None) -> float:
-    """The share that follows from the budget's share and the label error, in (0, 1]; see `judged_share`."""
-    share = 1.0 if budget.judge_share is None else budget.judge_share
-    if budget.max_label_error is not None and label_error is not None and label_error > budget.max_label_error:
-        share = 1.0 - (1.0 - share) * budget.max_label_error / label_error
-    return share
 
 
 def decide(
@@ -120,7 +113,7 @@ def decide(
     information: Array,
     budget: Budget,
     state: BudgetState,
-    label_error: float | None,
+    ceiling: float,
     rng: random.Random,
     now: float,
 ) -> tuple[list[Decision], BudgetState]:
@@ -131,7 +124,8 @@ def decide(
         information: expected information of the pair at each rank, bits.
         budget: the stream's budget.
         state: its state.
-        label_error: audited share of wrong labels among the predicted ones; None while unknown.
+        ceiling: pairs with more expected information than this are judged, bits; `math.inf` without a limit on the
+            label error, and `-math.inf` where no label is known to keep it.
         rng: the prompt's random numbers.
         now: seconds since 1970.
 
@@ -139,22 +133,27 @@ def decide(
         One decision per pair, in the pairs' own order, and the budget's next state.
     """
     affordable, left, state = _arrived(budget, state, len(information), now)
-    share = min(judged_share(budget, state, label_error), affordable)
+    share = min(judged_share(budget, state), affordable)
     audit = budget.audit_share if affordable >= 1.0 else min(budget.audit_share, _MOST_AUDITED * affordable)
     certain = 1.0 if share >= 1.0 else max(0.0, share - audit) / (1.0 - audit) if audit < 1.0 else 0.0
     threshold, at_threshold = _threshold(state, certain)
     if threshold < 0 and affordable < 1.0:  # no threshold is known yet, and not all can be judged: draw at random
         threshold, audit = _BINS, share
     decisions: dict[int, Decision] = {}
+    beyond = 0.0  # pairs that the limit on the label error adds; the budget does not compensate for them
     bins = np.minimum((np.clip(information, 0.0, 1.0) * _BINS).astype(np.intp), _BINS - 1)
     for pair, bits, bin_ in zip(order.tolist(), information.tolist(), bins.tolist(), strict=True):
         above = 1.0 if bin_ > threshold else at_threshold if bin_ == threshold else 0.0
         probability = above + (1.0 - above) * audit
         why = "informative enough" if above == 1.0 else "at the threshold" if above > 0.0 else "audit"
+        if bits > ceiling and probability < 1.0 <= affordable:
+            beyond += 1.0 - probability
+            probability, why = 1.0, "the label might be wrong"
         decisions[pair] = _drawn(probability, bits, why, "the prediction is good enough", left, rng)
         left -= decisions[pair].judged
     judged = sum(decision.judged for decision in decisions.values())
-    allowed = min(target_share(budget, label_error), affordable) * len(decisions)
+    target = 1.0 if budget.judge_share is None else budget.judge_share
+    allowed = min(target, affordable) * len(decisions) + beyond
     state = _after(budget, state, bins, len(decisions), judged, allowed, now)
     return [decisions[pair] for pair in range(len(decisions))], state
 
@@ -174,7 +173,7 @@ def judge_all(
     affordable, left, state = _arrived(budget, state, len(information), now)
     decisions = []
     for bits in information:
-        decision = _drawn(affordable, bits, "too little is known to predict", LIMITED, left, rng)
+        decision = _drawn(affordable, bits, UNPREDICTED, LIMITED, left, rng)
         left -= decision.judged
         decisions.append(decision)
     judged = sum(decision.judged for decision in decisions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.policies.candidates import Candidate
 from karma.ranking.davidson import tie_probability, win_given_decisive
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
@@ -41,7 +43,7 @@ class JudgeBudget:
     budget: Budget
     state: BudgetState
     snapshot: Snapshot
-    label_error: float | None  # audited share of wrong labels among the predicted ones; None while unknown
+    ceiling: float = math.inf  # expected information above which every pair is judged, bits
 
     @classmethod
     def lock(
@@ -57,12 +59,10 @@ class JudgeBudget:
             judge_share=stream.judge_share,
             calls_per_hour=stream.judge_calls_per_hour,
             audit_share=stream.audit_share,
-            max_label_error=stream.max_label_error,
             calls_per_pair=calls_per_pair(judges),
         )
         state = BudgetState.from_json(transaction.judge_budgets.lock(name), budget.calls_per_pair)
-        audited = snapshot.audits.get(name)
-        return cls(name, budget, state, snapshot, audited.estimate if audited else None)
+        return cls(name, budget, state, snapshot, ceiling(snapshot.label_limits.get(name), stream.max_label_error))
 
     def keep(self, transaction: Transaction) -> None:
         """Write the budget's state."""
@@ -106,10 +106,22 @@ class JudgeBudget:
             deviation = model.deviation(np.array([comparison.gap_deviation for comparison in known]))
             advantage = model.advantage(gap, difference, models_a, models_b)
             order, bits = expected_information(model, advantage, deviation, first, second)
-            decisions, self.state = decide(order, bits, self.budget, self.state, self.label_error, rng, now)
+            decisions, self.state = decide(order, bits, self.budget, self.state, self.ceiling, rng, now)
             win, tie = win_given_decisive(advantage), tie_probability(advantage, model.tie)
         predictions = zip(win.tolist(), tie.tolist(), np.round(difference, 4).tolist(), strict=True)
         return [
             (decision, Prediction(win_, tie_, tuple(row)))
             for decision, (win_, tie_, row) in zip(decisions, predictions, strict=True)
         ]
+
+
+def ceiling(known: LabelLimit | None, limit: float | None) -> float:
+    """The expected information above which every pair is judged, bits.
+
+    Args:
+        known: of the newest snapshot; it may be of an earlier, laxer limit of the pool file.
+        limit: `max_label_error`; None: no limit.
+    """
+    if limit is None:
+        return math.inf
+    return -math.inf if known is None or known.ceiling is None or known.limit > limit else known.ceiling

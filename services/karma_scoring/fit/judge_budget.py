@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.label_error_change import since_change
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
+from karma_scoring.fit.label_limits import CALIBRATING, calibrating_of, present_limit
 from karma_scoring.fit.outcome_fit import Examples, fit_outcome
 from karma_scoring.fit.time_buckets import bucket_at
 
@@ -34,6 +36,7 @@ class BudgetInputs:
     known: OutcomeModel | None  # of the last snapshot
     examples: list[Example] | None  # None where the known model is to be kept
     audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
+    label_limits: dict[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
 
     def outcome(self, competencies: Snapshot, changed: Mapping[str, int]) -> OutcomeModel | None:
         """The outcome model under new competencies; None while too few pairs under a judge budget were judged.
@@ -50,8 +53,19 @@ class BudgetInputs:
 class BudgetInputReader:
     """Reads the inputs of a refit; no examples while the outcome model would hardly change."""
 
-    def __init__(self, aliases: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        aliases: Mapping[str, str] = MappingProxyType({}),
+        max_label_error: Callable[[str], float | None] = lambda _stream: None,
+    ) -> None:
+        """A reader.
+
+        Args:
+            aliases: earlier name of a model → present name.
+            max_label_error: of a stream.
+        """
         self._aliases = aliases
+        self._max_label_error = max_label_error
         self._competencies = LatestSnapshot()
         self._fitted_at = 0.0  # weight of the verdicts at the last fit
 
@@ -69,7 +83,15 @@ class BudgetInputReader:
         if unjudged and (changed or weight >= self._fitted_at * (1 + _GROWTH)):
             self._fitted_at = weight
             examples = [self._renamed(row) for row in transaction.judge_budgets.examples(EXAMPLES)]
-        return BudgetInputs(known, examples, _audits(transaction, unjudged))
+        return BudgetInputs(known, examples, _audits(transaction, unjudged), self._limits(transaction, unjudged))
+
+    def _limits(self, transaction: Transaction, streams: Iterable[str]) -> dict[str, LabelLimit]:
+        limits = {stream: self._max_label_error(stream) for stream in streams}
+        return {
+            stream: present_limit(calibrating_of(transaction.judge_budgets.calibrating(stream, CALIBRATING)), limit)
+            for stream, limit in limits.items()
+            if limit is not None
+        }
 
     def _renamed(self, row: Example) -> Example:
         a, b = (self._aliases.get(name, name) for name in (row.model_a, row.model_b))

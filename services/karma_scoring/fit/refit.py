@@ -49,7 +49,7 @@ class Refitter:
         self._pool = pool
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refit", daemon=True)
-        self._budget_inputs = BudgetInputReader(pool.aliases)
+        self._budget_inputs = BudgetInputReader(pool.aliases, lambda stream: pool.stream(stream).max_label_error)
         self._self_preferences = SelfPreferences(pool)
         self._last_weight = -1.0  # of the counts at the last check
         self._posterior: Posterior | None = None  # of the last refit: where the next one starts
@@ -107,9 +107,13 @@ class Refitter:
         changed = last_changes(fitted.posterior.models)
         explained = pair_fit(fitted.counts, fitted.posterior)
         result = snapshot(without_former(fitted.posterior), version, pool.benchmarks, explained)
-        own = self._self_preferences.measure(judged, changed)
-        outcome = budget.outcome(result, changed)
-        result = replace(result, outcome=outcome, audits=budget.audits, self_preference=own)
+        result = replace(
+            result,
+            outcome=budget.outcome(result, changed),
+            audits=budget.audits,
+            label_limits=budget.label_limits,
+            self_preference=self._self_preferences.measure(judged, changed),
+        )
         with self._store.transaction() as transaction:
             is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
             if is_first:

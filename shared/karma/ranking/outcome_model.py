@@ -43,6 +43,9 @@ FEATURES = (
     "finished",
 )
 
+#: The judge budget's reason to judge pairs while there is no outcome model.
+UNPREDICTED = "too little is known to predict"
+
 _STEPS = 30
 _CLOSE = 1e-6
 

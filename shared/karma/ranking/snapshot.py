@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from karma.errors import KarmaError
 from karma.ranking.connectedness import groups
 from karma.ranking.label_error import LabelError
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
@@ -80,6 +81,7 @@ class Snapshot:
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
     self_preference: Mapping[str, SelfPreference] = field(default_factory=dict)  # by judge with a model of its own
+    label_limits: Mapping[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
 
@@ -196,6 +198,7 @@ class Snapshot:
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
             "pair_fit": asdict(self.pair_fit),
             "self_preference": {judge: asdict(each) for judge, each in self.self_preference.items()},
+            "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -235,6 +238,7 @@ class Snapshot:
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
             pair_fit=PairFit.from_dict(head.get("pair_fit") or {}),
             self_preference={judge: SelfPreference(**each) for judge, each in head.get("self_preference", {}).items()},
+            label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
             **arrays,
         )
 

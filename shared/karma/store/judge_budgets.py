@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import groups_in
 from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, resolved
@@ -100,3 +100,33 @@ class JudgeBudgets:
             .limit(limit)
         )
         return [(row[0], bool(row[1]), row[2]) for row in self.connection.execute(query)]
+
+    def calibrating(self, stream: str, limit: int) -> list[tuple[float, bool, int, str]]:
+        """A stream's newest decisive judged pairs with the label that each would have had if it had not been judged.
+
+        For audited pairs that is the recorded prediction. Pairs judged for certain have the prediction from when they
+        were formed: with fewer verdicts on their prompt's other pairs, as if those had not been judged either.
+
+        Returns:
+            (probability of being judged, prediction is wrong, prompt, reasons as JSON), newest first.
+        """
+        predicted = func.coalesce(resolutions.c.predicted, pairs.c.predicted)
+        query = (
+            select(
+                pairs.c.judged_probability,
+                (predicted > 0.5) != (resolutions.c.chosen == pairs.c.response_a),
+                pairs.c.prompt,
+                pairs.c.reasons,
+            )
+            .join(resolutions, resolutions.c.pair == pairs.c.id)
+            .join(prompts, prompts.c.id == pairs.c.prompt)
+            .where(
+                prompts.c.stream == stream,
+                pairs.c.predicted.is_not(None),
+                pairs.c.judged == 1,
+                resolutions.c.label_source == "judge",
+            )
+            .order_by(pairs.c.id.desc())
+            .limit(limit)
+        )
+        return [(row[0], bool(row[1]), row[2], row[3]) for row in self.connection.execute(query)]

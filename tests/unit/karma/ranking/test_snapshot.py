@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from karma.errors import KarmaError
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
 
 
@@ -110,6 +111,12 @@ def test_cosine_kinship_survives_the_bytes_and_is_alike_in_every_skill() -> None
     assert snapshot().with_kinship("cosine").between("good", "bad", "math").kinship is None
 
 
+def test_limits_on_the_label_error_survive_the_bytes() -> None:
+    known = {"s": LabelLimit(0.05, 0.4, 0.3, 0.02, 0.049, 800, 0), "t": LabelLimit(0.1, None, 0.0, None, None, 3, None)}
+
+    assert Snapshot.from_bytes(replace(snapshot(), label_limits=known).to_bytes()).label_limits == known
+
+
 def test_a_snapshot_of_the_first_format_is_still_read() -> None:
     """It had neither cosine kinship nor an outcome model nor audits."""
     archive = dict(np.load(io.BytesIO(snapshot().to_bytes())))
@@ -123,7 +130,7 @@ def test_a_snapshot_of_the_first_format_is_still_read() -> None:
     assert found.between("good", "bad", "math") == Snapshot.from_bytes(snapshot().to_bytes()).between(
         "good", "bad", "math"
     )
-    assert (found.cosine, found.outcome, found.audits) == (None, None, {})
+    assert (found.cosine, found.outcome, found.audits, found.label_limits) == (None, None, {}, {})
 
 
 def test_a_snapshot_of_a_later_format_is_refused() -> None:

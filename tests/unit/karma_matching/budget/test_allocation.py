@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
-from karma_matching.budget.allocation import SPENT, Budget, BudgetState, decide, judge_all, judged_share
+from karma_matching.budget.allocation import SPENT, Budget, BudgetState, decide, judge_all
+from karma_matching.budget.decisions import ceiling
 from karma_matching.budget.expected_information import expected_information
 from tests.benchmarks.gated_stream import new_model_figures
 from tests.benchmarks.hourly_limit import LIMIT, across_clock_hours, burst, spend, steady
@@ -20,13 +23,13 @@ from tests.benchmarks.hourly_limit import LIMIT, across_clock_hours, burst, spen
 MODEL = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 1000, 0.01)
 
 
-def pass_through(budget: Budget, pairs: int, batch: int = 10, error: float | None = None, every_s: float = 0.0):
+def pass_through(budget: Budget, pairs: int, batch: int = 10, ceiling: float = math.inf, every_s: float = 0.0):
     """Pairs of random information, one batch after another; returns their information, decisions and the state."""
     draws, rng, state = np.random.default_rng(3), random.Random(5), BudgetState()
     bits, decisions, now = [], [], 1e9
     for _ in range(pairs // batch):
         information = np.sort(draws.beta(2, 2, batch))[::-1]
-        decided, state = decide(np.arange(batch), information, budget, state, error, rng, now)
+        decided, state = decide(np.arange(batch), information, budget, state, ceiling, rng, now)
         bits.extend(information.tolist())
         decisions.extend(decided)
         now += every_s * batch
@@ -57,16 +60,16 @@ def test_what_is_judged_is_the_most_informative_and_an_audit_of_the_rest() -> No
 @given(
     share=st.floats(0.01, 1.0),
     audit=st.floats(0.001, 1.0),
-    error=st.none() | st.floats(0.0, 1.0),
+    ceiling=st.floats(0.0, 1.0) | st.sampled_from([math.inf, -math.inf]),
     information=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40),
     seen=st.integers(0, 10**6),
     judged=st.integers(0, 10**6),
 )
-def test_every_pair_has_a_recorded_chance_above_zero(share, audit, error, information, seen, judged) -> None:
+def test_every_pair_has_a_recorded_chance_above_zero(share, audit, ceiling, information, seen, judged) -> None:
     state = replace(BudgetState(), seen=seen, judged=min(seen, judged), histogram=(1.0,) * len(BudgetState().histogram))
-    budget = Budget(judge_share=share, audit_share=audit, max_label_error=0.02)
+    budget = Budget(judge_share=share, audit_share=audit)
     bits = np.sort(np.array(information))[::-1]
-    decided, after = decide(np.arange(len(bits)), bits, budget, state, error, random.Random(1), 0.0)
+    decided, after = decide(np.arange(len(bits)), bits, budget, state, ceiling, random.Random(1), 0.0)
     assert all(0.0 < decision.probability <= 1.0 for decision in decided)
     assert after.seen == seen + len(bits)
     assert BudgetState.from_json(after.to_json()).judged == after.judged
@@ -77,8 +80,8 @@ def test_the_same_pairs_under_the_same_state_are_decided_alike() -> None:
     stored = BudgetState.from_json(state.to_json())
     again = BudgetState.from_json(stored.to_json())
     bits = np.linspace(0.9, 0.1, 30)
-    first = decide(np.arange(30), bits, Budget(judge_share=0.5), stored, None, random.Random("p1"), 0.0)
-    second = decide(np.arange(30), bits, Budget(judge_share=0.5), again, None, random.Random("p1"), 0.0)
+    first = decide(np.arange(30), bits, Budget(judge_share=0.5), stored, math.inf, random.Random("p1"), 0.0)
+    second = decide(np.arange(30), bits, Budget(judge_share=0.5), again, math.inf, random.Random("p1"), 0.0)
     assert first == second
 
 
@@ -121,13 +124,13 @@ def test_pairs_of_one_prompt_do_not_exceed_the_limit_and_once_it_is_reached_none
     budget = Budget(calls_per_hour=10, calls_per_pair=2, audit_share=1.0)
     bits, judged, state = np.linspace(0.9, 0.1, 100), 0, BudgetState()
     for prompt in range(40):
-        decisions, state = decide(np.arange(100), bits, budget, state, None, random.Random(prompt), 1e9)
+        decisions, state = decide(np.arange(100), bits, budget, state, math.inf, random.Random(prompt), 1e9)
         judged += sum(decision.judged for decision in decisions)
     assert 2 <= judged <= 5
     assert state.recent.calls == 2 * judged
 
     spent = replace(state, recent=state.recent.with_new(1e9, 0, 10 - 2 * judged))
-    decisions, after = decide(np.arange(100), bits, budget, spent, None, random.Random(0), 1e9)
+    decisions, after = decide(np.arange(100), bits, budget, spent, math.inf, random.Random(0), 1e9)
     decisions += judge_all([0.5], budget, after, random.Random(0), 1e9)[0]
 
     assert {(decision.judged, decision.probability, decision.why) for decision in decisions} == {(False, 0.0, SPENT)}
@@ -144,12 +147,38 @@ def test_a_state_of_an_earlier_version_is_read_and_its_calls_count() -> None:
     assert BudgetState.from_json(state.to_json()) == state
 
 
-def test_too_many_wrong_labels_widen_the_gate() -> None:
-    budget, state = Budget(judge_share=0.5, max_label_error=0.04), BudgetState()
-    assert judged_share(budget, state, 0.03) == pytest.approx(0.5)
-    assert judged_share(budget, state, 0.08) == pytest.approx(0.75)
-    _, decisions, _ = pass_through(budget, 4000, error=0.08)
-    assert np.mean([decision.judged for decision in decisions[1000:]]) == pytest.approx(0.75, abs=0.02)
+def test_pairs_above_the_ceiling_are_judged_whatever_the_budget() -> None:
+    bits, decisions, state = pass_through(Budget(judge_share=0.3), 6000, ceiling=0.4)
+    late = decisions[1000:]
+    above = bits[1000:] > 0.4
+    assert all(decision.probability == 1.0 for decision, beyond in zip(late, above, strict=True) if beyond)
+    assert np.mean([decision.judged for decision in np.array(late, dtype=object)[~above]]) < 0.1
+    assert state.allowed == pytest.approx(state.judged, rel=0.02), "the budget does not compensate for them"
+    assert {decision.why for decision in decisions[1000:]} >= {"the label might be wrong"}
+
+
+def test_an_hourly_limit_goes_before_the_ceiling() -> None:
+    """Ten pairs each 10 s are 3,600 an hour, of which all should be judged and 500 may be."""
+    budget = Budget(calls_per_hour=1000, calls_per_pair=2)
+    _, decisions, state = pass_through(budget, 3 * 3600, ceiling=-math.inf, every_s=1.0)
+    assert sum(decision.judged for decision in decisions) <= 3 * 500
+    assert state.recent.calls <= 1000
+
+
+def test_a_ceiling_above_the_threshold_changes_nothing() -> None:
+    _, without, state = pass_through(Budget(judge_share=0.5), 2000)
+    _, with_it, same = pass_through(Budget(judge_share=0.5), 2000, ceiling=1.0)
+    assert with_it == without
+    assert same == state
+
+
+def test_without_a_known_ceiling_a_limit_judges_everything() -> None:
+    known = LabelLimit(0.1, 0.3, 0.5, 0.05, 0.09, 500, 0)
+    assert ceiling(known, 0.1) == ceiling(known, 0.2) == 0.3
+    assert ceiling(known, None) == ceiling(None, None) == math.inf
+    assert ceiling(known, 0.05) == ceiling(None, 0.1) == ceiling(replace(known, ceiling=None), 0.1) == -math.inf
+    _, decisions, _ = pass_through(Budget(judge_share=0.3), 500, ceiling=-math.inf)
+    assert all(decision.judged and decision.probability == 1.0 for decision in decisions)
 
 
 def test_while_nothing_can_be_predicted_everything_is_judged() -> None:
