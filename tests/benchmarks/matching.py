@@ -52,7 +52,7 @@ def main() -> None:
         found[policy] = time.process_time() - started
         print(f"  {policy + f', {count} a prompt':28} {found[policy]:6.2f}", flush=True)
     for count in (1, 60):
-        budget = JudgeBudget("", Budget(judge_share=0.5), BudgetState(), snapshot, None)
+        budget = JudgeBudget("", Budget(judge_share=0.5), BudgetState(), snapshot)
         formed = [form(pool, "random", count, snapshot, None, 0)[0] for pool in pools]
         started = time.process_time()
         for number in range(arguments.prompts):
