@@ -172,10 +172,12 @@ def _scores(evidence: Evidence, posterior: Posterior, bucket: Indices, buckets: 
     counts = evidence.counts
     theta = np.concatenate([posterior.alpha[None, :], posterior.alpha + posterior.delta])
     gap = theta[counts.skill + 1, counts.first] - theta[counts.skill + 1, counts.second]
-    slope, curvature = log_z_derivatives(gap, float(np.exp(posterior.log_tie)))
+    source = np.zeros(len(gap), dtype=np.int64) if counts.source is None else counts.source
+    scale = posterior.scale[source]
+    slope, curvature = log_z_derivatives(scale * gap, np.exp(posterior.log_tie)[source])
     verdicts = counts.wins_first + counts.wins_second + counts.ties
-    score = 0.5 * (counts.wins_first - counts.wins_second) - verdicts * slope
-    information = verdicts * curvature
+    score = scale * (0.5 * (counts.wins_first - counts.wins_second) - verdicts * slope)
+    information = scale * scale * verdicts * curvature
     shape = (len(evidence.models), len(evidence.skills) + 1, buckets)
 
     def summed(of_first: Array, of_second: Array) -> Array:

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.errors import KarmaError
+from karma.ranking.davidson import tie_probability
 from karma.ranking.label_error import LabelError
 from karma.ranking.outcome_model import OutcomeModel
+from karma.ranking.verdict_sources import VerdictSource
 
 Array = NDArray[np.float64]
 PairTable = Literal["gap", "gap_deviation", "kinship", "information", "win", "comparisons"]
@@ -72,10 +74,11 @@ class Snapshot:
     information: Array
     win: Array  # P(row model beats column model | decisive)
     comparisons: Array
-    tie: float  # Davidson's ν: at equal competency, P(tie) = ν / (2 + ν)
+    tie: float  # Davidson's ν over all sources of verdicts: at equal competency, P(no side) = ν / (2 + ν)
     epsilon: float  # logits; the half-width of kinship
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
+    sources: Mapping[str, VerdictSource] = field(default_factory=dict)  # of verdicts; none: all have `tie`
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
 
     def __post_init__(self) -> None:
@@ -139,6 +142,24 @@ class Snapshot:
             comparisons=float(self.comparisons[row, i, j]),
         )
 
+    def decisive(self, gap: Array, skill: str | None, source: str | None = None) -> Array:
+        """P(decisive) of verdicts at gaps of competency, in their shape.
+
+        Args:
+            gap: logits.
+            skill: row 0 for None and for an unknown skill.
+            source: of the verdicts; None, or an unknown one, for one drawn by the shares of the skill's verdicts.
+        """
+        if source is not None and source in self.sources:
+            known = self.sources[source]
+            return 1.0 - tie_probability(known.scale * gap, known.tie)
+        if not self.sources:
+            return 1.0 - tie_probability(gap, self.tie)
+        no_side = np.zeros(np.shape(gap))
+        for each in self.sources.values():
+            no_side += each.shares[self.row(skill)] * tie_probability(each.scale * gap, each.tie)
+        return 1.0 - no_side
+
     def vector(self, name: ModelTable, models: Sequence[str], skill: str | None) -> Array:
         """`mean` or `deviation` of models in a skill, shape [m]."""
         table: Array = getattr(self, name)
@@ -166,6 +187,7 @@ class Snapshot:
             **{name: getattr(self, name) for name in _PLAIN_FIELDS},
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
+            "sources": {name: asdict(source) for name, source in self.sources.items()},
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -203,6 +225,7 @@ class Snapshot:
             epsilon=float(head["epsilon"]),
             outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
+            sources={name: VerdictSource.from_dict(source) for name, source in head.get("sources", {}).items()},
             **arrays,
         )
 
