@@ -12,6 +12,8 @@ from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.verdict_sources import JUDGE, ORDERS, PROBE
 from karma.store.records import Count
 from karma_scoring.fit.competency import Posterior, Prior
+from karma_scoring.fit.drift import fit_with_drift
+from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.kinship import snapshot
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import Z90, Array, fit_rows
@@ -61,6 +63,16 @@ def independent_orders(bias: float) -> Callable[[Array], tuple[Array, Array]]:
     return probabilities
 
 
+def one_threshold(bias: float) -> Callable[[Array], tuple[Array, Array]]:
+    """A judge whose both verdicts follow the same two responses, with a bias for the first position, logits."""
+
+    def probabilities(gap: Array) -> tuple[Array, Array]:
+        won, lost = win_given_decisive(gap - bias), win_given_decisive(-gap - bias)
+        return won, 1.0 - won - lost
+
+    return probabilities
+
+
 def repeated_orders(gap: Array) -> tuple[Array, Array]:
     """A judge that names the same side in both orders: its second verdict repeats the first."""
     return win_given_decisive(gap), np.zeros(len(gap))
@@ -93,6 +105,21 @@ def tie_rates(verdicts: int, repetitions: int, *, labeled: bool, apart: bool = T
         rows.append([figures(posterior, theta, row) for row in range(len(posterior.mean))])
     table = np.array(rows)
     return np.stack([table.mean(axis=0), table.std(axis=0) / np.sqrt(repetitions)])
+
+
+def falsely_changed(streams: int, *, apart: bool = True) -> int:
+    """How many of the six models of each stream are said to have changed where a verifier takes over from a judge."""
+    changed = 0
+    for stream in range(streams):
+        rng = np.random.default_rng(stream)
+        theta, rows = rng.normal(0, 1.2, 6), []
+        for hour in range(10):
+            verifier = Judging(PROBE if apart else JUDGE, "", davidson(3.0))
+            judging = verifier if hour >= 5 else Judging(JUDGE, "", davidson(0.04))
+            rows += [count._replace(bucket=1_800 * hour) for count in judging.counts(theta, 600, rng)]
+        seen = evidence(rows, _NAMES[:6], 36_000.0, 720.0)
+        changed += len({change.model for change in fit_with_drift(seen, {}, {}).changes})
+    return changed
 
 
 def orders(
@@ -136,13 +163,15 @@ def different_tie_rates() -> list[Finding]:
                 what = f"{verdicts} verdicts, {name}"
                 found.append(Finding("tie-rates", f"{what}: 90 % intervals", mean[row, 0], 0.9, error[row, 0]))
                 found.append(Finding("tie-rates", f"{what}: gap per logit", mean[row, 1], 1.0, error[row, 1]))
-    return found
+    changed = falsely_changed(20)
+    return [*found, Finding("tie-rates", "of 120 models, falsely changed", changed, 0.0, changed**0.5)]
 
 
 def both_orders() -> list[Finding]:
     """A judge that names a side, asked in both orders; contradictions take no side."""
     found = []
     cases = {f"position bias {bias:g}": independent_orders(bias) for bias in (0.0, 1.0, 1.5, 2.0)}
+    cases |= {f"one threshold, position bias {bias:g}": one_threshold(bias) for bias in (0.5, 1.0, 2.0)}
     for name, probabilities in {**cases, "second verdict repeats the first": repeated_orders}.items():
         mean, error = orders(probabilities, 20)
         found += [

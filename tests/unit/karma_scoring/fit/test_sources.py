@@ -8,7 +8,14 @@ import pytest
 from karma.ranking.verdict_sources import JUDGE, PROBE
 from karma_scoring.fit.competency import Counts, Prior, fit
 from karma_scoring.fit.kinship import snapshot
-from tests.benchmarks.hard_verdicts import davidson, independent_orders, orders, repeated_orders, tie_rates
+from tests.benchmarks.hard_verdicts import (
+    davidson,
+    falsely_changed,
+    independent_orders,
+    orders,
+    repeated_orders,
+    tie_rates,
+)
 
 
 def test_intervals_hold_where_a_verifier_ties_often_and_a_judge_hardly_ever() -> None:
@@ -17,6 +24,11 @@ def test_intervals_hold_where_a_verifier_ties_often_and_a_judge_hardly_ever() ->
 
     assert (mean[:, 0] > 0.82).all(), mean
     assert (np.abs(mean[:, 1] - 1.0) < 0.05).all(), mean
+
+
+def test_no_model_seems_to_have_changed_where_a_verifier_takes_over_from_a_judge() -> None:
+    """With one tie parameter for both, about half of the models do."""
+    assert falsely_changed(3) == 0
 
 
 @pytest.mark.parametrize("bias", [0.0, 1.5])
