@@ -14,6 +14,7 @@ from karma.errors import UnreadableReferenceError
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.messages.results import storable
 from karma.ranking.outcome_model import OutcomeModel
+from karma.ranking.verdict_sources import source_of
 from karma.ranking.verdict_weights import PromptWeight
 from karma.store import Transaction
 from karma.store.records import (
@@ -198,7 +199,7 @@ def learn(
         preferences.add_counts(
             _count(each, prompts[each.pair.prompt].skill, weights[each.pair.prompt], ledger.now, verifiers)
             for each in resolved
-            if each.resolution.outcome in ("decisive", "tie") and each.pair.model_a != each.pair.model_b
+            if each.resolution.outcome != "unscored" and each.pair.model_a != each.pair.model_b
         )
     ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved))
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
@@ -273,16 +274,15 @@ def _resolution(resolved: Resolved) -> NewResolution:
 def _count(
     resolved: Resolved, skill: str | None, weights: PromptWeight, now: float, verifiers: Collection[str]
 ) -> Count:
-    """The count of one pair."""
-    valid = {verdict.judge for verdict in resolved.verdicts if verdict.probability is not None}
+    """The count of one pair; a contradiction takes no side, as a tie."""
     weight, square = weights.of(resolved.pair.judged_probability)
-    won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome == "tie"
+    won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome != "decisive"
     lost = not won and not tied
     first, second = resolved.pair.model_a, resolved.pair.model_b
     if first > second:
         first, second, won, lost = second, first, lost, won
     return Count(
-        source="probe" if valid and valid.issubset(verifiers) else "judge",
+        source=source_of(resolved.verdicts, verifiers),
         skill=skill or "",
         model_a=first,
         model_b=second,

@@ -45,7 +45,7 @@ def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) ->
 
 
 def _outcome(pair: BudgetedPair) -> float | None:
-    """1 where a is better, −1 where b is better, 0 for a tie; None without a valid verdict."""
-    if not pair.judged or pair.outcome not in ("decisive", "tie"):
+    """1 where a is better, −1 where b is better, 0 where the verdicts take no side; None without a valid verdict."""
+    if not pair.judged or pair.outcome in (None, "unscored"):
         return None
-    return 0.0 if pair.outcome == "tie" else 1.0 if pair.chosen == pair.response_a else -1.0
+    return 0.0 if pair.outcome != "decisive" else 1.0 if pair.chosen == pair.response_a else -1.0

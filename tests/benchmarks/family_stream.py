@@ -126,8 +126,8 @@ def run(
                 if found.outcome == "decisive"
                 else JudgedPair(place, found.outcome)
             )
-            column = {"decisive": 0 if found.a_is_chosen else 1, "tie": 2}.get(found.outcome)
-            if column is not None:
+            if found.outcome != "unscored":
+                column = 2 if found.outcome != "decisive" else 0 if found.a_is_chosen else 1
                 counts[SKILLS.index(asked[place].skill), models.index(a.model), models.index(b.model), column] += 1
         posterior = fit(_counts(counts), models, SKILLS, Prior(parents=_PARENTS), posterior)
         known = snapshot(posterior, known.version + 1)

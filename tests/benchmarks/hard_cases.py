@@ -27,7 +27,15 @@ from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
-from tests.benchmarks import gated_stream, hard_judges, hard_pools, hourly_limit, intransitive, limited_labels
+from tests.benchmarks import (
+    gated_stream,
+    hard_judges,
+    hard_pools,
+    hard_verdicts,
+    hourly_limit,
+    intransitive,
+    limited_labels,
+)
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
@@ -199,6 +207,8 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "intransitive": intransitive.intransitive,
     "self-preference": hard_judges.own_judges,
     "hourly-limit": hourly_limit.hourly_limit,
+    "tie-rates": hard_verdicts.different_tie_rates,
+    "both-orders": hard_verdicts.both_orders,
 }
 
 

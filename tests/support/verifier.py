@@ -19,7 +19,7 @@ _DOUBLED = {
 _COUNTED = "SELECT coalesce(sum(wins_a + wins_b + ties), 0) FROM competency_counts"
 
 _PAIRS = (
-    "SELECT x.prompt, x.response_a, x.response_b, CASE WHEN r.outcome IN ('decisive', 'tie') AND x.judged = 1 "
+    "SELECT x.prompt, x.response_a, x.response_b, CASE WHEN r.outcome <> 'unscored' AND x.judged = 1 "
     "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach') THEN 1 / x.judged_probability ELSE 0 END "
     "FROM pairs x JOIN prompts p ON p.id = x.prompt LEFT JOIN resolutions r ON r.pair = x.id"
 )

@@ -100,7 +100,7 @@ class JudgeBudget:
             bits_alone = [comparison.information for comparison in known]
             decisions, self.state = judge_all(bits_alone, self.budget, self.state, rng, now)
             win = np.array([comparison.win_probability for comparison in known])
-            tie = np.full(len(pairs), self.snapshot.tie / (2.0 + self.snapshot.tie))
+            tie = 1.0 - self.snapshot.decisive(np.array([comparison.gap for comparison in known]), skill)
         else:
             gap = np.array([comparison.gap for comparison in known])
             deviation = model.deviation(np.array([comparison.gap_deviation for comparison in known]))

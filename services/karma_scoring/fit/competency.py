@@ -8,19 +8,20 @@ only maximum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from karma.ranking.connectedness import groups
+from karma.ranking.verdict_sources import scale_of
 from karma_scoring.fit.group_means import with_group_means
 from karma_scoring.fit.likelihood import Array, Counts, Tables, bordered, derivatives, log_likelihood, tables_of
+from karma_scoring.fit.newton import Curvature, Point, mode
 
 __all__ = ["Counts", "Posterior", "Prior", "fit"]
 
-_MAX_STEPS = 60
-_DECREMENT = 1e-10  # of the log posterior: far below the contribution of one verdict
-_ARMIJO = 1e-4  # sufficient increase, Nocedal & Wright (2006), section 3.1
+_MAX_SCALES = 5
+_SAME_SCALE = 0.002  # far below the deviation of any gap
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Prior:
     parents: Mapping[str, str] = field(default_factory=dict)  # child → parent; a parent outside the pool is ignored
     child_alpha_deviation: float = 0.5  # of α_child − α_parent
     child_delta_deviation: float = 0.25  # of δ_child − δ_parent
-    log_tie_mean: float = float(np.log(0.5))  # of log ν: a fifth of the verdicts are ties at equal competency
+    #: Of log ν of each source: a fifth of the verdicts take no side at equal competency.
+    log_tie_mean: float = float(np.log(0.5))
     log_tie_deviation: float = 1.0
 
 
@@ -50,7 +52,10 @@ class Posterior:
     skills: tuple[str, ...]
     alpha: Array  # [M+1] mode, not centered
     delta: Array  # [S, M+1]
-    log_tie: float
+    sources: tuple[str, ...]  # of verdicts, K
+    log_tie: Array  # log ν by source, [K]
+    scale: Array  # logits of decisive outcomes per logit of competency, by source, [K]
+    shares: Array  # of the sources in the comparisons of each row, [1+S, K]
     mean: Array  # [1+S, M+1]
     covariance: Array  # [1+S, M+1, M+1]
     unseen_deviation: Array  # [1+S] prior standard deviation of a competency, before centering
@@ -63,13 +68,15 @@ def fit(
 ) -> Posterior:
     """The posterior of the competencies given the counts.
 
-    The mode is found by Newton steps with a backtracking line search. A step eliminates each skill's block by a Schur
-    complement (Boyd & Vandenberghe 2004, appendix C.4), so it costs one M × M factorization per skill. Covariances come
-    from the inverse Hessian at the mode (Laplace's method; MacKay 2003, chapter 27).
+    The mode is found by Newton's method (`newton`). Covariances come from the inverse Hessian at the mode (Laplace's
+    method; MacKay 2003, chapter 27).
 
     The overall competency is α + Σ_s w_s δ_s, where w_s is the share of skill s in all comparisons, judged or not
     (`Counts.weight`): the competency of a model averaged over the skills that were observed. Prompts without a skill
     contribute to α alone.
+
+    A source's scale depends on its ν (`verdict_sources.scale_of`). It is held fixed while the mode is searched, which
+    keeps the log posterior concave; then it is that of the ν found, until it hardly changes.
 
     Args:
         counts: verdicts; comparisons of a model with itself are left out.
@@ -81,59 +88,21 @@ def fit(
     Raises:
         ValueError: the parents form a cycle, or an index is out of range.
     """
-    problem = _problem(counts, models, skills, prior)
-    point = _start(models, skills, prior, start)
-    value = problem.log_posterior(point)
+    point = _start(counts.sources, models, skills, prior, start)
+    problem = _problem(counts, models, skills, prior, _scales(counts.sources, point.log_tie))
     steps = 0
-    while steps < _MAX_STEPS:
-        curvature = problem.curvature(point)
-        direction = _newton_direction(curvature)
-        decrement = float(
-            curvature.head_gradient @ np.append(direction.alpha, direction.log_tie)
-            + np.sum(curvature.block_gradient * direction.delta)
-        )
-        if decrement < _DECREMENT:
+    for _ in range(_MAX_SCALES):
+        point, taken = mode(problem, point)
+        steps += taken
+        scale = _scales(counts.sources, point.log_tie)
+        if np.abs(scale - problem.tables.scale).max() < _SAME_SCALE:
             break
-        size = 1.0
-        while size > 1e-8 and problem.log_posterior(point.moved(direction, size)) < value + _ARMIJO * size * decrement:
-            size /= 2.0
-        if size <= 1e-8:
-            break  # no measurable increase is left: the mode to within rounding
-        point = point.moved(direction, size)
-        value = problem.log_posterior(point)
-        steps += 1
-    return _posterior(models, skills, point, problem, steps)
+        problem = replace(problem, tables=replace(problem.tables, scale=scale))
+    return _posterior(models, skills, point, problem, counts.sources, steps)
 
 
-@dataclass(frozen=True, eq=False)
-class _Point:
-    """Values of all parameters, or a direction in parameter space."""
-
-    alpha: Array  # [M+1]
-    delta: Array  # [S, M+1]
-    log_tie: float
-
-    def theta(self) -> Array:
-        """Row 0 is the competency for prompts without a skill."""
-        return np.concatenate([self.alpha[None, :], self.alpha + self.delta])
-
-    def moved(self, direction: _Point, size: float) -> _Point:
-        return _Point(
-            self.alpha + size * direction.alpha,
-            self.delta + size * direction.delta,
-            self.log_tie + size * direction.log_tie,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Curvature:
-    """Gradient and negated Hessian of the log posterior, in blocks: the head (α, log ν), then each skill's δ."""
-
-    head: Array  # [M+2, M+2]
-    border: Array  # [S, M+1, M+2]
-    block: Array  # [S, M+1, M+1]
-    head_gradient: Array  # [M+2]
-    block_gradient: Array  # [S, M+1]
+def _scales(sources: Sequence[str], log_tie: Array) -> Array:
+    return np.array([scale_of(name, tie) for name, tie in zip(sources, np.exp(log_tie).tolist(), strict=True)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,28 +116,28 @@ class _Problem:
     prior: Prior
     skill_weight: Array  # [1+S]
 
-    def log_posterior(self, at: _Point) -> float:
+    def log_posterior(self, at: Point) -> float:
         tie = (at.log_tie - self.prior.log_tie_mean) / self.prior.log_tie_deviation
-        density = at.alpha @ self.alpha_shift - 0.5 * (at.alpha @ self.alpha_precision @ at.alpha) - 0.5 * tie * tie
+        density = at.alpha @ self.alpha_shift - 0.5 * (at.alpha @ self.alpha_precision @ at.alpha) - 0.5 * (tie @ tie)
         density -= 0.5 * np.sum((at.delta @ self.delta_precision) * at.delta)
         return log_likelihood(at.theta(), at.log_tie, self.tables) + float(density)
 
-    def curvature(self, at: _Point) -> _Curvature:
+    def curvature(self, at: Point) -> Curvature:
         slopes = derivatives(at.theta(), at.log_tie, self.tables)
         tie_precision = self.prior.log_tie_deviation**-2.0
         alpha_curvature = slopes.laplacian.sum(axis=0) + self.alpha_precision
         d_alpha = slopes.theta.sum(axis=0) + self.alpha_shift - self.alpha_precision @ at.alpha
         d_tie = slopes.log_tie - (at.log_tie - self.prior.log_tie_mean) * tie_precision
-        return _Curvature(
-            head=bordered(alpha_curvature, slopes.cross.sum(axis=0), slopes.log_tie_curvature + tie_precision),
-            border=np.concatenate([slopes.laplacian[1:], slopes.cross[1:, :, None]], axis=2),
+        return Curvature(
+            head=bordered(alpha_curvature, slopes.cross.sum(axis=0), np.diag(slopes.log_tie_curvature + tie_precision)),
+            border=np.concatenate([slopes.laplacian[1:], slopes.cross[1:]], axis=2),
             block=slopes.laplacian[1:] + self.delta_precision,
             head_gradient=np.append(d_alpha, d_tie),
             block_gradient=slopes.theta[1:] - at.delta @ self.delta_precision,
         )
 
 
-def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior: Prior) -> _Problem:
+def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior: Prior, scale: Array) -> _Problem:
     columns = {model: column for column, model in enumerate(models)}
     size = len(models) + 1  # the unseen model has no parent and no counts
     differences = np.eye(size)  # maps α and δ to quantities that are independent a priori: child − parent, or the root
@@ -184,7 +153,7 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
             mean[column] = prior.mean.get(model, 0.0)
     alpha_weight = np.where(child, prior.child_alpha_deviation, prior.alpha_deviation) ** -2.0
     delta_weight = np.where(child, prior.child_delta_deviation, prior.delta_deviation) ** -2.0
-    tables = tables_of(counts, len(models), len(skills))
+    tables = tables_of(counts, len(models), len(skills), scale)
     kept = {model: parent for model, parent in prior.parents.items() if {model, parent} <= columns.keys()}
     related = [(columns[model], columns[parent]) for model, parent in kept.items()]
     precision, shift = with_group_means(
@@ -199,7 +168,7 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
         alpha_shift=shift,
         delta_precision=differences.T @ (delta_weight[:, None] * differences),
         prior=prior,
-        skill_weight=tables.number.sum(axis=(1, 2)) if counts.weight is None else counts.weight,
+        skill_weight=tables.by_row(tables.number.sum(axis=(1, 2))) if counts.weight is None else counts.weight,
     )
 
 
@@ -211,10 +180,13 @@ def _refuse_cycle(model: str, parents: Mapping[str, str]) -> None:
         line.append(parent)
 
 
-def _start(models: Sequence[str], skills: Sequence[str], prior: Prior, start: Posterior | None) -> _Point:
+def _start(
+    sources: Sequence[str], models: Sequence[str], skills: Sequence[str], prior: Prior, start: Posterior | None
+) -> Point:
     alpha, delta = np.zeros(len(models) + 1), np.zeros((len(skills), len(models) + 1))
+    log_tie = np.full(len(sources), prior.log_tie_mean)
     if start is None:
-        return _Point(alpha, delta, prior.log_tie_mean)
+        return Point(alpha, delta, log_tie)
     known = {model: column for column, model in enumerate(start.models)}
     new = [column for column, model in enumerate(models) if model in known]
     old = [known[models[column]] for column in new]
@@ -223,16 +195,8 @@ def _start(models: Sequence[str], skills: Sequence[str], prior: Prior, start: Po
     for row, skill in enumerate(skills):
         if skill in rows:
             delta[row, new] = start.delta[rows[skill], old]
-    return _Point(alpha, delta, start.log_tie)
-
-
-def _newton_direction(curvature: _Curvature) -> _Point:
-    sides = np.concatenate([curvature.border, curvature.block_gradient[:, :, None]], axis=2)
-    solved = np.linalg.solve(curvature.block, sides)
-    eliminated = (curvature.border.transpose(0, 2, 1) @ solved).sum(axis=0)
-    schur = curvature.head - eliminated[:, :-1]
-    head = np.linalg.solve(schur, curvature.head_gradient - eliminated[:, -1])
-    return _Point(head[:-1], solved[:, :, -1] - solved[:, :, :-1] @ head, float(head[-1]))
+    ties = dict(zip(start.sources, start.log_tie.tolist(), strict=True))
+    return Point(alpha, delta, np.array([ties.get(source, prior.log_tie_mean) for source in sources]))
 
 
 def centering(models: int) -> Array:
@@ -242,7 +206,14 @@ def centering(models: int) -> Array:
     return center
 
 
-def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, problem: _Problem, steps: int) -> Posterior:
+def _posterior(
+    models: Sequence[str],
+    skills: Sequence[str],
+    point: Point,
+    problem: _Problem,
+    sources: Sequence[str],
+    steps: int,
+) -> Posterior:
     """Means and covariances of every row, from the arrow-shaped Hessian, centered over the M models.
 
     Given the head h, δ_s is Gaussian around −F_s h with covariance C_s⁻¹, where C_s is its block and F_s = C_s⁻¹ B_s.
@@ -254,11 +225,12 @@ def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, prob
     inverse = np.linalg.inv(curvature.block)
     shift = inverse @ curvature.border
     schur = curvature.head - (curvature.border.transpose(0, 2, 1) @ shift).sum(axis=0)
-    number = problem.tables.number
+    tables = problem.tables
+    number = tables.by_row(tables.number)
     share = problem.skill_weight[1:] / max(float(problem.skill_weight.sum()), 1e-12)
     weights = np.concatenate([share[None, :], np.eye(len(skills))])  # [1+S, S]
 
-    gain = np.eye(size, size + 1) - np.tensordot(weights, shift, axes=1)
+    gain = np.eye(size, size + len(sources)) - np.tensordot(weights, shift, axes=1)
     covariance = gain @ np.linalg.inv(schur) @ gain.transpose(0, 2, 1) + np.tensordot(weights**2, inverse, axes=1)
     center = centering(len(models))
     return Posterior(
@@ -266,10 +238,22 @@ def _posterior(models: Sequence[str], skills: Sequence[str], point: _Point, prob
         skills=tuple(skills),
         alpha=point.alpha,
         delta=point.delta,
+        sources=tuple(sources),
         log_tie=point.log_tie,
+        scale=tables.scale,
+        shares=_shares(tables, len(sources)),
         mean=(point.alpha + weights @ point.delta) @ center.T,
         covariance=center @ covariance @ center.T,
         unseen_deviation=np.sqrt(covariance[:, -1, -1]),
         comparisons=np.concatenate([number.sum(axis=0, keepdims=True), number[1:]]),
         steps=steps,
     )
+
+
+def _shares(tables: Tables, sources: int) -> Array:
+    """The shares of the sources in each row; a row without verdicts has those of all rows."""
+    numbers = np.zeros((tables.rows, sources))
+    numbers[tables.row, tables.source] = tables.number.sum(axis=(1, 2))
+    numbers[0] = numbers.sum(axis=0) if numbers.any() else 1.0
+    numbers = np.where(numbers.any(axis=1, keepdims=True), numbers, numbers[0])
+    return np.asarray(numbers / numbers.sum(axis=1, keepdims=True))

@@ -171,7 +171,7 @@ def _scores(evidence: Evidence, posterior: Posterior, bucket: Indices, buckets: 
     """Scores and Fisher information of each model's verdicts, [M, S+1, B]; row 0 is for prompts without a skill."""
     counts = evidence.counts
     theta = np.concatenate([posterior.alpha[None, :], posterior.alpha + posterior.delta])
-    score, information = score_and_information(counts, theta, posterior.log_tie)
+    score, information = score_and_information(counts, theta, posterior.log_tie, posterior.scale)
     shape = (len(evidence.models), len(evidence.skills) + 1, buckets)
 
     def summed(of_first: Array, of_second: Array) -> Array:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from karma.errors import KarmaError
+from karma.ranking.verdict_sources import JUDGE
 from karma.store.records import Count
 from karma_scoring.fit.likelihood import Array, Counts, Indices
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at
@@ -42,11 +43,14 @@ def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half
         KarmaError: counts that are not finite; it names the row.
     """
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(Count._fields)
-    _source, skill_of, model_a, model_b, buckets, *numbers = columns
+    source_of, skill_of, model_a, model_b, buckets, *numbers = columns
     models = tuple(sorted({*pool_models, *model_a, *model_b}))
     skills = tuple(sorted({*skill_of} - {""}))
+    sources = tuple(sorted({*source_of})) or (JUDGE,)
     model_index = {model: index for index, model in enumerate(models)}
     skill_index = {"": -1, **{skill: index for index, skill in enumerate(skills)}}
+    source_index = {name: index for index, name in enumerate(sources)}
+    source = np.array([source_index[name] for name in source_of], dtype=np.int64)
     skill = np.array([skill_index[name] for name in skill_of], dtype=np.int64)
     first = np.array([model_index[name] for name in model_a], dtype=np.int64)
     second = np.array([model_index[name] for name in model_b], dtype=np.int64)
@@ -65,7 +69,13 @@ def evidence(rows: Sequence[Count], pool_models: Sequence[str], now: float, half
     decay, verdicts = 0.5 ** (age_h / half_life_h), wins_first + wins_second + ties
     weight = _effective_weight(cell, verdicts, squares) * decay
     by_skill = np.bincount(skill + 1, weights=verdicts * decay, minlength=len(skills) + 1).astype(np.float64)
-    counts = Counts(skill, first, second, wins_first * weight, wins_second * weight, ties * weight, by_skill)
+    counts = Counts(
+        *(skill, first, second),
+        *(wins_first * weight, wins_second * weight, ties * weight),
+        weight=by_skill,
+        source=source if len(sources) > 1 else None,
+        sources=sources,
+    )
     return Evidence(counts, bucket, models, skills)
 
 

@@ -117,7 +117,7 @@ def examples_of(rows: Sequence[Example], competencies: Snapshot, changed: Mappin
     read = [(row, json.loads(row.reasons).get("contrast", ())) for row in present]
     kept = [(row, features) for row, features in read if len(features) == len(FEATURES)]
     gaps = [competencies.between(row.model_a, row.model_b, row.skill).gap for row, _ in kept]
-    won = [0.0 if row.outcome == "tie" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
+    won = [0.0 if row.outcome != "decisive" else 1.0 if row.chosen == row.response_a else -1.0 for row, _ in kept]
     return Examples(
         gap=np.array(gaps, dtype=np.float64),
         relative_features=np.array([features for _, features in kept], dtype=np.float64).reshape(-1, len(FEATURES)),

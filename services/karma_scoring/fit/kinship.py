@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from karma.ranking.information import normal_cdf, outcome
 from karma.ranking.misfit import PairFit
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.verdict_sources import VerdictSource, mean_tie
 from karma_scoring.fit.benchmarks import z_scores
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.likelihood import Array
@@ -90,7 +91,6 @@ def snapshot(
     """
     tested = pair_fit or PairFit()
     unseen = len(posterior.models)
-    tie = float(np.exp(posterior.log_tie))
     variance = np.diagonal(posterior.covariance, axis1=1, axis2=2)
     gap_variance = variance[:, :, None] + variance[:, None, :] - 2.0 * posterior.covariance
     diagonal = np.arange(unseen)
@@ -106,7 +106,8 @@ def snapshot(
     gap = posterior.mean[:, :, None] - posterior.mean[:, None, :]
 
     row, column = np.triu_indices(unseen + 1)
-    bits, wins = outcome(gap[:, row, column], gap_deviation[:, row, column], tie)
+    sources = _sources(posterior)
+    bits, wins = _expected(gap[:, row, column], gap_deviation[:, row, column], sources.values())
     information_table, win_table = np.empty_like(gap), np.empty_like(gap)
     information_table[:, row, column] = information_table[:, column, row] = bits
     win_table[:, column, row] = 1.0 - wins
@@ -123,8 +124,32 @@ def snapshot(
         information=information_table,
         win=win_table,
         comparisons=posterior.comparisons,
-        tie=tie,
+        tie=mean_tie(sources.values()),
+        sources=sources,
         epsilon=EPSILON,
         cosine=cosine_kinship(score_vectors(posterior, benchmarks or {})),
         pair_fit=tested,
     )
+
+
+def _sources(posterior: Posterior) -> dict[str, VerdictSource]:
+    values = np.exp(posterior.log_tie).tolist(), posterior.scale.tolist(), posterior.shares.T.tolist()
+    return {
+        name: VerdictSource(tie, scale, tuple(shares))
+        for name, tie, scale, shares in zip(posterior.sources, *values, strict=True)
+    }
+
+
+def _expected(gap: Array, deviation: Array, sources: Collection[VerdictSource]) -> tuple[Array, Array]:
+    """Expected information and win probability, [1+S, P], of a verdict from a source drawn by the shares of its row."""
+    bits, won, decisive = np.zeros(gap.shape), np.zeros(gap.shape), np.zeros(gap.shape)
+    for source in sources:
+        share = np.array(source.shares)[:, None]
+        rows = np.flatnonzero(share)
+        found = outcome(source.scale * gap[rows], source.scale * deviation[rows], source.tie)
+        if len(sources) == 1:
+            return found[:2]
+        bits[rows] += share[rows] * found[0]
+        won[rows] += share[rows] * found[1] * found[2]
+        decisive[rows] += share[rows] * found[2]
+    return bits, won / decisive

@@ -37,13 +37,13 @@ _LEAST_PAIRS = 4
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """n judged pairs with the outcome `decisive` or `tie`. Gaps are by the present competencies."""
+    """n judged pairs with a valid verdict. Gaps are by the present competencies."""
 
     gap: Array  # logits, [n]
     relative_features: Array  # features of a minus those of b, [n, F]
     models_a: NDArray[np.str_]  # names, [n]
     models_b: NDArray[np.str_]  # names, [n]
-    outcome: Array  # 1: a is better, −1: b is better, 0: tie, [n]
+    outcome: Array  # 1: a is better, −1: b is better, 0: no side, [n]
     prompt: Indices  # [n]
     response_a: Indices  # [n]
     response_b: Indices  # [n]
@@ -131,7 +131,8 @@ def _fit(examples: Examples) -> OutcomeModel:
         )
         cross = -(design.T @ (tied * slope))  # of log z: d²/dη d(log ν) = −P(tie) × d/dη
         tie_curvature = float(np.sum(tied * (1.0 - tied))) + _LOG_TIE[1] ** -2
-        hessian = bordered(design.T @ (curvature[:, None] * design) + np.diag(precision), cross, tie_curvature)
+        weights_curvature = design.T @ (curvature[:, None] * design) + np.diag(precision)
+        hessian = bordered(weights_curvature, cross[:, None], np.array([[tie_curvature]]))
         step = np.linalg.solve(hessian, gradient)
         step *= min(1.0, 4.0 / max(1e-9, float(np.abs(step).max())))
         weights, log_tie = weights + step[:-1], log_tie + float(step[-1])

@@ -88,11 +88,12 @@ def pair_fit(counts: Counts, posterior: Posterior) -> PairFit:
 def _pairs(counts: Counts, posterior: Posterior) -> _Pairs:
     models = len(posterior.models)
     theta = np.concatenate([posterior.alpha[None, :], posterior.alpha + posterior.delta])
-    score, information = score_and_information(counts, theta, posterior.log_tie)
+    score, information = score_and_information(counts, theta, posterior.log_tie, posterior.scale)
     low, high = np.minimum(counts.first, counts.second), np.maximum(counts.first, counts.second)
     sign = np.where(counts.first == low, 1.0, -1.0)
     pair, number = low * models + high, models * models
-    gap = theta[counts.skill + 1, low] - theta[counts.skill + 1, high]
+    scale = posterior.scale[0 if counts.source is None else counts.source]
+    gap = scale * (theta[counts.skill + 1, low] - theta[counts.skill + 1, high])
     wins = np.where(counts.first == low, counts.wins_first, counts.wins_second)
     decisive = counts.wins_first + counts.wins_second
 

@@ -28,14 +28,14 @@ def normal_cdf(x: Array) -> Array:
     return probability
 
 
-def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]:
-    """Expected information of a comparison in bits, and the win probability, both in the shape of `gap`.
+def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array, Array]:
+    """Expected information of a comparison in bits, the win probability and P(decisive), all in the shape of `gap`.
 
     The information is E[P(decisive) × H(win | decisive)]. P and H follow Davidson's model (`davidson`) at the true gap;
     the expectation is over its Gaussian posterior. At any deviation it is largest for a mean gap of 0. The win
     probability is posterior predictive: P(i beats j | decisive) = E[P(i wins)] / E[P(decisive)].
 
-    Both are computed by the Gauss–Hermite rule with 15 nodes (Abramowitz & Stegun 1964, formula 25.4.46).
+    All are computed by the Gauss–Hermite rule with 15 nodes (Abramowitz & Stegun 1964, formula 25.4.46).
 
     Args:
         gap: posterior means of θ_i − θ_j, logits, any shape.
@@ -45,13 +45,13 @@ def outcome(gap: Array, gap_deviation: Array, tie: float) -> tuple[Array, Array]
     nodes, weights = _rule()
     mean, deviation = np.broadcast_arrays(gap, gap_deviation)
     flat_mean, flat_deviation = mean.ravel(), deviation.ravel()
-    bits, wins = np.empty(flat_mean.shape), np.empty(flat_mean.shape)
+    bits, wins, decisive = (np.empty(flat_mean.shape) for _ in range(3))
     for begin in range(0, len(flat_mean), _CHUNK):
         part = slice(begin, begin + _CHUNK)
         at_nodes = _at(flat_mean[part] + nodes[:, None] * flat_deviation[part], tie)
-        bits[part], won, decisive = (weights @ table for table in at_nodes)
-        wins[part] = won / decisive
-    return bits.reshape(mean.shape), wins.reshape(mean.shape)
+        bits[part], won, decisive[part] = (weights @ table for table in at_nodes)
+        wins[part] = won / decisive[part]
+    return bits.reshape(mean.shape), wins.reshape(mean.shape), decisive.reshape(mean.shape)
 
 
 @cache

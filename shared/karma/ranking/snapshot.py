@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from karma.errors import KarmaError
 from karma.ranking.connectedness import groups
+from karma.ranking.davidson import tie_probability
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
+from karma.ranking.verdict_sources import VerdictSource
 
 Array = NDArray[np.float64]
 PairTable = Literal["gap", "gap_deviation", "kinship", "information", "win", "comparisons"]
@@ -76,12 +78,13 @@ class Snapshot:
     information: Array
     win: Array  # P(row model beats column model | decisive)
     comparisons: Array
-    tie: float  # Davidson's ν: at equal competency, P(tie) = ν / (2 + ν)
+    tie: float  # Davidson's ν over all sources of verdicts: at equal competency, P(no side) = ν / (2 + ν)
     epsilon: float  # logits; the half-width of kinship
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
     self_preference: Mapping[str, SelfPreference] = field(default_factory=dict)  # by judge with a model of its own
     label_limits: Mapping[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
+    sources: Mapping[str, VerdictSource] = field(default_factory=dict)  # of verdicts; none: all have `tie`
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
 
@@ -169,6 +172,24 @@ class Snapshot:
                 return pair.reversed()
         return None
 
+    def decisive(self, gap: Array, skill: str | None, source: str | None = None) -> Array:
+        """P(decisive) of verdicts at gaps of competency, in their shape.
+
+        Args:
+            gap: logits.
+            skill: row 0 for None and for an unknown skill.
+            source: of the verdicts; None, or an unknown one, for one drawn by the shares of the skill's verdicts.
+        """
+        if source is not None and source in self.sources:
+            known = self.sources[source]
+            return 1.0 - tie_probability(known.scale * gap, known.tie)
+        if not self.sources:
+            return 1.0 - tie_probability(gap, self.tie)
+        no_side = np.zeros(np.shape(gap))
+        for each in self.sources.values():
+            no_side += each.shares[self.row(skill)] * tie_probability(each.scale * gap, each.tie)
+        return 1.0 - no_side
+
     def vector(self, name: ModelTable, models: Sequence[str], skill: str | None) -> Array:
         """`mean` or `deviation` of models in a skill, shape [m]."""
         table: Array = getattr(self, name)
@@ -199,6 +220,7 @@ class Snapshot:
             "pair_fit": asdict(self.pair_fit),
             "self_preference": {judge: asdict(each) for judge, each in self.self_preference.items()},
             "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
+            "sources": {name: asdict(source) for name, source in self.sources.items()},
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -239,6 +261,7 @@ class Snapshot:
             pair_fit=PairFit.from_dict(head.get("pair_fit") or {}),
             self_preference={judge: SelfPreference(**each) for judge, each in head.get("self_preference", {}).items()},
             label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
+            sources={name: VerdictSource.from_dict(source) for name, source in head.get("sources", {}).items()},
             **arrays,
         )
 

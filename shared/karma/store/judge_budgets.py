@@ -57,7 +57,7 @@ class JudgeBudgets:
             self.connection.execute(statement.values(predicted=bindparam("value")), rows)
 
     def examples(self, limit: int) -> list[Example]:
-        """The newest judged pairs under a budget with the outcome `decisive` or `tie`."""
+        """The newest judged pairs under a budget with a valid verdict."""
         query = resolved(
             select(
                 pairs.c.prompt,
@@ -71,7 +71,7 @@ class JudgeBudgets:
                 resolutions.c.chosen,
                 resolutions.c.resolved_at,
             )
-        ).where(pairs.c.predicted.is_not(None), pairs.c.judged == 1, resolutions.c.outcome.in_(("decisive", "tie")))
+        ).where(pairs.c.predicted.is_not(None), pairs.c.judged == 1, resolutions.c.outcome != "unscored")
         return [Example(*row) for row in self.connection.execute(query.order_by(pairs.c.id.desc()).limit(limit))]
 
     def unjudged(self) -> dict[str, int]:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0008"
+REVISION = "0009"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -228,7 +228,7 @@ resolutions = Table(
 competency_counts = Table(
     "competency_counts",
     metadata,
-    Column("source", Text, primary_key=True),  # judge, probe
+    Column("source", Text, primary_key=True),  # `karma.ranking.verdict_sources`
     Column("skill", Text, primary_key=True),  # empty where the prompt has none
     Column("model_a", Text, primary_key=True),  # model_a < model_b; NAME#BUCKET: former model, before that bucket
     Column("model_b", Text, primary_key=True),

@@ -200,7 +200,10 @@ class World(Flow):
             batches = {row[0]: row[1:] for row in rows("SELECT id, stage, target, stream, published_at FROM batches")}
             self.counts = {
                 (*row[:4], what): number
-                for row in rows("SELECT skill, model_a, model_b, bucket, wins_a, wins_b, ties FROM competency_counts")
+                for row in rows(
+                    "SELECT skill, model_a, model_b, bucket, sum(wins_a), sum(wins_b), sum(ties) "
+                    "FROM competency_counts GROUP BY skill, model_a, model_b, bucket"
+                )
                 for what, number in zip(("first", "second", "tie"), row[4:], strict=True)
                 if number
             }

@@ -37,7 +37,7 @@ def check(prompts: dict[Key, Prompt], counts: dict[Any, float]) -> None:
             assert bool(prompt.resolutions) != bool(prompt.no_pair), where
             assert prompt.resolutions.keys() == prompt.pairs.keys(), where
     taught = sum(
-        weight_of(prompt.pairs) * (found[0] in ("decisive", "tie") and a[0] != b[0])
+        weight_of(prompt.pairs) * (found[0] != "unscored" and a[0] != b[0])
         for prompt in prompts.values()
         for (a, b), found in prompt.resolutions.items()
     )

@@ -114,7 +114,7 @@ class Model:
         found = prompt.resolutions[pair] = resolve(pair, prompt.verdicts[pair, 0], prompt.verdicts[pair, 1])
         self.met[found[0]] += 1
         first, second = sorted(model for model, _ in pair)
-        if found[0] in ("decisive", "tie") and first != second:
+        if found[0] != "unscored" and first != second:
             what = "tie" if found[1] is None else "first" if found[1][0] == first else "second"
             cell = CONTENT[prompt.content].get("skill", ""), first, second, bucket_at(self.now), what
             self.counts[cell] = self.counts.get(cell, 0.0) + weight_of(prompt.pairs)

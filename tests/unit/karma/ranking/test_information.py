@@ -40,6 +40,7 @@ def test_information_and_win_probability_are_their_integrals(gap: float, deviati
         return float(quad(weighed, low, high)[0])
 
     wins = expected(lambda x: decisive(x) * special.expit(x)) / expected(decisive)
-    information, win_probability = outcome(np.array(gap), np.array(deviation), tie)
+    information, win_probability, decided = outcome(np.array(gap), np.array(deviation), tie)
     assert information == pytest.approx(expected(bits), abs=1e-3)
     assert win_probability == pytest.approx(wins, abs=1e-3)
+    assert decided == pytest.approx(expected(decisive), abs=1e-3)

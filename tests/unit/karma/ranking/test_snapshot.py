@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from karma.errors import KarmaError
+from karma.ranking.davidson import tie_probability
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.verdict_sources import VerdictSource
 
 
 def snapshot() -> Snapshot:
@@ -118,7 +120,7 @@ def test_limits_on_the_label_error_survive_the_bytes() -> None:
 
 
 def test_a_snapshot_of_the_first_format_is_still_read() -> None:
-    """It had neither cosine kinship nor an outcome model nor audits."""
+    """It had neither cosine kinship nor an outcome model nor audits, and one tie parameter for all verdicts."""
     archive = dict(np.load(io.BytesIO(snapshot().to_bytes())))
     head = json.loads(archive["head"].tobytes())
     old = {key: head[key] for key in ("version", "models", "skills", "tie", "epsilon")} | {"format": 1}
@@ -131,6 +133,24 @@ def test_a_snapshot_of_the_first_format_is_still_read() -> None:
         "good", "bad", "math"
     )
     assert (found.cosine, found.outcome, found.audits, found.label_limits) == (None, None, {}, {})
+    assert found.sources == {}
+    gaps = np.array([0.0, 3.0])
+    np.testing.assert_allclose(found.decisive(gaps, "math", "orders"), 1.0 - tie_probability(gaps, found.tie))
+
+
+def test_the_sources_of_verdicts_survive_the_bytes() -> None:
+    """P(decisive) is that of the source where it is known, and that of all by their shares in the skill otherwise."""
+    sources = {"judge": VerdictSource(0.1, 1.0, (0.5, 1.0)), "orders": VerdictSource(2.0, 2.0, (0.5, 0.0))}
+
+    known = Snapshot.from_bytes(replace(snapshot(), sources=sources).to_bytes())
+
+    assert known.sources == sources
+    gaps = np.array([0.0, 3.0])
+    judge, orders = 1.0 - tie_probability(gaps, 0.1), 1.0 - tie_probability(2.0 * gaps, 2.0)
+    np.testing.assert_allclose(known.decisive(gaps, "math", "orders"), orders)
+    np.testing.assert_allclose(known.decisive(gaps, "math"), judge)
+    np.testing.assert_allclose(known.decisive(gaps, None), 0.5 * (judge + orders))
+    np.testing.assert_allclose(known.decisive(gaps, None, "probe"), 0.5 * (judge + orders))
 
 
 def test_a_snapshot_of_a_later_format_is_refused() -> None:

@@ -60,9 +60,9 @@ def test_the_slope_is_the_most_probable_one() -> None:
         means = np.array([slope * scores[model] for model in MODELS])
         found = fit(counts, MODELS, [], Prior(mean=dict(zip(MODELS, means, strict=True))))
         gap = found.alpha[counts.first] - found.alpha[counts.second]
-        z = np.log(2 * np.cosh(gap / 2) + np.exp(found.log_tie))
+        z = np.log(2 * np.cosh(gap / 2) + np.exp(found.log_tie[0]))
         likelihood = counts.wins_first @ (gap / 2 - z) + counts.wins_second @ (-gap / 2 - z)
-        prior = np.sum(((found.alpha[:8] - means) / 1.4) ** 2) + ((found.log_tie - np.log(0.5)) / 1.0) ** 2
+        prior = np.sum(((found.alpha[:8] - means) / 1.4) ** 2) + ((found.log_tie[0] - np.log(0.5)) / 1.0) ** 2
         return float(likelihood - 0.5 * prior - 0.5 * ((slope - 0.5) / 0.5) ** 2)
 
     _, slope = fit_with_benchmarks(counts, MODELS, [], Prior(), scores)

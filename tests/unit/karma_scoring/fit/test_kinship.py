@@ -36,7 +36,7 @@ def test_cosine_kinship_compares_directions() -> None:
 def test_the_cold_start_constant_is_the_information_under_the_default_prior() -> None:
     """So that planning before the first refit agrees with planning after it."""
     cold = Snapshot.empty()
-    found, _wins = outcome(np.zeros(1), cold.gap_deviation[0, -1:, -1], cold.tie)
+    found, _wins, _decisive = outcome(np.zeros(1), cold.gap_deviation[0, -1:, -1], cold.tie)
 
     assert found[0] == pytest.approx(COLD_INFORMATION, abs=1e-3)
     assert np.log(cold.tie) == pytest.approx(Prior().log_tie_mean)
@@ -117,4 +117,4 @@ def test_the_snapshots_numbers_are_those_of_its_posterior() -> None:
     assert pair.gap == pytest.approx(learned.mean[1, 0] - learned.mean[1, 1])
     assert pair.gap_deviation == pytest.approx(np.sqrt(variance))
     assert pair.win_probability + found.between("b", "a", "x").win_probability == pytest.approx(1.0)
-    assert found.tie == pytest.approx(np.exp(learned.log_tie))
+    assert found.tie == pytest.approx(np.exp(learned.log_tie[0]))
