@@ -61,7 +61,11 @@ def _now() -> list[Panel]:
             1,
         ),
         figure(
-            "Longer beyond expected", "percentunit", Query(beyond), "Wins beyond what competency expects, in 1 h.", 1
+            "Longer beyond expected",
+            "percentunit",
+            Query(beyond),
+            "In 1 h. Better responses may be longer: no bias by itself.",
+            1,
         ),
         figure(
             "Judges agree",
@@ -103,14 +107,15 @@ def _biases() -> list[Panel]:
                 ),
                 "{{stream}}: expected by competency",
             ),
-            description="Share of the judged preferences between unequal lengths that are for the longer response.",
+            description="Share of the judged preferences between unequal lengths that are for the longer response. "
+            "More than competency expects is no bias by itself: better responses may be longer.",
             most=1,
         ),
         graph(
-            "Length bias",
+            "Longer wins, against before",
             "short",
             Query(f"karma:length_excess:cusum{{{S}}}", "{{stream}}"),
-            Query("vector(20)", "KarmaLengthBiasRising"),
+            Query("vector(20)", "KarmaLongerWinsRising"),
             description="Preferences for the longer response beyond what competency, the stream's own past and an "
             "allowance of 10 points explain, summed since that began: docs/monitoring.md.",
             axis="preferences",
@@ -133,7 +138,8 @@ def _judges() -> list[Panel]:
                 per_s("karma_verdicts_longer_expected_total", J, "judge"),
                 per_s("karma_verdicts_by_length_total", J, "judge"),
             ),
-            "Share of each judge's verdicts that are for the longer response: which of them leans.",
+            "Share of each judge's verdicts that are for the longer response. What judges of the same pairs share "
+            "may be quality; the page says what is not.",
         ),
         graph(
             "Judges of their own models",

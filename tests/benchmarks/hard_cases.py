@@ -196,6 +196,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "overall": hard_pools.overall,
     "disconnected": hard_pools.disconnected,
     "self-preference": hard_judges.own_judges,
+    "longer-answers": hard_judges.long_answers,
 }
 
 

@@ -105,22 +105,23 @@ def quality(status: Status) -> RenderableType:
     if (error := known["predicted_label_error"]) is not None:
         interval = _interval(error["low"], error["high"])
         text.append(f"\nwrong predicted labels: {share(error['estimate'])}{interval}, {error['audited']:,} audited")
-    table = _table("judge", "verdicts", "order flips", "first response wins", "agreement", "own models, excess wins")
+    table = _table("judge", "verdicts", "order flips", "first response wins", "agreement", "length bias", "own models")
     for judge in known["judges"][:_MOST_JUDGES]:
         flips = f"{share(judge['flip_share'])} of {judge['both_orders']:,}" if judge["both_orders"] else "–"
         first = share(judge["first_share"]) + _interval(judge["first_low"], judge["first_high"])
         name = shorten_middle(judge["judge"], _NAME_CHARACTERS)
+        length = _points(judge["length_bias"], "bias", "confounded")
         own = _points(judge["self_preference"], "excess")
-        table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]), own)
+        table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]), length, own)
     return Group(text, table) if table.row_count else text
 
 
-def _points(found: Status | None, name: str) -> str:
+def _points(found: Status | None, name: str, unknown: str = "unknown") -> str:
     """A difference of shares with its standard error; a dash where there is nothing to measure."""
     if found is None:
         return "–"
     value, error = found[name], found["error"]
-    return "unknown" if value is None else f"{100 * value:+.1f} ± {100 * error:.1f} points"
+    return unknown if value is None else f"{100 * value:+.1f} ± {100 * error:.1f}"
 
 
 def _interval(low: float | None, high: float | None) -> str:

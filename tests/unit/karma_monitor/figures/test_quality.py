@@ -9,7 +9,8 @@ import pytest
 from karma.ranking.snapshot import Snapshot
 from karma.store.pair_quality import LENGTH_RATIOS, PairQuality
 from karma.store.records import PairRecord, PairRow, VerdictRow
-from karma_monitor.figures.quality import judges, policy_figures
+from karma_monitor.figures.judges import judges
+from karma_monitor.figures.quality import policy_figures
 
 
 def verdicts(first: float, second: float, judge: str = "j") -> tuple[VerdictRow, ...]:
