@@ -129,6 +129,11 @@ def _beside_expected(title: str, found: str, expected: str, description: str) ->
     return graph(title, "percentunit", *queries, description=description, most=1)
 
 
+def _label_share(vote: str) -> str:
+    labels = f'{J}, vote="{vote}"'
+    return share("karma_judge_label_agreements_total", labels, 'agrees="yes"', "judge")
+
+
 def _judges() -> list[Panel]:
     return [
         _beside_expected(
@@ -158,8 +163,10 @@ def _judges() -> list[Panel]:
             Query(
                 share("karma_judge_agreements_total", J, 'agrees="yes"', "judge"), "{{judge}}: with the other judges"
             ),
+            Query(_label_share("included"), "{{judge}}: with the label, its own vote included"),
+            Query(_label_share("left_out"), "{{judge}}: with the label by the others alone"),
             description="Share of all two judges that took the same side of a pair, of the preferences that competency "
-            "foresaw, and of the other judges that took this judge's side.",
+            "foresaw, of the other judges that took this judge's side, and of the labels that a judge agrees with.",
             most=1,
         ),
         graph(

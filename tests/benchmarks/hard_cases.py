@@ -27,7 +27,7 @@ from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
-from tests.benchmarks import gated_stream, hard_judges, hard_pools
+from tests.benchmarks import gated_stream, hard_judges, hard_juries, hard_pools
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
@@ -197,6 +197,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "disconnected": hard_pools.disconnected,
     "self-preference": hard_judges.own_judges,
     "longer-answers": hard_judges.long_answers,
+    "jury": hard_juries.agreements,
 }
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from karma.store.records import PairRecord, PairRow, VerdictRow
-from karma.verdicts import TIE_MARGIN, Opinion, a_is_better, agreements, agrees_with_competency, opinions, position
+from karma.verdicts import (
+    TIE_MARGIN,
+    Opinion,
+    a_is_better,
+    agreements,
+    agrees_with_competency,
+    label_agreements,
+    opinions,
+    position,
+)
 
 #: Most pairs of a judge that are kept to tell a preference for length from quality: the newest added.
 KEPT_COMPARISONS = 50_000
@@ -53,6 +62,10 @@ class JudgeQuality:
     beside_others: deque[LengthComparison] = field(default_factory=lambda: deque(maxlen=KEPT_COMPARISONS))
     compared: int = 0  # other judges that took a side of the same pair
     agreed: int = 0  # of these: the same side
+    label_compared: int = 0  # pairs of several judges on which it and the label take a side
+    label_agreed: int = 0
+    others_compared: int = 0  # the same, where the label is that of the other judges alone
+    others_agreed: int = 0
 
 
 @dataclass
@@ -162,6 +175,13 @@ class PairQuality:
                 self.judges[name].compared += 1
                 self.judges[name].agreed += agrees
             sums.compared, sums.agreed = sums.compared + 1, sums.agreed + agrees
+        for one in label_agreements(given, margin):
+            judge = self.judges[one.judge]
+            if one.with_label is not None:
+                judge.label_compared, judge.label_agreed = judge.label_compared + 1, judge.label_agreed + one.with_label
+            if one.with_others is not None:
+                judge.others_compared += 1
+                judge.others_agreed += one.with_others
         if compared:
             sums.pairs_compared += 1
             sums.pairs_unanimous += all(agrees for _first, _second, agrees in compared)

@@ -32,6 +32,12 @@ def _position(sums: JudgeQuality) -> dict[str, Any]:
 
 
 def _judge(sums: JudgeQuality) -> dict[str, Any]:
+    """The figures of one judge.
+
+    Three agreements, each with its number of pairs and None with fewer than two judges: `agreement` with each other
+    judge, `label_agreement` with the label, which holds its own vote, and `others_agreement` with the label that the
+    other judges alone would give.
+    """
     return {
         "verdicts": sums.verdicts,
         "failed": sums.failed,
@@ -42,6 +48,10 @@ def _judge(sums: JudgeQuality) -> dict[str, Any]:
         "tie_share": ratio(sums.ties, sums.verdicts - sums.failed),
         "agreement": ratio(sums.agreed, sums.compared),
         "agreements_compared": sums.compared,
+        "label_agreement": ratio(sums.label_agreed, sums.label_compared),
+        "label_compared": sums.label_compared,
+        "others_agreement": ratio(sums.others_agreed, sums.others_compared),
+        "others_compared": sums.others_compared,
         "longer_wins": ratio(sums.longer, sums.longer + sums.shorter),
         "longer_expected": ratio(sums.longer_expected, sums.longer + sums.shorter),
         "length_bias": length_bias(sums),

@@ -263,12 +263,15 @@ function judges(found) {
     share(one.first_share),
     share(one.tie_share),
     of(one.agreement, one.agreements_compared),
+    of(one.label_agreement, one.label_compared),
+    of(one.others_agreement, one.others_compared),
     lengthBias(one.length_bias),
     selfPreference(one.self_preference),
     count(one.tokens),
   ]);
   const head = [
-    ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with others"],
+    ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with each other judge"],
+    ...["with the label, own vote included", "with the label by the others alone"],
     ...["length bias, points", "own models win beyond expected, points", "tokens"],
   ];
   return table("Judges", head, rows);
