@@ -61,7 +61,11 @@ def _now() -> list[Panel]:
             1,
         ),
         figure(
-            "Longer beyond expected", "percentunit", Query(beyond), "Wins beyond what competency expects, in 1 h.", 1
+            "Longer beyond expected",
+            "percentunit",
+            Query(beyond),
+            "In 1 h. Better responses may be longer: no bias by itself.",
+            1,
         ),
         figure(
             "Judges agree",
@@ -103,14 +107,15 @@ def _biases() -> list[Panel]:
                 ),
                 "{{stream}}: expected by competency",
             ),
-            description="Share of the judged preferences between unequal lengths that are for the longer response.",
+            description="Share of the judged preferences between unequal lengths that are for the longer response. "
+            "More than competency expects is no bias by itself: better responses may be longer.",
             most=1,
         ),
         graph(
-            "Length bias",
+            "Longer wins, against before",
             "short",
             Query(f"karma:length_excess:cusum{{{S}}}", "{{stream}}"),
-            Query("vector(20)", "KarmaLengthBiasRising"),
+            Query("vector(20)", "KarmaLongerWinsRising"),
             description="Preferences for the longer response beyond what competency, the stream's own past and an "
             "allowance of 10 points explain, summed since that began: docs/monitoring.md.",
             axis="preferences",
@@ -124,6 +129,11 @@ def _beside_expected(title: str, found: str, expected: str, description: str) ->
     return graph(title, "percentunit", *queries, description=description, most=1)
 
 
+def _label_share(vote: str) -> str:
+    labels = f'{J}, vote="{vote}"'
+    return share("karma_judge_label_agreements_total", labels, 'agrees="yes"', "judge")
+
+
 def _judges() -> list[Panel]:
     return [
         _beside_expected(
@@ -133,7 +143,8 @@ def _judges() -> list[Panel]:
                 per_s("karma_verdicts_longer_expected_total", J, "judge"),
                 per_s("karma_verdicts_by_length_total", J, "judge"),
             ),
-            "Share of each judge's verdicts that are for the longer response: which of them leans.",
+            "Share of each judge's verdicts that are for the longer response. What judges of the same pairs share "
+            "may be quality; the page says what is not.",
         ),
         graph(
             "Judges of their own models",
@@ -152,8 +163,10 @@ def _judges() -> list[Panel]:
             Query(
                 share("karma_judge_agreements_total", J, 'agrees="yes"', "judge"), "{{judge}}: with the other judges"
             ),
+            Query(_label_share("included"), "{{judge}}: with the label, its own vote included"),
+            Query(_label_share("left_out"), "{{judge}}: with the label by the others alone"),
             description="Share of all two judges that took the same side of a pair, of the preferences that competency "
-            "foresaw, and of the other judges that took this judge's side.",
+            "foresaw, of the other judges that took this judge's side, and of the labels that a judge agrees with.",
             most=1,
         ),
         graph(

@@ -25,7 +25,7 @@ from karma_monitor.figures.budget import budget_left
 from karma_monitor.figures.cost import Cost, Costs
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
-from karma_monitor.figures.quality import quality_of, summary
+from karma_monitor.figures.quality import quality_of, rules_of, summary
 from karma_monitor.figures.redelivered import redelivered
 from karma_monitor.figures.throughput import CARRY_S, Throughput
 from karma_monitor.figures.window import Window
@@ -49,6 +49,7 @@ class LiveStatus:
         self._redis = redis
         self._pool = pool
         self._tie_margin = pool.tie_margin
+        self.rules = rules_of(pool)
         self._clock = store.clock if redis is None else RedisClock(redis)
         self._home = _home(store)
         self._lock = threading.Lock()
@@ -221,7 +222,7 @@ class LiveStatus:
         with self._store.reading() as transaction:
             snapshot = self._learned.newest(transaction)
         records = list(self.window)
-        return summary(quality_of(records, self._tie_margin), records, snapshot)
+        return summary(quality_of(records, self._tie_margin, self.rules), records, snapshot)
 
 
 def _home(store: Store) -> str:

@@ -14,7 +14,7 @@ from karma.store import Store
 from karma.store.atomic_file import whole_file
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
-from karma_monitor.figures.quality import measure
+from karma_monitor.figures.quality import measure, rules_of
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.frozen import frozen
 from karma_monitor.page.models import Leaderboards, Wins
@@ -54,7 +54,7 @@ def collect(store: Store, pool: Pool | None, stream: str | None = None) -> dict[
         KarmaError: the stream has no pair.
     """
     pool = pool or _EMPTY
-    measured = measure(store, pool.tie_margin, None if stream is None else [stream])
+    measured = measure(store, pool.tie_margin, None if stream is None else [stream], rules_of(pool))
     if stream is not None and not measured.policies:
         raise KarmaError(f"the stream {stream!r} has no pair yet, so there is nothing to report")
     live = LiveStatus(store, None, pool)

@@ -98,6 +98,13 @@ def _show_judge(judge: str, sums: JudgeQuality, batch: MetricBatch) -> None:
         (metrics.JUDGE_AGREEMENT, {"yes": sums.agreed, "no": sums.compared - sums.agreed}),
     ):
         _add(batch, counter, judge, values)
+    for vote, agreed, compared in (
+        ("included", sums.label_agreed, sums.label_compared),
+        ("left_out", sums.others_agreed, sums.others_compared),
+    ):
+        for agrees, count in (("yes", agreed), ("no", compared - agreed)):
+            if count:
+                batch.add(metrics.JUDGE_LABELS, judge, vote, agrees, count=count)
     if sums.longer + sums.shorter:
         batch.add(metrics.JUDGE_LONGER_EXPECTED, judge, count=sums.longer_expected)
 

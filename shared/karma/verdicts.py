@@ -6,7 +6,7 @@ the probability that the response shown *first* is better. Its order `shown` is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, Protocol, get_args
@@ -104,6 +104,39 @@ def agreement(given: Iterable[Opinion]) -> float | None:
     return sum(same) / len(same) if same else None
 
 
+def combined(given: Sequence[Opinion]) -> float:
+    """P(a is better), averaged over the judges."""
+    return sum(opinion.a_better for opinion in given) / len(given)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAgreement:
+    """Whether a judge takes the side of a pair's label. None: it, or the label, takes none."""
+
+    judge: str
+    with_label: bool | None  # of all judges, this one included: its own vote pulls the label to its side
+    with_others: bool | None  # resolved by the other judges alone (leave one out; Stone 1974, JRSS B 36, 111–147)
+
+
+def label_agreements(given: Sequence[Opinion], tie_margin: float = TIE_MARGIN) -> list[LabelAgreement]:
+    """How each judge of a pair agrees with its label; nothing with fewer than two judges."""
+    if len(given) < 2:
+        return []
+    label = side(combined(given), tie_margin)
+    return [
+        LabelAgreement(
+            one.judge,
+            _same(one.side, label),
+            _same(one.side, side(combined([other for other in given if other is not one]), tie_margin)),
+        )
+        for one in given
+    ]
+
+
+def _same(first: Side, second: Side) -> bool | None:
+    return None if "none" in (first, second) else first == second
+
+
 @dataclass(frozen=True)
 class Resolution:
     """The outcome of a pair.
@@ -134,7 +167,7 @@ def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> Reso
     if not valid:
         reasons = sorted({verdict.failure for verdict in given if verdict.failure})
         return Resolution("unscored", reason="; ".join(reasons) or "no verdict")
-    probability = sum(opinion.a_better for opinion in valid) / len(valid)
+    probability = combined(valid)
     both = [opinion.flipped for opinion in valid if opinion.both_orders]
     flipped = any(both) if both else None
     if side(probability, tie_margin) != "none":

@@ -23,7 +23,7 @@ from tests.support.endpoint import _FENCE, Behaviour, _share, pool, serve
 from tests.support.feed import Feed
 from tests.support.pipeline import Pipeline, wait_until
 
-ALERT = "KarmaLengthBiasRising"
+ALERT = "KarmaLongerWinsRising"
 #: The judge's verdicts on what was asked before it changed come in at the same time as those after it.
 _EVERY_S = 0.5
 _WORDS = ["clearly", "briefly", "perhaps", "indeed", "namely", "moreover", "finally", "again", "thus", "hence"]

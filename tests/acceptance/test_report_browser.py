@@ -25,7 +25,7 @@ SECTIONS = {
     "Pair quality": [
         "At a glance",
         "Distributions",
-        "Length bias",
+        "Longer responses",
         "Policies",
         "Judge budget",
         "Position bias",

@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.false_alarms [--streams N] [--json OUT]` prints
 
-- of KarmaLengthBiasRising, by simulation of its rule: false alarms in a million preferences, and the preferences until
+- of KarmaLongerWinsRising, by simulation of its rule: false alarms in a million preferences, and the preferences until
   the alarm (median and 95th percentile) after the longer response's share rose;
 - of the alerts that hold a share against a limit: the greatest chance, from the fewest pairs that count to 5,000, that
   one look is wrong;

@@ -30,6 +30,7 @@ from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks import (
     gated_stream,
     hard_judges,
+    hard_juries,
     hard_pools,
     hard_verdicts,
     hourly_limit,
@@ -209,6 +210,8 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "hourly-limit": hourly_limit.hourly_limit,
     "tie-rates": hard_verdicts.different_tie_rates,
     "both-orders": hard_verdicts.both_orders,
+    "longer-answers": hard_judges.long_answers,
+    "jury": hard_juries.agreements,
 }
 
 

@@ -58,7 +58,7 @@ def test_a_rule_that_is_wrong_is_found(tmp_path: Path) -> None:
     shipped = yaml.safe_load((FOLDER / "tests" / "quality.yml").read_text())
     changed = tmp_path / "tests" / "quality.yml"
     changed.write_text(yaml.safe_dump({**shipped, "tests": shipped["tests"][:1]}))
-    with pytest.raises(AssertionError, match="KarmaLengthBiasRising"):
+    with pytest.raises(AssertionError, match="KarmaLongerWinsRising"):
         promtool("test", "rules", changed)
 
 

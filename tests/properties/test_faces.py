@@ -92,9 +92,14 @@ class Truth:
     sided: Counter[str] = field(default_factory=Counter)
     ties: Counter[str] = field(default_factory=Counter)
     agreements: list[tuple[str, str, bool]] = field(default_factory=list)
+    labels: list[tuple[str, str, bool]] = field(default_factory=list)  # judge, its vote in the label, same side
     pair_agreement: dict[int, float | None] = field(default_factory=dict)
     longer: int = 0
     unequal: int = 0
+
+    def with_label(self, judge: str, vote: str) -> tuple[float | None, int]:
+        same = [alike for one, of, alike in self.labels if (one, of) == (judge, vote)]
+        return (sum(same) / len(same) if same else None), len(same)
 
     def agreement(self, judge: str | None = None) -> float | None:
         same = [alike for one, other, alike in self.agreements if judge in (None, one, other)]
@@ -140,6 +145,12 @@ def truth_of(store: Store, margin: float) -> Truth:
         twos = [(one, other, sides[one] == sides[other]) for one, other in combinations(sides, 2)]
         truth.agreements += twos
         truth.pair_agreement[row.pair] = sum(alike for *_names, alike in twos) / len(twos) if twos else None
+        for judge, own in means.items() if len(means) > 1 else ():
+            rest = [p for other, p in means.items() if other != judge]
+            for vote, votes in (("included", [own, *rest]), ("left_out", rest)):
+                label = taken(sum(votes) / len(votes))
+                if taken(own) and label:
+                    truth.labels.append((judge, vote, taken(own) == label))
         mean = sum(means.values()) / len(means) if means else None
         if mean is None:
             expected = "unscored"
@@ -211,12 +222,20 @@ def _metrics_say(truth: Truth) -> None:
         agreed = value("karma_judge_agreements_total", judge=judge, agrees="yes")
         compared = agreed + value("karma_judge_agreements_total", judge=judge, agrees="no")
         assert (agreed / compared if compared else None) == truth.agreement(judge)
+        for vote in ("included", "left_out"):
+            labels = {flag: _labels(judge, vote, flag) for flag in ("yes", "no")}
+            number = sum(labels.values())
+            assert ((labels["yes"] / number if number else None), number) == truth.with_label(judge, vote)
     agreed = value("karma_judges_compared_total", stream=STREAM, agrees="yes")
     assert agreed == sum(alike for *_judges, alike in truth.agreements)
     assert agreed + value("karma_judges_compared_total", stream=STREAM, agrees="no") == len(truth.agreements)
     flips = {flag: value("karma_orders_compared_total", stream=STREAM, flipped=flag) for flag in ("yes", "no")}
     assert (flips["yes"], sum(flips.values())) == (truth.flipped.total(), truth.both.total())
     assert value("karma_preferences_by_length_total", stream=STREAM, chosen="longer") == truth.longer
+
+
+def _labels(judge: str, vote: str, agrees: str) -> float:
+    return value("karma_judge_label_agreements_total", judge=judge, vote=vote, agrees=agrees)
 
 
 def _judges_say(truth: Truth, judges: list[dict[str, Any]]) -> None:
@@ -227,6 +246,8 @@ def _judges_say(truth: Truth, judges: list[dict[str, Any]]) -> None:
         assert (one["verdicts"], one["failed"]) == (truth.verdicts[judge], truth.failed[judge])
         assert (one["both_orders"], one["flipped"]) == (truth.both[judge], truth.flipped[judge])
         assert (one["sided"], one["agreement"]) == (truth.sided[judge], truth.agreement(judge))
+        assert (one["label_agreement"], one["label_compared"]) == truth.with_label(judge, "included")
+        assert (one["others_agreement"], one["others_compared"]) == truth.with_label(judge, "left_out")
         assert one["first_share"] == (truth.first[judge] / truth.sided[judge] if truth.sided[judge] else None)
         assert one["tie_share"] == (pytest.approx(truth.ties[judge] / valid) if valid else None)
 

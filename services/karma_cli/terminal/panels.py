@@ -105,22 +105,41 @@ def quality(status: Status) -> RenderableType:
     if (error := known["predicted_label_error"]) is not None:
         interval = _interval(error["low"], error["high"])
         text.append(f"\nwrong predicted labels: {share(error['estimate'])}{interval}, {error['audited']:,} audited")
-    table = _table("judge", "verdicts", "order flips", "first response wins", "agreement", "own models, excess wins")
-    for judge in known["judges"][:_MOST_JUDGES]:
+    judges = known["judges"][:_MOST_JUDGES]
+    columns = {name: show for name, show in _JUDGE_COLUMNS.items() if any(show(judge) for judge in judges)}
+    table = _table("judge", "verdicts", "order flips", "first response wins", "agreement", *columns)
+    for judge in judges:
         flips = f"{share(judge['flip_share'])} of {judge['both_orders']:,}" if judge["both_orders"] else "–"
         first = share(judge["first_share"]) + _interval(judge["first_low"], judge["first_high"])
         name = shorten_middle(judge["judge"], _NAME_CHARACTERS)
-        own = _points(judge["self_preference"], "excess")
-        table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]), own)
+        more = [show(judge) or "–" for show in columns.values()]
+        table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]), *more)
     return Group(text, table) if table.row_count else text
 
 
-def _points(found: Status | None, name: str) -> str:
-    """A difference of shares with its standard error; a dash where there is nothing to measure."""
+def _others_label(judge: Status) -> str:
+    return share(judge["others_agreement"]) if judge["others_compared"] else ""
+
+
+def _length_bias(judge: Status) -> str:
+    found = judge["length_bias"]
+    return "" if found["bias"] is None else _points(found["bias"], found["error"])
+
+
+def _own_models(judge: Status) -> str:
+    found = judge["self_preference"]
     if found is None:
-        return "–"
-    value, error = found[name], found["error"]
-    return "unknown" if value is None else f"{100 * value:+.1f} ± {100 * error:.1f} points"
+        return ""
+    return "unknown" if found["excess"] is None else _points(found["excess"], found["error"])
+
+
+def _points(value: float, error: float) -> str:
+    """A difference of shares with its standard error, in points."""
+    return f"{100 * value:+.1f} ± {100 * error:.1f}"
+
+
+#: Columns that are shown where a judge has something in them.
+_JUDGE_COLUMNS = {"others' label": _others_label, "length bias": _length_bias, "own models": _own_models}
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Confidence intervals, and thinning what is too much to show."""
+"""Shares with confidence intervals, and thinning what is too much to show."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     centre = (found + z2 / (2 * trials)) / (1 + z2 / trials)
     half = math.sqrt(z2 * found * (1 - found) / trials + z2 * z2 / (4 * trials * trials)) / (1 + z2 / trials)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """A share or mean; None where there is nothing to divide by."""
+    return part / whole if whole else None

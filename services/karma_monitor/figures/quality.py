@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from karma.config.derived_streams import derivation
-from karma.ranking.self_preference import SelfPreference
+from karma.config.pool import Pool
+from karma.plugins.registry import judge_kind
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.counting import prompts_without_pair
-from karma.store.pair_quality import LENGTH_RATIOS, JudgeQuality, PairQuality, PolicyQuality
+from karma.store.pair_quality import LENGTH_RATIOS, PairQuality, PolicyQuality
 from karma.store.pair_rows import pair_records_after
 from karma.store.records import PairRecord
 from karma.verdicts import OUTCOMES, TIE_MARGIN
-from karma_monitor.figures.intervals import wilson
+from karma_monitor.figures.intervals import ratio, wilson
+from karma_monitor.figures.judges import first_position, judges
 
 TieMargin = Callable[[str], float]
 
@@ -29,17 +31,24 @@ def default_margin(_stream: str) -> float:
     return TIE_MARGIN
 
 
-def quality_of(records: Iterable[PairRecord], tie_margin: TieMargin) -> PairQuality:
-    """The sums over some pairs."""
-    quality = PairQuality(tie_margin)
+def rules_of(pool: Pool) -> frozenset[str]:
+    """The judges that read no responses."""
+    return frozenset(name for name, judge in pool.judges.items() if not judge_kind(judge.kind).reads_responses)
+
+
+def quality_of(records: Iterable[PairRecord], tie_margin: TieMargin, rules: Collection[str] = ()) -> PairQuality:
+    """The sums over some pairs; `rules` are judges that read no responses."""
+    quality = PairQuality(tie_margin, rules)
     for record in records:
         quality.add(record)
     return quality
 
 
-def measure(store: Store, tie_margin: TieMargin, streams: Sequence[str] | None = None) -> PairQuality:
+def measure(
+    store: Store, tie_margin: TieMargin, streams: Sequence[str] | None = None, rules: Collection[str] = ()
+) -> PairQuality:
     """The sums over all pairs of the named streams, or of all, and over their prompts without a pair."""
-    quality = PairQuality(tie_margin)
+    quality = PairQuality(tie_margin, rules)
     after = 0
     while True:
         with store.reading() as transaction:
@@ -89,50 +98,6 @@ def summary(quality: PairQuality, records: Sequence[PairRecord], snapshot: Snaps
         "agreement": ratio(total(lambda sums: sums.agreed), total(lambda sums: sums.compared)),
         "judges": judges(quality, snapshot),
     }
-
-
-def judges(quality: PairQuality, snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The figures of each judge; its self-preference is that of the newest refit, whatever pairs are measured."""
-    return [
-        {"judge": name, **_judge(sums), "self_preference": _self_preference(snapshot.self_preference.get(name))}
-        for name, sums in sorted(quality.judges.items())
-    ]
-
-
-def _self_preference(known: SelfPreference | None) -> dict[str, Any] | None:
-    """None for a judge without a model of its own in the pool; its `excess` is None while it is unknown."""
-    return None if known is None else {**asdict(known), "low": known.low, "high": known.high}
-
-
-def _judge(sums: JudgeQuality) -> dict[str, Any]:
-    sided = sums.first + sums.second
-    low, high = wilson(sums.first, sided) if sided else (None, None)
-    return {
-        "verdicts": sums.verdicts,
-        "failed": sums.failed,
-        "both_orders": sums.both_orders,
-        "flipped": sums.flipped,
-        "flip_share": ratio(sums.flipped, sums.both_orders),
-        "first_share": ratio(sums.first, sided),
-        "first_low": low,
-        "first_high": high,
-        "sided": sided,
-        "tie_share": ratio(sums.ties, sums.verdicts - sums.failed),
-        "agreement": ratio(sums.agreed, sums.compared),
-        "agreements_compared": sums.compared,
-        "longer_wins": ratio(sums.longer, sums.longer + sums.shorter),
-        "longer_expected": ratio(sums.longer_expected, sums.longer + sums.shorter),
-        "tokens": sums.tokens if sums.metered else None,
-    }
-
-
-def first_position(quality: PairQuality) -> list[dict[str, Any]]:
-    """How often each judge prefers the response shown first, over pairs judged in both orders; 95 % interval."""
-    return [
-        {"judge": name, "share": one["first_share"], "low": one["first_low"], "high": one["first_high"], "n": n}
-        for name, sums in sorted(quality.judges.items())
-        if (n := (one := _judge(sums))["sided"])
-    ]
 
 
 def policy_figures(sums: PolicyQuality) -> dict[str, float | int | None]:
@@ -186,8 +151,3 @@ def worst_error(snapshot: Snapshot) -> dict[str, Any] | None:
     """The audited error of the predicted labels, of the stream where it is highest."""
     stream = max(snapshot.audits, key=lambda name: snapshot.audits[name].estimate, default=None)
     return None if stream is None else {"stream": stream, **asdict(snapshot.audits[stream])}
-
-
-def ratio(part: float, whole: float) -> float | None:
-    """A share or mean; None where there is nothing to divide by."""
-    return part / whole if whole else None

@@ -17,15 +17,14 @@ from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
 from karma.store.records import PairRecord
+from karma_monitor.figures.intervals import ratio
+from karma_monitor.figures.judges import first_position, judges
 from karma_monitor.figures.quality import (
     TieMargin,
-    first_position,
-    judges,
     length_buckets,
     main_policy,
     policy_figures,
     quality_of,
-    ratio,
 )
 from karma_monitor.figures.window import Window
 from karma_monitor.live_status import LiveStatus
@@ -106,7 +105,7 @@ class QualityView:
             return self._kept[stream]
 
     def _measure(self, stream: str | None, records: Sequence[PairRecord]) -> dict[str, Any]:
-        quality = quality_of(records, self._tie_margin)
+        quality = quality_of(records, self._tie_margin, self._live.rules)
         self._add_without_pair(quality, records)
         with self._store.reading() as transaction:
             snapshot = self._snapshot.newest(transaction)

@@ -1,21 +1,45 @@
 """Pair-quality statistics: sums over pairs and their verdicts, from which all figures of pair quality are computed.
 
 Metrics use the sums over newly resolved pairs, the page those of a window, the report those of all pairs. Each count of
-wins has a count expected by competency: longer responses may win because better models write longer ones.
+wins of longer responses has a count expected by competency: better models may write longer responses. Better
+responses of one model may be longer too, which competency does not know; so an excess alone is no bias.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from karma.store.records import PairRecord, PairRow, VerdictRow
-from karma.verdicts import TIE_MARGIN, a_is_better, agreements, agrees_with_competency, opinions, position
+from karma.verdicts import (
+    TIE_MARGIN,
+    Opinion,
+    a_is_better,
+    agreements,
+    agrees_with_competency,
+    label_agreements,
+    opinions,
+    position,
+)
+
+#: Most pairs of a judge that are kept to tell a preference for length from quality: the newest added.
+KEPT_COMPARISONS = 50_000
 
 #: Upper bounds of the buckets of longer ÷ shorter length.
 LENGTH_RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, math.inf)
+
+
+class LengthComparison(NamedTuple):
+    """One judge's side of a pair beside that of others. Signs are 1 for response a, −1 for b, 0 for neither."""
+
+    prompt: int
+    side: int
+    others: float  # mean over the other judges that take a side, or the side of the reference
+    longer: int
+    favorite: float  # of competency: 2 P(a wins) − 1 when the pair was formed
 
 
 @dataclass
@@ -34,8 +58,14 @@ class JudgeQuality:
     longer: int = 0  # verdicts for the longer response
     shorter: int = 0
     longer_expected: float = 0.0
+    by_reference: deque[LengthComparison] = field(default_factory=lambda: deque(maxlen=KEPT_COMPARISONS))
+    beside_others: deque[LengthComparison] = field(default_factory=lambda: deque(maxlen=KEPT_COMPARISONS))
     compared: int = 0  # other judges that took a side of the same pair
     agreed: int = 0  # of these: the same side
+    label_compared: int = 0  # pairs of several judges on which it and the label take a side
+    label_agreed: int = 0
+    others_compared: int = 0  # the same, where the label is that of the other judges alone
+    others_agreed: int = 0
 
 
 @dataclass
@@ -86,10 +116,14 @@ class PairQuality:
 
     Args:
         tie_margin: stream → tie margin.
+        rules: judges that read no responses, so that their sides say nothing of one response.
     """
 
-    def __init__(self, tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN) -> None:
+    def __init__(
+        self, tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN, rules: Collection[str] = ()
+    ) -> None:
         self._tie_margin = tie_margin
+        self._rules = rules
         self.judges: defaultdict[str, JudgeQuality] = defaultdict(JudgeQuality)
         self.policies: defaultdict[tuple[str, str], PolicyQuality] = defaultdict(PolicyQuality)  # by stream, policy
         self.wins: Counter[tuple[str, str]] = Counter()  # (winner, loser), judged preferences
@@ -132,6 +166,7 @@ class PairQuality:
                 judge = self.judges[opinion.judge]
                 judge.both_orders, judge.flipped = judge.both_orders + 1, judge.flipped + opinion.flipped
                 sums.both_orders, sums.flipped = sums.both_orders + 1, sums.flipped + opinion.flipped
+        self._add_lengths(record.pair, given)
         sums.pairs_both_orders += bool(both)
         sums.pairs_flipped += any(opinion.flipped for opinion in given)
         compared = agreements(given)
@@ -140,6 +175,13 @@ class PairQuality:
                 self.judges[name].compared += 1
                 self.judges[name].agreed += agrees
             sums.compared, sums.agreed = sums.compared + 1, sums.agreed + agrees
+        for one in label_agreements(given, margin):
+            judge = self.judges[one.judge]
+            if one.with_label is not None:
+                judge.label_compared, judge.label_agreed = judge.label_compared + 1, judge.label_agreed + one.with_label
+            if one.with_others is not None:
+                judge.others_compared += 1
+                judge.others_agreed += one.with_others
         if compared:
             sums.pairs_compared += 1
             sums.pairs_unanimous += all(agrees for _first, _second, agrees in compared)
@@ -161,6 +203,20 @@ class PairQuality:
             judge.longer += for_a == a_is_longer
             judge.shorter += for_a != a_is_longer
             judge.longer_expected += _win_probability(pair, a_is_longer)
+
+    def _add_lengths(self, pair: PairRow, given: Sequence[Opinion]) -> None:
+        """The sides of judges that read responses, as evidence of a preference for length."""
+        sides = {one.judge: 1 if one.side == "a" else -1 for one in given if one.side != "none"}
+        sides = {judge: side for judge, side in sides.items() if judge not in self._rules}
+        longer = (pair.length_a > pair.length_b) - (pair.length_a < pair.length_b)
+        favorite = 2.0 * _win_probability(pair, of_a=True) - 1.0
+        for judge, side in sides.items():
+            if pair.quality_a is not None and pair.quality_b is not None:
+                right = (pair.quality_a > 0.5) - (pair.quality_b > 0.5)  # 0: both are, or neither
+                self.judges[judge].by_reference.append(LengthComparison(pair.prompt, side, right, longer, favorite))
+            if len(sides) > 1:
+                others = (sum(sides.values()) - side) / (len(sides) - 1)
+                self.judges[judge].beside_others.append(LengthComparison(pair.prompt, side, others, longer, favorite))
 
     def _add_preference(self, record: PairRecord, sums: PolicyQuality) -> None:
         pair, source = record.pair, record.label_source or "judge"

@@ -102,6 +102,11 @@ JUDGES_COMPARED = Counter(
 JUDGE_AGREEMENT = Counter(
     "karma_judge_agreements_total", "Other judges that take a side of the same pair, by agreement.", ["judge", "agrees"]
 )
+JUDGE_LABELS = Counter(
+    "karma_judge_label_agreements_total",
+    "Pairs of several judges, by whether a judge agrees with the label; with its own vote in the label, or without.",
+    ["judge", "vote", "agrees"],
+)
 ORDERS_COMPARED = Counter(
     "karma_orders_compared_total", "Pairs judged in both orders, judge by judge, by order flip.", ["stream", "flipped"]
 )

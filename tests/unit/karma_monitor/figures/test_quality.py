@@ -9,7 +9,9 @@ import pytest
 from karma.ranking.snapshot import Snapshot
 from karma.store.pair_quality import LENGTH_RATIOS, PairQuality
 from karma.store.records import PairRecord, PairRow, VerdictRow
-from karma_monitor.figures.quality import judges, policy_figures
+from karma_monitor.figures.judges import judges
+from karma_monitor.figures.quality import policy_figures
+from tests.benchmarks.hard_juries import jury
 
 
 def verdicts(first: float, second: float, judge: str = "j") -> tuple[VerdictRow, ...]:
@@ -112,3 +114,30 @@ def test_predicted_labels_are_no_wins_of_a_model() -> None:
     quality = measured(pair(judged=0, label_source="predicted", judged_probability=0.1), pair())
     assert dict(quality.wins) == {("a", "b"): 1}
     assert quality.policies["s", "random"].sources["predicted"] == 1
+
+
+def test_a_judge_alone_agrees_with_nobody() -> None:
+    """With one judge the label is its own vote."""
+    (found,) = judges(measured(pair(verdicts=verdicts(0.9, 0.1))), Snapshot.empty())
+    for name in ("agreement", "label_agreement", "others_agreement"):
+        assert found[name] is None
+    assert (found["label_compared"], found["others_compared"]) == (0, 0)
+
+
+def test_the_label_holds_a_judges_own_vote_and_the_label_by_the_others_does_not() -> None:
+    """Mean .62, for a: j and l agree with it. Without j it is .48, no side; without k .92, without l .45."""
+    three = (*verdicts(0.9, 0.1), *verdicts(0.01, 0.99, "k"), *verdicts(0.95, 0.05, "l"))
+    found = {one["judge"]: one for one in judges(measured(pair(verdicts=three)), Snapshot.empty())}
+    assert [found[name]["label_agreement"] for name in "jkl"] == [1.0, 0.0, 1.0]
+    assert [found[name]["others_agreement"] for name in "jkl"] == [None, 0.0, None]
+    assert [found[name]["others_compared"] for name in "jkl"] == [0, 1, 0]
+
+
+def test_a_better_judge_beside_two_copies_agrees_least_and_each_agreement_says_with_what() -> None:
+    quality, _right = jury(2_000, 1, copied=True)
+    found = {one["judge"]: one for one in judges(quality, Snapshot.empty())}
+    assert found["best"]["others_agreement"] < 0.7 < 0.95 < found["a"]["others_agreement"]
+    assert found["best"]["label_agreement"] == pytest.approx(0.66, abs=0.03)
+    independent, _right = jury(2_000, 1, copied=False)
+    apart = {one["judge"]: one for one in judges(independent, Snapshot.empty())}
+    assert apart["best"]["others_agreement"] > apart["a"]["others_agreement"]

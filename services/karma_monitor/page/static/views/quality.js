@@ -75,7 +75,7 @@ function panels(found) {
         HISTOGRAMS.map(([key, name, unit]) => drawn(found.histograms, key, name, unit)),
       ),
     ),
-    panel("Length bias", { note: `${ofLengths} ${LENGTH_NOTE}` }, lengths(byLength, predicted ?? [])),
+    panel("Longer responses", { note: `${ofLengths} ${LENGTH_NOTE}` }, lengths(byLength, predicted ?? [])),
     panel("Policies", { note: ofPolicies }, policies(byPolicy)),
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
@@ -86,7 +86,8 @@ function panels(found) {
 
 const LENGTH_NOTE =
   "Share of judged preferences won by the longer response, by how much longer it is. The upright bar is the share " +
-  "expected by competency alone; the dashed line is 50 %.";
+  "expected by competency alone; the dashed line is 50 %. More than expected is no bias by itself: better responses may " +
+  "be longer. A judge's length bias is below, where a reference or other judges tell it from quality.";
 const BUDGET_NOTE =
   "All pairs since the budget was set: the share that was judged, and the wrong labels among the predicted ones " +
   "(audited, 95 % interval).";
@@ -189,7 +190,7 @@ function lengths(judged, predicted) {
   return [
     rows.length > 0 &&
       intervals("Length ratio", rows, { unit: "longer response wins, %", said: "share, 95 % interval", ...SHARES }),
-    behind("Length bias", head, all),
+    behind("Longer responses", head, all),
   ];
 }
 
@@ -262,14 +263,26 @@ function judges(found) {
     share(one.first_share),
     share(one.tie_share),
     of(one.agreement, one.agreements_compared),
+    of(one.label_agreement, one.label_compared),
+    of(one.others_agreement, one.others_compared),
+    lengthBias(one.length_bias),
     selfPreference(one.self_preference),
     count(one.tokens),
   ]);
   const head = [
-    ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with others"],
-    ...["own models win beyond expected, points", "tokens"],
+    ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with each other judge"],
+    ...["with the label, own vote included", "with the label by the others alone"],
+    ...["length bias, points", "own models win beyond expected, points", "tokens"],
   ];
   return table("Judges", head, rows);
+}
+
+const EVIDENCE = { reference: "by reference", judges: "beyond other judges" };
+
+/** A judge's preference for length as such. */
+function lengthBias({ bias, error, pairs, evidence }) {
+  if (bias === null) return h("span", { title: "Nothing tells a preference for length from quality." }, "confounded");
+  return `${points(bias, error, pairs)}, ${EVIDENCE[evidence]}`;
 }
 
 /** How much more often a judge's own models win by it than others expect; a judge without such models has none. */
