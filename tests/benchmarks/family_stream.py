@@ -27,8 +27,9 @@ from karma_judging.judges.likelihood import LikelihoodJudge
 from karma_judging.judges.verifier import VerifierJudge
 from karma_matching.pairing import FormedPair, form
 from karma_scoring.features import features
-from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
+from karma_scoring.fit.competency import Counts, Posterior, Prior
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 
 FAMILY: Mapping[str, Path] = {member.name: checkpoint_path(member.name) for member in MEMBERS}
 _PARENTS = {member.name: member.parent for member in MEMBERS if member.parent is not None}
@@ -129,7 +130,7 @@ def run(
             if found.outcome != "unscored":
                 column = 2 if found.outcome != "decisive" else 0 if found.a_is_chosen else 1
                 counts[SKILLS.index(asked[place].skill), models.index(a.model), models.index(b.model), column] += 1
-        posterior = fit(_counts(counts), models, SKILLS, Prior(parents=_PARENTS), posterior)
+        posterior = fit_with_learned_scale(_counts(counts), models, SKILLS, Prior(parents=_PARENTS), posterior)
         known = snapshot(posterior, known.version + 1)
         start = batch.stop
     return Stream(pairs, start, generations)

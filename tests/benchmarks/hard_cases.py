@@ -36,6 +36,7 @@ from tests.benchmarks import (
     hourly_limit,
     intransitive,
     limited_labels,
+    wide_pools,
 )
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
@@ -212,6 +213,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "both-orders": hard_verdicts.both_orders,
     "longer-answers": hard_judges.long_answers,
     "jury": hard_juries.agreements,
+    "wide-pools": wide_pools.wide_pools,
 }
 
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.snapshot import KIN_THRESHOLD
 from karma.store.records import Count
-from karma_scoring.fit.competency import Posterior, Prior, fit
+from karma_scoring.fit.competency import Posterior, Prior
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from tests.benchmarks.finding import Finding
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ TIE = 0.5  # Davidson's ν of simulated judges
 def fit_rows(rows: list[Count], names: list[str], prior: Prior) -> Posterior:
     """The competencies by these counts."""
     seen = evidence(rows, names, 0.0, 720.0)
-    return fit(seen.counts, seen.models, seen.skills, prior)
+    return fit_with_learned_scale(seen.counts, seen.models, seen.skills, prior)
 
 
 def overall_coverage(repetitions: int, audit: float = 0.03) -> tuple[float, float, float]:

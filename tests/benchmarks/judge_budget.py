@@ -35,11 +35,12 @@ from karma_matching.budget.decisions import JudgeBudget
 from karma_matching.budget.relative_features import relative_features
 from karma_matching.pairing import FormedPair
 from karma_scoring.features import features
-from karma_scoring.fit.competency import Prior, fit
+from karma_scoring.fit.competency import Prior
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import EXAMPLES, examples_of
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.outcome_fit import fit_outcome
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from karma_scoring.predicted_labels import predict_labels
 from tests.support.alpaca import Recording, add_folders, recordings
 
@@ -90,7 +91,7 @@ class Learner:
         self.fitted_at = len(self.examples)
         rows = [Count("judge", *key, 0, *cell) for key, cell in sorted(self.counts.items())]
         seen = evidence(rows, self.models, 0.0, 1.0)
-        self.competencies = snapshot(fit(seen.counts, seen.models, seen.skills, Prior()), 1)
+        self.competencies = snapshot(fit_with_learned_scale(seen.counts, seen.models, seen.skills, Prior()), 1)
         self.outcome = fit_outcome(examples_of(self.examples[: -EXAMPLES - 1 : -1], self.competencies, {}))
 
 

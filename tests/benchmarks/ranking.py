@@ -27,8 +27,9 @@ from scipy.stats import spearmanr
 
 from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import PlannedPrompt, plan
-from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
+from karma_scoring.fit.competency import Counts, Posterior, Prior
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from tests.support.alpaca import Recording, add_folders, recordings
 
 Pairs = list[tuple[int, int]]
@@ -109,7 +110,9 @@ class Run:
         data = self._recording.data
         skill, first, second, verdict = np.array(self._bought[:number], dtype=np.int64).reshape(-1, 4).T
         won, lost, tied = ((verdict == outcome).astype(np.float64) for outcome in (1, -1, 0))
-        return fit(Counts(skill, first, second, won, lost, tied), data.models, data.skills, Prior(), start)
+        return fit_with_learned_scale(
+            Counts(skill, first, second, won, lost, tied), data.models, data.skills, Prior(), start
+        )
 
 
 def _prompt_order(number: int, rng: np.random.Generator) -> Iterator[int]:

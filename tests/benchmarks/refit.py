@@ -18,8 +18,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.competency import Counts, Prior
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 
 Result = TypeVar("Result")
 
@@ -58,8 +59,8 @@ def measure(models: int, skills: int, verdicts: int) -> dict[str, float]:
     """Seconds by step."""
     counts = simulated(models, skills, verdicts)
     names, labels = [f"model-{m}" for m in range(models)], [f"skill-{s}" for s in range(skills)]
-    fit_s, fit_cpu_s, posterior = least_s(lambda: fit(counts, names, labels, Prior()))
-    warm_s, warm_cpu_s, _ = least_s(lambda: fit(counts, names, labels, Prior(), posterior))
+    fit_s, fit_cpu_s, posterior = least_s(lambda: fit_with_learned_scale(counts, names, labels, Prior()))
+    warm_s, warm_cpu_s, _ = least_s(lambda: fit_with_learned_scale(counts, names, labels, Prior(), posterior))
     snapshot_s, snapshot_cpu_s, _ = least_s(lambda: snapshot(posterior, version=1))
     return {
         "rows_of_counts": len(counts.skill),

@@ -30,8 +30,9 @@ from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma_matching.pairing import form
 from karma_scoring.features import features
-from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.competency import Counts, Prior
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from karma_scoring.skill_discovery.embedding import Vectors
 from tests.benchmarks.linear_reward import Evaluation, Pairs, represented, reward_weights
 from tests.benchmarks.paired import difference
@@ -62,7 +63,7 @@ def competencies(fitted: Recording, seed: int) -> Snapshot:
         wins_second=(found == -1).astype(float),
         ties=(found == 0).astype(float),
     )
-    return snapshot(fit(counts, data.models, data.skills, Prior()), version=1)
+    return snapshot(fit_with_learned_scale(counts, data.models, data.skills, Prior()), version=1)
 
 
 def candidates_of(data: Data) -> list[list[Candidate]]:

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from karma_scoring.fit.competency import Posterior, Prior, fit
+from karma_scoring.fit.competency import Posterior, Prior
 from karma_scoring.fit.likelihood import Array, Counts
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 
 #: Prior of the slope: logits of competency per standard deviation of benchmark scores.
 SLOPE_MEAN = 0.5
@@ -67,14 +68,15 @@ def fit_with_benchmarks(
     """
     used = {model: scores[model] for model in models if model in scores and prior.parents.get(model) not in set(models)}
     if not used:
-        return fit(counts, models, skills, prior, start), None
+        return fit_with_learned_scale(counts, models, skills, prior, start), None
     columns = [models.index(model) for model in used]
     values: Array = np.array(list(used.values()))
 
     def at(slope: float, start: Posterior | None) -> tuple[Posterior, float]:
         means = {model: slope * value for model, value in used.items()}
-        posterior = fit(counts, models, skills, replace(prior, mean=means), start)
-        pull = values @ (posterior.alpha[columns] - slope * values) / prior.alpha_deviation**2
+        posterior = fit_with_learned_scale(counts, models, skills, replace(prior, mean=means), start)
+        precision = np.array([posterior.prior.own_deviations[model] for model in used]) ** -2.0
+        pull = (values * precision) @ (posterior.alpha[columns] - slope * values)
         return posterior, float(pull) - (slope - SLOPE_MEAN) / SLOPE_DEVIATION**2
 
     steepest = float(values @ values) / prior.alpha_deviation**2 + SLOPE_DEVIATION**-2.0  # descent of the derivative

@@ -28,8 +28,9 @@ _SAME_SCALE = 0.002  # far below the deviation of any gap
 class Prior:
     """The prior of the competencies. Deviations are standard deviations in logits."""
 
-    #: Of α, between models, and of the means of groups that no verdict connects; with δ, a competency has 1.5.
-    alpha_deviation: float = 1.4
+    alpha_deviation: float = 1.4  # of α, between models; with δ, a competency has 1.5
+    own_deviations: Mapping[str, float] = field(default_factory=dict)  # of α by model (`prior_scale`), where learned
+    group_deviation: float = 1.4  # of the means of groups that no verdict connects; 0: all groups have one mean
     delta_deviation: float = 0.5  # of δ, between the skills of one model
     mean: Mapping[str, float] = field(default_factory=dict)  # of α by model (from benchmarks); 0 where absent
     parents: Mapping[str, str] = field(default_factory=dict)  # child → parent; a parent outside the pool is ignored
@@ -51,6 +52,7 @@ class Posterior:
     models: tuple[str, ...]
     skills: tuple[str, ...]
     alpha: Array  # [M+1] mode, not centered
+    alpha_variance: Array  # [M+1] not centered
     delta: Array  # [S, M+1]
     sources: tuple[str, ...]  # of verdicts, K
     log_tie: Array  # log ν by source, [K]
@@ -60,6 +62,7 @@ class Posterior:
     covariance: Array  # [1+S, M+1, M+1]
     unseen_deviation: Array  # [1+S] prior standard deviation of a competency, before centering
     comparisons: Array  # [1+S, M+1, M+1] effective counts; row 0 counts all prompts, with a skill or without
+    prior: Prior  # that it was fitted under
     steps: int  # Newton steps
 
 
@@ -151,7 +154,10 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
             child[column] = True
         else:
             mean[column] = prior.mean.get(model, 0.0)
-    alpha_weight = np.where(child, prior.child_alpha_deviation, prior.alpha_deviation) ** -2.0
+    own = np.array(
+        [*(prior.own_deviations.get(model, prior.alpha_deviation) for model in models), prior.alpha_deviation]
+    )
+    alpha_weight = np.where(child, prior.child_alpha_deviation, own) ** -2.0
     delta_weight = np.where(child, prior.child_delta_deviation, prior.delta_deviation) ** -2.0
     tables = tables_of(counts, len(models), len(skills), scale)
     kept = {model: parent for model, parent in prior.parents.items() if {model, parent} <= columns.keys()}
@@ -159,8 +165,8 @@ def _problem(counts: Counts, models: Sequence[str], skills: Sequence[str], prior
     precision, shift = with_group_means(
         differences.T @ (alpha_weight[:, None] * differences),
         differences.T @ (alpha_weight * mean),
-        groups(tables.number.sum(axis=0), related),
-        prior.alpha_deviation,
+        groups(tables.number.sum(axis=0), related) if prior.group_deviation > 0.0 else [],
+        prior.group_deviation,
     )
     return _Problem(
         tables=tables,
@@ -231,12 +237,14 @@ def _posterior(
     weights = np.concatenate([share[None, :], np.eye(len(skills))])  # [1+S, S]
 
     gain = np.eye(size, size + len(sources)) - np.tensordot(weights, shift, axes=1)
-    covariance = gain @ np.linalg.inv(schur) @ gain.transpose(0, 2, 1) + np.tensordot(weights**2, inverse, axes=1)
+    head = np.linalg.inv(schur)
+    covariance = gain @ head @ gain.transpose(0, 2, 1) + np.tensordot(weights**2, inverse, axes=1)
     center = centering(len(models))
     return Posterior(
         models=tuple(models),
         skills=tuple(skills),
         alpha=point.alpha,
+        alpha_variance=np.diagonal(head)[:size].copy(),
         delta=point.delta,
         sources=tuple(sources),
         log_tie=point.log_tie,
@@ -246,6 +254,7 @@ def _posterior(
         covariance=center @ covariance @ center.T,
         unseen_deviation=np.sqrt(covariance[:, -1, -1]),
         comparisons=np.concatenate([number.sum(axis=0, keepdims=True), number[1:]]),
+        prior=problem.prior,
         steps=steps,
     )
 

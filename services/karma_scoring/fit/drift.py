@@ -152,6 +152,7 @@ def without_former(posterior: Posterior) -> Posterior:
         posterior,
         models=tuple(posterior.models[column] for column in kept),
         alpha=posterior.alpha[columns],
+        alpha_variance=posterior.alpha_variance[columns],
         delta=posterior.delta[:, columns],
         mean=posterior.mean[:, columns] @ center.T,
         covariance=center @ covariance @ center.T,

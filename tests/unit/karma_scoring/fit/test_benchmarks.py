@@ -1,11 +1,14 @@
 """Benchmarks given with the pool: a prior, as strong as the verdicts say that benchmarks tell."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from karma_scoring.fit.benchmarks import SLOPE_MEAN, fit_with_benchmarks, mean_z_scores, z_scores
 from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 
 MODELS = tuple("abcdefgh")
 
@@ -52,20 +55,21 @@ def test_the_slope_is_learned_from_models_with_verdicts(true_slope: float) -> No
 
 
 def test_the_slope_is_the_most_probable_one() -> None:
-    """No slope nearby has a greater posterior, by the log density written out."""
+    """No slope nearby has a greater posterior under the learned deviations, by the log density written out."""
     scores = dict(zip(MODELS, np.linspace(-1.5, 1.5, 8), strict=True))
     counts = verdicts(np.random.default_rng(2).normal(0, 1, 8), 5)
 
     def density(slope: float) -> float:
         means = np.array([slope * scores[model] for model in MODELS])
-        found = fit(counts, MODELS, [], Prior(mean=dict(zip(MODELS, means, strict=True))))
+        found = fit(counts, MODELS, [], replace(best.prior, mean=dict(zip(MODELS, means, strict=True))))
         gap = found.alpha[counts.first] - found.alpha[counts.second]
         z = np.log(2 * np.cosh(gap / 2) + np.exp(found.log_tie[0]))
         likelihood = counts.wins_first @ (gap / 2 - z) + counts.wins_second @ (-gap / 2 - z)
-        prior = np.sum(((found.alpha[:8] - means) / 1.4) ** 2) + ((found.log_tie[0] - np.log(0.5)) / 1.0) ** 2
+        deviations = np.array([best.prior.own_deviations[model] for model in MODELS])
+        prior = np.sum(((found.alpha[:8] - means) / deviations) ** 2) + ((found.log_tie[0] - np.log(0.5)) / 1.0) ** 2
         return float(likelihood - 0.5 * prior - 0.5 * ((slope - 0.5) / 0.5) ** 2)
 
-    _, slope = fit_with_benchmarks(counts, MODELS, [], Prior(), scores)
+    best, slope = fit_with_benchmarks(counts, MODELS, [], Prior(), scores)
 
     assert slope is not None
     assert density(slope) > max(density(slope - 0.02), density(slope + 0.02))
@@ -78,4 +82,4 @@ def test_without_benchmarks_nothing_is_learned_of_them() -> None:
     for prior, scores in ((Prior(), {}), (Prior(parents={"b": "a"}), {"b": 2.0})):
         found, slope = fit_with_benchmarks(counts, MODELS, [], prior, scores)
         assert slope is None
-        np.testing.assert_allclose(found.mean, fit(counts, MODELS, [], prior).mean)
+        np.testing.assert_allclose(found.mean, fit_with_learned_scale(counts, MODELS, [], prior).mean)
