@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.errors import KarmaError
+from karma.ranking.common_change import CommonChange
 from karma.ranking.label_error import LabelError
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
@@ -79,6 +80,7 @@ class Snapshot:
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
+    common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
 
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""
@@ -178,6 +180,7 @@ class Snapshot:
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
             "pair_fit": asdict(self.pair_fit),
+            "common_changes": [asdict(change) for change in self.common_changes],
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -216,6 +219,7 @@ class Snapshot:
             outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
             pair_fit=PairFit.from_dict(head.get("pair_fit") or {}),
+            common_changes=tuple(CommonChange(**change) for change in head.get("common_changes", ())),
             **arrays,
         )
 
