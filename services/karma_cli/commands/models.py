@@ -21,6 +21,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.telemetry.escaping import shorten_middle
 from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, warn, with_format_flags
+from karma_monitor.figures.common_changes import common_change_facts, common_change_sentence
 from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
 from karma_monitor.figures.misfit import misfit_facts, misfit_sentence
 from karma_monitor.figures.refits import Refits
@@ -68,7 +69,8 @@ def models(
         warn(f"No ratings yet: {why}")
     tables = None
     if snapshot.models:
-        tables = Group(competencies(boards, Output.console().width), *apart_lines(snapshot), *misfit_lines(snapshot))
+        notes = [*apart_lines(snapshot), *misfit_lines(snapshot), *common_change_lines(snapshot)]
+        tables = Group(competencies(boards, Output.console().width), *notes)
     output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
 
 
@@ -139,6 +141,13 @@ def misfit_lines(snapshot: Snapshot) -> list[Text]:
     return lines if more <= 0 else [*lines, Text(f"  {more} more: karma models --json")]
 
 
+def common_change_lines(snapshot: Snapshot) -> list[Text]:
+    """The changes of all competencies at once; nothing where there is none."""
+    changes = common_change_facts(snapshot)
+    lines = [Text(f"  {common_change_sentence(change)}") for change in changes]
+    return [Text(), Text("Common changes: verdicts since then differ from those before"), *lines] if lines else []
+
+
 def _width(*columns: tuple[str, Sequence[str]]) -> int:
     return sum(max(map(cell_len, (title, *cells))) + _GAP for title, cells in columns) - _GAP
 
@@ -183,6 +192,7 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
         "groups": [list(group) for group in snapshot.groups],
         "models": models,
         "misfit": misfit_facts(snapshot),
+        "common_changes": common_change_facts(snapshot),
     }
 
 

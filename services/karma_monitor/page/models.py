@@ -14,6 +14,7 @@ from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import PairRecord
+from karma_monitor.figures.common_changes import common_change_facts
 from karma_monitor.figures.intervals import evenly
 from karma_monitor.figures.leaderboard import Rating, known_kinship, leaderboard, skills_of
 from karma_monitor.figures.misfit import misfit_facts
@@ -77,6 +78,7 @@ class Leaderboards:
                 "needed": KIN_COMPARISONS,
             },
             "misfit": misfit_facts(snapshot),
+            "common_changes": common_change_facts(snapshot),
             "wins": wins.matrix([one.model for one in ratings]),
             "calibration": calibration(recent),
             "calibration_window": len(recent),

@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from karma.ranking.common_change import CommonChange
 from karma_scoring.fit.benchmarks import fit_with_benchmarks
+from karma_scoring.fit.change_evidence import SHARED_MOVE_DEVIATION, SKILL_MOVE_DEVIATION
+from karma_scoring.fit.common_change import common_changes, is_of_few
 from karma_scoring.fit.competency import Posterior, Prior, centering
 from karma_scoring.fit.evidence import Evidence
 from karma_scoring.fit.likelihood import Array, Counts, Indices, score_and_information
+from karma_scoring.fit.time_buckets import bucket_at
 
 #: Separates a former model's name from the bucket in which it ended. No pool file accepts a name that contains it.
 MARK = "#"
@@ -25,10 +29,6 @@ CERTAIN = 9.0
 # Among buckets whose log Bayes factors differ by no more than this, the latest counts: ignoring a few verdicts of the
 # present model harms less than counting some of the former one.
 _AS_LIKELY = 1.0
-
-# How far a model moves when it changes: standard deviations in logits, in all its skills together and in each.
-_SHARED_MOVE_DEVIATION = 1.0
-_SKILL_MOVE_DEVIATION = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,15 @@ class DriftFit:
     posterior: Posterior
     changes: tuple[Change, ...]
     counts: Counts  # of the posterior's models
+    common: tuple[CommonChange, ...]  # in the order of time
 
 
 def fit_with_drift(
-    evidence: Evidence, parents: Mapping[str, str], z_scores: Mapping[str, float], start: Posterior | None = None
+    evidence: Evidence,
+    parents: Mapping[str, str],
+    z_scores: Mapping[str, float],
+    start: Posterior | None = None,
+    known: Sequence[CommonChange] = (),
 ) -> DriftFit:
     """Fit the competencies; refit as long as the evidence shows that a model changed.
 
@@ -67,6 +72,7 @@ def fit_with_drift(
         parents: child → parent.
         z_scores: mean standard score in benchmarks, by model (`benchmarks.mean_z_scores`).
         start: an earlier posterior, from which the search begins.
+        known: common changes that earlier refits found.
     """
     detected: list[Change] = []
     while True:
@@ -74,11 +80,34 @@ def fit_with_drift(
         prior = Prior(parents={first[child]: first[parent] for child, parent in parents.items() if parent in first})
         scores = {name: z_scores[present(name)] for name in evidence.models if present(name) in z_scores}
         start, _slope = fit_with_benchmarks(evidence.counts, evidence.models, evidence.skills, prior, scores, start)
-        strongest = next(iter(changes(evidence, start)), None)
-        if strongest is None or strongest.log_bayes_factor < CERTAIN:
-            return DriftFit(start, tuple(detected), evidence.counts)
+        common = common_changes(evidence, start)
+        strongest = _own_change(_since_last(evidence, common), start, bool(known or common))
+        if strongest is None:
+            return DriftFit(start, tuple(detected), evidence.counts, tuple(common))
         detected.append(strongest)
         evidence = split_at(evidence, strongest)
+
+
+def _own_change(evidence: Evidence, posterior: Posterior, known: bool) -> Change | None:
+    """The most likely change of a model that is certain and explains more than a common change does."""
+    for change in changes(evidence, posterior):
+        if change.log_bayes_factor < CERTAIN:
+            break
+        if is_of_few(evidence, posterior, change.bucket, known):
+            return change
+        known = True  # it is as probable as a change of this model
+    return None
+
+
+def _since_last(evidence: Evidence, common: Sequence[CommonChange]) -> Evidence:
+    """The evidence since the last common change: a change of one model is sought there only."""
+    if not common:
+        return evidence
+    kept, counts = evidence.bucket >= bucket_at(common[-1].at), evidence.counts
+    columns = ("skill", "first", "second", "wins_first", "wins_second", "ties")
+    source = None if counts.source is None else counts.source[kept]
+    part = replace(counts, source=source, **{name: getattr(counts, name)[kept] for name in columns})
+    return replace(evidence, counts=part, bucket=evidence.bucket[kept])
 
 
 def present(name: str) -> str:
@@ -193,10 +222,10 @@ def _log_bayes_factors(scores: Array, informations: Array) -> Array:
     total = np.maximum(information + rest, 1e-12)
     precision = information * rest / total  # 1/V; 0 where one side has no verdict
     difference = (after * information - before * rest) / total  # of the estimates, times that precision
-    spread = 1.0 + _SKILL_MOVE_DEVIATION**2 * precision
+    spread = 1.0 + SKILL_MOVE_DEVIATION**2 * precision
     weight, shift = (precision / spread).sum(axis=1), (difference / spread).sum(axis=1)
-    shared = 1.0 + _SHARED_MOVE_DEVIATION**2 * weight
-    fit = (difference**2 * _SKILL_MOVE_DEVIATION**2 / spread).sum(axis=1)
-    fit = fit + _SHARED_MOVE_DEVIATION**2 * shift**2 / shared
+    shared = 1.0 + SHARED_MOVE_DEVIATION**2 * weight
+    fit = (difference**2 * SKILL_MOVE_DEVIATION**2 / spread).sum(axis=1)
+    fit = fit + SHARED_MOVE_DEVIATION**2 * shift**2 / shared
     factors: Array = 0.5 * (fit - np.log(spread).sum(axis=1) - np.log(shared))
     return factors

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from karma.config.pool import Pool
 from karma.errors import OutageError
 from karma.queue.fault_injection import reach
+from karma.ranking.common_change import CommonChange
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.preferences import Preferences
 from karma.store.records import Count
 from karma.telemetry import metrics
 from karma_scoring.fit.benchmarks import mean_z_scores
+from karma_scoring.fit.common_change import with_new
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.drift import Change, fit_with_drift, last_changes, without_former
 from karma_scoring.fit.evidence import evidence
@@ -53,6 +55,7 @@ class Refitter:
         self._self_preferences = SelfPreferences(pool)
         self._last_weight = -1.0  # of the counts at the last check
         self._posterior: Posterior | None = None  # of the last refit: where the next one starts
+        self._common: tuple[int, tuple[CommonChange, ...]] = (0, ())  # version of a snapshot, its common changes
         self._early_refit_at = 0.0  # the next one for `_NEW_PER_MODEL` at the earliest, by the monotonic clock
 
     def start(self) -> None:
@@ -99,7 +102,8 @@ class Refitter:
             weight = sum(row.wins_a + row.wins_b + row.ties for row in rows)
         now = self._store.clock()
         weighted = evidence(rows, tuple(pool.models), now, pool.pipeline.half_life_h)
-        fitted = fit_with_drift(weighted, pool.parents, mean_z_scores(pool.benchmarks), self._posterior)
+        z_scores, known = mean_z_scores(pool.benchmarks), self._common_changes()
+        fitted = fit_with_drift(weighted, pool.parents, z_scores, self._posterior, known)
         self._posterior = fitted.posterior
         with self._store.reading() as transaction:
             budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
@@ -107,12 +111,14 @@ class Refitter:
         changed = last_changes(fitted.posterior.models)
         explained = pair_fit(fitted.counts, fitted.posterior)
         result = snapshot(without_former(fitted.posterior), version, pool.benchmarks, explained)
+        common, new_common = with_new(known, fitted.common, now)
         result = replace(
             result,
             outcome=budget.outcome(result, changed),
             audits=budget.audits,
             label_limits=budget.label_limits,
             self_preference=self._self_preferences.measure(judged, changed),
+            common_changes=common,
         )
         with self._store.transaction() as transaction:
             is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
@@ -124,8 +130,20 @@ class Refitter:
         metrics.REFIT_SECONDS.labels("kept" if is_first else "late").observe(time.monotonic() - began)
         for change in fitted.changes if is_first else ():
             metrics.COMPETENCY_CHANGES.labels(change.model).inc()
+        if is_first:
+            self._common = version, common
+            _report_common(new_common)
         self._early_refit_at = time.monotonic() + (time.monotonic() - began) / _TIME_SHARE
         return result
+
+    def _common_changes(self) -> tuple[CommonChange, ...]:
+        """The common changes that the newest snapshot knows."""
+        with self._store.reading() as transaction:
+            newer = transaction.preferences.latest_snapshot(newer_than=self._common[0])
+        if newer is not None:
+            found = Snapshot.from_bytes(newer[2])
+            self._common = found.version, found.common_changes
+        return self._common[1]
 
     def _join_renamed(self) -> None:
         """Assign the counts under earlier names of the pool's models to their present names."""
@@ -143,6 +161,16 @@ def _record_changes(preferences: Preferences, changes: Sequence[Change]) -> None
             *(change.model, datetime.fromtimestamp(change.bucket * BUCKET_S, UTC), change.log_bayes_factor),
         )
         preferences.rename_counts(change.model, change.former, change.bucket)
+
+
+def _report_common(changes: Sequence[CommonChange]) -> None:
+    for change in changes:
+        log.warning(
+            "all competencies seemed to change at %s (%s; log Bayes factor %.1f): a judge or the topics of prompts may "
+            "have changed; no model is held to have changed",
+            *(datetime.fromtimestamp(change.at, UTC), change.kind, change.log_bayes_factor),
+        )
+        metrics.COMMON_CHANGES.labels(change.kind).inc()
 
 
 def _compact(preferences: Preferences, rows: Sequence[Count], now: int) -> None:

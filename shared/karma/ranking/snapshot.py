@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.errors import KarmaError
+from karma.ranking.common_change import CommonChange
 from karma.ranking.connectedness import groups
 from karma.ranking.davidson import tie_probability
 from karma.ranking.label_error import LabelError
@@ -87,6 +88,7 @@ class Snapshot:
     sources: Mapping[str, VerdictSource] = field(default_factory=dict)  # of verdicts; none: all have `tie`
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
+    common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
 
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""
@@ -221,6 +223,7 @@ class Snapshot:
             "self_preference": {judge: asdict(each) for judge, each in self.self_preference.items()},
             "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
             "sources": {name: asdict(source) for name, source in self.sources.items()},
+            "common_changes": [asdict(change) for change in self.common_changes],
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -262,6 +265,7 @@ class Snapshot:
             self_preference={judge: SelfPreference(**each) for judge, each in head.get("self_preference", {}).items()},
             label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
             sources={name: VerdictSource.from_dict(source) for name, source in head.get("sources", {}).items()},
+            common_changes=tuple(CommonChange(**change) for change in head.get("common_changes", ())),
             **arrays,
         )
 

@@ -207,6 +207,11 @@ SELF_PREFERENCE_VERDICTS = Gauge(
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest snapshot.")
 REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of a refit, by result.", ["result"], buckets=_SECONDS)
 COMPETENCY_CHANGES = Counter("karma_competency_changes_total", "Detected changes of a model's competency.", ["model"])
+COMMON_CHANGES = Counter(
+    "karma_common_changes_total",
+    "Detected changes of all competencies at once: scale (judge), mixture (topics).",
+    ["kind"],
+)
 
 # --- The ledger: the gateway, from the store --------------------------------------------------------------------------
 

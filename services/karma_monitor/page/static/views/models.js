@@ -36,7 +36,7 @@ export function open(root, context) {
     chart = showHistory(history, found.course, chart);
     render(
       tail,
-      found.models.length ? [h("div", { class: "flow" }, kinship(found), calibration(found)), misfit(found), wins(found)] : [],
+      found.models.length ? [h("div", { class: "flow" }, kinship(found), calibration(found)), commonChanges(found), misfit(found), wins(found)] : [],
     );
   });
 }
@@ -109,6 +109,14 @@ function kinship({ kinship: { names, cells, shared, needed }, misfit: { pairs },
     matrix("Kinship", names, cells, SEQUENTIAL, shown, unknown),
     legend(SEQUENTIAL, "0", `Hatched: unknown, with the shared verdicts so far of at least ${needed} needed.`, "1"),
   );
+}
+
+/** Changes of all competencies at once; nothing where there is none. */
+function commonChanges({ common_changes: changes }) {
+  if (changes.length === 0) return null;
+  const note = "Verdicts since then differ from those before, but not by one model: no model is held to have changed.";
+  const rows = changes.map(({ at, cause, log_bayes_factor: factor }) => [date(at), cause, number(factor, 1)]);
+  return panel("Common changes", { note }, table("Common changes", ["since", "cause", "log Bayes factor"], rows, { texts: [1] }));
 }
 
 /** Pairs of models whose verdicts one competency per model cannot explain; nothing where there is none. */
