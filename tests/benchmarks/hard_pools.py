@@ -103,7 +103,7 @@ def _judged(theta: Array, first: Indices, second: Indices, names: list[str], rng
 def disconnected() -> list[Finding]:
     """Two groups of models, as of two streams, that no verdict connects."""
     found = []
-    for size, offset, bridges in ((3, 2.0, 0), (8, 2.0, 0), (20, 2.0, 0), (8, 2.0, 20), (8, 2.0, 200)):
+    for size, offset, bridges in ((3, 2.0, 0), (8, 2.0, 0), (20, 2.0, 0), (8, 2.0, 20), (8, 2.0, 200), (8, 2.0, 400)):
         covered, error, kin = disconnected_figures(size, offset, 60, bridges)
         what = f"2 × {size} models {offset:g} apart, {bridges} verdicts across"
         found.append(Finding("disconnected", f"{what}: 90 % intervals", covered, 0.9, error))

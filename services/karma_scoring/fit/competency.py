@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from karma.ranking.connectedness import groups
 from karma.ranking.verdict_sources import scale_of
+from karma_scoring.fit.connectedness import groups
 from karma_scoring.fit.group_means import with_group_means
 from karma_scoring.fit.likelihood import Array, Counts, Tables, bordered, derivatives, log_likelihood, tables_of
 from karma_scoring.fit.newton import Curvature, Point, mode

@@ -1,4 +1,4 @@
-"""The prior of groups of models that no verdict connects (`karma.ranking.connectedness`).
+"""The prior of groups of models that few verdicts connect or none (`connectedness`).
 
 A prior of independent models would say that the means of large groups are equal, since it takes every model for a draw
 of one population. So each group gets an unknown mean of its own (a random effect of the group; Gelman et al. 2013,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from karma.errors import KarmaError
 from karma.ranking.common_change import CommonChange
-from karma.ranking.connectedness import groups
+from karma.ranking.connectedness import groups_apart
 from karma.ranking.davidson import tie_probability
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
@@ -115,7 +115,7 @@ class Snapshot:
 
         A model without a verdict is in no group.
         """
-        found = groups(self.comparisons[0, :-1, :-1])
+        found = groups_apart(self.comparisons[0, :-1, :-1])
         return tuple(tuple(self.models[column] for column in group.tolist()) for group in found)
 
     def apart(self, a: str, b: str) -> bool:
