@@ -27,7 +27,7 @@ from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
-from tests.benchmarks import gated_stream, hard_pools, hourly_limit
+from tests.benchmarks import cold_start, gated_stream, hard_pools, hourly_limit
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
@@ -196,6 +196,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "overall": hard_pools.overall,
     "disconnected": hard_pools.disconnected,
     "hourly-limit": hourly_limit.hourly_limit,
+    "cold-start": cold_start.cold_start,
 }
 
 
