@@ -1,9 +1,10 @@
 """How many comparisons it takes to rank a pool of real models, by KARMA's plan, at random, and by round-robin.
 
 A comparison is one prompt, answered by two models and judged. The plan is the product's own (`informative`, every
-prompt exploring unless told otherwise), and so is the rater; random is the product's own policy of that name, and round-robin meets every
-model once before any twice. Nothing is known at the start. Each repetition draws the order of the prompts, the same for
-all ways to plan; verdicts come back every 4 prompts, or in batches of 32 prompts that are planned at once.
+prompt exploring unless told otherwise), and so is the rater; random is the product's own policy of that name, and
+round-robin meets every model once before any twice. Nothing is known at the start. Each repetition draws the order of
+the prompts, the same for all ways to plan; verdicts come back every 4 prompts, or in batches of 32 prompts that are
+planned at once.
 
 Counted is the first comparison at which Spearman's correlation of the competencies with the models' true mean
 preference reaches a mark, looked at every 4 verdicts. As many looks find a lucky moment sooner than few, and a batch
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument(
         "--pool", type=int, metavar="M", help="rank M models, drawn anew each repetition (default: all)"
     )
-    parser.add_argument("--explore-share", type=float, default=1.0, metavar="S", help="of the planned ways (default: 1)")
+    parser.add_argument("--explore-share", type=float, default=1.0, metavar="S", help="of planned ways (default: 1)")
     parser.add_argument("--json", type=Path, metavar="OUT")
     arguments = parser.parse_args()
     _, evaluation = recordings(arguments, fit_prompts=0)  # nothing is known at the start
