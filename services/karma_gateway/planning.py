@@ -52,7 +52,7 @@ def plan(
         responses_per_prompt: at least 2, or 0 for all models (for samples of one model: 2).
         snapshot: competencies; a model that is not in it is treated as an unseen model.
         target: a model that answers every prompt.
-        explore_share: share of the prompts that explore once competencies are known; up to five times as much before.
+        explore_share: share of the prompts that explore once competencies are known; before, all do. 0: none ever.
 
     Returns:
         One tuple per prompt. All are empty if no pair could be formed: the target is not among the models, or there is

@@ -1,15 +1,17 @@
 """How many comparisons it takes to rank a pool of real models, by KARMA's plan, at random, and by round-robin.
 
 A comparison is one prompt, answered by two models and judged. The plan is the product's own (`informative`, every
-prompt exploring), and so is the rater; random is the product's own policy of that name, and round-robin meets every
-model once before any twice. Nothing is known at the start. Each repetition draws the order of the prompts, the same for
-all ways to plan; verdicts come back every 4 prompts, or in batches of 32 prompts that are planned at once.
+prompt exploring unless told otherwise), and so is the rater; random is the product's own policy of that name, and
+round-robin meets every model once before any twice. Nothing is known at the start. Each repetition draws the order of
+the prompts, the same for all ways to plan; verdicts come back every 4 prompts, or in batches of 32 prompts that are
+planned at once.
 
 Counted is the first comparison at which Spearman's correlation of the competencies with the models' true mean
 preference reaches a mark, looked at every 4 verdicts. As many looks find a lucky moment sooner than few, and a batch
 that has begun is paid for, the cost of batches is also given with both ways looked at every 32 verdicts.
 
-    python -m tests.benchmarks.ranking [--fit DIR] [--evaluate DIR] [--repetitions N] [--pool M] [--json OUT]
+    python -m tests.benchmarks.ranking [--fit DIR] [--evaluate DIR] [--repetitions N] [--pool M]
+        [--explore-share S] [--json OUT]
 """
 
 from __future__ import annotations
@@ -61,9 +63,10 @@ WAYS = (
 class Run:
     """One repetition of one way: buys verdicts batch by batch."""
 
-    def __init__(self, recording: Recording, way: Way, seed: int) -> None:
+    def __init__(self, recording: Recording, way: Way, seed: int, explore_share: float) -> None:
         self._recording = recording
         self._way = way
+        self._explore_share = explore_share
         self._order = _prompt_order(len(recording.data.prompts), np.random.default_rng(seed))
         self._seeds = np.random.default_rng([seed, 1])
         self._rounds = _round_robin(len(recording.data.models), np.random.default_rng([seed, 2]))
@@ -102,7 +105,7 @@ class Run:
         data = self._recording.data
         known: Snapshot = snapshot(posterior, version=1)
         asked = [PlannedPrompt(int(self._seeds.integers(1 << 63)), data.prompts[prompt].skill) for prompt in prompts]
-        answers = plan(asked, data.models, self._way.policy, 2, known, explore_share=1.0)
+        answers = plan(asked, data.models, self._way.policy, 2, known, explore_share=self._explore_share)
         places = {model: place for place, model in enumerate(data.models)}
         return [(places[first[0]], places[second[0]]) for first, second in answers]
 
@@ -144,14 +147,14 @@ def ratio_interval(numerator: NDArray[np.int64], denominator: NDArray[np.int64])
     return float(numerator.mean() / denominator.mean()), float(low), float(high)
 
 
-def measure(recording: Recording, repetitions: int, pool: int) -> NDArray[np.int64]:
+def measure(recording: Recording, repetitions: int, pool: int, explore_share: float) -> NDArray[np.int64]:
     """Comparisons needed, [ways, repetitions, looks, marks]."""
     needed = np.empty((len(WAYS), repetitions, len(_LOOKS), len(MARKS)), dtype=np.int64)
     for seed in range(repetitions):
         models = np.random.default_rng([seed, 3]).permutation(len(recording.data.models))[:pool]
         part = recording.part(range(len(recording.data.prompts)), sorted(models.tolist()))
         for place, way in enumerate(WAYS):
-            needed[place, seed] = Run(part, way, seed).comparisons_until(MARKS, _LOOKS)
+            needed[place, seed] = Run(part, way, seed, explore_share).comparisons_until(MARKS, _LOOKS)
     return needed
 
 
@@ -188,11 +191,12 @@ def main() -> None:
     parser.add_argument(
         "--pool", type=int, metavar="M", help="rank M models, drawn anew each repetition (default: all)"
     )
+    parser.add_argument("--explore-share", type=float, default=1.0, metavar="S", help="of planned ways (default: 1)")
     parser.add_argument("--json", type=Path, metavar="OUT")
     arguments = parser.parse_args()
     _, evaluation = recordings(arguments, fit_prompts=0)  # nothing is known at the start
     models = min(arguments.pool or len(evaluation.data.models), len(evaluation.data.models))
-    needed = measure(evaluation, arguments.repetitions, models)
+    needed = measure(evaluation, arguments.repetitions, models, arguments.explore_share)
     marks = {f"{mark:.2f}": figures(needed[..., column]) for column, mark in enumerate(MARKS)}
     print(f"{models} models, {len(evaluation.data.prompts)} prompts, {arguments.repetitions} repetitions")
     for mark, found in marks.items():
@@ -206,7 +210,7 @@ def main() -> None:
             "models": models,
             "prompts": len(evaluation.data.prompts),
             "repetitions": arguments.repetitions,
-            "explore_share": 1.0,
+            "explore_share": arguments.explore_share,
             "responses_per_prompt": 2,
         }
         arguments.json.write_text(json.dumps({**head, "marks": marks}, indent=1) + "\n")

@@ -9,21 +9,26 @@ import numpy as np
 
 from karma.policies.prompt_group import Array, Mask, PromptGroup, Seeds
 
-_MOST = 5.0  # times the usual share, while nothing is known
+_KNOWN = 0.1  # of the prior variance: from there on fewer and fewer prompts explore
 _LEAST_VARIANCE = 1e-6  # squared logits: a gap that is known exactly has no density
 
 
 def explored_share(share: float, gap_variance: Array, prior_gap_variance: float) -> float:
-    """The share of prompts that explore: `share` once competencies are known, up to five times that before.
+    """The share of prompts that explore: all while gaps are unknown, and `share` once they are known.
+
+    The variance of a gap falls with the inverse of the verdicts. So a share that exceeds the setting by the square of
+    the variance costs a bounded number of prompts, however long the stream.
 
     Args:
         share: the stream's setting; 0 never explores.
-        gap_variance: posterior variances of the gaps between the eligible models, [m, m].
+        gap_variance: posterior variances of the gaps between the models, [m, m].
         prior_gap_variance: of any gap before any verdict.
     """
+    if share <= 0.0:
+        return 0.0
     gaps = gap_variance[np.triu_indices(len(gap_variance), 1)]
-    unknown = min(1.0, float(np.median(gaps)) / prior_gap_variance) if len(gaps) else 0.0
-    return min(1.0, share * (1.0 + (_MOST - 1.0) * unknown))
+    unknown = min(1.0, float(np.median(gaps)) / (_KNOWN * prior_gap_variance)) if len(gaps) else 0.0
+    return share + (1.0 - share) * unknown**2
 
 
 def exploring(
@@ -31,8 +36,8 @@ def exploring(
 ) -> list[PromptGroup]:
     """The groups of a batch, each with the two models that its exploring prompts compare.
 
-    The share that explores depends on the skill. The compared models depend on the overall competency, to which every
-    skill contributes. So the batch has one explorer; otherwise the prompts of each skill would compare the same models.
+    The share that explores and the compared models depend on the overall competency, to which every skill contributes.
+    So the batch has one explorer; otherwise the prompts of each skill would compare the same models.
 
     Args:
         groups: of the batch.
@@ -41,22 +46,24 @@ def exploring(
         explore_share: the stream's setting.
     """
     allowed: dict[int, Mask] = {}
+    if not groups:
+        return []
+    overall = replace(groups[0], seeds=seeds[[0]], skill=None)
+    variance = overall.matrix("gap_deviation") ** 2
+    share = explored_share(explore_share, variance, overall.snapshot.prior_gap_variance(None))
     for group in groups:
-        variance = group.matrix("gap_deviation") ** 2
-        share = explored_share(explore_share, variance, group.snapshot.prior_gap_variance(group.skill))
         mask = explorable(group)
         if mask.any():
             explores = (group.uniforms(1, stream=1)[:, 0] < share).tolist()
             allowed |= {row: mask for row, chosen in zip(group.rows, explores, strict=True) if chosen}
     pairs = np.full((len(seeds), 2), -1, dtype=np.intp)
     if allowed:
-        overall = replace(groups[0], seeds=seeds[[min(allowed)]], skill=None)
-        size = len(overall.models)
+        first, size = replace(overall, seeds=seeds[[min(allowed)]]), len(overall.models)
         explorer = Explorer(
             overall.vector("mean"),
-            overall.matrix("gap_deviation") ** 2,
+            variance,
             overall.matrix("information"),
-            noise=overall.uniforms(size * size, stream=2).reshape(size, size),
+            noise=first.uniforms(size * size, stream=2).reshape(size, size),
         )
         for row in sorted(allowed):
             pairs[row] = explorer.next_pair(allowed[row])

@@ -9,6 +9,7 @@ import pytest
 from karma.policies.exploration import explored_share
 from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import Plan, PlannedPrompt, plan
+from tests.benchmarks.cold_start import course
 
 MODELS = ["a", "b", "c", "d", "e"]
 POLICIES = ["informative", "kin", "random", "best-vs-worst", "best-vs-random", "all-pairs", "a plug-in"]
@@ -164,12 +165,37 @@ def test_exploring_at_a_cold_start_asks_every_pair_about_equally_often() -> None
     assert max(seen.values()) - min(seen.values()) <= 4
 
 
-def test_more_is_explored_while_nothing_is_known() -> None:
-    """A tenth at the end, half at the start, none if the share is 0."""
+def test_all_is_explored_while_nothing_is_known() -> None:
+    """Every prompt until the variance of a median gap is a tenth of the prior one, then soon a tenth of them."""
     cold = Snapshot.empty().matrix("gap_deviation", MODELS, None) ** 2
-    assert explored_share(0.1, cold, cold[0, 1]) == pytest.approx(0.5)
-    assert explored_share(0.1, 0.01 * cold, cold[0, 1]) == pytest.approx(0.104)
+    shares = [explored_share(0.1, known * cold, cold[0, 1]) for known in (1.0, 0.1, 0.05, 0.01)]
+    assert shares == pytest.approx([1.0, 1.0, 0.1 + 0.9 * 0.25, 0.109])
     assert explored_share(0.0, cold, cold[0, 1]) == 0.0
+
+
+def test_the_share_that_explores_is_that_of_the_overall_competencies() -> None:
+    """What is compared depends on these, so an unknown skill of a known pool does not explore in every prompt."""
+    overall = known()
+    unknown = np.full((1, 6, 6), 2.1) * (1 - np.eye(6))
+    doubled = {
+        name: np.repeat(getattr(overall, name), 2, axis=0)
+        for name in ("mean", "deviation", "kinship", "information", "win", "comparisons")
+    }
+    gap_deviation = np.concatenate([np.where(overall.gap_deviation < 2.0, 0.02, 2.1), unknown])
+    snapshot = replace(overall, skills=("new",), gap_deviation=gap_deviation, **doubled)
+    prompts = [PlannedPrompt(seed, "new") for seed in range(200)]
+
+    hardly, never = (plan(prompts, MODELS, "informative", 2, snapshot, explore_share=share) for share in (1e-9, 0.0))
+
+    assert hardly == never
+
+
+def test_a_cold_pool_is_ranked_as_if_every_prompt_explored() -> None:
+    """By default the first 200 comparisons are the same; after a long stream few prompts explore."""
+    default, exploring = course(20, 3, at_least=2000, most=2000), course(20, 3, 1.0, at_least=200, most=200)
+
+    assert (default.agreement[:8] == exploring.agreement[:8]).all()
+    assert default.explored[-1] < 0.15
 
 
 @pytest.mark.parametrize("policy", POLICIES)
