@@ -38,6 +38,9 @@ VARIABLES = {
     "$judge": ".*",
 }
 
+#: Absent while it is unknown, as it is after so few verdicts; the number of verdicts is there.
+UNKNOWN = {"karma_judge_self_preference_ratio": "karma_judge_self_preference_verdicts"}
+
 # Everything happens: failed and unpriced calls, refusals, ties, verdicts that cannot be read, a judge of its own model.
 POOL = """
 [models.red]
@@ -204,7 +207,7 @@ def kill(karma: Pipeline, service: str) -> None:
 
 
 def is_empty(server: prometheus.Prometheus, expression: str) -> bool:
-    for name, value in VARIABLES.items():
+    for name, value in (VARIABLES | UNKNOWN).items():
         expression = expression.replace(name, value)
     assert re.search(r"\$[a-z_]", expression) is None
     return not any(math.isfinite(one.value) for one in server.query(expression))
