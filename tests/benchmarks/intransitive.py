@@ -6,9 +6,10 @@ import numpy as np
 
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.snapshot import Snapshot
-from karma_scoring.fit.competency import Counts, Prior, fit
+from karma_scoring.fit.competency import Counts, Prior
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.pair_residuals import pair_fit
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import Array
 
@@ -35,7 +36,7 @@ def learned(gaps: Array, verdicts: int, rng: np.random.Generator) -> Snapshot:
     row = skill if skills > 1 else np.full(verdicts, -1)
     counts = Counts(row, one, other, *(outcome.astype(np.float64) for outcome in outcomes))
     labels = [f"s{number}" for number in range(skills)] if skills > 1 else []
-    posterior = fit(counts, [f"m{number:03d}" for number in range(models)], labels, Prior())
+    posterior = fit_with_learned_scale(counts, [f"m{number:03d}" for number in range(models)], labels, Prior())
     return snapshot(posterior, 1, pair_fit=pair_fit(counts, posterior))
 
 
