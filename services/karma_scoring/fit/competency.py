@@ -30,7 +30,7 @@ class Prior:
 
     alpha_deviation: float = 1.4  # of α, between models; with δ, a competency has 1.5
     own_deviations: Mapping[str, float] = field(default_factory=dict)  # of α by model (`prior_scale`), where learned
-    group_deviation: float = 1.4  # of the means of groups that no verdict connects; 0: all groups have one mean
+    group_deviation: float = 1.4  # of the means of groups (`connectedness`); 0: all groups have one mean
     delta_deviation: float = 0.5  # of δ, between the skills of one model
     mean: Mapping[str, float] = field(default_factory=dict)  # of α by model (from benchmarks); 0 where absent
     parents: Mapping[str, str] = field(default_factory=dict)  # child → parent; a parent outside the pool is ignored
