@@ -49,6 +49,9 @@ def _divided(joined: Array, members: Members) -> list[Members]:
     if len(members) < 2 * _SMALLEST:
         return [members]
     within = joined[np.ix_(members, members)]
+    apart = components(within > 0.0)  # a side of a cut need not hang together
+    if len(apart) > 1:
+        return [part for component in apart for part in _divided(joined, members[component])]
     root = np.sqrt(within.sum(axis=1))
     _values, vectors = np.linalg.eigh(within / root[:, None] / root)
     order = np.argsort(vectors[:, -2] / root, kind="stable")
@@ -60,5 +63,5 @@ def _divided(joined: Array, members: Members) -> list[Members]:
     best = int(np.argmin(cut))
     if cut[best] >= _THIN:
         return [members]
-    first, second = np.split(np.array(members)[order], [best + _SMALLEST])
+    first, second = np.split(members[order], [best + _SMALLEST])
     return [*_divided(joined, np.sort(first)), *_divided(joined, np.sort(second))]

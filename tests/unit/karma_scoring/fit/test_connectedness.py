@@ -78,3 +78,21 @@ def test_the_names_order_does_not_change_the_groups() -> None:
     shuffled = {frozenset(order[group].tolist()) for group in groups(comparisons[np.ix_(order, order)], [])}
 
     assert found == shuffled == {frozenset(range(start, start + 5)) for start in (0, 5, 10)}
+
+
+def test_a_side_of_a_cut_that_does_not_hang_together_is_divided_further() -> None:
+    """Two models of the first group are compared with the second group alone."""
+    comparisons = np.zeros((9, 9))
+    for first, second, number in (
+        (0, 1, 9.0),
+        (4, 5, 9.0),
+        (6, 7, 9.0),
+        (5, 6, 9.0),
+        (2, 4, 0.1),
+        (3, 5, 0.1),
+        (1, 4, 0.1),
+    ):
+        comparisons[first, second] = comparisons[second, first] = number
+    with np.errstate(all="raise"):
+        found = groups(comparisons, [])
+    assert sorted(len(group) for group in found)[-1] >= 4
