@@ -100,6 +100,23 @@ def simulated(models: int, prompts: int, variance: float, seed: int) -> AllPairs
     return AllPairs(verdicts, _population(first, second, np.stack(shares), models), models)
 
 
+def probes(models: int, prompts: int, seed: int) -> AllPairs:
+    """Verdicts of a verifier, right against wrong; prompts differ in difficulty, so right answers come together."""
+    rng = np.random.default_rng(seed)
+    accuracy = np.clip(rng.normal(0.6, 0.12, models), 0.1, 0.95)
+    ability = 1.5 * np.log(accuracy / (1.0 - accuracy))
+    first, second = np.triu_indices(models, 1)
+
+    def drawn(number: int) -> Indices:
+        chance = 1.0 / (1.0 + np.exp(-ability - rng.normal(0, 1.5, (number, 1))))
+        right = (rng.random((number, models)) < chance).astype(np.int64)
+        return right[:, first] - right[:, second]
+
+    many = drawn(60_000)
+    shares = np.stack([(many == outcome).mean(axis=0) for outcome in (1, -1, 0)])
+    return AllPairs(drawn(prompts), _population(first, second, shares, models), models)
+
+
 def real() -> AllPairs:
     """AlpacaEval: 24 models, 480 prompts."""
     recording = load(Path(os.environ["KARMA_BENCH_DATA"]))
@@ -172,7 +189,9 @@ def shared_prompts() -> list[Finding]:
     found = []
     for variance in (0.0, 3.0):
         pool, name = simulated(12, 400, variance, seed=1), f"simulated, response variance {variance:.0f}"
-        found += [*shared_prompts_cover(pool, name), shared_prompts_drift(pool, name, 10)]
+        found += [*shared_prompts_cover(pool, name), shared_prompts_drift(pool, name, 100)]
+    pool = probes(12, 4_000, seed=1)
+    found += [*shared_prompts_cover(pool, "probes"), shared_prompts_drift(pool, "probes", 2)]
     if "KARMA_BENCH_DATA" in os.environ:
         pool = real()
         found += [*shared_prompts_cover(pool, "AlpacaEval"), shared_prompts_drift(pool, "AlpacaEval", 6)]
