@@ -27,7 +27,7 @@ from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
-from tests.benchmarks import common_causes, gated_stream, hard_pools, intransitive
+from tests.benchmarks import change_power, common_causes, gated_stream, hard_pools, intransitive
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
@@ -197,6 +197,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "disconnected": hard_pools.disconnected,
     "intransitive": intransitive.intransitive,
     "common-causes": common_causes.common_causes,
+    "change-power": change_power.change_power,
 }
 
 
