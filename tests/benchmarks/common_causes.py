@@ -164,18 +164,18 @@ def common_causes() -> list[Finding]:
     """A common cause should be named and no model held to have changed; a change of one model should still be found."""
     found, streams = [], 20
     for name, make in (("topic", topic), ("blocks", blocks), ("sharper judge", sharper), ("duller judge", duller)):
-        seen = said(make, 10, 6000, streams, seed=401)
+        seen = said(make, 10, 6000, streams, seed=501)
         named = np.array([bool(one.common) for one in seen])
         wrong = np.array([len(one.changed) for one in seen])
         what = f"{name}: streams whose common cause is named"
         found.append(Finding("common-causes", what, named.mean(), 1.0, float(named.std() / np.sqrt(streams))))
         what = f"{name}: models of {10 * streams} held to have changed"
         found.append(Finding("common-causes", what, wrong.sum(), 0.0, float(wrong.std() * np.sqrt(streams))))
-    seen = said(constant, 10, 6000, streams, seed=401)
+    seen = said(constant, 10, 6000, streams, seed=501)
     found.append(Finding("common-causes", "nothing: changes", sum(len(one.changed) for one in seen), 0.0, 0.0))
     found.append(Finding("common-causes", "nothing: common causes", sum(len(one.common) for one in seen), 0.0, 0.0))
     for models, changed in ((3, 1), (4, 1), (10, 1), (6, 2), (10, 2)):
-        seen = said(swapped, models, 400 * models, streams, seed=402, changed=changed)
+        seen = said(swapped, models, 400 * models, streams, seed=502, changed=changed)
         first = {f"m{number:03d}" for number in range(changed)}
         right = np.array([first <= one.changed for one in seen])
         name = f"{changed} of {models} models swapped"
