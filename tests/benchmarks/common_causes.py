@@ -34,6 +34,14 @@ class Verdicts:
 
     def seen(self, number: int) -> Evidence:
         """The evidence after so many verdicts."""
+        return evidence(self.counts(number), self.names, self.now(number), _HALF_LIFE_H)
+
+    def now(self, number: int) -> float:
+        """Seconds since 1970 after so many verdicts."""
+        return (int(self.bucket[number - 1]) + 1) * BUCKET_S
+
+    def counts(self, number: int) -> list[Count]:
+        """So many verdicts as the store counts them."""
         part = slice(number)
         now = int(self.bucket[number - 1]) + 1
         merged = {bucket: coarse(bucket, now) for bucket in np.unique(self.bucket[part]).tolist()}
@@ -45,11 +53,10 @@ class Verdicts:
         numbers = np.zeros((cells.shape[1], 3))
         np.add.at(numbers, (index.ravel(), outcome), 1.0)
         names = self.names
-        rows = [
+        return [
             Count("judge", f"s{skill}" if skill >= 0 else "", names[a], names[b], at, *won, sum(won))
             for (skill, a, b, at), won in zip(cells.T.tolist(), numbers.tolist(), strict=True)
         ]
-        return evidence(rows, names, now * BUCKET_S, _HALF_LIFE_H)
 
     @property
     def names(self) -> list[str]:
@@ -157,18 +164,18 @@ def common_causes() -> list[Finding]:
     """A common cause should be named and no model held to have changed; a change of one model should still be found."""
     found, streams = [], 20
     for name, make in (("topic", topic), ("blocks", blocks), ("sharper judge", sharper), ("duller judge", duller)):
-        seen = said(make, 10, 6000, streams, seed=101)
+        seen = said(make, 10, 6000, streams, seed=501)
         named = np.array([bool(one.common) for one in seen])
         wrong = np.array([len(one.changed) for one in seen])
         what = f"{name}: streams whose common cause is named"
         found.append(Finding("common-causes", what, named.mean(), 1.0, float(named.std() / np.sqrt(streams))))
         what = f"{name}: models of {10 * streams} held to have changed"
         found.append(Finding("common-causes", what, wrong.sum(), 0.0, float(wrong.std() * np.sqrt(streams))))
-    seen = said(constant, 10, 6000, streams, seed=101)
+    seen = said(constant, 10, 6000, streams, seed=501)
     found.append(Finding("common-causes", "nothing: changes", sum(len(one.changed) for one in seen), 0.0, 0.0))
     found.append(Finding("common-causes", "nothing: common causes", sum(len(one.common) for one in seen), 0.0, 0.0))
     for models, changed in ((3, 1), (4, 1), (10, 1), (6, 2), (10, 2)):
-        seen = said(swapped, models, 400 * models, streams, seed=102, changed=changed)
+        seen = said(swapped, models, 400 * models, streams, seed=502, changed=changed)
         first = {f"m{number:03d}" for number in range(changed)}
         right = np.array([first <= one.changed for one in seen])
         name = f"{changed} of {models} models swapped"

@@ -28,6 +28,7 @@ from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks import (
+    change_power,
     cold_start,
     common_causes,
     gated_stream,
@@ -237,6 +238,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "wide-pools": wide_pools.wide_pools,
     "common-causes": common_causes.common_causes,
     "cold-start": cold_start.cold_start,
+    "change-power": change_power.change_power,
 }
 
 

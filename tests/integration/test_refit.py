@@ -18,6 +18,7 @@ from karma_monitor.figures.refits import Refits
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.handlers import learn
+from tests.benchmarks.common_causes import sharper
 from tests.support.memory import ENDPOINT, Flow, make_pool
 
 MODELS = "abcd"
@@ -159,6 +160,26 @@ def test_a_swapped_model_is_followed_through_the_store(store: Store) -> None:
     assert after.models == again.models == tuple(MODELS)
     np.testing.assert_allclose(again.mean, after.mean, atol=1e-4)
     assert before.between("a", "b", "x").gap < 0 < after.between("a", "b", "x").gap
+
+
+def test_a_sharper_judge_renames_no_model_and_is_reported_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Also by another worker, which knows it from the newest snapshot."""
+    stream = sharper(10, 6000, np.random.default_rng(1))
+    store.clock = lambda: stream.now(6000)
+    pool = make_pool("abcdefghij")
+    with store.transaction() as transaction:
+        transaction.preferences.add_counts(stream.counts(6000))
+
+    first = Refitter(store, pool).refit(1)
+    again = Refitter(store, pool).refit(2)
+
+    with store.reading() as transaction:
+        names = {name for row in transaction.preferences.counts() for name in (row.model_a, row.model_b)}
+    assert names == set(stream.names)
+    assert [change.kind for change in first.common_changes] == ["scale"]
+    assert first.common_changes[0].at == pytest.approx(stream.now(3000), abs=120.0)
+    assert again.common_changes == first.common_changes
+    assert caplog.text.count("all competencies seemed to change") == 1
 
 
 def test_a_refit_is_due_when_enough_came_or_nothing_more_comes(store: Store) -> None:

@@ -20,6 +20,9 @@ from karma_scoring.fit.likelihood import Array, Indices, score_and_information
 
 #: Prior deviation of the log of the factor on all gaps.
 SCALE_DEVIATION = 0.7
+#: Information on the log of that factor from which on its likelihood is taken for Gaussian; before, a single verdict
+#: against the far better model would seem to show a duller judge.
+_LEAST_CURVATURE = 20.0
 #: Prior deviations of the moves of all models, in logits, of equal probability.
 MOVE_DEVIATIONS = (0.25, 0.5, 1.0)
 #: Of the move of one model: shared by all skills and in each skill, as in `drift`.
@@ -28,7 +31,7 @@ SKILL_MOVE_DEVIATION = 0.5
 #: Models that are few: at most this share of them; one is always.
 _FEW_SHARE = 1 / 3
 #: How much less probable beforehand, as a log, a change of one, two and three models at once is; more are not few.
-_AT_ONCE = (0.0, 0.0, 5.0)
+_AT_ONCE = (0.0, 0.5, 5.0)
 #: Models among which the few are sought: those that seem to have moved most.
 _SUSPECTS = 6
 
@@ -88,6 +91,8 @@ class Difference:
         """Log Bayes factor of one factor on all gaps."""
         slope = float(np.sum(self.theta * self.shift))
         curvature = float(np.einsum("ri,rij,rj->", self.theta, self.precision, self.theta))
+        if curvature < _LEAST_CURVATURE:
+            return 0.0
         return _scalar_factor(np.array(slope), np.array(curvature), SCALE_DEVIATION).item()
 
     def mixed(self) -> float:

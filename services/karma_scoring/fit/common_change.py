@@ -34,9 +34,9 @@ CERTAIN = 9.0
 # change of few must explain them to be held against a model, as differences of log Bayes factors: for many models, and
 # for three, of which a common change and a change of one can hardly be told apart. Between the two nothing is said; of
 # three models, one is held to have changed.
-_COMMON_MARGIN: dict[Kind, float] = {"mixture": 0.0, "scale": 3.0}
-_COMMON_MARGIN_FEW = 8.0
-_FEW_MARGIN, _FEW_MARGIN_FEW = 3.0, -6.0
+_COMMON_MARGIN: dict[Kind, float] = {"mixture": 1.0, "scale": 3.0}
+_COMMON_MARGIN_FEW = 10.0
+_FEW_MARGIN, _FEW_MARGIN_FEW = 4.5, -9.0
 #: Added for many models to the latter where a common change is known of the stream: another is then more probable.
 _KNOWN_MARGIN = 4.0
 

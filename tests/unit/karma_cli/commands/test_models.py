@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from karma.ranking.common_change import CommonChange
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
@@ -106,18 +107,22 @@ def test_after_failed_verdicts_it_says_why_there_are_no_ratings(tmp_path: Path) 
     assert "karma failures" in said
 
 
-def test_misfit_pairs_are_named_below_the_tables(tmp_path: Path) -> None:
+def test_misfit_pairs_and_common_changes_are_named_below_the_tables(tmp_path: Path) -> None:
     """In text and as data; names are safe."""
     environment = {"KARMA_HOME": str(tmp_path), "COLUMNS": "200"}
     fit = PairFit((MisfitPair("rock", "sc\x1bissors", 0.9, 0.5, 8.0, 2.2),), 1e-9)
-    known = replace(Snapshot.empty(["rock", "sc\x1bissors"]), version=1, pair_fit=fit)
+    common = (CommonChange(1.8e9, "scale", 20.0),)
+    known = replace(Snapshot.empty(["rock", "sc\x1bissors"]), version=1, pair_fit=fit, common_changes=common)
     with closing(Store(sqlite_file(tmp_path / "karma.db"))) as store, store.transaction() as transaction:
         transaction.preferences.add_snapshot(1, 1.0, known.to_bytes())
 
     shown = " ".join(call("models", environment=environment).stdout.split())
-    (pair,) = json.loads(call("models", "--json", environment=environment).stdout)["misfit"]["pairs"]
+    data = json.loads(call("models", "--json", environment=environment).stdout)
+    (pair,), (change,) = data["misfit"]["pairs"], data["common_changes"]
 
     said = "rock won 90 % of the decisive verdicts against sc\\x1bissors, where their competencies expect 50 %"
     assert "Misfit: one competency per model does not explain the verdicts on 1 pair of models" in shown
     assert said in shown
+    assert "2027-01-15 08:00 UTC: all gaps changed by one factor" in shown
+    assert (change["kind"], change["at"]) == ("scale", 1.8e9)
     assert (pair["observed"], pair["expected"], pair["z"]) == (0.9, 0.5, 8.0)
