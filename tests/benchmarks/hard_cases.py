@@ -27,7 +27,7 @@ from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
-from tests.benchmarks import gated_stream, hard_pools, limited_labels
+from tests.benchmarks import gated_stream, hard_pools, limited_labels, tail_errors
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
@@ -194,6 +194,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "coin-flips": gated_stream.coin_flips,
     "new-model": gated_stream.new_model,
     "limited-labels": limited_labels.limited_labels,
+    "tail": tail_errors.tail_errors,
     "overall": hard_pools.overall,
     "disconnected": hard_pools.disconnected,
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.policies.candidates import Candidate
-from karma.ranking.davidson import tie_probability, win_given_decisive
+from karma.ranking.davidson import tie_probability
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
@@ -105,7 +105,7 @@ class JudgeBudget:
             order, bits = expected_information(model, advantage, deviation, first, second)
             rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
             decisions, self.state = decide(order, bits, self.budget, self.state, self.ceiling, rng, now)
-            win, tie = win_given_decisive(advantage), tie_probability(advantage, model.tie)
+            win, tie = model.win(advantage), tie_probability(advantage, model.tie)
         predictions = zip(win.tolist(), tie.tolist(), np.round(difference, 4).tolist(), strict=True)
         return [
             (decision, Prediction(win_, tie_, tuple(row)))

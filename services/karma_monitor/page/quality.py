@@ -16,6 +16,7 @@ from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
 from karma.store.records import PairRecord
+from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.quality import (
     TieMargin,
     first_position,
@@ -135,7 +136,8 @@ class QualityView:
     def _budgets(self, stream: str | None) -> list[dict[str, Any]]:
         """The share judged under each judge budget over all its pairs, and its audit."""
         with self._store.reading() as transaction:
-            audits = self._snapshot.newest(transaction).audits
+            snapshot = self._snapshot.newest(transaction)
+            audits = snapshot.audits
             rows = judge_budgets(transaction.ledger.connection, stream)
         return [
             {
@@ -143,6 +145,8 @@ class QualityView:
                 "pairs": row.seen,
                 "judged_share": ratio(row.judged, row.seen),
                 "label_error": asdict(audits[row.stream]) if row.stream in audits else None,
+                "label_limit": label_limit_of(snapshot, row.stream),
+                "tail": label_tail_of(snapshot, row.stream),
             }
             for row in rows
         ]

@@ -24,6 +24,7 @@ from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.judge_budget import BudgetInputReader
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at, coarse, merges
+from karma_scoring.fit.win_calibration import calibrated_tail
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,14 @@ class Refitter:
             budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
         result = snapshot(without_former(fitted.posterior), version, benchmarks=pool.benchmarks)
         outcome = budget.outcome(result, last_changes(fitted.posterior.models))
-        result = replace(result, outcome=outcome, audits=budget.audits, label_limits=budget.label_limits)
+        result = replace(
+            result,
+            outcome=outcome,
+            audits=budget.audits,
+            label_tails=budget.label_tails,
+            label_limits=budget.label_limits,
+            win_tail=calibrated_tail(weighted, result),
+        )
         with self._store.transaction() as transaction:
             is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
             if is_first:

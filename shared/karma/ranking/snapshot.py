@@ -22,6 +22,7 @@ from karma.errors import KarmaError
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import OutcomeModel
+from karma.ranking.tail import TailBin
 
 Array = NDArray[np.float64]
 PairTable = Literal["gap", "gap_deviation", "kinship", "information", "win", "comparisons"]
@@ -78,6 +79,8 @@ class Snapshot:
     outcome: OutcomeModel | None = None  # None while too few pairs under a judge budget were judged
     audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: the error of predicted labels
     label_limits: Mapping[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
+    label_tails: Mapping[str, tuple[TailBin, ...]] = field(default_factory=dict)  # by stream: of predicted labels
+    win_tail: tuple[TailBin, ...] = ()  # of `win`, by the verdicts behind it
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
 
     def __post_init__(self) -> None:
@@ -169,6 +172,8 @@ class Snapshot:
             "outcome": self.outcome and self.outcome.to_dict(),
             "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
             "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
+            "label_tails": {stream: [asdict(each) for each in bins] for stream, bins in self.label_tails.items()},
+            "win_tail": [asdict(each) for each in self.win_tail],
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -207,6 +212,8 @@ class Snapshot:
             outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
             audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
             label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
+            label_tails={stream: _tail(bins) for stream, bins in head.get("label_tails", {}).items()},
+            win_tail=_tail(head.get("win_tail", [])),
             **arrays,
         )
 
@@ -248,3 +255,7 @@ class Snapshot:
             tie=tie,
             epsilon=epsilon,
         )
+
+
+def _tail(bins: Sequence[Mapping[str, float]]) -> tuple[TailBin, ...]:
+    return tuple(TailBin(**each) for each in bins)
