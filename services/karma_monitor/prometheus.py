@@ -217,6 +217,19 @@ def show_competencies(snapshot: Snapshot) -> None:
             if value is not None
         }
     )
+    metrics.LABEL_TAIL_ERROR.replace(
+        {
+            (stream, f"{one.low:g}", bound): value
+            for stream in audits
+            for one in snapshot.label_tails.get(stream, ())
+            for bound, value in (
+                ("stated", one.stated),
+                ("estimate", one.observed),
+                ("low", one.observed_low),
+                ("high", one.observed_high),
+            )
+        }
+    )
     models = [model for model in snapshot.models if _has_own_series("model", model)]
     skills = [skill for skill in (OVERALL, *snapshot.skills) if _has_own_series("skill", skill)]
     for gauge, values in (

@@ -12,8 +12,10 @@ from karma.queue.redis import RedisClock
 from karma.queue.refused import refused_count
 from karma.store import Store
 from karma.store.database import COUNTING_S
+from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.predictions import predictions
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.queries.failures import reasons
 from karma_monitor.queries.totals import count
@@ -34,6 +36,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         stopped = paused(transaction.ledger.connection)
         sampled = sampling(transaction.ledger.connection, pool)
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
+        known = predictions(LatestSnapshot().newest(transaction))
         failures = reasons(transaction.ledger.connection)[:_REASONS]
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
@@ -44,6 +47,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
         "preferences": totals.preferences,
         "failed": totals.failed,
+        "predictions": known,
         "reasons": [reason.data() for reason in failures],
         "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
         "refused": refused_count(redis) if redis is not None else 0,

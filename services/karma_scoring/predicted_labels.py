@@ -7,11 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.ranking.davidson import win_given_decisive
 from karma.ranking.outcome_model import OutcomeModel, posterior_advantage
 from karma.store.records import BudgetedPair
-
-_CLIP = 1e-6  # a probability of 0 or 1 has no logit
 
 
 def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) -> list[tuple[BudgetedPair, float]]:
@@ -29,8 +26,7 @@ def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) ->
         return [(pairs[index], pairs[index].predicted) for index in wanted]
     _, response = np.unique([[pair.response_a, pair.response_b] for pair in pairs], return_inverse=True)
     first, second = response.reshape(-1, 2).T
-    probability = np.clip([pair.predicted for pair in pairs], _CLIP, 1.0 - _CLIP)
-    advantage = np.log(probability / (1.0 - probability))
+    advantage = model.advantage_at(np.array([pair.predicted for pair in pairs]))
     judged = np.flatnonzero(~unjudged)
 
     def posterior(known: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -40,7 +36,7 @@ def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) ->
     labels = []
     for index in wanted:
         eta = given_all if unjudged[index] else posterior(judged[judged != index])
-        labels.append((pairs[index], float(win_given_decisive(eta[index : index + 1])[0])))
+        labels.append((pairs[index], float(model.win(eta[index : index + 1])[0])))
     return labels
 
 

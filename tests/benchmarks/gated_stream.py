@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.davidson import tie_probability, win_given_decisive
-from karma.ranking.label_error import Audited, LabelError
+from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.label_limit import Calibrating, LabelLimit
 from karma.ranking.outcome_model import FEATURES, UNPREDICTED, OutcomeModel
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.tail import TailBin, label_tail
 from karma.store.records import Count, Example
 from karma_cli.commands.export import PREDICTED
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
@@ -26,7 +27,7 @@ from karma_matching.budget.expected_information import expected_information
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.drift import fit_with_drift, last_changes, present, without_former
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.judge_budget import AUDITED, EXAMPLES, examples_of, present_error
+from karma_scoring.fit.judge_budget import AUDITED, EXAMPLES, examples_of, present_audits
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.label_limits import CALIBRATING, present_limit
 from karma_scoring.fit.outcome_fit import fit_outcome
@@ -66,10 +67,13 @@ class GatedStream:
     budget: Budget
     seed: int
     variance: float = 0.7  # of a response's quality around its model's
+    lapses: float = 0.0  # share of verdicts on a random side
+    reversing: float = 0.0  # share of prompts on which the gap is −½ of itself
     state: BudgetState = field(default_factory=BudgetState)
     competencies: Snapshot = field(default_factory=Snapshot.empty)
     outcome: OutcomeModel | None = None
     error: LabelError | None = None
+    tail: tuple[TailBin, ...] = ()
     max_label_error: float | None = None
     limited: LabelLimit | None = None
     changed: list[tuple[int, str]] = field(default_factory=list)  # (prompt, model)
@@ -94,9 +98,13 @@ class GatedStream:
     def _step(self, prompt: int, a: int, b: int) -> tuple[tuple[int, int], bool, float, float, int]:
         quality = self.theta[[a, b]] + self.rng.normal(0, np.sqrt(self.variance), 2)
         gap = np.array(quality[0] - quality[1])
+        if self.reversing and self.rng.random() < self.reversing:
+            gap *= -0.5
         tied = float(tie_probability(gap, _TIE))
         drawn, win = self.rng.random(), float(win_given_decisive(gap))
         verdict = 0 if drawn < tied else 1 if drawn < tied + (1 - tied) * win else -1
+        if self.lapses and self.rng.random() < self.lapses:
+            verdict = 1 if self.rng.random() < 0.5 else -1
         decision, predicted, tie = self._decide(prompt, a, b)
         if decision.judged:
             self._learn(prompt, a, b, verdict, decision, predicted)
@@ -117,7 +125,7 @@ class GatedStream:
         most = ceiling(self.limited, self.max_label_error)
         decisions, self.state = decide(order, bits, self.budget, self.state, most, rng, now)
         tie = float(tie_probability(advantage, self.outcome.tie)[0])
-        return decisions[0], float(win_given_decisive(advantage)[0]), tie
+        return decisions[0], float(self.outcome.win(advantage)[0]), tie
 
     def _learn(self, prompt: int, a: int, b: int, verdict: int, decision: Decision, predicted: float) -> None:
         first, second = self.names[a], self.names[b]
@@ -127,7 +135,7 @@ class GatedStream:
         self._examples.append(Example(prompt, None, *sides, reasons, outcome, chosen, _STARTED + prompt))
         probability, wrong = decision.probability, (predicted > 0.5) != (verdict > 0)
         if probability < 1.0 and verdict != 0:
-            self._audited.append(Audited(probability, wrong, prompt))
+            self._audited.append(Audited(probability, wrong, prompt, predicted))
         if decision.why != UNPREDICTED and verdict != 0:
             self._calibrating.append(Calibrating(probability, wrong, prompt, decision.information))
         if first > second:
@@ -158,7 +166,8 @@ class GatedStream:
         unjudged = self.state.seen - self.state.judged
         if self.max_label_error is not None:
             self.limited = present_limit(self._calibrating[: -CALIBRATING - 1 : -1], self.max_label_error)
-        self.error = present_error(self._audited[: -AUDITED - 1 : -1], unjudged) if unjudged else None
+        present, estimated = present_audits(self._audited[: -AUDITED - 1 : -1], unjudged)
+        self.error, self.tail = label_error(present, estimated), label_tail(present, estimated)
 
     def _rename(self, model: str, former: str, before: int) -> None:
         """As `Preferences.rename_counts`; a former model's name sorts as the present one's."""

@@ -39,6 +39,7 @@ from tests.benchmarks import (
     hourly_limit,
     intransitive,
     limited_labels,
+    tail_errors,
     wide_pools,
 )
 from tests.benchmarks.finding import Finding
@@ -226,6 +227,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "coin-flips": gated_stream.coin_flips,
     "new-model": gated_stream.new_model,
     "limited-labels": limited_labels.limited_labels,
+    "tail": tail_errors.tail_errors,
     "overall": hard_pools.overall,
     "disconnected": hard_pools.disconnected,
     "intransitive": intransitive.intransitive,

@@ -14,7 +14,7 @@ from karma.config.pool import calls_per_pair
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.policies.candidates import Candidate
-from karma.ranking.davidson import tie_probability, win_given_decisive
+from karma.ranking.davidson import tie_probability
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
@@ -107,7 +107,7 @@ class JudgeBudget:
             advantage = model.advantage(gap, difference, models_a, models_b)
             order, bits = expected_information(model, advantage, deviation, first, second)
             decisions, self.state = decide(order, bits, self.budget, self.state, self.ceiling, rng, now)
-            win, tie = win_given_decisive(advantage), tie_probability(advantage, model.tie)
+            win, tie = model.win(advantage), tie_probability(advantage, model.tie)
         predictions = zip(win.tolist(), tie.tolist(), np.round(difference, 4).tolist(), strict=True)
         return [
             (decision, Prediction(win_, tie_, tuple(row)))

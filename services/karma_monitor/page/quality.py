@@ -19,6 +19,7 @@ from karma.store.pair_quality import PairQuality
 from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import ratio
 from karma_monitor.figures.judges import first_position, judges
+from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.quality import (
     TieMargin,
     length_buckets,
@@ -144,6 +145,8 @@ class QualityView:
                 "pairs": row.seen,
                 "judged_share": ratio(row.judged, row.seen),
                 "label_error": asdict(snapshot.audits[row.stream]) if row.stream in snapshot.audits else None,
+                "label_limit": label_limit_of(snapshot, row.stream),
+                "tail": label_tail_of(snapshot, row.stream),
             }
             for row in rows
         ]

@@ -14,6 +14,7 @@ from karma.ranking.label_error_change import since_change
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.tail import TailBin, label_tail
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
@@ -36,6 +37,7 @@ class BudgetInputs:
     known: OutcomeModel | None  # of the last snapshot
     examples: list[Example] | None  # None where the known model is to be kept
     audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
+    label_tails: dict[str, tuple[TailBin, ...]] = field(default_factory=dict)  # by stream
     label_limits: dict[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
 
     def outcome(self, competencies: Snapshot, changed: Mapping[str, int]) -> OutcomeModel | None:
@@ -83,7 +85,8 @@ class BudgetInputReader:
         if unjudged and (changed or weight >= self._fitted_at * (1 + _GROWTH)):
             self._fitted_at = weight
             examples = [self._renamed(row) for row in transaction.judge_budgets.examples(EXAMPLES)]
-        return BudgetInputs(known, examples, _audits(transaction, unjudged), self._limits(transaction, unjudged))
+        audits, tails = _audits(transaction, unjudged)
+        return BudgetInputs(known, examples, audits, tails, self._limits(transaction, unjudged))
 
     def _limits(self, transaction: Transaction, streams: Iterable[str]) -> dict[str, LabelLimit]:
         limits = {stream: self._max_label_error(stream) for stream in streams}
@@ -137,20 +140,31 @@ def without_offsets(model: OutcomeModel | None, changed: Collection[str]) -> Out
     return replace(model, offsets={name: value for name, value in model.offsets.items() if name not in changed})
 
 
-def _audits(transaction: Transaction, unjudged: Mapping[str, int]) -> dict[str, LabelError]:
-    errors = {
-        stream: present_error([Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)], labels)
-        for stream, labels in unjudged.items()
-    }
-    return {stream: error for stream, error in errors.items() if error is not None}
+def _audits(
+    transaction: Transaction, unjudged: Mapping[str, int]
+) -> tuple[dict[str, LabelError], dict[str, tuple[TailBin, ...]]]:
+    errors, tails = {}, {}
+    for stream, labels in unjudged.items():
+        present, estimated = present_audits(
+            [Audited(*row) for row in transaction.judge_budgets.audited(stream, AUDITED)], labels
+        )
+        error = label_error(present, estimated)
+        if error is not None:
+            errors[stream], tails[stream] = error, label_tail(present, estimated)
+    return errors, tails
 
 
-def present_error(audited: Sequence[Audited], unjudged: int) -> LabelError | None:
-    """The label error since it last changed, of that share of the unjudged labels; None without an audited pair.
+def present_audits(audited: Sequence[Audited], unjudged: int) -> tuple[Sequence[Audited], int]:
+    """The audited pairs since the label error last changed, and their share of the unjudged labels.
 
     Args:
         audited: newest first.
         unjudged: labels of the stream.
     """
     present = since_change(audited[::-1])
-    return label_error(present, round(unjudged * len(present) / max(1, len(audited))))
+    return present, round(unjudged * len(present) / max(1, len(audited)))
+
+
+def present_error(audited: Sequence[Audited], unjudged: int) -> LabelError | None:
+    """The label error since it last changed, of that share of the unjudged labels; None without an audited pair."""
+    return label_error(*present_audits(audited, unjudged))

@@ -28,6 +28,7 @@ from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.own_models import SelfPreferences
 from karma_scoring.fit.pair_residuals import pair_fit
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at, coarse, merges
+from karma_scoring.fit.win_calibration import calibrated_tail
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,8 @@ class Refitter:
             outcome=budget.outcome(result, changed),
             audits=budget.audits,
             label_limits=budget.label_limits,
+            label_tails=budget.label_tails,
+            win_tail=calibrated_tail(weighted, result),
             self_preference=self._self_preferences.measure(judged, changed),
             common_changes=common,
         )

@@ -21,6 +21,7 @@ class Audited:
     probability: float  # π, of being judged
     wrong: bool  # whether prediction and verdict take different sides
     prompt: int  # errors are correlated within a prompt
+    stated: float | None = None  # P(a better | decisive) of the prediction
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ def label_error(audited: Iterable[Audited], unjudged: int) -> LabelError | None:
     clustered = sum(value * value for value in residual.values())
     design_effect = max(1.0, clustered / independent) if independent > 0.0 else 1.0
     number = 1.0 / (design_effect / (total * total / squares) + design_effect / max(1, unjudged))
+    return LabelError(share, *wilson(share, number), len(pairs), unjudged)
+
+
+def wilson(share: float, number: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share among an effective number of pairs."""
     z2 = _Z95 * _Z95
     center = (share + z2 / (2.0 * number)) / (1.0 + z2 / number)
     half = _Z95 * math.sqrt(share * (1.0 - share) / number + z2 / (4.0 * number * number)) / (1.0 + z2 / number)
-    return LabelError(share, max(0.0, center - half), min(1.0, center + half), len(pairs), unjudged)
+    return max(0.0, center - half), min(1.0, center + half)

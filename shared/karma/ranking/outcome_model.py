@@ -4,6 +4,9 @@ The verdict follows Davidson's model (`davidson`) with the advantage η of respo
 
     P(a better) = e^{η/2} / z,   P(tie) = ν / z,   P(b better) = e^{−η/2} / z,   z = 2 cosh(η/2) + ν
 
+A judge lapses with a probability λ and then takes either side by chance (Wichmann & Hill 2001, Perception &
+Psychophysics 63, 1293–1313), so that no pair is ever certain: P(a better | decisive) = λ/2 + (1 − λ) σ(η).
+
 η is linear in the competency gap, in the relative features of the responses, and in one offset per model.
 `karma_scoring.fit.outcome_fit` fits it; this module predicts.
 
@@ -21,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.ranking.davidson import Array, log_z_derivatives
+from karma.ranking.davidson import Array, log_z_derivatives, win_given_decisive
 
 Indices = NDArray[np.intp]
 
@@ -48,6 +51,7 @@ UNPREDICTED = "too little is known to predict"
 
 _STEPS = 30
 _CLOSE = 1e-6
+_CLIP = 1e-6  # a probability of 0 or 1 has no logit
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,17 @@ class OutcomeModel:
     siblings: ResponseEffects | None  # None where too few prompts have several judged pairs
     examples: int  # judged pairs that it was fitted to
     calibration_error: float | None  # expected, of P(a better | decisive) on held-out pairs; None: too few pairs
+    lapse: float = 0.0  # λ, share of decisive verdicts on a side by chance
+
+    def win(self, advantage: Array) -> Array:
+        """P(a better | decisive) at these η."""
+        return 0.5 * self.lapse + (1.0 - self.lapse) * win_given_decisive(advantage)
+
+    def advantage_at(self, win: Array) -> Array:
+        """η at which P(a better | decisive) is this; it may be by an earlier model with a smaller λ."""
+        probability = np.clip((win - 0.5 * self.lapse) / (1.0 - self.lapse), _CLIP, 1.0 - _CLIP)
+        eta: Array = np.log(probability / (1.0 - probability))
+        return eta
 
     def advantage(
         self, gap: Array, relative_features: Array, models_a: Sequence[str], models_b: Sequence[str]

@@ -27,6 +27,7 @@ from karma.ranking.label_limit import LabelLimit
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
+from karma.ranking.tail import TailBin
 from karma.ranking.verdict_sources import VerdictSource
 
 Array = NDArray[np.float64]
@@ -86,6 +87,8 @@ class Snapshot:
     self_preference: Mapping[str, SelfPreference] = field(default_factory=dict)  # by judge with a model of its own
     label_limits: Mapping[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
     sources: Mapping[str, VerdictSource] = field(default_factory=dict)  # of verdicts; none: all have `tie`
+    label_tails: Mapping[str, tuple[TailBin, ...]] = field(default_factory=dict)  # by stream: of predicted labels
+    win_tail: tuple[TailBin, ...] = ()  # of `win`, by the verdicts behind it
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
     common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
@@ -224,6 +227,8 @@ class Snapshot:
             "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
             "sources": {name: asdict(source) for name, source in self.sources.items()},
             "common_changes": [asdict(change) for change in self.common_changes],
+            "label_tails": {stream: [asdict(each) for each in bins] for stream, bins in self.label_tails.items()},
+            "win_tail": [asdict(each) for each in self.win_tail],
         }
         arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
         buffer = io.BytesIO()
@@ -266,6 +271,8 @@ class Snapshot:
             label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
             sources={name: VerdictSource.from_dict(source) for name, source in head.get("sources", {}).items()},
             common_changes=tuple(CommonChange(**change) for change in head.get("common_changes", ())),
+            label_tails={stream: _tail(bins) for stream, bins in head.get("label_tails", {}).items()},
+            win_tail=_tail(head.get("win_tail", [])),
             **arrays,
         )
 
@@ -307,3 +314,7 @@ class Snapshot:
             tie=tie,
             epsilon=epsilon,
         )
+
+
+def _tail(bins: Sequence[Mapping[str, float]]) -> tuple[TailBin, ...]:
+    return tuple(TailBin(**each) for each in bins)

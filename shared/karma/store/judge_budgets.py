@@ -79,13 +79,18 @@ class JudgeBudgets:
         query = select(gates.c.stream, gates.c.seen - gates.c.judged).order_by(gates.c.stream)
         return {row[0]: int(row[1]) for row in self.connection.execute(query)}
 
-    def audited(self, stream: str, limit: int) -> list[tuple[float, bool, int]]:
-        """A stream's newest decisive audited pairs: (probability of being judged, prediction is wrong, prompt)."""
+    def audited(self, stream: str, limit: int) -> list[tuple[float, bool, int, float]]:
+        """A stream's newest decisive audited pairs.
+
+        Returns:
+            (probability of being judged, prediction is wrong, prompt, predicted P(a better | decisive)), newest first.
+        """
         query = (
             select(
                 pairs.c.judged_probability,
                 (resolutions.c.predicted > 0.5) != (resolutions.c.chosen == pairs.c.response_a),
                 pairs.c.prompt,
+                resolutions.c.predicted,
             )
             .join(resolutions, resolutions.c.pair == pairs.c.id)
             .join(prompts, prompts.c.id == pairs.c.prompt)
@@ -99,7 +104,7 @@ class JudgeBudgets:
             .order_by(pairs.c.id.desc())
             .limit(limit)
         )
-        return [(row[0], bool(row[1]), row[2]) for row in self.connection.execute(query)]
+        return [(row[0], bool(row[1]), row[2], row[3]) for row in self.connection.execute(query)]
 
     def calibrating(self, stream: str, limit: int) -> list[tuple[float, bool, int, str]]:
         """A stream's newest decisive judged pairs with the label that each would have had if it had not been judged.

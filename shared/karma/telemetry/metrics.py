@@ -169,6 +169,11 @@ LABEL_ERROR_LIMIT = Gauge(
     "karma_label_error_limit_ratio", "max_label_error in the pool file; absent without one.", ["stream"]
 )
 LABELS_AUDITED = Gauge("karma_labels_audited", "Audited pairs behind the label error.", ["stream"])
+LABEL_TAIL_ERROR = Gauge(
+    "karma_label_tail_error_ratio",
+    "Wrong predicted labels by the lower edge of their probability: stated share, and audited with its 95 % interval.",
+    ["stream", "probability", "bound"],
+)
 OUTCOME_CALIBRATION = Gauge(
     "karma_outcome_calibration_error_ratio", "Expected calibration error of the outcome model on held-out pairs."
 )

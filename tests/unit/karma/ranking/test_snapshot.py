@@ -11,6 +11,7 @@ from karma.errors import KarmaError
 from karma.ranking.davidson import tie_probability
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.tail import TailBin
 from karma.ranking.verdict_sources import VerdictSource
 
 
@@ -113,10 +114,15 @@ def test_cosine_kinship_survives_the_bytes_and_is_alike_in_every_skill() -> None
     assert snapshot().with_kinship("cosine").between("good", "bad", "math").kinship is None
 
 
-def test_limits_on_the_label_error_survive_the_bytes() -> None:
+def test_limits_and_tails_survive_the_bytes() -> None:
     known = {"s": LabelLimit(0.05, 0.4, 0.3, 0.02, 0.049, 800, 0), "t": LabelLimit(0.1, None, 0.0, None, None, 3, None)}
 
-    assert Snapshot.from_bytes(replace(snapshot(), label_limits=known).to_bytes()).label_limits == known
+    bins = (TailBin(0.8, 0.9, 0.15, 0.2, 0.17, 0.24, 300.0),)
+
+    given = replace(snapshot(), label_limits=known, label_tails={"s": bins}, win_tail=bins)
+    found = Snapshot.from_bytes(given.to_bytes())
+
+    assert (found.label_limits, found.label_tails, found.win_tail) == (known, {"s": bins}, bins)
 
 
 def test_a_snapshot_of_the_first_format_is_still_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,23 @@ def with_siblings() -> OutcomeModel:
     model = fit_outcome(simulate(150, 15, 8, 2.0, 2)[0])
     assert model is not None
     return model
+
+
+@pytest.mark.parametrize("lapses", [0.0, 0.2])
+def test_lapses_of_the_judge_are_found_and_are_zero_without_evidence(lapses: float) -> None:
+    """Without them in the model, a pair of three logits would be stated as far more certain than it is."""
+    examples, _ = simulate(2500, 3, 6, 0.0, 4)
+    rng = np.random.default_rng(5)
+    by_chance = rng.choice([-1.0, 1.0], len(examples))
+    verdicts = np.where(rng.random(len(examples)) < lapses, by_chance, examples.outcome)
+
+    model = fit_outcome(replace(examples, outcome=verdicts))
+
+    assert model is not None
+    assert model.lapse == pytest.approx(lapses, abs=0.06 if lapses else 0.0)
+    certain = float(model.win(np.array([8.0]))[0])
+    assert certain == pytest.approx(1.0 - lapses / 2, abs=0.03)
+    assert model.win(model.advantage_at(np.array([0.3, 0.8]))) == pytest.approx([0.3, 0.8])
 
 
 def test_the_fit_finds_what_generated_the_verdicts() -> None:
