@@ -9,7 +9,7 @@ from karma.errors import KarmaError
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.verdicts import a_is_better, agrees_with_competency
-from karma_monitor.figures.misfit import misfit_pair
+from karma_monitor.figures.models.misfit import misfit_pair
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
 Facts = dict[str, Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
 from karma.telemetry.escaping import escape_control, shortened
-from karma_monitor.figures.misfit import misfit_sentence
+from karma_monitor.figures.models.misfit import misfit_sentence
 
 Facts = dict[str, Any]
 

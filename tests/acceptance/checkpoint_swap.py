@@ -23,7 +23,8 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from karma.queue.heartbeats import workers
-from karma.ranking.snapshot import OVERALL, Snapshot
+from karma.ranking.snapshot import OVERALL
+from karma.ranking.snapshot_archive import from_bytes
 from karma.store import Store
 from karma_demo.family import JUDGE, checkpoint_path
 from karma_demo.tasks import tasks
@@ -103,7 +104,7 @@ def _verdict(url: str, after: str, swapped_at: float) -> dict[str, Any]:
     store = Store(url)
     with store.reading() as transaction:
         course = [
-            (created_at, Snapshot.from_bytes(body))
+            (created_at, from_bytes(body))
             for version, created_at in transaction.preferences.snapshot_times()
             if (body := snapshot_body(transaction.ledger.connection, version)) is not None
         ]

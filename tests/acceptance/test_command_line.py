@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import to_bytes
 from karma.store import Store
 from tests.support import needs
 from tests.support.instant import POOL
@@ -297,7 +298,7 @@ def test_models_keeps_every_number_on_a_terminal_of_80_columns(karma: Pipeline) 
     with store.transaction() as transaction:
         for version in (1, 2):
             moved = replace(cold, version=version, mean=mean + 0.1 * version)
-            assert transaction.preferences.add_snapshot(version, float(version), moved.to_bytes())
+            assert transaction.preferences.add_snapshot(version, float(version), to_bytes(moved))
     store.close()
     with terminal([*KARMA, "models"], karma.environment, columns=80) as seen:
         assert seen.process.wait(60) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import from_bytes
 from tests.acceptance.test_real_answers import prompts
 from tests.support import needs
 from tests.support.pipeline import Pipeline, wait_until
@@ -48,7 +49,7 @@ def test_half_of_the_judge_calls_leave_few_labels_wrong(tmp_path: Path) -> None:
     def newest() -> Snapshot | None:
         with sqlite3.connect(database) as connection:
             row = connection.execute("SELECT body FROM snapshots ORDER BY version DESC LIMIT 1").fetchone()
-        return row and Snapshot.from_bytes(row[0])
+        return row and from_bytes(row[0])
 
     with karma.up():
         karma.enqueue(asked[::4], "--stream", "fit")

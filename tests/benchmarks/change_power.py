@@ -11,7 +11,7 @@ import numpy as np
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.store.records import Count
-from karma_scoring.fit.drift import fit_with_drift
+from karma_scoring.fit.changes.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.time_buckets import BUCKET_S, coarse
 from tests.benchmarks.finding import Finding

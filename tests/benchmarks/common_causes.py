@@ -10,7 +10,7 @@ import numpy as np
 from karma.ranking.common_change import CommonChange
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.store.records import Count
-from karma_scoring.fit.drift import fit_with_drift
+from karma_scoring.fit.changes.drift import fit_with_drift
 from karma_scoring.fit.evidence import Evidence, evidence
 from karma_scoring.fit.time_buckets import BUCKET_S, coarse
 from tests.benchmarks.finding import Finding

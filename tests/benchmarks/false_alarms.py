@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from karma_scoring.fit.outcome_fit import LEAST_EXAMPLES, calibration_error
+from karma_scoring.fit.predictions.outcome_fit import LEAST_EXAMPLES, calibration_error
 
 Array = NDArray[np.float64]
 

@@ -24,13 +24,13 @@ from karma_cli.commands.export import PREDICTED
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
 from karma_matching.budget.decisions import ceiling
 from karma_matching.budget.expected_information import expected_information
+from karma_scoring.fit.changes.drift import fit_with_drift, last_changes, present, without_former
 from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.drift import fit_with_drift, last_changes, present, without_former
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.judge_budget import AUDITED, EXAMPLES, examples_of, present_audits
 from karma_scoring.fit.kinship import snapshot
-from karma_scoring.fit.label_limits import CALIBRATING, present_limit
-from karma_scoring.fit.outcome_fit import fit_outcome
+from karma_scoring.fit.predictions.judge_budget import AUDITED, EXAMPLES, examples_of, present_audits
+from karma_scoring.fit.predictions.label_limits import CALIBRATING, present_limit
+from karma_scoring.fit.predictions.outcome_fit import fit_outcome
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks.finding import Finding
 

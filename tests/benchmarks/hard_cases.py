@@ -22,10 +22,10 @@ from karma.ranking.label_error import Audited
 from karma.ranking.label_error_change import since_change
 from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.store.records import Count
+from karma_scoring.fit.changes.drift import fit_with_drift
 from karma_scoring.fit.competency import Prior
-from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.judge_budget import present_error
+from karma_scoring.fit.predictions.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks import (
     change_power,

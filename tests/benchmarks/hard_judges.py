@@ -13,8 +13,8 @@ from karma.store.pair_quality import PairQuality
 from karma.store.records import Count, PairRecord, PairRow, VerdictRow
 from karma_monitor.figures.judges.length import length_bias
 from karma_scoring.fit.competency import Prior
+from karma_scoring.fit.judges.self_preference import self_preference
 from karma_scoring.fit.kinship import snapshot
-from karma_scoring.fit.self_preference import self_preference
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.hard_pools import Array, fit_rows
 

@@ -11,8 +11,8 @@ import numpy as np
 from karma.ranking.davidson import tie_probability, win_given_decisive
 from karma.ranking.verdict_sources import JUDGE, ORDERS, PROBE
 from karma.store.records import Count
+from karma_scoring.fit.changes.drift import fit_with_drift
 from karma_scoring.fit.competency import Posterior, Prior
-from karma_scoring.fit.drift import fit_with_drift
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.kinship import snapshot
 from tests.benchmarks.finding import Finding

@@ -37,9 +37,9 @@ from karma_matching.pairing import FormedPair
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Prior
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.judge_budget import EXAMPLES, examples_of
 from karma_scoring.fit.kinship import snapshot
-from karma_scoring.fit.outcome_fit import fit_outcome
+from karma_scoring.fit.predictions.judge_budget import EXAMPLES, examples_of
+from karma_scoring.fit.predictions.outcome_fit import fit_outcome
 from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from karma_scoring.predicted_labels import predict_labels
 from tests.support.alpaca import Recording, add_folders, recordings

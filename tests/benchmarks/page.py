@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import to_bytes
 from karma.store import Store
 from karma_monitor.page.tokens import Tokens
 from tests.benchmarks.cpu import cpu_s
@@ -134,7 +135,7 @@ def build(path: Path, preferences: int) -> None:
     connection.executemany("INSERT INTO streams VALUES (?, ?)", [(f"stream-{n}", began + n) for n in range(_STREAMS)])
     fill(connection, 1, preferences, began, 7 * 86_400 / preferences)
     for version in range(1, _REFITS + 1):
-        body = _snapshot(version, rng).to_bytes()
+        body = to_bytes(_snapshot(version, rng))
         at = began + version * 86_400 * 7 / _REFITS
         connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", (version, at, 1.0 * version, body))
     counts = [

@@ -18,7 +18,7 @@ from karma_matching.budget.allocation import Budget
 from karma_scoring.fit.competency import Prior, fit
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.kinship import snapshot
-from karma_scoring.fit.win_calibration import calibrated_tail
+from karma_scoring.fit.predictions.win_calibration import calibrated_tail
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.gated_stream import GatedStream
 from tests.benchmarks.hard_pools import Array

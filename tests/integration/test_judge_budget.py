@@ -14,7 +14,7 @@ from karma.store import Store
 from karma.store.records import ExportFilter
 from karma.store.schema import competency_counts, gates, pairs, prompts, resolutions, verdicts
 from karma_gateway import exports
-from karma_scoring.fit.judge_budget import BudgetInputReader, examples_of
+from karma_scoring.fit.predictions.judge_budget import BudgetInputReader, examples_of
 from tests.support.memory import Flow, make_pool
 from tests.support.verifier import assert_exact
 

@@ -21,6 +21,7 @@ from karma.messages import (
     ScoreBatch,
     Verdict,
 )
+from karma.ranking.snapshot_archive import to_bytes
 from karma.seeds import seed_of
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
@@ -63,7 +64,7 @@ class Run(Flow):
         with store.transaction() as transaction:
             for table in reversed(metadata.sorted_tables):
                 transaction.ledger.connection.execute(table.delete())
-            transaction.preferences.add_snapshot(1, 1.0, snapshot(posterior, 1).to_bytes())
+            transaction.preferences.add_snapshot(1, 1.0, to_bytes(snapshot(posterior, 1)))
 
     def go(self, deliveries: int = 1, rng: random.Random | None = None) -> None:
         """Deliver every message so many times; `rng` puts off each delivery and parts results as it likes."""

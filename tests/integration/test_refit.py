@@ -14,7 +14,7 @@ from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.judged_pairs import judged_pairs
 from karma.store.records import Count
-from karma_monitor.figures.refits import Refits
+from karma_monitor.figures.models.refits import Refits
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.handlers import learn

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karma.ranking.information import outcome
-from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
 from karma_scoring.fit.kinship import posterior_kinship, snapshot
 
@@ -100,7 +100,7 @@ def test_the_better_model_is_expected_to_win(gap: float, deviation: float, tie: 
 def test_a_snapshot_survives_its_bytes(record: list[tuple[int, int, int, float, float, float]]) -> None:
     """In single precision."""
     before = snapshot(learned(record), version=9)
-    after = Snapshot.from_bytes(before.to_bytes())
+    after = from_bytes(to_bytes(before))
 
     assert (after.version, after.models, after.skills) == (9, MODELS, SKILLS)
     for name in ("mean", "deviation", "gap_deviation", "kinship", "information", "win", "comparisons"):

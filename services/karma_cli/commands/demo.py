@@ -29,7 +29,7 @@ from karma_demo import scenario
 from karma_demo.tasks import Task
 from karma_gateway import exports
 from karma_gateway.ingest import take
-from karma_monitor.figures.leaderboard import leaderboard, skills_of
+from karma_monitor.figures.models.leaderboard import leaderboard, skills_of
 from karma_monitor.figures.quality import measure
 from karma_monitor.queries.totals import count as count_totals
 

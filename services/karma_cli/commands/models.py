@@ -21,10 +21,10 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.telemetry.escaping import shorten_middle
 from karma_cli.options import HomeOption, open_store_to_read, read_environment
 from karma_cli.output import Output, warn, with_format_flags
-from karma_monitor.figures.common_changes import common_change_facts, common_change_sentence
-from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
-from karma_monitor.figures.misfit import misfit_facts, misfit_sentence
-from karma_monitor.figures.refits import Refits
+from karma_monitor.figures.models.common_changes import common_change_facts, common_change_sentence
+from karma_monitor.figures.models.leaderboard import Rating, leaderboard, skills_of
+from karma_monitor.figures.models.misfit import misfit_facts, misfit_sentence
+from karma_monitor.figures.models.refits import Refits
 from karma_monitor.queries.failures import reasons
 
 #: Refits of which a trend is drawn.

@@ -14,11 +14,11 @@ from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import PairRecord
-from karma_monitor.figures.common_changes import common_change_facts
 from karma_monitor.figures.intervals import evenly
-from karma_monitor.figures.leaderboard import Rating, known_kinship, leaderboard, skills_of
-from karma_monitor.figures.misfit import misfit_facts
-from karma_monitor.figures.refits import Refits
+from karma_monitor.figures.models.common_changes import common_change_facts
+from karma_monitor.figures.models.leaderboard import Rating, known_kinship, leaderboard, skills_of
+from karma_monitor.figures.models.misfit import misfit_facts
+from karma_monitor.figures.models.refits import Refits
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.pairs import counted_wins
 from karma_monitor.refresh import Pace

@@ -61,7 +61,7 @@ def counted_wins(connection: Connection, skill: str | None) -> list[Any]:
 
 
 def snapshot_body(connection: Connection, version: int) -> bytes | None:
-    """The competencies of one refit (`Snapshot.from_bytes`); None where it is not kept any more."""
+    """The competencies of one refit (`karma.ranking.snapshot_archive`); None where it is not kept any more."""
     body: bytes | None = connection.execute(select(snapshots.c.body).where(snapshots.c.version == version)).scalar()
     return body
 

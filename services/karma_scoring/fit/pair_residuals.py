@@ -15,8 +15,8 @@ import numpy as np
 
 from karma.ranking.davidson import win_given_decisive
 from karma.ranking.misfit import MisfitPair, PairFit
+from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.drift import MARK
 from karma_scoring.fit.likelihood import Array, Counts, Indices, score_and_information
 
 #: Probability that a refit calls any pair a misfit where all verdicts follow the model. It is small because a stream is

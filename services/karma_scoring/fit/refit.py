@@ -14,21 +14,22 @@ from karma.errors import OutageError
 from karma.queue.fault_injection import reach
 from karma.ranking.common_change import CommonChange
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma.store import Store
 from karma.store.preferences import Preferences
 from karma.store.records import Count
 from karma.telemetry import metrics
 from karma_scoring.fit.benchmarks import mean_z_scores
-from karma_scoring.fit.common_change import with_new
+from karma_scoring.fit.changes.common_change import with_new
+from karma_scoring.fit.changes.drift import Change, fit_with_drift, last_changes, without_former
 from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.drift import Change, fit_with_drift, last_changes, without_former
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.judge_budget import BudgetInputReader
+from karma_scoring.fit.judges.own_models import SelfPreferences
 from karma_scoring.fit.kinship import snapshot
-from karma_scoring.fit.own_models import SelfPreferences
 from karma_scoring.fit.pair_residuals import pair_fit
+from karma_scoring.fit.predictions.judge_budget import BudgetInputReader
+from karma_scoring.fit.predictions.win_calibration import calibrated_tail
 from karma_scoring.fit.time_buckets import BUCKET_S, bucket_at, coarse, merges
-from karma_scoring.fit.win_calibration import calibrated_tail
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Refitter:
             common_changes=common,
         )
         with self._store.transaction() as transaction:
-            is_first = transaction.preferences.add_snapshot(version, weight, result.to_bytes())
+            is_first = transaction.preferences.add_snapshot(version, weight, to_bytes(result))
             if is_first:
                 _record_changes(transaction.preferences, fitted.changes)
                 _compact(transaction.preferences, rows, bucket_at(now))
@@ -144,7 +145,7 @@ class Refitter:
         with self._store.reading() as transaction:
             newer = transaction.preferences.latest_snapshot(newer_than=self._common[0])
         if newer is not None:
-            found = Snapshot.from_bytes(newer[2])
+            found = from_bytes(newer[2])
             self._common = found.version, found.common_changes
         return self._common[1]
 

@@ -8,7 +8,7 @@ A judge lapses with a probability λ and then takes either side by chance (Wichm
 Psychophysics 63, 1293–1313), so that no pair is ever certain: P(a better | decisive) = λ/2 + (1 − λ) σ(η).
 
 η is linear in the competency gap, in the relative features of the responses, and in one offset per model.
-`karma_scoring.fit.outcome_fit` fits it; this module predicts.
+`karma_scoring.fit.predictions.outcome_fit` fits it; this module predicts.
 
 Pairs of one prompt share responses, so a verdict on one pair is evidence about the others. Each response has a random
 effect u ~ N(0, σ²) that is added to η. `posterior_advantage` is η given the prompt's other verdicts.

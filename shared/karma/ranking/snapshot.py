@@ -6,10 +6,8 @@ fills it from the prior, so a cold start needs no special case.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from math import isnan
@@ -43,10 +41,8 @@ KIN_COMPARISONS = 8.0
 #: Information, in bits, of a comparison under the default prior; equal for all pairs before the first refit.
 COLD_INFORMATION = 0.535
 
-_PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
-_MODEL_ARRAYS = ("mean", "deviation")
-_PLAIN_FIELDS = ("version", "models", "skills", "tie", "epsilon")  # as JSON
-_FORMAT = 2  # 1 had no cosine kinship, no outcome model and no audits
+PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
+MODEL_ARRAYS = ("mean", "deviation")
 
 
 @dataclass(frozen=True)
@@ -96,8 +92,8 @@ class Snapshot:
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""
         rows, columns = 1 + len(self.skills), len(self.models) + 1
-        for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS):
-            expected = (rows, columns) if name in _MODEL_ARRAYS else (rows, columns, columns)
+        for name in (*MODEL_ARRAYS, *PAIR_ARRAYS):
+            expected = (rows, columns) if name in MODEL_ARRAYS else (rows, columns, columns)
             shape = getattr(self, name).shape
             if shape != expected:
                 raise KarmaError(f"snapshot table {name!r} has shape {shape}, expected {expected} (unseen included)")
@@ -215,67 +211,6 @@ class Snapshot:
                 block[i, j] = getattr(self._same, "win_probability" if name == "win" else name)
         return block
 
-    def to_bytes(self) -> bytes:
-        """The snapshot as a NumPy archive: tables in single precision, other fields as JSON; never pickled."""
-        head = {
-            "format": _FORMAT,
-            **{name: getattr(self, name) for name in _PLAIN_FIELDS},
-            "outcome": self.outcome and self.outcome.to_dict(),
-            "audits": {stream: asdict(audit) for stream, audit in self.audits.items()},
-            "pair_fit": asdict(self.pair_fit),
-            "self_preference": {judge: asdict(each) for judge, each in self.self_preference.items()},
-            "label_limits": {stream: asdict(limit) for stream, limit in self.label_limits.items()},
-            "sources": {name: asdict(source) for name, source in self.sources.items()},
-            "common_changes": [asdict(change) for change in self.common_changes],
-            "label_tails": {stream: [asdict(each) for each in bins] for stream, bins in self.label_tails.items()},
-            "win_tail": [asdict(each) for each in self.win_tail],
-        }
-        arrays = {name: getattr(self, name).astype(np.float32) for name in (*_MODEL_ARRAYS, *_PAIR_ARRAYS)}
-        buffer = io.BytesIO()
-        if self.cosine is not None:
-            arrays["cosine"] = self.cosine.astype(np.float32)
-        np.savez(buffer, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Snapshot:
-        """The snapshot from the result of `to_bytes`.
-
-        Raises:
-            KarmaError: the bytes are no snapshot, or a snapshot of an unknown format.
-        """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                head = json.loads(archive["head"].tobytes())
-                names = [*_MODEL_ARRAYS, *_PAIR_ARRAYS, *({"cosine"} & set(archive))]
-                arrays = {name: archive[name].astype(np.float64) for name in names}
-        except Exception as cause:  # np.load raises many different errors on broken bytes
-            raise KarmaError(
-                f"not a competency snapshot: {cause}. Refit the competencies to write a new one"
-            ) from cause
-        if head.get("format") not in range(1, _FORMAT + 1):
-            raise KarmaError(
-                f"snapshot format {head.get('format')!r}, expected 1 to {_FORMAT}. "
-                "Refit the competencies to write a new one"
-            )
-        return cls(
-            version=int(head["version"]),
-            models=tuple(head["models"]),
-            skills=tuple(head["skills"]),
-            tie=float(head["tie"]),
-            epsilon=float(head["epsilon"]),
-            outcome=OutcomeModel.from_dict(head["outcome"]) if head.get("outcome") else None,
-            audits={stream: LabelError(**audit) for stream, audit in head.get("audits", {}).items()},
-            pair_fit=PairFit.from_dict(head.get("pair_fit") or {}),
-            self_preference={judge: SelfPreference(**each) for judge, each in head.get("self_preference", {}).items()},
-            label_limits={stream: LabelLimit(**limit) for stream, limit in head.get("label_limits", {}).items()},
-            sources={name: VerdictSource.from_dict(source) for name, source in head.get("sources", {}).items()},
-            common_changes=tuple(CommonChange(**change) for change in head.get("common_changes", ())),
-            label_tails={stream: _tail(bins) for stream, bins in head.get("label_tails", {}).items()},
-            win_tail=_tail(head.get("win_tail", [])),
-            **arrays,
-        )
-
     @classmethod
     def empty(
         cls,
@@ -314,7 +249,3 @@ class Snapshot:
             tie=tie,
             epsilon=epsilon,
         )
-
-
-def _tail(bins: Sequence[Mapping[str, float]]) -> tuple[TailBin, ...]:
-    return tuple(TailBin(**each) for each in bins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import from_bytes
 from karma.store import Transaction
 
 
@@ -16,5 +17,5 @@ class LatestSnapshot:
         """The newest snapshot; before the first refit an empty one, in which all models are unseen."""
         newer = transaction.preferences.latest_snapshot(newer_than=self._snapshot.version)
         if newer is not None:
-            self._snapshot = Snapshot.from_bytes(newer[2])
+            self._snapshot = from_bytes(newer[2])
         return self._snapshot

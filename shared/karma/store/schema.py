@@ -259,7 +259,7 @@ skill_clusters = Table(
     Column("centroid", LargeBinary, nullable=False),  # float32, one number per dimension of the embedder
 )
 
-#: The competencies of one refit (`karma.ranking.snapshot.Snapshot.to_bytes`).
+#: The competencies of one refit (`karma.ranking.snapshot_archive`).
 snapshots = Table(
     "snapshots",
     metadata,

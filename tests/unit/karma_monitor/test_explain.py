@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from karma.errors import KarmaError
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import to_bytes
 from karma.store.schema import pairs, resolutions, responses, verdicts
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
@@ -78,7 +79,7 @@ def test_models_whose_verdicts_contradict_their_competencies_are_told(flow: Flow
     found = PairFit((MisfitPair("b", "a", 0.1, 0.5, -8.0, -2.2),), 1e-9)
     with flow.store.transaction() as transaction:
         known = replace(Snapshot.empty(["a", "b"]), version=7, pair_fit=found)
-        transaction.preferences.add_snapshot(7, 1.0, known.to_bytes())
+        transaction.preferences.add_snapshot(7, 1.0, to_bytes(known))
     text = told(flow)
     assert "Kinship: unknown, as the verdicts on the two models contradict their competencies." in text
     assert "a won 90 % of the decisive verdicts against b, where their competencies expect 50 %" in text
@@ -183,5 +184,5 @@ def test_models_that_no_verdict_connects_have_an_unknown_gap(flow: Flow) -> None
     said = "No chain of verdicts connects a and b, so their gap is unknown"
     assert said not in told(flow)
     with flow.store.transaction() as transaction:
-        transaction.preferences.add_snapshot(7, 1.0, replace(known, version=7, comparisons=compared).to_bytes())
+        transaction.preferences.add_snapshot(7, 1.0, to_bytes(replace(known, version=7, comparisons=compared)))
     assert said in told(flow)

@@ -13,7 +13,8 @@ from msgspec.structs import replace as with_fields
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
 from karma.ranking.snapshot import Snapshot
-from karma_scoring.fit.own_models import other_judges, own_models
+from karma.ranking.snapshot_archive import from_bytes, to_bytes
+from karma_scoring.fit.judges.own_models import other_judges, own_models
 from karma_scoring.fit.refit import Refitter
 from tests.support.memory import ENDPOINT, make_pool
 from tests.support.shown import forget_all, value
@@ -150,7 +151,7 @@ def test_a_refit_measures_judges_of_their_own_models_and_no_others() -> None:
     assert set(snapshot.self_preference) == {"j"}
     assert snapshot.self_preference["j"].verdicts == 5
     assert "too few verdicts" in (snapshot.self_preference["j"].unknown or "")
-    assert Snapshot.from_bytes(snapshot.to_bytes()).self_preference == snapshot.self_preference
+    assert from_bytes(to_bytes(snapshot)).self_preference == snapshot.self_preference
 
 
 def test_a_judge_that_reads_no_responses_is_nobody_to_compare_with() -> None:

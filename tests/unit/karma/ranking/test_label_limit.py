@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from karma.ranking.label_limit import EVERY_PAIR, Calibrating, label_limit, upper_bound
-from karma_scoring.fit.label_limits import present_limit
+from karma_scoring.fit.predictions.label_limits import present_limit
 from tests.benchmarks.limited_labels import limited
 
 

@@ -19,9 +19,10 @@ from rich.console import Console
 from karma.ranking.common_change import CommonChange
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import to_bytes
 from karma.store import Store
 from karma_cli.commands.models import apart_lines, competencies
-from karma_monitor.figures.leaderboard import Rating, leaderboard, skills_of
+from karma_monitor.figures.models.leaderboard import Rating, leaderboard, skills_of
 from tests.support.command import call
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import sqlite_file
@@ -114,7 +115,7 @@ def test_misfit_pairs_and_common_changes_are_named_below_the_tables(tmp_path: Pa
     common = (CommonChange(1.8e9, "scale", 20.0),)
     known = replace(Snapshot.empty(["rock", "sc\x1bissors"]), version=1, pair_fit=fit, common_changes=common)
     with closing(Store(sqlite_file(tmp_path / "karma.db"))) as store, store.transaction() as transaction:
-        transaction.preferences.add_snapshot(1, 1.0, known.to_bytes())
+        transaction.preferences.add_snapshot(1, 1.0, to_bytes(known))
 
     shown = " ".join(call("models", environment=environment).stdout.split())
     data = json.loads(call("models", "--json", environment=environment).stdout)

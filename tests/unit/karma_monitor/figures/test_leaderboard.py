@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from karma.ranking.snapshot import KIN_COMPARISONS, Snapshot
-from karma_monitor.figures.leaderboard import TREND_S, leaderboard
+from karma_monitor.figures.models.leaderboard import TREND_S, leaderboard
 
 
 def snapshot(means: dict[str, float], version: int = 1) -> Snapshot:

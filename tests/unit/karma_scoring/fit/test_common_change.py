@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from karma.ranking.common_change import CommonChange
-from karma_scoring.fit.common_change import with_new
+from karma_scoring.fit.changes.common_change import with_new
 from tests.benchmarks.common_causes import Verdicts, duller, looked_at, said, sharper, swapped, topic
 
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from karma.store.records import Count
+from karma_scoring.fit.changes.drift import fit_with_drift, former_until, present, without_former
 from karma_scoring.fit.competency import Posterior
-from karma_scoring.fit.drift import fit_with_drift, former_until, present, without_former
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 

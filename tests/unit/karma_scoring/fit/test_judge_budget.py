@@ -9,8 +9,8 @@ import numpy as np
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.store.records import Example
-from karma_scoring.fit.drift import last_changes
-from karma_scoring.fit.judge_budget import BudgetInputs, examples_of
+from karma_scoring.fit.changes.drift import last_changes
+from karma_scoring.fit.predictions.judge_budget import BudgetInputs, examples_of
 from karma_scoring.fit.time_buckets import BUCKET_S
 from tests.benchmarks.gated_stream import swapped_errors
 

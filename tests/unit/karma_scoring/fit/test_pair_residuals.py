@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import from_bytes, to_bytes
+from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.competency import Counts, Prior, fit
-from karma_scoring.fit.drift import MARK
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.pair_residuals import pair_fit
 from tests.benchmarks.intransitive import circles, learned, true_to_the_model
@@ -74,7 +74,7 @@ def test_a_misfit_survives_the_bytes_and_reads_alike_from_both_sides() -> None:
     posterior = fit(counts, list("abcd"), [], Prior())
     found = snapshot(posterior, 1, pair_fit=pair_fit(counts, posterior))
 
-    read = Snapshot.from_bytes(found.to_bytes())
+    read = from_bytes(to_bytes(found))
 
     one, other = read.misfit("a", "b"), read.misfit("b", "a")
     assert one is not None

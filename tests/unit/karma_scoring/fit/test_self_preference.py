@@ -6,7 +6,7 @@ import pytest
 
 from karma.ranking.self_preference import SelfPreference
 from karma.store.judged_pairs import JudgedPair
-from karma_scoring.fit.self_preference import self_preference
+from karma_scoring.fit.judges.self_preference import self_preference
 from tests.benchmarks.hard_judges import OwnJudge
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
-from karma_monitor.figures.refits import Point
+from karma_monitor.figures.models.refits import Point
 
 #: A model whose kinship with every other is below this has no kin.
 LEAST_KINSHIP = 0.01

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from karma.ranking.common_change import CommonChange, Kind
-from karma_scoring.fit.change_evidence import (
+from karma_scoring.fit.changes.change_evidence import (
     MOVE_DEVIATIONS,
     SCALE_DEVIATION,
     Rows,

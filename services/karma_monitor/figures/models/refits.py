@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.snapshot_archive import from_bytes
 from karma.store import Transaction
 from karma_monitor.figures.intervals import evenly
 from karma_monitor.queries.pairs import snapshot_body
@@ -39,7 +40,7 @@ class Refits:
                 break
             body = snapshot_body(transaction.ledger.connection, version)
             if body is not None:
-                self._read[version] = (wanted[version], version, _means_only(Snapshot.from_bytes(body)))
+                self._read[version] = (wanted[version], version, _means_only(from_bytes(body)))
         return [self._read[version] for version in sorted(self._read)]
 
 

@@ -18,8 +18,8 @@ from karma.ranking.tail import TailBin, label_tail
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
-from karma_scoring.fit.label_limits import CALIBRATING, calibrating_of, present_limit
-from karma_scoring.fit.outcome_fit import Examples, fit_outcome
+from karma_scoring.fit.predictions.label_limits import CALIBRATING, calibrating_of, present_limit
+from karma_scoring.fit.predictions.outcome_fit import Examples, fit_outcome
 from karma_scoring.fit.time_buckets import bucket_at
 
 #: Most judged pairs that the outcome model is fitted to, and most audited pairs behind the label error: the newest.

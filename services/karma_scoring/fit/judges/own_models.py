@@ -12,7 +12,7 @@ from karma.plugins.registry import judge_kind
 from karma.ranking.self_preference import SelfPreference
 from karma.store import Transaction
 from karma.store.judged_pairs import JudgedPair, judged_pairs
-from karma_scoring.fit.self_preference import self_preference
+from karma_scoring.fit.judges.self_preference import self_preference
 from karma_scoring.fit.time_buckets import bucket_at
 
 #: Most pairs that self-preference is measured on: the newest.

@@ -14,8 +14,8 @@ import numpy as np
 
 from karma.ranking.common_change import CommonChange
 from karma_scoring.fit.benchmarks import fit_with_benchmarks
-from karma_scoring.fit.change_evidence import SHARED_MOVE_DEVIATION, SKILL_MOVE_DEVIATION
-from karma_scoring.fit.common_change import common_changes, is_of_few
+from karma_scoring.fit.changes.change_evidence import SHARED_MOVE_DEVIATION, SKILL_MOVE_DEVIATION
+from karma_scoring.fit.changes.common_change import common_changes, is_of_few
 from karma_scoring.fit.competency import Posterior, Prior, centering
 from karma_scoring.fit.evidence import Evidence
 from karma_scoring.fit.likelihood import Array, Counts, Indices, score_and_information
