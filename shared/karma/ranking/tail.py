@@ -53,6 +53,12 @@ class TailBin:
         return f"P {self.low:g} to {self.high:g}: stated {self.stated:.1%}, {found}: {self.state}{why}"
 
 
+def bin_of(probability: float) -> tuple[float, float] | None:
+    """The edges of the bin of P(the first side is better), by the side that it favors; None up to .8."""
+    place = int(_bin_of(np.array([max(probability, 1.0 - probability)]))[0])
+    return None if place < 0 else (EDGES[place], EDGES[place + 1])
+
+
 def label_tail(audited: Sequence[Audited], unjudged: int) -> tuple[TailBin, ...]:
     """The bins of predicted labels with an audited pair in them.
 

@@ -7,6 +7,7 @@ import { intervals } from "../intervals.js";
 import { behind, choice, empty, panel, table, tiles } from "../panels.js";
 import { histogram, spots } from "../plot.js";
 import { ticks } from "../scale.js";
+import { limits, tail, tailNote } from "./tails.js";
 
 export const title = () => "Quality";
 
@@ -78,6 +79,7 @@ function panels(found) {
     panel("Longer responses", { note: `${ofLengths} ${LENGTH_NOTE}` }, lengths(byLength, predicted ?? [])),
     panel("Policies", { note: ofPolicies }, policies(byPolicy)),
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
+    found.gate.length > 0 && predictedLabels(found),
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
     panel("Judges", { note: ofJudges }, judges(byJudge)),
     panel("Cost", { note: "All calls so far." }, cost(found)),
@@ -234,8 +236,8 @@ function budget(found) {
     stream,
     count(pairs),
     share(judged_share),
-    error ? interval(error.estimate, error.low, error.high) : "–",
-    error ? count(error.audited) : "–",
+    error ? interval(error.estimate, error.low, error.high) : "unknown: no audit yet",
+    error ? count(error.audited) : "0",
   ]);
   if (rows.length === 0) {
     return h("p", { class: "empty" }, "No stream has a judge budget: every pair is judged, and no label is predicted.");
@@ -249,7 +251,25 @@ function budget(found) {
   return [
     points.length > 0 && spots("Wrong predicted labels by share of pairs judged", points, units),
     table("Judge budget", ["stream", "pairs", "judged", "wrong predicted labels", "audited pairs"], rows),
+    limits(found),
   ];
+}
+
+const MOST_TAILS = 6;
+
+/** Predicted labels with a high probability against the audit, stream by stream. */
+function predictedLabels({ gate, tail_tolerance: tolerance }) {
+  const shown = gate.slice(0, MOST_TAILS);
+  const left = gate.length > shown.length ? ` The first ${shown.length} of ${gate.length} streams.` : "";
+  const what = `Predicted labels with a probability above 80 %, against the verdicts of the audit.${left}`;
+  return panel(
+    "Reliability of predicted labels",
+    { note: tailNote(what, tolerance) },
+    shown.map(({ stream, tail: bins }) => [
+      h("h3", { class: "stream-name" }, `Stream ${stream}`),
+      tail(`Predicted labels of ${stream}`, bins, "audited pairs"),
+    ]),
+  );
 }
 
 function judges(found) {
