@@ -85,9 +85,9 @@ def _whether_it_holds(found: Facts | None) -> str:
         return ""
     such = f"win probabilities from {100 * found['low']:g} to {100 * found['high']:g} %"
     if found["state"] == "unknown":
-        return f"; whether {such} hold is unknown, as verdicts are too few"
+        return f"; whether {such} hold is unknown: {found['why']}"
     wrong, stated = _percent(found["observed"]), _percent(found["stated"])
-    return f"; {such} are unreliable: {wrong} of the verdicts went against them, {stated} were expected to"
+    return f"; {such} are unreliable: {wrong} of the verdicts went against them, where {stated} are expected to"
 
 
 def _kinship(facts: Facts) -> str:
@@ -206,4 +206,6 @@ def _resolution(facts: Facts) -> list[str]:
 
 def _percent(share: float) -> str:
     """A share for people, with decimals only where it is nearly 0 or nearly 1."""
-    return f"{100 * share:.0f} %" if share in (0.0, 1.0) or 0.01 <= share <= 0.99 else f"{100 * share:.2f} %"
+    if share in (0.0, 1.0) or 0.01 <= share <= 0.99:
+        return f"{100 * share:.0f} %"
+    return "over 99.99 %" if share > 0.9999 else "under 0.01 %" if share < 0.0001 else f"{100 * share:.2f} %"

@@ -137,8 +137,9 @@ def test_each_range_of_probabilities_has_its_state_in_words(
     expect(rows.nth(4).locator("circle")).to_have_count(0)
     shown.locator("summary").click()
     expect(shown.locator("details tbody tr").nth(1).locator("td")).to_have_text(
-        ["7.1\u202f%", "11.2\u202f% (9.8 to 12.7)", "1,804", "unreliable"]
+        ["7.1\u202f%", "11.2\u202f% (9.8 to 12.7)", "1,804", "unreliable", ""]
     )
+    expect(shown.locator("details tbody tr").nth(2)).to_contain_text("too few verdicts")
     assert watched.wrong == []
 
 
@@ -169,6 +170,8 @@ def test_biases_that_nothing_can_tell_are_unknown_and_confounded(open_view: Open
     row = judges.locator("tbody tr", has_text="j").first
     expect(row).to_contain_text("confounded")
     expect(row.get_by_title(WHY_UNKNOWN)).to_have_text("unknown")
+    expect(judges).to_contain_text("Length bias is confounded where neither a reference nor other judges")
+    expect(judges).to_contain_text(f"How far j favors its own models is unknown: {WHY_UNKNOWN}.")
 
 
 def test_the_judge_calls_of_the_last_hour_stand_beside_their_limit(url: str, watched: Watched) -> None:
@@ -188,7 +191,8 @@ def test_a_pair_says_that_its_win_probability_is_not_known_to_hold(store: Store,
     page.locator("section[aria-label='Reasons']").wait_for()
     page.keyboard.press("r")
     expect(page.locator(".reasons").first).to_contain_text(
-        "win probabilities from 90 to 95 % are unreliable: 11 % of the verdicts went against them, 7 % were expected to"
+        "win probabilities from 90 to 95 % are unreliable: 11 % of the verdicts went against them, "
+        "where 7 % are expected to"
     )
 
 

@@ -27,7 +27,7 @@ LONG = tuple(f"organization-with-a-long-name/model-{number:02}-instruct-q4_k_m-2
 #: Best first, at equal gaps; `a` and `b` win against `c` with a probability between .9 and .95.
 MODELS = ("a", "b", *LONG[:18], "c", *LONG[18:], "<b>bold</b>\x1b[31m")
 MISFIT = (MODELS[4], MODELS[-1])
-WHY_UNKNOWN = "no other judge or reference on the same pairs"
+WHY_UNKNOWN = "no other judge or reference compares its own models with the others"
 
 #: Of each state one; the highest bin has no verdict.
 TAIL = (

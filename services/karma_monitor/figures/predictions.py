@@ -43,7 +43,7 @@ def _every_bin(known: Sequence[TailBin]) -> list[Bin]:
 
 def _without_verdicts(low: float, high: float) -> Bin:
     errors = dict.fromkeys(("stated", "observed", "observed_low", "observed_high"))
-    return {"low": low, "high": high, **errors, "number": 0, "state": "unknown"}
+    return {"low": low, "high": high, **errors, "number": 0, "fitted": False, "state": "unknown", "why": "no verdicts"}
 
 
 def predictions(snapshot: Snapshot) -> dict[str, Any]:
@@ -72,14 +72,17 @@ def win_sentence(bins: Sequence[Bin]) -> str:
 
 
 def tail_sentence(what: str, bins: Sequence[Bin]) -> str:
-    """In which bins the probabilities hold: the unreliable ones by name, and how many are reliable and unknown."""
+    """Whether the probabilities hold: the unreliable bins by name, and how many are reliable and unknown."""
     parts = [
-        f"{one['low']:g} to {one['high']:g} unreliable "
-        f"({one['stated']:.1%} wrong stated, {one['observed']:.1%} observed)"
+        f"{one['low']:g} to {one['high']:g} unreliable ({one['stated']:.1%} expected to be wrong, "
+        f"{one['observed']:.1%} are)"
         for one in bins
         if one["state"] == "unreliable"
     ]
-    for state, why in (("reliable", f", within {100 * TOLERANCE:g} points"), ("unknown", ", too few verdicts")):
+    for state, meaning in (
+        ("reliable", f"right within {100 * TOLERANCE:g} points"),
+        ("unknown", "verdicts cannot tell yet"),
+    ):
         number = sum(one["state"] == state for one in bins)
-        parts += [f"{number} of {len(bins)} ranges {state}{why}"] if number else []
-    return f"{what}, above {EDGES[0]:g}: {'; '.join(parts)}"
+        parts += [f"{number} {state} ({meaning})"] if number else []
+    return f"{what}, {len(bins)} ranges above {EDGES[0]:g}: {'; '.join(parts)}"

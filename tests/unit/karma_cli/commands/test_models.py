@@ -139,6 +139,9 @@ def test_win_probabilities_that_are_not_known_to_hold_are_named(tmp_path: Path) 
     shown = " ".join(call("models", environment=environment).stdout.split())
     bins = json.loads(call("models", "--json", environment=environment).stdout)["win_tail"]
 
-    assert "Win probabilities by competency, above 0.8: 0.9 to 0.95 unreliable (7.1% wrong stated" in shown
-    assert "3 of 5 ranges unknown, too few verdicts" in shown
+    assert (
+        "Win probabilities by competency, 5 ranges above 0.8: 0.9 to 0.95 unreliable (7.1% expected to be wrong"
+        in shown
+    )
+    assert "3 unknown (verdicts cannot tell yet)" in shown
     assert [one["state"] for one in bins] == ["reliable", "unreliable", "unknown", "unknown", "unknown"]

@@ -33,15 +33,15 @@ def test_a_range_without_verdicts_is_unknown_and_has_no_errors() -> None:
     [
         (
             TAIL,
-            "0.9 to 0.95 unreliable (7.1% wrong stated, 11.2% observed); 1 of 5 ranges reliable, within 1.5 points; "
-            "3 of 5 ranges unknown, too few verdicts",
+            "0.9 to 0.95 unreliable (7.1% expected to be wrong, 11.2% are); 1 reliable (right within 1.5 points); "
+            "3 unknown (verdicts cannot tell yet)",
         ),
-        (TAIL[:1], "1 of 5 ranges reliable, within 1.5 points; 4 of 5 ranges unknown, too few verdicts"),
-        ((), "5 of 5 ranges unknown, too few verdicts"),
+        (TAIL[:1], "1 reliable (right within 1.5 points); 4 unknown (verdicts cannot tell yet)"),
+        ((), "5 unknown (verdicts cannot tell yet)"),
     ],
 )
 def test_the_sentence_names_unreliable_ranges_and_counts_the_others(bins: tuple[TailBin, ...], said: str) -> None:
-    assert win_sentence(win_tail_of(with_tail(*bins))) == f"win probabilities by competency, above 0.8: {said}"
+    assert win_sentence(win_tail_of(with_tail(*bins))) == f"win probabilities by competency, 5 ranges above 0.8: {said}"
 
 
 @pytest.mark.parametrize(
@@ -79,5 +79,5 @@ def test_a_status_has_limits_labels_and_win_probabilities() -> None:
         "about 420 more judged pairs are needed"
     )
     assert spared.startswith(f"max_label_error of {SPARED}, 5.0%: at most 4.7% of the labels of the 55%")
-    assert labels.startswith(f"predicted labels of {SPARED}, above 0.8: 0.9 to 0.95 unreliable")
-    assert wins.startswith("win probabilities by competency, above 0.8: 0.9 to 0.95 unreliable")
+    assert labels.startswith(f"predicted labels of {SPARED}, 5 ranges above 0.8: 0.9 to 0.95 unreliable")
+    assert wins.startswith("win probabilities by competency, 5 ranges above 0.8: 0.9 to 0.95 unreliable")

@@ -81,7 +81,7 @@ function panels(found) {
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
     found.gate.length > 0 && predictedLabels(found),
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
-    panel("Judges", { note: ofJudges }, judges(byJudge)),
+    panel("Judges", { note: [ofJudges, ...unknownOf(byJudge)].join(" ") }, judges(byJudge)),
     panel("Cost", { note: "All calls so far." }, cost(found)),
   ];
 }
@@ -296,6 +296,22 @@ function judges(found) {
   ];
   return table("Judges", head, rows);
 }
+
+/** Why biases of judges are not said, in sentences. */
+function unknownOf(found) {
+  const said = [];
+  if (found.some((one) => one.length_bias.bias === null)) {
+    said.push(
+      "Length bias is confounded where neither a reference nor other judges on the same pairs tell it from quality.",
+    );
+  }
+  for (const { judge, self_preference: own } of found.slice(0, MOST_REASONS)) {
+    if (own && own.excess === null) said.push(`How far ${judge} favors its own models is unknown: ${own.unknown}.`);
+  }
+  return said;
+}
+
+const MOST_REASONS = 6;
 
 const EVIDENCE = { reference: "by reference", judges: "beyond other judges" };
 

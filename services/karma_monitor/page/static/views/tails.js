@@ -10,8 +10,8 @@ import { ticks } from "../scale.js";
 export function tailNote(what, tolerance) {
   return (
     `${what} Dot and line: the share that turned out wrong, with its 95 % interval. Upright bar: the share that is ` +
-    `wrong if the probabilities are right. Reliable: the two are known to differ by less than ${100 * tolerance} points. ` +
-    "Unknown: too few verdicts to tell."
+    `expected to be wrong. Reliable: the two are known to differ by less than ${100 * tolerance} points. ` +
+    "Unreliable: they are known to differ. Unknown: nobody can tell; the table says why."
   );
 }
 
@@ -35,17 +35,18 @@ export function tail(name, bins, noun) {
   }));
   const ends = ticks(0, Math.max(...counted.map((bin) => Math.max(bin.observed_high, bin.stated)), 0.01), 4);
   const show = (value) => String(Number((100 * value).toPrecision(3)));
-  const head = ["stated probability", "stated wrong", "observed wrong (95 % interval)", noun, "state"];
+  const head = ["stated probability", "expected wrong", "wrong (95 % interval)", noun, "state", "why"];
   const lines = bins.map((bin) => [
     range(bin),
     share(bin.stated),
     interval(bin.observed, bin.observed_low, bin.observed_high),
     count(bin.number),
     bin.state,
+    h("span", { class: "reason" }, bin.why),
   ]);
   return [
-    intervals("Stated probability", rows, { unit: "wrong, %", said: "state, observed error", ends, show }),
-    behind(name, head, lines, { texts: [4] }),
+    intervals("Stated probability", rows, { unit: "wrong, %", said: "state, share wrong (95 % interval)", ends, show }),
+    behind(name, head, lines, { texts: [4, 5] }),
   ];
 }
 
