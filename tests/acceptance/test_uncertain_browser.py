@@ -89,6 +89,15 @@ def test_groups_that_no_verdict_connects_are_listed(open_view: Open, watched: Wa
     assert watched.wrong == []
 
 
+def test_the_chance_to_beat_the_next_model_says_if_it_is_not_known_to_hold(open_view: Open, watched: Watched) -> None:
+    board = panel(open_view(watched.page, "/models"), "Leaderboard")
+    board.locator("summary").click()
+    beats = board.locator("details tbody tr").locator("td:nth-child(5)")
+    shown = beats.all_inner_texts()
+    assert shown[:4] == ["92\u202f% (unreliable)", "53\u202f%", "97\u202f% (unknown)", "53\u202f%"]
+    assert (shown[FIRST_GROUP - 1], shown[-1]) == ("unknown", "–")
+
+
 def test_a_misfit_pair_is_named_and_its_kinship_is_unknown(open_view: Open, watched: Watched) -> None:
     view = open_view(watched.page, "/models")
     (row,) = panel(view, "Misfit").locator("tbody tr").all()

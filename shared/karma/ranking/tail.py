@@ -22,7 +22,7 @@ EDGES = (0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 #: Largest difference between stated and observed error at which they count as equal.
 TOLERANCE = 0.015
 #: Why fewer errors than stated show nothing where the same verdicts taught the probabilities: they fit their noise.
-FITTED = "the probabilities were learned from these verdicts, so that fewer errors than stated are expected"
+FITTED = "fewer went wrong than expected, but the ratings were learned from these verdicts"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ export function open(root, context) {
 }
 
 /** The leaderboard, best first; only the first `most` models where a link leads to `more`. */
-export function leaderboard({ models, models_known: known, groups, skill, version }, most = Infinity, more = null) {
+export function leaderboard({ models, models_known: known, groups, skill, version, win_tail: bins }, most = Infinity, more = null) {
   const name = more ? "Models" : "Leaderboard";
   if (models.length === 0) {
     return panel(name, { more }, empty("No ratings yet: no pair has been judged.", "karma enqueue FILE"));
@@ -71,7 +71,7 @@ export function leaderboard({ models, models_known: known, groups, skill, versio
     said: "logits, 90 % interval",
     rule: 0,
   });
-  return panel(name, { note, more }, apart(groups), picture, more ? null : ratings(models));
+  return panel(name, { note, more }, apart(groups), picture, more ? null : ratings(models, bins));
 }
 
 /** A sentence where groups of models were never compared with each other. */
@@ -96,11 +96,11 @@ function listed(names, most) {
   return `${names.slice(0, most).join(", ")}${left}`;
 }
 
-function ratings(models) {
-  const rows = models.map((model) => [
+function ratings(models, bins) {
+  const rows = models.map((model, place) => [
     model.model,
     ...[model.mean, model.low, model.high].map((value) => signed(value)),
-    share(model.beats_next, 0),
+    model.beats_next === null && place === models.length - 1 ? "–" : winsWith(model.beats_next, bins),
     count(Math.round(model.comparisons)),
     model.preliminary ? "preliminary" : "",
     model.kin ?? (model.kinship === null ? "unknown" : "none"),
@@ -113,6 +113,15 @@ function ratings(models) {
     ...["change", "within"],
   ];
   return behind("The leaderboard", head, rows, { texts: [6, 7] });
+}
+
+/** A win probability, with the state of its range where it is not known to hold. */
+function winsWith(value, bins) {
+  if (value === null) return "unknown";
+  const ahead = Math.max(value, 1 - value);
+  const range = bins.find(({ low, high }) => ahead >= low && (ahead < high || high === 1));
+  const remark = range && range.state !== "reliable" ? ` (${range.state})` : "";
+  return `${share(value, ahead > 0.99 ? 2 : 0)}${remark}`;
 }
 
 function kinship({ kinship: { names, cells, shared, needed }, misfit: { pairs }, skill, models }) {
