@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,3 +232,16 @@ def test_nothing_is_a_serious_accessibility_violation(url: str, watched: Watched
             if one["impact"] in ("serious", "critical"):
                 found += [f"{scheme}: {one['id']} {node['html'][:200]}" for node in one["nodes"]]
     assert found == []
+
+
+@pytest.mark.parametrize(("judged", "shown"), [(0.8, "unknown"), (1.0, "–")])
+def test_without_an_audit_the_label_error_is_unknown_where_labels_are_predicted(
+    url: str, watched: Watched, judged: float, shown: str
+) -> None:
+    page = watched.page
+    board = page.request.get(f"{url}/api/board", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    board["quality"] |= {"predicted_label_error": None, "label_error": None, "judged_share": judged}
+    body = f"event: live\nid: 1\ndata: {json.dumps(board)}\n\n"
+    page.route("**/api/live", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.goto(link(f"{url}/", TOKEN))
+    expect(page.locator(".tile", has_text="Wrong predicted labels").locator(".figure")).to_have_text(shown)

@@ -108,14 +108,13 @@ export function liveQuality(quality, withLink) {
   const more = withLink && { href: "/quality", text: "All quality statistics" };
   const name = withLink ? "Pair quality" : "At a glance";
   if (!quality.window) return panel(name, { more }, empty("No resolved pairs yet.", "karma enqueue FILE"));
-  const error = wrongLabels(quality);
   const figures = [
     ["Order flips", share(quality.flip_share), flipsByJudge(quality.judges ?? [])],
     ["Ties", share(quality.tie_share), "of resolved pairs"],
     ["Judge agreement", share(quality.agreement), "of pairs of judges take the same side"],
     ["Longer response wins", share(quality.longer_wins), `${share(quality.longer_expected)} expected`],
     ["Judged", share(quality.judged_share), "of pairs; the others are predicted"],
-    ["Wrong predicted labels", error ? share(error.estimate) : "–", error ? audited(error) : "no audit yet"],
+    ["Wrong predicted labels", ...wrongOf(quality)],
   ];
   return panel(
     name,
@@ -123,6 +122,13 @@ export function liveQuality(quality, withLink) {
     tiles(figures),
     withLink && firstPosition(quality.first_position),
   );
+}
+
+/** The audited label error; unknown before an audit, and nothing where no label is predicted. */
+function wrongOf(quality) {
+  const error = wrongLabels(quality);
+  if (error) return [share(error.estimate), audited(error)];
+  return quality.judged_share === 1 ? ["–", "no label is predicted"] : ["unknown", "no audit yet"];
 }
 
 const wrongLabels = (quality) => quality.predicted_label_error ?? quality.label_error;
@@ -318,7 +324,8 @@ const EVIDENCE = { reference: "by reference", judges: "beyond other judges" };
 /** A judge's preference for length as such. */
 function lengthBias({ bias, error, pairs, evidence }) {
   if (bias === null) return h("span", { title: "Nothing tells a preference for length from quality." }, "confounded");
-  return `${points(bias, error, pairs)}, ${EVIDENCE[evidence]}`;
+  const line = (...parts) => h("span", { class: "line" }, ...parts);
+  return [line(points(bias, error, pairs)), line(EVIDENCE[evidence])];
 }
 
 /** How much more often a judge's own models win by it than others expect; a judge without such models has none. */
