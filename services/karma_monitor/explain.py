@@ -10,6 +10,7 @@ from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.verdicts import a_is_better, agrees_with_competency
 from karma_monitor.figures.models.misfit import misfit_pair
+from karma_monitor.figures.predictions import win_bin_of
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
 
 Facts = dict[str, Any]
@@ -50,6 +51,7 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
         },
         "formed": {**reasons, **{name: getattr(row, name) for name in _FORMED}},
         "apart": newest.apart(row.model_a, row.model_b),  # whether no verdict connects the models at present
+        "win_bin": win_bin_of(newest, reasons.get("win_probability")),  # whether such probabilities hold at present
         "misfit": None if misfit is None else misfit_pair(misfit),  # of the two models at present
         "judging": {
             "judged": bool(row.judged),

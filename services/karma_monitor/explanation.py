@@ -67,7 +67,8 @@ def _formed(facts: Facts) -> list[str]:
     if facts["apart"]:
         lines.append(f"No chain of verdicts connects {a} and {b}, so their gap is unknown; the figures are a guess.")
     if formed.get("win_probability") is not None:
-        lines.append(f"By competency alone {a} wins a decisive comparison with {_percent(formed['win_probability'])}.")
+        won = f"By competency alone {a} wins a decisive comparison with {_percent(formed['win_probability'])}"
+        lines.append(f"{won}{_whether_it_holds(facts['win_bin'])}.")
     if formed["information"] is not None:
         lines.append(f"Expected information {formed['information']:.2f} bits (at most 1).")
     if formed["likeness"] is not None:
@@ -76,6 +77,17 @@ def _formed(facts: Facts) -> list[str]:
         lines.append(f"Novelty of the prompt {formed['novelty']:.2f}: share of new text (0 to 1).")
     lines.append(f"Ratings version {formed['snapshot']}." if formed["snapshot"] else "There were no ratings yet.")
     return lines
+
+
+def _whether_it_holds(found: Facts | None) -> str:
+    """A remark on a win probability whose bin is not known to hold."""
+    if found is None or found["state"] == "reliable":
+        return ""
+    such = f"win probabilities from {100 * found['low']:g} to {100 * found['high']:g} %"
+    if found["state"] == "unknown":
+        return f"; whether {such} hold is unknown: {found['why']}"
+    wrong, stated = _percent(found["observed"]), _percent(found["stated"])
+    return f"; {such} are unreliable: {wrong} of the verdicts went against them, where {stated} are expected to"
 
 
 def _kinship(facts: Facts) -> str:
@@ -194,4 +206,6 @@ def _resolution(facts: Facts) -> list[str]:
 
 def _percent(share: float) -> str:
     """A share for people, with decimals only where it is nearly 0 or nearly 1."""
-    return f"{100 * share:.0f} %" if share in (0.0, 1.0) or 0.01 <= share <= 0.99 else f"{100 * share:.2f} %"
+    if share in (0.0, 1.0) or 0.01 <= share <= 0.99:
+        return f"{100 * share:.0f} %"
+    return "over 99.99 %" if share > 0.9999 else "under 0.01 %" if share < 0.0001 else f"{100 * share:.2f} %"

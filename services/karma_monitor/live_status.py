@@ -21,7 +21,7 @@ from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused, stream_names
-from karma_monitor.figures.budget import budget_left
+from karma_monitor.figures.budget import budget_left, hourly_calls, summed
 from karma_monitor.figures.cost import Cost, Costs
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
@@ -62,7 +62,7 @@ class LiveStatus:
         self._called = Paced(self._read_calls, most_share=0.01, every_s=0.9)
         self._queued = Paced(self._read_queues, most_share=0.005, every_s=0.9)
         self._named = Paced(self._read_streams, most_share=0.005, every_s=0.9)
-        self._left: float | None = None
+        self._hourly: dict[str, Any] = {"budget_left": None, "judge_calls": None}
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
         self._learned = LatestSnapshot()
@@ -168,7 +168,7 @@ class LiveStatus:
             "yield": per_prompt,  # the former name
             **_cost(self._costs.value(), decisive),
             "time_left_s": self._throughput.time_left_s,
-            "budget_left": self._left,
+            **self._hourly,
         }
 
     # --- parts ----------------------------------------------------------------------------------------------------
@@ -177,7 +177,8 @@ class LiveStatus:
         with self._store.reading() as transaction:
             names = stream_names(transaction.ledger.connection, STREAMS)
             stopped = paused(transaction.ledger.connection)
-            self._left = budget_left(transaction.ledger.connection, self._pool, self._clock())
+            calls = hourly_calls(transaction.ledger.connection, self._pool, self._clock())
+        self._hourly = {"budget_left": budget_left(calls), "judge_calls": summed(calls, self._pool)}
         return {"streams": names, "paused": sorted(stopped)[:STREAMS]}
 
     def _flow(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from karma.store.ledger import STATES
 from karma.store.streams import paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
+from karma_monitor.figures.budget import HourlyCalls, hourly_calls
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.queries import counts
 from karma_monitor.refresh import Pace
@@ -133,6 +134,7 @@ class LedgerMetrics:
             stopped = paused(connection)
             sampled = sampling(connection, self._pool)
             newest, now = self._competencies.newest(transaction), transaction.ledger.now
+            hourly = hourly_calls(connection, self._pool, now)
         metrics.PAUSED.show({(stream,): 1.0 for stream in stopped})
         samples = {name: model["samples"] for name, model in sampled.items() if model["samples"]}
         same = {(name, "yes"): float(one["identical"]) for name, one in samples.items()}
@@ -142,6 +144,7 @@ class LedgerMetrics:
         for stage in _STAGES:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
         self._show_judge_budgets(judged)
+        show_hourly_calls(hourly)
         metrics.STORE_SIZE.set(size)
         if newest.version != self._shown_version:
             show_competencies(newest)
@@ -180,6 +183,13 @@ class LedgerMetrics:
     def _read(self, query: Callable[..., T], *arguments: str) -> T:
         with self._store.reading(COUNTING_S) as transaction:
             return query(transaction.ledger.connection, *arguments)
+
+
+def show_hourly_calls(found: Mapping[str, HourlyCalls]) -> None:
+    """Show the judge calls of the last hour and their limits; a limit cannot be summed up in `other`."""
+    own = {stream: calls for stream, calls in found.items() if _has_own_series("stream", stream)}
+    metrics.JUDGE_CALLS_LAST_HOUR.replace({(stream,): calls.calls_last_hour for stream, calls in own.items()})
+    metrics.JUDGE_CALLS_LIMIT.replace({(stream,): calls.calls_per_hour for stream, calls in own.items()})
 
 
 def show_prices(pool: Pool) -> None:

@@ -28,11 +28,19 @@ SECTIONS = {
         "Longer responses",
         "Policies",
         "Judge budget",
+        "Reliability of predicted labels",
         "Position bias",
         "Judges",
         "Cost",
     ],
-    "Models": ["Leaderboard", "Ratings over time", "Kinship", "Wins", "Predicted against actual"],
+    "Models": [
+        "Leaderboard",
+        "Ratings over time",
+        "Kinship",
+        "Wins",
+        "Predicted against actual",
+        "Reliability of win probabilities",
+    ],
     "Endpoints": ["Models", "Judges", "Failed responses", "Failed verdicts", "Unscored pairs"],
 }
 HOSTILE_STREAM = "hostile<img src=x onerror=alert(1)>"

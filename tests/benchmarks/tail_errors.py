@@ -51,23 +51,28 @@ def label_bins(judge: str, seed: int, prompts: int, audit: float = 0.03, begun: 
     return _bins(stated, wrong.astype(np.float64), stream.tail)
 
 
-def win_bins(judge: str, seed: int, verdicts: int) -> list[Bin]:
-    """The bins of P(win) by competency, of 16 models with random pairs."""
+def win_bins(judge: str, seed: int, verdicts: int, skills: int = 1) -> list[Bin]:
+    """The bins of P(win) by competency, of 16 models with random pairs, in as many skills of half a logit's spread."""
     rng = np.random.default_rng([seed, 3])
     theta, models = np.sort(rng.normal(0, 1.6, 16)), 16
     names = [f"m{number:02d}" for number in range(models)]
     sides = np.triu_indices(models, 1)
-    shares = _shares(theta[sides[0]] - theta[sides[1]], *JUDGES[judge])
-    number = rng.multinomial(verdicts, np.full(len(sides[0]), 1 / len(sides[0])))
-    won = rng.multinomial(number, shares.T)
-    rows = [
-        Count("judge", "", names[a], names[b], 0, *map(float, outcome), float(sum(outcome)))
-        for a, b, outcome in zip(sides[0].tolist(), sides[1].tolist(), won.tolist(), strict=True)
-    ]
+    labels = [f"skill-{number}" for number in range(skills)] if skills > 1 else [""]
+    rows, truth = [], []
+    for skill in labels:
+        own = theta + rng.normal(0, 0.5, models) if skill else theta
+        shares = _shares(own[sides[0]] - own[sides[1]], *JUDGES[judge])
+        number = rng.multinomial(verdicts // skills, np.full(len(sides[0]), 1 / len(sides[0])))
+        won = rng.multinomial(number, shares.T)
+        rows += [
+            Count("judge", skill, names[a], names[b], 0, *map(float, outcome), float(sum(outcome)))
+            for a, b, outcome in zip(sides[0].tolist(), sides[1].tolist(), won.tolist(), strict=True)
+        ]
+        truth.append(shares[0] / (shares[0] + shares[1]))
     seen = evidence(rows, names, 0.0, 720.0)
     known = snapshot(fit(seen.counts, seen.models, seen.skills, Prior()), 1)
-    win = known.win[0][sides]
-    better = shares[0] / (shares[0] + shares[1])
+    win = np.concatenate([known.win[known.row(skill or None)][sides] for skill in labels])
+    better = np.concatenate(truth)
     return _bins(np.maximum(win, 1.0 - win), np.where(win > 0.5, 1.0 - better, better), calibrated_tail(seen, known))
 
 
@@ -99,6 +104,7 @@ def tail_errors(streams: int = 10, pools: int = 20) -> list[Finding]:
         for what, bins in (
             ("labels, 14,000", [each for seed in range(streams) for each in label_bins(judge, seed, 14_000)]),
             ("wins, 6,000", [each for seed in range(pools) for each in win_bins(judge, seed, 6_000)]),
+            ("wins, 330, six skills", [each for seed in range(pools) for each in win_bins(judge, seed, 330, 6)]),
             ("wins, 60,000", [each for seed in range(pools) for each in win_bins(judge, seed, 60_000)]),
         ):
             found += _summed_up(f"{judge}: {what}", bins)

@@ -232,3 +232,26 @@ def total_shown(expression: str) -> float:
     label, _, wanted = rest.rstrip("}").partition("=")
     samples = (sample for family in REGISTRY.collect() for sample in family.samples if sample.name == name)
     return sum(one.value for one in samples if not label or one.labels[label] == wanted.strip('"'))
+
+
+def test_judge_calls_of_the_last_hour_stand_beside_their_limit_and_only_where_there_is_one(store: Store) -> None:
+    forget_all()
+    limited = make_pool("ab", streams={"limited": {"judge_calls_per_hour": 100.0}})
+    flow = Flow(store, limited)
+    for stream in ("limited", "free"):
+        flow.accept(*({"prompt": f"{stream} {number}"} for number in range(3)), stream=stream)
+    flow.finish()
+    LedgerMetrics(store, None, limited).read_store()
+    assert shown("karma_judge_calls_last_hour") == {"limited": 6.0}
+    assert shown("karma_judge_calls_hourly_limit") == {"limited": 100.0}
+    LedgerMetrics(store, None, make_pool("ab")).read_store()
+    assert shown("karma_judge_calls_last_hour") == shown("karma_judge_calls_hourly_limit") == {}
+
+
+def shown(name: str) -> dict[str, float]:
+    """The values of a metric by stream."""
+    return {
+        one.labels["stream"]: one.value
+        for family in REGISTRY._names_to_collectors[name].collect()
+        for one in family.samples
+    }

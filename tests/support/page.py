@@ -30,10 +30,10 @@ from tests.support.pipeline import wait_until
 
 COOKIE = "karma-test"
 
-TOKEN = "a token that only this test knows"
+TOKEN = "a-token-that-only-this-test-knows"
 
 #: One that may read only.
-READ_TOKEN = "a token to read with"
+READ_TOKEN = "a-token-to-read-with"
 
 JSON = {"Content-Type": "application/json"}
 

@@ -25,6 +25,7 @@ from karma_monitor.figures.models.common_changes import common_change_facts, com
 from karma_monitor.figures.models.leaderboard import Rating, leaderboard, skills_of
 from karma_monitor.figures.models.misfit import misfit_facts, misfit_sentence
 from karma_monitor.figures.models.refits import Refits
+from karma_monitor.figures.predictions import win_sentence, win_tail_of
 from karma_monitor.queries.failures import reasons
 
 #: Refits of which a trend is drawn.
@@ -70,6 +71,7 @@ def models(
     tables = None
     if snapshot.models:
         notes = [*apart_lines(snapshot), *misfit_lines(snapshot), *common_change_lines(snapshot)]
+        notes += [Text(), Text(_capital(win_sentence(win_tail_of(snapshot))))]
         tables = Group(competencies(boards, Output.console().width), *notes)
     output.result(_as_data(snapshot, boards), tables, [rating.model for rating in boards[skills[0]]])
 
@@ -193,7 +195,12 @@ def _as_data(snapshot: Snapshot, boards: Mapping[str, Sequence[Rating]]) -> dict
         "models": models,
         "misfit": misfit_facts(snapshot),
         "common_changes": common_change_facts(snapshot),
+        "win_tail": win_tail_of(snapshot),
     }
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 def _tenths(value: float) -> float:

@@ -71,8 +71,9 @@ def outcome(status: Status) -> Text:
         parts.append(f"cost {known['cost']:,.2f} {currency}" + ("" if each is None else f", {each:.5f} per preference"))
     if known["time_left_s"]:
         parts.append(f"{duration(known['time_left_s'])} left")
-    if known["budget_left"] is not None:
-        parts.append(f"judge budget left {share(known['budget_left'])}")
+    calls = known["judge_calls"]
+    if calls is not None and calls["streams"]:
+        parts.append(f"{calls['calls_last_hour']:,} of {calls['calls_per_hour']:,.0f} judge calls in the last hour")
     return Text(" · ".join(parts), style="bold")
 
 

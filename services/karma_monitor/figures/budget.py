@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -32,14 +33,22 @@ def hourly_calls(connection: Connection, pool: Pool, now: float) -> dict[str, Ho
     return found
 
 
-def budget_left(connection: Connection, pool: Pool, now: float) -> float | None:
-    """The share of the hourly judge calls that is left, over all streams with a limit; None where no stream has one.
+def budget_left(found: Mapping[str, HourlyCalls]) -> float | None:
+    """The share of the hourly judge calls that is left, over all streams with a limit; None where none is known.
 
     A limit on the share of judged pairs is no amount that can be left.
     """
+    spent = sum(min(each.calls_last_hour, each.calls_per_hour) for each in found.values())
+    allowed = sum(each.calls_per_hour for each in found.values())
+    return 1.0 - spent / allowed if allowed else None
+
+
+def summed(found: Mapping[str, HourlyCalls], pool: Pool) -> dict[str, float] | None:
+    """Calls and limits, summed up over the streams that have a limit and a pair; None where the pool has no limit."""
     if all(stream.judge_calls_per_hour is None for stream in (pool.default_stream, *pool.streams.values())):
         return None
-    found = hourly_calls(connection, pool, now).values()
-    spent = sum(min(each.calls_last_hour, each.calls_per_hour) for each in found)
-    allowed = sum(each.calls_per_hour for each in found)
-    return 1.0 - spent / allowed if allowed else None
+    return {
+        "calls_last_hour": sum(each.calls_last_hour for each in found.values()),
+        "calls_per_hour": sum(each.calls_per_hour for each in found.values()),
+        "streams": len(found),
+    }

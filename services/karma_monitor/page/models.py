@@ -11,6 +11,7 @@ import numpy as np
 
 from karma.errors import KarmaError, did_you_mean
 from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL
+from karma.ranking.tail import TOLERANCE
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import PairRecord
@@ -19,6 +20,7 @@ from karma_monitor.figures.models.common_changes import common_change_facts
 from karma_monitor.figures.models.leaderboard import Rating, known_kinship, leaderboard, skills_of
 from karma_monitor.figures.models.misfit import misfit_facts
 from karma_monitor.figures.models.refits import Refits
+from karma_monitor.figures.predictions import win_tail_of
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.queries.pairs import counted_wins
 from karma_monitor.refresh import Pace
@@ -82,6 +84,8 @@ class Leaderboards:
             "wins": wins.matrix([one.model for one in ratings]),
             "calibration": calibration(recent),
             "calibration_window": len(recent),
+            "win_tail": win_tail_of(snapshot),
+            "tail_tolerance": TOLERANCE,
             "course": [{"model": one.model, "points": one.course} for one in ratings],
         }
 

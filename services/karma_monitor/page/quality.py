@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.tail import TOLERANCE
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
@@ -118,6 +119,7 @@ class QualityView:
             **statistics(quality, snapshot),
             "policies": policies(quality, stream),
             "gate": self._budgets(stream, snapshot),
+            "tail_tolerance": TOLERANCE,
         }
 
     def _add_without_pair(self, quality: PairQuality, records: Sequence[PairRecord]) -> None:

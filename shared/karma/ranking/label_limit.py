@@ -27,6 +27,9 @@ _THRESHOLDS = 50  # that are tried: quantiles of the information
 _STRATA = 20  # of pairs with similar information
 _FEWEST = 30  # pairs below a threshold, to say how many more are needed
 
+# An hourly limit of calls goes before: not all pairs are judged then.
+_UNTIL = "pairs are judged until predicted labels are known to be right enough"
+
 #: A ceiling above the information of any pair, bits: three outcomes have at most log2(3).
 EVERY_PAIR = 2.0
 
@@ -55,12 +58,15 @@ class LabelLimit:
     def reason(self) -> str:
         """The state in words."""
         if self.ceiling is not None and self.bound is not None:
-            return f"at most {self.bound:.1%} of the labels of the {self.share:.0%} most certain pairs are wrong"
+            return (
+                f"at most {self.bound:.1%} of the labels of the {self.share:.0%} most certain pairs are wrong "
+                "(95 % confidence)"
+            )
         if self.more is not None:
-            return f"all pairs are judged: about {self.more:,} more are needed to know that a label error fits"
+            return f"{_UNTIL}: about {max(1, self.more):,} more judged pairs are needed"
         if self.estimate is None:
-            return f"all pairs are judged: {self.judged:,} are too few to tell any label error"
-        return f"all pairs are judged: of the most certain labels, {self.estimate:.1%} are wrong"
+            return f"{_UNTIL}: the {self.judged:,} judged so far are too few to tell any label error"
+        return f"{_UNTIL}: now {self.estimate:.1%} are wrong even of the most certain ones"
 
 
 def label_limit(pairs: Sequence[Calibrating], limit: float) -> LabelLimit:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -84,5 +85,5 @@ def from_bytes(data: bytes) -> Snapshot:
     )
 
 
-def _tail(bins: Sequence[Mapping[str, float]]) -> tuple[TailBin, ...]:
+def _tail(bins: Sequence[Mapping[str, Any]]) -> tuple[TailBin, ...]:
     return tuple(TailBin(**each) for each in bins)

@@ -21,6 +21,8 @@ from karma.ranking.label_error import Audited, label_error, wilson
 EDGES = (0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 #: Largest difference between stated and observed error at which they count as equal.
 TOLERANCE = 0.015
+#: Why fewer errors than stated show nothing where the same verdicts taught the probabilities: they fit their noise.
+FITTED = "fewer went wrong than expected, but the ratings were learned from these verdicts"
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,37 @@ class TailBin:
     observed_low: float  # of the 95 % interval
     observed_high: float
     number: float  # verdicts behind it; an effective number where they have weights
+    fitted: bool = False  # whether the probabilities were learned from the same verdicts
 
     @property
     def state(self) -> Literal["reliable", "unreliable", "unknown"]:
-        """Whether stated and observed error agree, do not, or the verdicts are too few to tell."""
+        """Whether stated and observed error agree, do not, or nobody can tell."""
         if self.observed_high <= self.stated + TOLERANCE and self.observed_low >= self.stated - TOLERANCE:
             return "reliable"
-        return "unknown" if self.observed_low <= self.stated <= self.observed_high else "unreliable"
+        return "unknown" if self.why_unknown else "unreliable"
+
+    @property
+    def why_unknown(self) -> str:
+        """Why stated and observed error may agree or not; empty where they are known to differ."""
+        if self.observed_low <= self.stated <= self.observed_high:
+            return "too few verdicts"
+        return FITTED if self.fitted and self.observed < self.stated else ""
 
     def data(self) -> dict[str, Any]:
         """The bin with its state as JSON types."""
-        return {**asdict(self), "state": self.state}
+        return {**asdict(self), "state": self.state, "why": self.why_unknown if self.state == "unknown" else ""}
 
     def text(self) -> str:
         """The bin in words."""
         found = f"{self.observed:.1%} wrong ({self.observed_low:.1%} to {self.observed_high:.1%}, {self.number:,.0f})"
-        why = " (too few verdicts)" if self.state == "unknown" else ""
+        why = f" ({self.why_unknown})" if self.state == "unknown" else ""
         return f"P {self.low:g} to {self.high:g}: stated {self.stated:.1%}, {found}: {self.state}{why}"
+
+
+def bin_of(probability: float) -> tuple[float, float] | None:
+    """The edges of the bin of P(the first side is better), by the side that it favors; None up to .8."""
+    place = int(_bin_of(np.array([max(probability, 1.0 - probability)]))[0])
+    return None if place < 0 else (EDGES[place], EDGES[place + 1])
 
 
 def label_tail(audited: Sequence[Audited], unjudged: int) -> tuple[TailBin, ...]:
@@ -105,7 +121,7 @@ def win_tail(
         residual = number[inside] * (1.0 - expected) - right[inside]
         independent = total * error * (1.0 - error)
         effect = max(1.0, float(residual @ residual) / independent) if independent > 0.0 else 1.0
-        found.append(TailBin(low, high, said, error, *wilson(error, total / effect), total))
+        found.append(TailBin(low, high, said, error, *wilson(error, total / effect), total, fitted=True))
     return tuple(found)
 
 

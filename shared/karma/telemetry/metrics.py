@@ -162,6 +162,12 @@ LENGTH_RATIO = Histogram(
 PAIRS_GATED = Counter("karma_pairs_gated_total", "Decisions of judge budgets about pairs.", ["stream", "decision"])
 GATE_PAIRS = Gauge("karma_ledger_gate_pairs", "All decisions of a judge budget about pairs.", ["stream", "decision"])
 JUDGE_BUDGET = Gauge("karma_judge_budget_ratio", "Share of pairs that may be judged, by the pool file.", ["stream"])
+JUDGE_CALLS_LAST_HOUR = Gauge(
+    "karma_judge_calls_last_hour", "Judge calls of the last 60 minutes; absent without an hourly limit.", ["stream"]
+)
+JUDGE_CALLS_LIMIT = Gauge(
+    "karma_judge_calls_hourly_limit", "judge_calls_per_hour in the pool file; absent without one.", ["stream"]
+)
 LABEL_ERROR = Gauge(
     "karma_label_error_ratio", "Audited share of wrong predicted labels, with its 95 % interval.", ["stream", "bound"]
 )

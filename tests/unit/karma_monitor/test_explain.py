@@ -17,6 +17,7 @@ from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
+from tests.support.uncertain import TAIL
 
 
 @pytest.fixture
@@ -83,6 +84,28 @@ def test_models_whose_verdicts_contradict_their_competencies_are_told(flow: Flow
     text = told(flow)
     assert "Kinship: unknown, as the verdicts on the two models contradict their competencies." in text
     assert "a won 90 % of the decisive verdicts against b, where their competencies expect 50 %" in text
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [
+        (0.7, "a wins a decisive comparison with 70 %.\n"),
+        (0.85, "a wins a decisive comparison with 85 %.\n"),
+        (
+            0.08,
+            "with 8 %; win probabilities from 90 to 95 % are unreliable: 11 % of the verdicts went against them, "
+            "where 7 % are expected to.",
+        ),
+        (0.96, "with 96 %; whether win probabilities from 95 to 98 % hold is unknown: too few verdicts."),
+        (0.995, "whether win probabilities from 99 to 100 % hold is unknown: no verdicts."),
+    ],
+)
+def test_a_win_probability_says_if_it_is_not_known_to_hold(flow: Flow, probability: float, said: str) -> None:
+    change(flow, pairs, reasons=json.dumps({"win_probability": probability}))
+    with flow.store.transaction() as transaction:
+        known = replace(Snapshot.empty(["a", "b"]), version=7, win_tail=TAIL)
+        transaction.preferences.add_snapshot(7, 1.0, to_bytes(known))
+    assert said in told(flow)
 
 
 def test_long_responses_are_shortened_unless_all_is_wanted(flow: Flow) -> None:
@@ -186,3 +209,12 @@ def test_models_that_no_verdict_connects_have_an_unknown_gap(flow: Flow) -> None
     with flow.store.transaction() as transaction:
         transaction.preferences.add_snapshot(7, 1.0, to_bytes(replace(known, version=7, comparisons=compared)))
     assert said in told(flow)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.999996, "over 99.99 %"), (0.99985, "99.98 %"), (1.0, "100 %"), (4e-6, "under 0.01 %"), (0.0, "0 %")],
+)
+def test_a_probability_is_never_rounded_to_certainty(flow: Flow, share: float, said: str) -> None:
+    change(flow, pairs, judged_probability=share)
+    assert f"Its chance of being judged was {said}." in told(flow)

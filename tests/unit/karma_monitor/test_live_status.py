@@ -337,14 +337,19 @@ def test_costs_miss_no_call_that_was_committed_after_one_with_a_higher_number(st
 def test_the_budget_left_is_that_of_the_last_hours_judge_calls(store: Store, clock: Clock) -> None:
     clock.now = 10_000.0
     pool = make_pool("ab", streams={"limited": {"judge_calls_per_hour": 100.0}})
-    assert LiveStatus(store, None, make_pool("ab")).read()["outcome"]["budget_left"] is None
+    unlimited = LiveStatus(store, None, make_pool("ab")).read()["outcome"]
+    assert (unlimited["budget_left"], unlimited["judge_calls"]) == (None, None)
+    nothing_yet = {"calls_last_hour": 0, "calls_per_hour": 0, "streams": 0}
+    assert LiveStatus(store, None, pool).read()["outcome"]["judge_calls"] == nothing_yet
     Flow(store, pool).accept({"prompt": "p"}, stream="limited")
     earlier = {"hour_began": 9_000.0, "hour_judged": 25.0}  # of an earlier version: unknown until the next pair
     for state, calls in (({"recent": [[150, 60, 50]]}, 50), ({"recent": [[105, 60, 50]]}, 0), (earlier, 0)):
         with store.transaction() as transaction:
             transaction.judge_budgets.lock("limited")
             transaction.judge_budgets.keep("limited", 60, 25, json.dumps(state))
-        assert LiveStatus(store, None, pool).read()["outcome"]["budget_left"] == 1.0 - calls / 100.0
+        outcome = LiveStatus(store, None, pool).read()["outcome"]
+        assert outcome["budget_left"] == 1.0 - calls / 100.0
+        assert outcome["judge_calls"] == {"calls_last_hour": calls, "calls_per_hour": 100.0, "streams": 1}
         found = status(store, None, pool)
         assert found["judge_budget"] == {"limited": {"calls_last_hour": calls, "calls_per_hour": 100.0}}
         jsonschema.validate(found, json.loads((files("karma_monitor") / "status.schema.json").read_text()))

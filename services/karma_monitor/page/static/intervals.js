@@ -7,7 +7,7 @@ import { placed, ticks } from "./scale.js";
 
 /**
  * @param {string} name what it shows
- * @param {{label: Node|string, value: number, low: ?number, high: ?number, mark: ?number, text: string}[]} rows
+ * @param {{label: Node|string, value: ?number, low: ?number, high: ?number, mark: ?number, text: string}[]} rows
  *   `mark` is a value to compare with; `text` stands beside the row
  * @param {{unit: string, said: string, rule: ?number, ends: ?number[], show: function(number): string}} axis
  *   `rule` draws a line at a value to compare with; `said` is the head of the column of texts
@@ -52,6 +52,6 @@ function strip(row, marks, rule, across) {
     rule !== null && upright(rule, "rule"),
     interval && s("line", { class: "whisker", x1: across(row.low), x2: across(row.high), y1: "50%", y2: "50%" }),
     row.mark !== null && row.mark !== undefined && upright(row.mark, "expected"),
-    s("circle", { class: row.faint ? "dot faint" : "dot", cx: across(row.value), cy: "50%", r: "4.5" }),
+    row.value !== null && s("circle", { class: row.faint ? "dot faint" : "dot", cx: across(row.value), cy: "50%", r: "4.5" }),
   );
 }

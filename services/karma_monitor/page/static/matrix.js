@@ -11,6 +11,8 @@ export const DIVERGING = [
   ...["#d5e7f2", "#aed1e6", "#85bbda", "#5fa5cd"],
 ];
 
+const LONGEST_LINE = 26; // characters of a name
+
 /**
  * @param {string} title
  * @param {string[]} names of rows and columns
@@ -35,11 +37,13 @@ export function matrix(title, names, cells, fills, show, showUnknown = () => "â€
     ),
   );
   const head = names.map((name) => h("th", { scope: "col", title: name }, h("span", {}, name)));
+  // Long names wrap, since their ends tell models apart; short ones take no more room than they need.
+  const longest = `${Math.min(LONGEST_LINE, Math.max(...names.map((name) => name.length)))}ch`;
   return h(
     "figure",
     {},
     h("figcaption", {}, title),
-    wide(title, h("table", { class: "matrix" }, h("thead", {}, h("tr", {}, h("td", {}), head)), h("tbody", {}, lines))),
+    wide(title, h("table", { class: "matrix", vars: { "--name": longest } }, h("thead", {}, h("tr", {}, h("td", {}), head)), h("tbody", {}, lines))),
   );
 }
 

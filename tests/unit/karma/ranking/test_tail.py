@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from karma.ranking.label_error import Audited
-from karma.ranking.tail import TOLERANCE, label_tail
+from karma.ranking.tail import FITTED, TOLERANCE, TailBin, label_tail
 from tests.benchmarks.tail_errors import win_bins
 
 
@@ -49,3 +52,18 @@ def test_where_the_competencies_are_right_the_tail_is_reliable() -> None:
     bins = [each for seed in range(4) for each in win_bins("as modeled", seed, 60_000)]
 
     assert np.mean([each.state == "reliable" for each in bins]) > 0.8
+
+
+def test_fewer_errors_than_stated_show_nothing_where_the_same_verdicts_taught_the_probabilities() -> None:
+    few = TailBin(0.8, 0.9, 0.147, 0.044, 0.015, 0.122, 68.0)
+    assert few.state == "unreliable"
+    assert (replace(few, fitted=True).state, replace(few, fitted=True).data()["why"]) == ("unknown", FITTED)
+    many = replace(few, observed=0.2, observed_low=0.18, observed_high=0.22, fitted=True)
+    assert (many.state, many.data()["why"]) == ("unreliable", "")
+
+
+@pytest.mark.parametrize("verdicts", [330, 3_000])
+def test_with_few_verdicts_a_skill_right_probabilities_are_not_called_unreliable(verdicts: int) -> None:
+    states = Counter(each.state for seed in range(10) for each in win_bins("as modeled", seed, verdicts, skills=6))
+    assert sum(states.values()) > 25
+    assert states["unreliable"] <= 1

@@ -26,6 +26,7 @@ from karma_monitor.figures.models.leaderboard import Rating, leaderboard, skills
 from tests.support.command import call
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import sqlite_file
+from tests.support.uncertain import TAIL
 
 SKILLS = ("addition", "count", "dashes", "facts", "reverse", "a skill with a very long name indeed")
 MODELS = [f"organization/model-{number:02d}-instruct-awq-2025-{number:02d}" for number in range(30)]
@@ -127,3 +128,20 @@ def test_misfit_pairs_and_common_changes_are_named_below_the_tables(tmp_path: Pa
     assert "2027-01-15 08:00 UTC: all gaps changed by one factor" in shown
     assert (change["kind"], change["at"]) == ("scale", 1.8e9)
     assert (pair["observed"], pair["expected"], pair["z"]) == (0.9, 0.5, 8.0)
+
+
+def test_win_probabilities_that_are_not_known_to_hold_are_named(tmp_path: Path) -> None:
+    environment = {"KARMA_HOME": str(tmp_path), "COLUMNS": "200"}
+    known = replace(Snapshot.empty(["a", "b"]), version=1, win_tail=TAIL)
+    with closing(Store(sqlite_file(tmp_path / "karma.db"))) as store, store.transaction() as transaction:
+        transaction.preferences.add_snapshot(1, 1.0, to_bytes(known))
+
+    shown = " ".join(call("models", environment=environment).stdout.split())
+    bins = json.loads(call("models", "--json", environment=environment).stdout)["win_tail"]
+
+    assert (
+        "Win probabilities by competency, 5 ranges above 0.8: 0.9 to 0.95 unreliable (7.1% expected to be wrong"
+        in shown
+    )
+    assert "3 unknown (verdicts cannot tell yet)" in shown
+    assert [one["state"] for one in bins] == ["reliable", "unreliable", "unknown", "unknown", "unknown"]

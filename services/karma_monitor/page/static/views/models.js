@@ -8,6 +8,7 @@ import { intervals } from "../intervals.js";
 import { DIVERGING, legend, matrix, SEQUENTIAL } from "../matrix.js";
 import { behind, choice, empty, panel, table } from "../panels.js";
 import { against } from "../plot.js";
+import { tail, tailNote } from "./tails.js";
 import uPlot from "../vendor/uPlot/uPlot.esm.js";
 
 export const title = () => "Models";
@@ -36,13 +37,21 @@ export function open(root, context) {
     chart = showHistory(history, found.course, chart);
     render(
       tail,
-      found.models.length ? [h("div", { class: "flow" }, kinship(found), calibration(found)), commonChanges(found), misfit(found), wins(found)] : [],
+      found.models.length
+        ? [
+            h("div", { class: "flow" }, kinship(found), calibration(found)),
+            winTail(found),
+            commonChanges(found),
+            misfit(found),
+            wins(found),
+          ]
+        : [],
     );
   });
 }
 
 /** The leaderboard, best first; only the first `most` models where a link leads to `more`. */
-export function leaderboard({ models, models_known: known, groups, skill, version }, most = Infinity, more = null) {
+export function leaderboard({ models, models_known: known, groups, skill, version, win_tail: bins }, most = Infinity, more = null) {
   const name = more ? "Models" : "Leaderboard";
   if (models.length === 0) {
     return panel(name, { more }, empty("No ratings yet: no pair has been judged.", "karma enqueue FILE"));
@@ -62,15 +71,24 @@ export function leaderboard({ models, models_known: known, groups, skill, versio
     said: "logits, 90 % interval",
     rule: 0,
   });
-  return panel(name, { note, more }, apart(groups), picture, more ? null : ratings(models));
+  return panel(name, { note, more }, apart(groups), picture, more ? null : ratings(models, bins));
 }
 
 /** A sentence where groups of models were never compared with each other. */
 function apart(groups) {
   if (groups.length === 0) return null;
-  const named = groups.map((group) => listed(group, MOST_NAMED)).join("; ");
-  const what = `No verdict connects these ${groups.length} groups of models, so the gaps between them are unknown`;
-  return h("p", { class: "note", role: "note" }, `${what}: ${named}. Pairs across the groups would tell.`);
+  const what = `No verdict connects these ${groups.length} groups of models, so the gaps between them are unknown:`;
+  return h(
+    "div",
+    { class: "note", role: "note" },
+    h("p", {}, what),
+    h(
+      "ul",
+      { class: "groups" },
+      groups.map((group) => h("li", {}, `${counted(group.length, "model")}: ${listed(group, MOST_NAMED)}`)),
+    ),
+    h("p", {}, "Verdicts on pairs across the groups would tell."),
+  );
 }
 
 function listed(names, most) {
@@ -78,11 +96,11 @@ function listed(names, most) {
   return `${names.slice(0, most).join(", ")}${left}`;
 }
 
-function ratings(models) {
-  const rows = models.map((model) => [
+function ratings(models, bins) {
+  const rows = models.map((model, place) => [
     model.model,
     ...[model.mean, model.low, model.high].map((value) => signed(value)),
-    share(model.beats_next, 0),
+    model.beats_next === null && place === models.length - 1 ? "–" : winsWith(model.beats_next, bins),
     count(Math.round(model.comparisons)),
     model.preliminary ? "preliminary" : "",
     model.kin ?? (model.kinship === null ? "unknown" : "none"),
@@ -97,17 +115,32 @@ function ratings(models) {
   return behind("The leaderboard", head, rows, { texts: [6, 7] });
 }
 
+/** A win probability, with the state of its range where it is not known to hold. */
+function winsWith(value, bins) {
+  if (value === null) return "unknown";
+  const ahead = Math.max(value, 1 - value);
+  const range = bins.find(({ low, high }) => ahead >= low && (ahead < high || high === 1));
+  const remark = range && range.state !== "reliable" ? ` (${range.state})` : "";
+  return `${share(value, ahead > 0.99 ? 2 : 0)}${remark}`;
+}
+
 function kinship({ kinship: { names, cells, shared, needed }, misfit: { pairs }, skill, models }) {
   if (names.length < 2) return panel("Kinship", {}, h("p", { class: "empty" }, "Needs two models."));
   const shown = (row, column) => number(cells[row][column]);
   const misfits = new Set(pairs.flatMap(({ model_a: a, model_b: b }) => [`${a}\n${b}`, `${b}\n${a}`]));
-  const unknown = (row, column) =>
-    misfits.has(`${names[row]}\n${names[column]}`) ? "misfit" : `${Math.floor(shared[row][column])}/${needed}`;
+  const unknown = (row, column) => {
+    if (misfits.has(`${names[row]}\n${names[column]}`)) return "misfit";
+    const found = Math.floor(shared[row][column]);
+    return found < needed ? `${found}/${needed}` : "unknown";
+  };
+  const hatched =
+    `Hatched: unknown, with the shared verdicts so far of at least ${needed} needed` +
+    (misfits.size > 0 ? "; misfit: their verdicts contradict their competencies (below)." : ".");
   return panel(
     "Kinship",
     { note: `Probability that two models are about equally competent, skill ${skill}.${thinned(names, models)}` },
     matrix("Kinship", names, cells, SEQUENTIAL, shown, unknown),
-    legend(SEQUENTIAL, "0", `Hatched: unknown, with the shared verdicts so far of at least ${needed} needed.`, "1"),
+    legend(SEQUENTIAL, "0", hatched, "1"),
   );
 }
 
@@ -115,14 +148,21 @@ function kinship({ kinship: { names, cells, shared, needed }, misfit: { pairs },
 function commonChanges({ common_changes: changes }) {
   if (changes.length === 0) return null;
   const note = "Verdicts since then differ from those before, but not by one model: no model is held to have changed.";
-  const rows = changes.map(({ at, cause, log_bayes_factor: factor }) => [date(at), cause, number(factor, 1)]);
-  return panel("Common changes", { note }, table("Common changes", ["since", "cause", "log Bayes factor"], rows, { texts: [1] }));
+  const rows = changes.map(({ at, cause, log_bayes_factor: factor }) => [
+    date(at),
+    h("span", { class: "reason" }, cause),
+    number(factor, 1),
+  ]);
+  const head = ["since", "cause", "log Bayes factor against no change"];
+  return panel("Common changes", { note }, table("Common changes", head, rows, { texts: [1] }));
 }
 
 /** Pairs of models whose verdicts one competency per model cannot explain; nothing where there is none. */
 function misfit({ misfit: { pairs } }) {
   if (pairs.length === 0) return null;
-  const note = `${counted(pairs.length, "pair")} of models whose verdicts contradict their competencies: kinship is unknown, and the gap uncertain.`;
+  const note =
+    `${counted(pairs.length, "pair")} of models whose verdicts contradict their competencies: ` +
+    "kinship is unknown, and the gap uncertain.";
   const rows = pairs.map((pair) => [
     pair.model_a,
     pair.model_b,
@@ -130,7 +170,7 @@ function misfit({ misfit: { pairs } }) {
     share(pair.expected, 0),
     signed(pair.z),
   ]);
-  const head = ["model", "against", "won", "expected", "standard deviations"];
+  const head = ["model", "against", "won", "expected", "difference, standard deviations"];
   return panel("Misfit", { note }, table("Misfit pairs", head, rows, { texts: [1] }));
 }
 
@@ -173,6 +213,13 @@ function calibration({ calibration: found, calibration_window: window }) {
   const units = { xUnit: "predicted win probability, %", yUnit: "won, %", noun: "pairs" };
   const note = `Judged preferences among the ${lastPairs(window)}. On the line, predictions are exact; larger dots are more pairs.`;
   return panel(name, { note }, against("Win rate", points, units));
+}
+
+/** Win probabilities above 80 % against the verdicts that the ratings are fitted to. */
+function winTail({ win_tail: bins, tail_tolerance: tolerance }) {
+  const what = "Win probabilities by competency above 80 %, of all skills, against the verdicts behind the ratings.";
+  const note = tailNote(what, tolerance);
+  return panel("Reliability of win probabilities", { note }, tail("Win probabilities", bins, "verdicts"));
 }
 
 /** Draw the ratings over time; the chart is made anew only where it shows other models. */

@@ -7,6 +7,7 @@ import { intervals } from "../intervals.js";
 import { behind, choice, empty, panel, table, tiles } from "../panels.js";
 import { histogram, spots } from "../plot.js";
 import { ticks } from "../scale.js";
+import { limits, tail, tailNote } from "./tails.js";
 
 export const title = () => "Quality";
 
@@ -78,8 +79,9 @@ function panels(found) {
     panel("Longer responses", { note: `${ofLengths} ${LENGTH_NOTE}` }, lengths(byLength, predicted ?? [])),
     panel("Policies", { note: ofPolicies }, policies(byPolicy)),
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
+    found.gate.length > 0 && predictedLabels(found),
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
-    panel("Judges", { note: ofJudges }, judges(byJudge)),
+    panel("Judges", { note: [ofJudges, ...unknownOf(byJudge)].join(" ") }, judges(byJudge)),
     panel("Cost", { note: "All calls so far." }, cost(found)),
   ];
 }
@@ -106,14 +108,13 @@ export function liveQuality(quality, withLink) {
   const more = withLink && { href: "/quality", text: "All quality statistics" };
   const name = withLink ? "Pair quality" : "At a glance";
   if (!quality.window) return panel(name, { more }, empty("No resolved pairs yet.", "karma enqueue FILE"));
-  const error = wrongLabels(quality);
   const figures = [
     ["Order flips", share(quality.flip_share), flipsByJudge(quality.judges ?? [])],
     ["Ties", share(quality.tie_share), "of resolved pairs"],
     ["Judge agreement", share(quality.agreement), "of pairs of judges take the same side"],
     ["Longer response wins", share(quality.longer_wins), `${share(quality.longer_expected)} expected`],
     ["Judged", share(quality.judged_share), "of pairs; the others are predicted"],
-    ["Wrong predicted labels", error ? share(error.estimate) : "–", error ? audited(error) : "no audit yet"],
+    ["Wrong predicted labels", ...wrongOf(quality)],
   ];
   return panel(
     name,
@@ -121,6 +122,13 @@ export function liveQuality(quality, withLink) {
     tiles(figures),
     withLink && firstPosition(quality.first_position),
   );
+}
+
+/** The audited label error; unknown before an audit, and nothing where no label is predicted. */
+function wrongOf(quality) {
+  const error = wrongLabels(quality);
+  if (error) return [share(error.estimate), audited(error)];
+  return quality.judged_share === 1 ? ["–", "no label is predicted"] : ["unknown", "no audit yet"];
 }
 
 const wrongLabels = (quality) => quality.predicted_label_error ?? quality.label_error;
@@ -234,8 +242,8 @@ function budget(found) {
     stream,
     count(pairs),
     share(judged_share),
-    error ? interval(error.estimate, error.low, error.high) : "–",
-    error ? count(error.audited) : "–",
+    error ? interval(error.estimate, error.low, error.high) : "unknown: no audit yet",
+    error ? count(error.audited) : "0",
   ]);
   if (rows.length === 0) {
     return h("p", { class: "empty" }, "No stream has a judge budget: every pair is judged, and no label is predicted.");
@@ -249,7 +257,25 @@ function budget(found) {
   return [
     points.length > 0 && spots("Wrong predicted labels by share of pairs judged", points, units),
     table("Judge budget", ["stream", "pairs", "judged", "wrong predicted labels", "audited pairs"], rows),
+    limits(found),
   ];
+}
+
+const MOST_TAILS = 6;
+
+/** Predicted labels with a high probability against the audit, stream by stream. */
+function predictedLabels({ gate, tail_tolerance: tolerance }) {
+  const shown = gate.slice(0, MOST_TAILS);
+  const left = gate.length > shown.length ? ` The first ${shown.length} of ${gate.length} streams.` : "";
+  const what = `Predicted labels with a probability above 80 %, against the verdicts of the audit.${left}`;
+  return panel(
+    "Reliability of predicted labels",
+    { note: tailNote(what, tolerance) },
+    shown.map(({ stream, tail: bins }) => [
+      h("h3", { class: "stream-name" }, `Stream ${stream}`),
+      tail(`Predicted labels of ${stream}`, bins, "audited pairs"),
+    ]),
+  );
 }
 
 function judges(found) {
@@ -277,12 +303,29 @@ function judges(found) {
   return table("Judges", head, rows);
 }
 
+/** Why biases of judges are not said, in sentences. */
+function unknownOf(found) {
+  const said = [];
+  if (found.some((one) => one.length_bias.bias === null)) {
+    said.push(
+      "Length bias is confounded where neither a reference nor other judges on the same pairs tell it from quality.",
+    );
+  }
+  for (const { judge, self_preference: own } of found.slice(0, MOST_REASONS)) {
+    if (own && own.excess === null) said.push(`How far ${judge} favors its own models is unknown: ${own.unknown}.`);
+  }
+  return said;
+}
+
+const MOST_REASONS = 6;
+
 const EVIDENCE = { reference: "by reference", judges: "beyond other judges" };
 
 /** A judge's preference for length as such. */
 function lengthBias({ bias, error, pairs, evidence }) {
   if (bias === null) return h("span", { title: "Nothing tells a preference for length from quality." }, "confounded");
-  return `${points(bias, error, pairs)}, ${EVIDENCE[evidence]}`;
+  const line = (...parts) => h("span", { class: "line" }, ...parts);
+  return [line(points(bias, error, pairs)), line(EVIDENCE[evidence])];
 }
 
 /** How much more often a judge's own models win by it than others expect; a judge without such models has none. */

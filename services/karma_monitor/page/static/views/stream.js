@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { TimeChart } from "../chart.js";
 import { h, render } from "../dom.js";
-import { clock, count, counted, money, number, rate, share, span } from "../format.js";
+import { clock, count, counted, money, number, rate, span } from "../format.js";
 import { empty, panel, table, tiles } from "../panels.js";
 import { rates, RATES } from "../rates.js";
 import { control } from "./control.js";
@@ -67,11 +67,7 @@ export function outcomeTiles({ outcome, preferences, resolutions, states }, isRe
   const total = `${count(outcome.preferences)} in total${predicted}`;
   const running = [
     ["Time left", span(outcome.time_left_s), "at the current rate"],
-    [
-      "Budget left",
-      share(outcome.budget_left),
-      outcome.budget_left === null ? "no hourly call limit" : "of this hour's judge calls",
-    ],
+    ["Judge calls, last hour", ...hourlyCalls(outcome.judge_calls)],
   ];
   return [
     isReport
@@ -90,6 +86,14 @@ export function outcomeTiles({ outcome, preferences, resolutions, states }, isRe
     ...(isReport ? [] : running),
     ["Lost", ...lost(resolutions, states)],
   ];
+}
+
+/** The judge calls of the last 60 minutes against their hourly limit; streams have a limit each. */
+function hourlyCalls(found) {
+  if (!found) return ["–", "no hourly limit"];
+  if (found.streams === 0) return ["–", "no pair of a stream with an hourly limit yet"];
+  const of = found.streams > 1 ? `the limits of ${found.streams} streams, summed up` : "the hourly limit";
+  return [`${count(found.calls_last_hour)} of ${count(found.calls_per_hour)}`, `of the last 60 minutes; ${of}`];
 }
 
 /** Pairs and prompts without a preference; they are different units, so they are not added up. */
