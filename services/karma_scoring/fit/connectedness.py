@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from karma.ranking.connectedness import Members, components
+from karma.ranking.connectedness import LEAST_VERDICTS, Members, components
 from karma_scoring.fit.likelihood import Array
 
 #: A normalized cut below this divides a pool. It is 1 where as many verdicts lie across as random pairs would give.
@@ -35,6 +35,7 @@ def groups(comparisons: Array, related: Iterable[tuple[int, int]]) -> list[Membe
     for number, family in enumerate(families):
         of_family[number, family] = 1.0
     joined = of_family @ comparisons @ of_family.T
+    joined[joined < LEAST_VERDICTS] = 0.0
     parts = [part for component in components(joined > 0.0) for part in _divided(joined, component)]
     found = [np.sort(np.concatenate([families[number] for number in part])) for part in parts]
     several = sorted((group for group in found if len(group) > 1), key=lambda group: int(group[0]))
@@ -56,10 +57,12 @@ def _divided(joined: Array, members: Members) -> list[Members]:
     _values, vectors = np.linalg.eigh(within / root[:, None] / root)
     order = np.argsort(vectors[:, -2] / root, kind="stable")
     ordered = within[np.ix_(order, order)]
-    volume = np.cumsum(ordered.sum(axis=1))
-    across = volume - np.cumsum(2.0 * np.tril(ordered, -1).sum(axis=1) + np.diagonal(ordered))
+    degrees = ordered.sum(axis=1)
+    # Of the second side, added up from its own end: a difference of sums would lose a side of few verdicts.
+    volume, rest = np.cumsum(degrees), np.cumsum(degrees[::-1])[::-1]
+    across = np.maximum(volume - np.cumsum(2.0 * np.tril(ordered, -1).sum(axis=1) + np.diagonal(ordered)), 0.0)
     sides = slice(_SMALLEST - 1, len(members) - _SMALLEST)  # the last model of the first side
-    cut = across[sides] / volume[sides] + across[sides] / (volume[-1] - volume[sides])
+    cut = across[sides] / volume[sides] + across[sides] / rest[1:][sides]
     best = int(np.argmin(cut))
     if cut[best] >= _THIN:
         return [members]

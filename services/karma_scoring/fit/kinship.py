@@ -17,6 +17,11 @@ from karma_scoring.fit.likelihood import Array
 #: Half-width of kinship, logits: neither model wins more than 60 % of decisive outcomes.
 EPSILON = 0.4
 
+#: Least probability that a model wins: no verdicts make that impossible, and snapshots are stored in single precision,
+#: in which 1 − 1e-8 is 1.
+_LEAST_WIN = 1e-6
+_LEAST_BITS = 1e-9  # for the same reason
+
 #: A kinship is unknown while the gap's posterior deviation exceeds this share of its prior deviation.
 _UNKNOWN_ABOVE = 0.5
 
@@ -108,6 +113,7 @@ def snapshot(
     row, column = np.triu_indices(unseen + 1)
     sources = _sources(posterior)
     bits, wins = _expected(gap[:, row, column], gap_deviation[:, row, column], sources.values())
+    bits, wins = np.maximum(bits, _LEAST_BITS), np.clip(wins, _LEAST_WIN, 1.0 - _LEAST_WIN)
     information_table, win_table = np.empty_like(gap), np.empty_like(gap)
     information_table[:, row, column] = information_table[:, column, row] = bits
     win_table[:, column, row] = 1.0 - wins

@@ -15,6 +15,7 @@ from karma_scoring.fit.likelihood import Array
 
 _MAX_STEPS = 60
 _DECREMENT = 1e-10  # of the log posterior: far below the contribution of one verdict
+_LONGEST = 20.0  # step of a log ν; the curvature near the start may be tiny, and e^709 overflows
 _ARMIJO = 1e-4  # sufficient increase, Nocedal & Wright (2006), section 3.1
 
 
@@ -75,7 +76,7 @@ def mode(problem: LogPosterior, point: Point) -> tuple[Point, int]:
         )
         if decrement < _DECREMENT:
             break
-        size = 1.0
+        size = min(1.0, _LONGEST / max(1.0, float(np.abs(direction.log_tie).max(initial=0.0))))
         while size > 1e-8 and problem.log_posterior(point.moved(direction, size)) < value + _ARMIJO * size * decrement:
             size /= 2.0
         if size <= 1e-8:

@@ -102,7 +102,7 @@ def _pairs(counts: Counts, posterior: Posterior) -> _Pairs:
 
     residual, precision = total(sign * score), total(information)
     won, compared, expected = total(wins), total(decisive), total(decisive * win_given_decisive(gap))
-    former = np.array([MARK in model for model in posterior.models])
+    former = np.array([MARK in model for model in posterior.models], dtype=bool)
     one, other = np.divmod(np.arange(number), models)
     rarer = np.minimum(expected, compared - expected)
     leverage = _leverage(counts, information, pair, posterior, precision)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Members = NDArray[np.intp]
 
+#: Fewer verdicts connect nothing: a millionth of one, left after years of decay, must not decide who is comparable.
+LEAST_VERDICTS = 1e-3
+
 
 def components(joined: NDArray[np.bool_]) -> list[Members]:
     """The connected components of a graph, each in ascending order, by their least member.
@@ -31,5 +34,5 @@ def groups_apart(comparisons: NDArray[np.float64]) -> list[Members]:
     Args:
         comparisons: numbers by two models, symmetric, [M, M].
     """
-    several = [group for group in components(comparisons > 0.0) if len(group) > 1]
+    several = [group for group in components(comparisons >= LEAST_VERDICTS) if len(group) > 1]
     return several if len(several) > 1 else []

@@ -64,4 +64,4 @@ def wilson(share: float, number: float) -> tuple[float, float]:
     z2 = _Z95 * _Z95
     center = (share + z2 / (2.0 * number)) / (1.0 + z2 / number)
     half = _Z95 * math.sqrt(share * (1.0 - share) / number + z2 / (4.0 * number * number)) / (1.0 + z2 / number)
-    return max(0.0, center - half), min(1.0, center + half)
+    return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))  # rounding excludes neither 0 nor 1

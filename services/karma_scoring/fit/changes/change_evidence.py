@@ -110,8 +110,8 @@ class Difference:
 
     def few(self) -> float:
         """Log Bayes factor of a change of few models, any of which is as probable beforehand as any other."""
-        models, compared = self.shift.shape[1], self.compared
-        alone = np.array([self._moved([model]) for model in range(models)])
+        compared = self.compared
+        alone = move_factors(self.shift, np.diagonal(self.precision, axis1=1, axis2=2), axis=0)
         suspects = np.argsort(-alone)[:_SUSPECTS].tolist()
         chosen: list[int] = []
         best = -np.inf
@@ -171,6 +171,23 @@ def scalar_series(scores: Array, informations: Array, deviation: float) -> Array
     rest = np.maximum(informations.sum(axis=-1, keepdims=True) - information, 0.0)
     total = np.maximum(information + rest, 1e-12)
     return _scalar_factor((after * information - before * rest) / total, information * rest / total, deviation)
+
+
+def move_factors(difference: Array, precision: Array, axis: int) -> Array:
+    """Log Bayes factors of a move of one model, shared by its skills and in each by itself.
+
+    Args:
+        difference: of the estimates after and before, times its precision.
+        precision: of that difference; 0 where one side has no verdict.
+        axis: of the skills.
+    """
+    spread = 1.0 + SKILL_MOVE_DEVIATION**2 * precision
+    weight, shift = (precision / spread).sum(axis=axis), (difference / spread).sum(axis=axis)
+    shared = 1.0 + SHARED_MOVE_DEVIATION**2 * weight
+    fit = (difference**2 * SKILL_MOVE_DEVIATION**2 / spread).sum(axis=axis)
+    fit = fit + SHARED_MOVE_DEVIATION**2 * shift**2 / shared
+    factors: Array = 0.5 * (fit - np.log(spread).sum(axis=axis) - np.log(shared))
+    return factors
 
 
 def _scalar_factor(slope: Array, curvature: Array, deviation: float) -> Array:

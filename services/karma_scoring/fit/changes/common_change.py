@@ -93,19 +93,32 @@ def _strongest(rows: Rows, theta: Array) -> CommonChange | None:
     return max(found, key=lambda change: change.log_bayes_factor, default=None)
 
 
-def is_of_few(evidence: Evidence, posterior: Posterior, bucket: int, known: bool) -> bool:
-    """Whether a change of few models explains the verdicts around a bucket better than a common change does.
+class FewModels:
+    """Tells whether few models explain a change, or a common cause. Each bucket is compared once: that takes long."""
 
-    Args:
-        evidence: the counts, or a later part of them.
-        posterior: fitted to all of them.
-        bucket: the start of the change.
-        known: whether a common change is known of the stream, which makes another more probable.
-    """
-    rows = rows_of(evidence, posterior)
-    difference = difference_at(rows, bucket, competencies(posterior, rows.models))
-    margin = _margin(_FEW_MARGIN + known * _KNOWN_MARGIN, _FEW_MARGIN_FEW, difference.compared)
-    return difference.few() >= max(difference.scaled(), difference.mixed()) + margin
+    def __init__(self, evidence: Evidence, posterior: Posterior) -> None:
+        """The evidence of one fit.
+
+        Args:
+            evidence: the counts, or a later part of them.
+            posterior: fitted to all of them.
+        """
+        self._rows = rows_of(evidence, posterior)
+        self._theta = competencies(posterior, self._rows.models)
+        self._compared: dict[int, tuple[float, int]] = {}  # bucket → few less common, models compared
+
+    def explain(self, bucket: int, known: bool) -> bool:
+        """Whether a change of few models explains the verdicts around a bucket better than a common change does.
+
+        Args:
+            bucket: the start of the change.
+            known: whether a common change is known of the stream, which makes another more probable.
+        """
+        if bucket not in self._compared:
+            found = difference_at(self._rows, bucket, self._theta)
+            self._compared[bucket] = found.few() - max(found.scaled(), found.mixed()), found.compared
+        better, models = self._compared[bucket]
+        return better >= _margin(_FEW_MARGIN + known * _KNOWN_MARGIN, _FEW_MARGIN_FEW, models)
 
 
 def _margin(many: float, few: float, models: int) -> float:

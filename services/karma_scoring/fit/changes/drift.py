@@ -14,8 +14,8 @@ import numpy as np
 
 from karma.ranking.common_change import CommonChange
 from karma_scoring.fit.benchmarks import fit_with_benchmarks
-from karma_scoring.fit.changes.change_evidence import SHARED_MOVE_DEVIATION, SKILL_MOVE_DEVIATION
-from karma_scoring.fit.changes.common_change import common_changes, is_of_few
+from karma_scoring.fit.changes.change_evidence import move_factors
+from karma_scoring.fit.changes.common_change import FewModels, common_changes
 from karma_scoring.fit.competency import Posterior, Prior, centering
 from karma_scoring.fit.evidence import Evidence
 from karma_scoring.fit.likelihood import Array, Counts, Indices, score_and_information
@@ -29,6 +29,10 @@ CERTAIN = 9.0
 # Among buckets whose log Bayes factors differ by no more than this, the latest counts: ignoring a few verdicts of the
 # present model harms less than counting some of the former one.
 _AS_LIKELY = 1.0
+
+#: Times at which the strongest suspects are compared with a common change. A cause that is not named as one can make a
+#: hundred models suspects, nearly all at the same few times.
+_MOST_TIMES = 6
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,16 @@ def fit_with_drift(
 
 def _own_change(evidence: Evidence, posterior: Posterior, known: bool) -> Change | None:
     """The most likely change of a model that is certain and explains more than a common change does."""
-    for change in changes(evidence, posterior):
-        if change.log_bayes_factor < CERTAIN:
-            break
-        if is_of_few(evidence, posterior, change.bucket, known):
-            return change
-        known = True  # it is as probable as a change of this model
+    suspects = [change for change in changes(evidence, posterior) if change.log_bayes_factor >= CERTAIN]
+    if not suspects:
+        return None
+    few, times = FewModels(evidence, posterior), set[int]()
+    for change in suspects:
+        if change.bucket in times or len(times) < _MOST_TIMES:
+            times.add(change.bucket)
+            if few.explain(change.bucket, known):
+                return change
+            known = True  # it is as probable as a change of this model
     return None
 
 
@@ -222,10 +230,4 @@ def _log_bayes_factors(scores: Array, informations: Array) -> Array:
     total = np.maximum(information + rest, 1e-12)
     precision = information * rest / total  # 1/V; 0 where one side has no verdict
     difference = (after * information - before * rest) / total  # of the estimates, times that precision
-    spread = 1.0 + SKILL_MOVE_DEVIATION**2 * precision
-    weight, shift = (precision / spread).sum(axis=1), (difference / spread).sum(axis=1)
-    shared = 1.0 + SHARED_MOVE_DEVIATION**2 * weight
-    fit = (difference**2 * SKILL_MOVE_DEVIATION**2 / spread).sum(axis=1)
-    fit = fit + SHARED_MOVE_DEVIATION**2 * shift**2 / shared
-    factors: Array = 0.5 * (fit - np.log(spread).sum(axis=1) - np.log(shared))
-    return factors
+    return move_factors(difference, precision, axis=1)

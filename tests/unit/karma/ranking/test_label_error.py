@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from karma.ranking.label_error import Audited, label_error
+from karma.ranking.label_error import Audited, label_error, wilson
 
 
 def stream(
@@ -82,3 +82,10 @@ def test_no_error_found_is_no_proof_of_none() -> None:
     assert found is not None
     assert (found.estimate, found.low) == (0.0, 0.0)
     assert 0.03 < found.high < 0.12
+
+
+@pytest.mark.parametrize("number", [1.434137672856965, 27.53594418029669, 999.9999999999998, 984196.1922690966])
+def test_an_interval_holds_its_estimate(number: float) -> None:
+    """Rounding would put its end a hair above an error of 0."""
+    assert wilson(0.0, number)[0] == 0.0
+    assert wilson(1.0, number)[1] == 1.0

@@ -246,3 +246,19 @@ def test_an_index_out_of_range_is_refused() -> None:
     """The error says what was found and what there is."""
     with pytest.raises(ValueError, match="skills 2 to 2 and models 0 to 1, but there are 1 skills"):
         fit(counts([(2, 0, 1, 1, 0, 0)]), ["a", "b"], ["x"], Prior())
+
+
+def test_a_first_tie_of_models_far_apart_overflows_nothing() -> None:
+    """The likelihood of their ν is nearly flat where the search begins, so that a whole Newton step is huge."""
+    index = np.array([0])
+    won = Counts(np.array([-1]), index, index + 1, np.array([1e7]), np.zeros(1), np.zeros(1))
+    before = fit(won, ["a", "b"], [], Prior(alpha_deviation=20.0))
+    tied = Counts(
+        index - 1, index, index + 1, np.zeros(1), np.zeros(1), np.array([1e6]), source=index, sources=("probe",)
+    )
+
+    with np.errstate(over="raise", invalid="raise"):
+        after = fit(tied, ["a", "b"], [], Prior(alpha_deviation=20.0), before)
+
+    cold = fit(tied, ["a", "b"], [], Prior(alpha_deviation=20.0))
+    np.testing.assert_allclose(after.mean, cold.mean, atol=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from karma.ranking.connectedness import groups_apart
 from karma_scoring.fit.connectedness import groups
 from karma_scoring.fit.group_means import with_group_means
 from tests.benchmarks.hard_pools import disconnected_figures
@@ -19,6 +20,19 @@ def test_groups_are_those_of_several_models_that_verdicts_or_descent_join() -> N
     assert [group.tolist() for group in groups(comparisons, [(4, 1)])] == [[0, 3, 5], [1, 2, 4]]
     assert groups(comparisons, [(1, 0)]) == [], "one group and models without verdicts"
     assert groups(np.zeros((3, 3)), []) == []
+
+
+def test_a_trace_of_a_verdict_connects_nothing() -> None:
+    """Neither beside a million verdicts, where its share of a sum is rounded away, nor where years made it so small."""
+    few = np.zeros((5, 5))
+    for first, second, number in ((0, 1, 1e6), (1, 2, 1e-9), (2, 3, 1e-9), (3, 4, 1e6), (0, 4, 1e-9)):
+        few[first, second] = few[second, first] = number
+    thin = np.where(few == 1e-9, 1.5e-3, few * 1e12)
+
+    assert [group.tolist() for group in groups(few, [])] == [[0, 1], [3, 4]]
+    assert [group.tolist() for group in groups_apart(few)] == [[0, 1], [3, 4]]
+    with np.errstate(all="raise"):
+        assert len(groups(thin, [])) == 2
 
 
 def test_a_group_s_mean_adds_its_variance_to_the_prior() -> None:

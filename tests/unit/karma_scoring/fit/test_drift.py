@@ -7,10 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from karma.store.records import Count
-from karma_scoring.fit.changes.drift import fit_with_drift, former_until, present, without_former
+from karma_scoring.fit.changes import common_change, drift
+from karma_scoring.fit.changes.change_evidence import Difference, Rows, difference_at, move_factors
+from karma_scoring.fit.changes.drift import CERTAIN, changes, fit_with_drift, former_until, present, without_former
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.time_buckets import bucket_at, coarse
+from tests.benchmarks.common_causes import sharper
 
 MODELS, SKILLS = tuple("abcdef"), ("x", "y", "z")
 SWAPPED = 0
@@ -192,3 +195,35 @@ def test_the_posterior_without_former_models_is_centred_and_says_the_same_of_the
     former = next(name for name in fitted.models if name not in MODELS)
     assert present(former) == MODELS[SWAPPED]
     assert former_until(former) < former_until(present(former))
+
+
+def test_many_suspects_of_one_cause_are_compared_at_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge that becomes sharper, where no common change is named: every suspect once took a whole comparison."""
+    stream = sharper(60, 30_000, np.random.default_rng(1))
+    times: list[int] = []
+
+    def counted(rows: Rows, bucket: int, theta: Array) -> Difference:
+        times.append(bucket)
+        return difference_at(rows, bucket, theta)
+
+    monkeypatch.setattr(drift, "common_changes", lambda *_: [])
+    monkeypatch.setattr(common_change, "difference_at", counted)
+    seen = stream.seen(30_000)
+    fitted = fit_with_drift(seen, {}, {})
+
+    suspects = [each for each in changes(seen, fitted.posterior) if each.log_bayes_factor >= CERTAIN]
+    assert len(suspects) > 10
+    assert 1 <= len(times) <= 6
+    assert len(set(times)) == len(times)
+
+
+def test_a_change_of_one_model_has_the_same_evidence_alone_as_among_few() -> None:
+    """In closed form, and as a Gaussian over its skills."""
+    rng = np.random.default_rng(2)
+    precision = np.zeros((3, 4, 4))
+    precision[:, range(4), range(4)] = rng.gamma(2.0, 5.0, (3, 4))
+    difference = Difference(rng.normal(0, 6, (3, 4)), precision, np.zeros((3, 4)))
+
+    alone = move_factors(difference.shift, np.diagonal(precision, axis1=1, axis2=2), axis=0)
+
+    np.testing.assert_allclose(alone, [difference._moved([model]) for model in range(4)])

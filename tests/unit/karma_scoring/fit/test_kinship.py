@@ -1,13 +1,17 @@
 """Kinship, information and the snapshot made of a posterior."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from karma.ranking.information import outcome
 from karma.ranking.snapshot import COLD_INFORMATION, Snapshot
+from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma_scoring.fit.competency import Counts, Posterior, Prior, fit
 from karma_scoring.fit.kinship import cosine_kinship, posterior_kinship, snapshot
+from karma_scoring.fit.prior_scale import fit_with_learned_scale
 
 
 def posterior(wins: float = 30.0, losses: float = 20.0, prior: Prior | None = None) -> Posterior:
@@ -118,3 +122,19 @@ def test_the_snapshots_numbers_are_those_of_its_posterior() -> None:
     assert pair.gap_deviation == pytest.approx(np.sqrt(variance))
     assert pair.win_probability + found.between("b", "a", "x").win_probability == pytest.approx(1.0)
     assert found.tie == pytest.approx(np.exp(learned.log_tie[0]))
+
+
+def test_no_number_of_verdicts_makes_an_outcome_certain() -> None:
+    """Also in single precision, in which snapshots are stored, and where hardly any verdict takes a side."""
+    steps, number = np.arange(10), np.full(10, 1e5)
+    won = Counts(np.full(10, -1), steps, steps + 1, number, np.zeros(10), np.zeros(10))
+    tied = replace(won, wins_first=np.ones(10), ties=1e9 * number)
+    models = [f"m{step:02d}" for step in range(11)]
+
+    for counts in (won, tied):
+        stored = from_bytes(to_bytes(snapshot(fit_with_learned_scale(counts, models, [], Prior()), version=1)))
+        win, bits = (table[0][~np.eye(12, dtype=bool)] for table in (stored.win, stored.information))
+
+        assert (win.min(), win.max()) == (pytest.approx(1 - win.max(), rel=0.1), pytest.approx(1 - win.min()))
+        assert 0.0 < win.min() < win.max() < 1.0
+        assert bits.min() > 0.0

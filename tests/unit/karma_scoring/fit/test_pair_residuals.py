@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from karma.ranking.misfit import PairFit
 from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.competency import Counts, Prior, fit
@@ -86,3 +87,10 @@ def test_a_misfit_survives_the_bytes_and_reads_alike_from_both_sides() -> None:
     assert read.between("a", "d", None).kinship == pytest.approx(
         snapshot(posterior, 1).between("a", "d", None).kinship, abs=1e-6
     )
+
+
+def test_a_pool_without_models_has_no_pairs() -> None:
+    none = np.zeros(0, dtype=np.int64)
+    counts = Counts(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0))
+
+    assert pair_fit(counts, fit(counts, [], [], Prior())) == PairFit()
