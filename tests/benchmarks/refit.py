@@ -1,8 +1,9 @@
 """How long a refit of the competencies takes: by default 200 models, 12 skills and ten million verdicts.
 
 The verdicts are simulated, as their counts per pair of models and skill, which is what the store keeps. Measured are
-the fit (from nothing, and from the posterior before) and the snapshot made of it, in wall and in CPU seconds; the least
-of three is printed, as a busy machine only adds to it.
+the fit (from nothing, and from the posterior before), the snapshot made of it, and all that a refit does between
+reading the counts and storing the snapshot's bytes (`path`: weights, changes, common changes, misfit, tails), in wall
+and in CPU seconds; the least of three is printed, as a busy machine only adds to it.
 
     python -m tests.benchmarks.refit [--models M] [--skills S] [--verdicts N] [--json OUT]
 """
@@ -12,20 +13,31 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from karma_scoring.fit.competency import Counts, Prior
+from karma.ranking.snapshot_archive import to_bytes
+from karma.store.records import Count
+from karma_scoring.fit.changes.drift import fit_with_drift, without_former
+from karma_scoring.fit.competency import Counts, Posterior, Prior
+from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.kinship import snapshot
+from karma_scoring.fit.pair_residuals import pair_fit
+from karma_scoring.fit.predictions.win_calibration import calibrated_tail
 from karma_scoring.fit.prior_scale import fit_with_learned_scale
+from karma_scoring.fit.time_buckets import bucket_at
 
 Result = TypeVar("Result")
 
 _TIE = 0.5  # Davidson's ν of the simulated judge
 _REPEATS = 3
+_NOW = 1.8e9  # seconds since 1970
+_BUCKETS = 40
+_HALF_LIFE_H = 720.0
 
 
 def simulated(models: int, skills: int, verdicts: int) -> Counts:
@@ -42,6 +54,24 @@ def simulated(models: int, skills: int, verdicts: int) -> Counts:
     number = rng.multinomial(verdicts, np.full(len(skill), 1.0 / len(skill)))
     wins, losses, ties = rng.multinomial(number, np.column_stack([won, lost, 1.0 - won - lost])).T.astype(np.float64)
     return Counts(skill, first, second, wins, losses, ties)
+
+
+def stored(counts: Counts, names: Sequence[str], labels: Sequence[str]) -> list[Count]:
+    """The counts as the store has them, each in one of the last buckets of time."""
+    bucket = np.random.default_rng(1).integers(_BUCKETS, size=len(counts.skill)) + bucket_at(_NOW) - _BUCKETS
+    columns = (counts.skill, counts.first, counts.second, bucket, counts.wins_first, counts.wins_second, counts.ties)
+    return [
+        Count("judge", labels[skill], names[first], names[second], at, *verdicts, sum(verdicts))
+        for skill, first, second, at, *verdicts in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def path(rows: Sequence[Count], names: Sequence[str], before: Posterior | None = None) -> bytes:
+    """What `Refitter.refit` computes of a stream without a judge budget."""
+    seen = evidence(rows, names, _NOW, _HALF_LIFE_H)
+    fitted = fit_with_drift(seen, {}, {}, before)
+    made = snapshot(without_former(fitted.posterior), 1, {}, pair_fit(fitted.counts, fitted.posterior))
+    return to_bytes(replace(made, win_tail=calibrated_tail(seen, made), common_changes=fitted.common))
 
 
 def least_s(call: Callable[[], Result]) -> tuple[float, float, Result]:
@@ -61,6 +91,9 @@ def measure(models: int, skills: int, verdicts: int) -> dict[str, float]:
     names, labels = [f"model-{m}" for m in range(models)], [f"skill-{s}" for s in range(skills)]
     fit_s, fit_cpu_s, posterior = least_s(lambda: fit_with_learned_scale(counts, names, labels, Prior()))
     warm_s, warm_cpu_s, _ = least_s(lambda: fit_with_learned_scale(counts, names, labels, Prior(), posterior))
+    rows = stored(counts, names, labels)
+    path_s, path_cpu_s, _ = least_s(lambda: path(rows, names))
+    path_warm_s, path_warm_cpu_s, _ = least_s(lambda: path(rows, names, posterior))
     snapshot_s, snapshot_cpu_s, _ = least_s(lambda: snapshot(posterior, version=1))
     return {
         "rows_of_counts": len(counts.skill),
@@ -71,6 +104,10 @@ def measure(models: int, skills: int, verdicts: int) -> dict[str, float]:
         "fit_from_before_cpu_s": warm_cpu_s,
         "snapshot_s": snapshot_s,
         "snapshot_cpu_s": snapshot_cpu_s,
+        "path_s": path_s,
+        "path_cpu_s": path_cpu_s,
+        "path_from_before_s": path_warm_s,
+        "path_from_before_cpu_s": path_warm_cpu_s,
         "refit_s": fit_s + snapshot_s,
         "refit_cpu_s": fit_cpu_s + snapshot_cpu_s,
     }

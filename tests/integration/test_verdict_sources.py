@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from msgspec import structs
@@ -25,10 +26,13 @@ JUDGE = {"kind": "openai", "both_orders": True, "model": {**ENDPOINT, "model": "
 STREAMS = {"default": {"judges": ["j"]}, "probes": {"judges": ["v"]}, "default@kin": {"judges": ["j"]}}
 
 
-def judged(store: Store) -> list[Count]:
+def judged(store: Store, facts: Sequence[str] = ()) -> list[Count]:
     flow = Flow(store, make_pool("ab", judges=dict.fromkeys("jv", JUDGE), streams=STREAMS))
     flow.accept(*({"id": name, "prompt": name} for name in SAID))
     flow.accept({"id": "probe", "prompt": "2 + 2?", "skill": "facts"}, stream="probes")
+    flow.accept(*({"id": f"{name}: facts", "prompt": f"2 + 3, {name}?", "skill": "facts"} for name in facts))
+    if facts:
+        flow.accept({"id": "unlabeled probe", "prompt": "2 + 4?"}, stream="probes")
     flow.accept({"id": "untaught", "prompt": "sure"}, stream="other")
     with store.engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO streams (name, created_at) VALUES ('default@kin', 0)")
@@ -40,7 +44,7 @@ def judged(store: Store) -> list[Count]:
             if isinstance(batch, JudgeBatch):
                 with store.engine.connect() as connection:
                     names |= {row[0]: row[1] for row in connection.exec_driver_sql("SELECT id, prompt_id FROM prompts")}
-                said = [SAID.get(names[one.prompt], SAID["sure"])[0][one.order] for one in batch.items]
+                said = [SAID.get(names[one.prompt].split(":")[0], SAID["sure"])[0][one.order] for one in batch.items]
                 result = flow.judge(batch)
                 items = [structs.replace(one, probability=p) for one, p in zip(result.items, said, strict=True)]
                 result = structs.replace(result, items=tuple(items))
@@ -74,11 +78,14 @@ def test_contradictions_count_as_verdicts_without_a_side(store: Store) -> None:
     }
 
 
-def test_counts_of_an_earlier_version_get_their_sources(store: Store) -> None:
-    right = judged(store)
+@pytest.mark.parametrize("facts", [(), ("contradicts itself", "contradicts itself softly")], ids=["apart", "shared"])
+def test_counts_of_an_earlier_version_get_their_sources(store: Store, facts: Sequence[str]) -> None:
+    """Also where a judge contradicted itself beside probes: only the probes were counted there."""
+    right = judged(store, facts)
     with store.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM competency_counts WHERE ties > 0")
-        connection.exec_driver_sql("UPDATE competency_counts SET source = 'judge' WHERE source = 'orders'")
+        connection.exec_driver_sql("DELETE FROM competency_counts WHERE source = 'orders'")
+        connection.exec_driver_sql("UPDATE competency_counts SET ties = 0")
+        connection.exec_driver_sql("DELETE FROM competency_counts WHERE wins_a + wins_b = 0")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
 
     store.migrate()

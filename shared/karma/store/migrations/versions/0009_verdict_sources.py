@@ -38,7 +38,8 @@ VALUES (:source, :skill, :model_a, :model_b, :bucket, :wins_a, :wins_b, :ties, :
 def upgrade() -> None:
     """Replace the counts; a bucket that was merged into a wider one stays merged.
 
-    The store does not know which judges are verifiers. Those are who judged where all counts were of probes.
+    The store does not know which judges are verifiers. Those are who judged where all counts were of probes; a judge
+    that contradicted itself there was not counted.
     """
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
@@ -50,8 +51,8 @@ def upgrade() -> None:
         sources[_key(row.skill, row.model_a.split("#")[0], row.model_b.split("#")[0])].add(row.source)
     verifiers: set[str] = set()
     judged: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0.0] * 4)
-    for key, judges, source, resolved_at, outcome, weight, square in _verdicts(connection):
-        if sources[key] == {"probe"}:
+    for key, judges, source, resolved_at, outcome, weight, square, was_counted in _verdicts(connection):
+        if was_counted and sources[key] == {"probe"}:
             verifiers |= judges
         bucket = int(resolved_at // _BUCKET_S)
         merged = bisect_right(buckets, bucket)
@@ -75,8 +76,9 @@ def _key(skill: str | None, first: str, second: str) -> tuple[str, ...]:
 
 def _verdicts(
     connection: sa.Connection,
-) -> Iterator[tuple[tuple[str, ...], frozenset[str], str, float, int, float, float]]:
-    """(skill and models, judges, source, time, 0: the first model won, 1: the second, 2: none, weight, square)."""
+) -> Iterator[tuple[tuple[str, ...], frozenset[str], str, float, int, float, float, bool]]:
+    """(skill and models, judges, source, time, 0: the first model won, 1: the second, 2: none, weight, square, whether
+    the pair was counted before)."""
     rows = connection.execute(sa.text(_PAIRS), execution_options={"yield_per": _ROWS})
     for _prompt, of_prompt in groupby(rows, key=lambda row: row.prompt):
         pairs = [list(of_pair) for _pair, of_pair in groupby(of_prompt, key=lambda row: row.id)]
@@ -93,7 +95,9 @@ def _verdicts(
                 weight = formed / row.judged_probability
                 judges = frozenset(each.judge for each in given if each.judge is not None)
                 outcome = 2 if no_side else 0 if first_won else 1
-                yield key, judges, _source(given, judges), row.resolved_at, outcome, weight, weight * weight / judged
+                source, was_counted = _source(given, judges), row.outcome != "inconsistent"
+                square = weight * weight / judged
+                yield key, judges, source, row.resolved_at, outcome, weight, square, was_counted
 
 
 def _source(given: list[Any], judges: frozenset[str]) -> str:
