@@ -12,7 +12,6 @@ from karma_scoring.fit.changes.change_evidence import Difference, Rows, differen
 from karma_scoring.fit.changes.drift import CERTAIN, changes, fit_with_drift, former_until, present, without_former
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.likelihood import Array
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks.common_causes import sharper
 
