@@ -38,6 +38,7 @@ def plan_orders(
         most_doubt=stream.most_order_doubt,
         audited=seed_of(*pair, "order audit") < stream.order_audit_share * _SEEDS,
         audit_share=stream.order_audit_share,
+        tie_margin=stream.tie_margin,
     )
 
 

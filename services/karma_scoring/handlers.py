@@ -190,7 +190,7 @@ def learn(
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     margin = tie_margin_of(stream)
-    opened = open_second_orders(new, pairs, prompts, margin, transaction, limits or BatchLimits())
+    opened = open_second_orders(new, pairs, prompts, transaction, limits or BatchLimits())
     complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
     resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]

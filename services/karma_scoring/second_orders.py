@@ -14,7 +14,6 @@ def open_second_orders(
     new: Sequence[NewVerdict],
     pairs: Mapping[int, PairRow],
     prompts: Mapping[int, PromptRow],
-    tie_margin: float,
     transaction: Transaction,
     limits: BatchLimits,
 ) -> Counter[int]:
@@ -26,11 +25,10 @@ def open_second_orders(
         new: the verdicts, recorded and their items closed.
         pairs: theirs; not yet lowered by these verdicts.
         prompts: of the pairs, all of one stream, their rows locked.
-        tie_margin: of the stream.
         transaction: which holds these rows.
         limits: of a message.
     """
-    called = [verdict for verdict in new if _calls(verdict, pairs[verdict.pair], tie_margin)]
+    called = [verdict for verdict in new if _calls(verdict, pairs[verdict.pair])]
     if not called:
         return Counter()
     known = transaction.work.open_orders({pairs[verdict.pair].prompt for verdict in called})
@@ -50,12 +48,12 @@ def open_second_orders(
     return Counter(each.pair for opened in work.values() for each in opened)
 
 
-def _calls(verdict: NewVerdict, pair: PairRow, tie_margin: float) -> bool:
+def _calls(verdict: NewVerdict, pair: PairRow) -> bool:
     plan = pair.orders
     if plan is None or plan.first.get(verdict.judge) != verdict.shown:
         return False
     expected = expected_win(pair.predicted, pair.win_probability)
-    return plan.calls_for_second(verdict.judge, verdict.probability, expected, tie_margin)
+    return plan.calls_for_second(verdict.judge, verdict.probability, expected)
 
 
 def first_verdicts(pair: PairRow, verdicts: Sequence[VerdictRow]) -> Sequence[VerdictRow]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from karma.verdicts import a_is_better, side
+from karma.verdicts import TIE_MARGIN, a_is_better, side
 
 _MOST_LOGITS = 4.0  # of a verdict or an expectation: a judge that names a side is no surer than that
 
@@ -56,6 +56,7 @@ class OrderPlan:
     most_doubt: float = 0.0  # up to which the first verdict is enough
     audited: bool = False  # drawn to be asked both orders at once, whatever the first says
     audit_share: float = 1.0  # the probability of that draw
+    tie_margin: float = TIE_MARGIN  # of the stream
 
     def at_once(self, judge: str) -> tuple[int, ...]:
         """The orders that are asked when the pair is formed."""
@@ -63,33 +64,32 @@ class OrderPlan:
         both = self.setting == "adaptive" and (self.audited or judge not in self.rules)
         return (first, 1 - first) if both else (first,)
 
-    def doubt(self, judge: str, probability: float | None, expected: float, tie_margin: float) -> float:
+    def doubt(self, judge: str, probability: float | None, expected: float) -> float:
         """P(the second order would take away the label that the first verdict gives); 1 where it gives none.
 
         Args:
             judge: one with a rule.
             probability: P(the response shown first is better), by the first verdict; None if that failed.
             expected: P(a is better | decisive) before the verdict.
-            tie_margin: of the stream.
         """
         if probability is None:
             return 1.0
         a_better = a_is_better(probability, self.first[judge])
-        if side(a_better, tie_margin) == "none":
+        if side(a_better, self.tie_margin) == "none":
             return 1.0
         return self.rules[judge].doubt(features(a_better, self.first[judge], expected))
 
-    def calls_for_second(self, judge: str, probability: float | None, expected: float, tie_margin: float) -> bool:
+    def calls_for_second(self, judge: str, probability: float | None, expected: float) -> bool:
         """Whether the first verdict of a judge makes the second order worth asking; arguments as of `doubt`."""
         if self.setting != "adaptive" or judge not in self.rules:
             return False
-        return self.doubt(judge, probability, expected, tie_margin) > self.most_doubt
+        return self.doubt(judge, probability, expected) > self.most_doubt
 
-    def second_probability(self, judge: str, probability: float | None, expected: float, tie_margin: float) -> float:
+    def second_probability(self, judge: str, probability: float | None, expected: float) -> float:
         """The probability with which a pair with this first verdict is asked in both orders; never 0 if adaptive."""
         if self.setting == "one":
             return 0.0
-        if judge not in self.rules or self.calls_for_second(judge, probability, expected, tie_margin):
+        if judge not in self.rules or self.calls_for_second(judge, probability, expected):
             return 1.0
         return self.audit_share
 
@@ -99,7 +99,7 @@ class OrderPlan:
         if self.setting == "adaptive":
             rules = {judge: [*(round(w, 4) for w in rule.weights), rule.pairs] for judge, rule in self.rules.items()}
             plan |= {"rules": rules, "most_doubt": self.most_doubt}
-            plan |= {"audited": self.audited, "audit_share": self.audit_share}
+            plan |= {"audited": self.audited, "audit_share": self.audit_share, "tie_margin": self.tie_margin}
         return plan
 
     @classmethod

@@ -10,7 +10,6 @@ from karma.ranking.orders import OrderPlan, SecondOrder, expected_win, features
 
 #: As sure as the verdict and the expectation are, and less at the first position.
 RULE = SecondOrder((0.0, 1.0, -1.0, 1.0), 150)
-MARGIN = 0.05
 
 
 def plan(audited: bool = False, **rules: SecondOrder) -> OrderPlan:
@@ -26,19 +25,19 @@ def test_a_judge_without_a_rule_is_asked_both_orders_at_once_and_one_with_a_rule
 
 @pytest.mark.parametrize("probability", [None, 0.5, 0.55, 0.46])
 def test_a_first_verdict_that_gives_no_label_always_calls_for_the_second(probability: float | None) -> None:
-    assert plan().doubt("j", probability, 0.99, MARGIN) == 1.0
-    assert plan().second_probability("j", probability, 0.99, MARGIN) == 1.0
+    assert plan().doubt("j", probability, 0.99) == 1.0
+    assert plan().second_probability("j", probability, 0.99) == 1.0
 
 
 def test_a_verdict_against_a_clear_expectation_is_doubted_and_one_that_agrees_is_not() -> None:
     """Response b is shown first; 0 names the second, which is a."""
-    assert not plan().calls_for_second("j", 0.0, 0.95, MARGIN)
-    assert plan().calls_for_second("j", 0.0, 0.01, MARGIN)
-    assert plan().second_probability("j", 0.0, 0.95, MARGIN) == 0.05
+    assert not plan().calls_for_second("j", 0.0, 0.95)
+    assert plan().calls_for_second("j", 0.0, 0.01)
+    assert plan().second_probability("j", 0.0, 0.95) == 0.05
 
 
 def test_a_verdict_for_the_position_that_a_judge_prefers_is_doubted_more() -> None:
-    assert plan().doubt("j", 0.9, 0.5, MARGIN) > plan().doubt("j", 0.1, 0.5, MARGIN)
+    assert plan().doubt("j", 0.9, 0.5) > plan().doubt("j", 0.1, 0.5)
 
 
 def test_the_two_responses_are_treated_alike() -> None:
@@ -47,8 +46,8 @@ def test_the_two_responses_are_treated_alike() -> None:
 
 def test_one_order_never_calls_for_the_second() -> None:
     one = OrderPlan("one", {"j": 0})
-    assert not one.calls_for_second("j", 0.5, 0.5, MARGIN)
-    assert one.second_probability("j", 0.5, 0.5, MARGIN) == 0.0
+    assert not one.calls_for_second("j", 0.5, 0.5)
+    assert one.second_probability("j", 0.5, 0.5) == 0.0
 
 
 def test_a_plan_is_the_same_after_a_round_trip_through_json() -> None:

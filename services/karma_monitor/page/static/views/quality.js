@@ -259,7 +259,7 @@ function judges(found) {
     one.judge,
     count(one.verdicts),
     one.failed ? h("span", { class: "bad" }, `${count(one.failed)} (${share(one.failed / one.verdicts)})`) : "0",
-    of(one.flip_share, one.both_orders),
+    of(one.flip_share, Math.round(one.both_orders)),
     share(one.first_share),
     share(one.tie_share),
     of(one.agreement, one.agreements_compared),
