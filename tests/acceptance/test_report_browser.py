@@ -29,6 +29,7 @@ SECTIONS = {
         "Policies",
         "Judge budget",
         "Position bias",
+        "Order flips by gap",
         "Judges",
         "Cost",
     ],

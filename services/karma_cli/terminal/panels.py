@@ -99,6 +99,7 @@ def quality(status: Status) -> RenderableType:
         f"longer response wins {share(known['longer_wins'])}"
         + ("" if expected is None else f" (expected {share(expected)})"),
         f"judged {share(known['judged_share'])}",
+        *([f"calls saved {share(saved)}"] if (saved := known.get("calls_saved_share")) else []),
         f"judge agreement {share(known['agreement'])}",
     ]
     text = Text(f"last {known['window']:,} pairs: {' · '.join(parts)}")
