@@ -14,6 +14,7 @@ from karma.errors import KarmaError
 from karma.messages import JudgeSpec, MatchBatch
 from karma.messages.results import reason_of
 from karma.policies.candidates import Candidate
+from karma.ranking.orders import OrderPlan
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store import Transaction
@@ -21,6 +22,7 @@ from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, 
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import JudgeBudget, Prediction
 from karma_matching.novelty import Novelty
+from karma_matching.orders import orders_of, plan_orders
 from karma_matching.pairing import FormedPair, form
 
 log = logging.getLogger(__name__)
@@ -112,9 +114,15 @@ def match(
         ledger.dead_letter(id_, reason)
     if budget:
         budget.keep(transaction)
-    ids = preferences.add_pairs([_pair(pair, judges, snapshot.version) for pair in formed])
-    judged = [(pair, id_) for pair, id_ in zip(formed, ids, strict=True) if pair.judged]
-    awaited = Counter(pair.prompt.id for pair, _ in judged)
+    names = {row.id: (row.model, row.sample) for rows in responses.values() for row in rows}
+    plans = [
+        plan_orders(stream, judges, snapshot, (name, each.prompt.prompt_id, *names[each.pair.a], *names[each.pair.b]))
+        for each in formed
+    ]
+    planned = zip(formed, plans, strict=True)
+    ids = preferences.add_pairs([_pair(pair, judges, plan, snapshot.version) for pair, plan in planned])
+    judged = [(pair, plan, id_) for pair, plan, id_ in zip(formed, plans, ids, strict=True) if pair.judged]
+    awaited = Counter(pair.prompt.id for pair, *_ in judged)
     ledger.move(list(awaited), "matched", awaited)
     # If no pair of a prompt is judged, no verdict can improve its predictions: its labels are final.
     predicted = [
@@ -126,21 +134,16 @@ def match(
     ledger.end(sorted({label.prompt for label in predicted}))
     ledger.end(list(unpaired), unpaired)
     texts = {row.id: row.text or "" for rows in responses.values() for row in rows}
-    for priority in sorted({pair.prompt.priority for pair, _ in judged}, reverse=True):
+    for priority in sorted({pair.prompt.priority for pair, *_ in judged}, reverse=True):
         for judge in judges:
             work = [
                 Work(pair.prompt.id, pair=id_, shown=shown, size=len(texts[pair.pair.a]) + len(texts[pair.pair.b]))
-                for pair, id_ in judged
+                for pair, plan, id_ in judged
                 if pair.prompt.priority == priority
-                for shown in orders_of(judge)
+                for shown in orders_of(judge, plan)
             ]
             transaction.work.open("judge", judge.name, name, priority, work, limits)
     return Matched(formed, unpaired, predicted)
-
-
-def orders_of(judge: JudgeSpec) -> tuple[int, ...]:
-    """The orders in which a judge is shown a pair: both if its verdict can depend on the order."""
-    return (0, 1) if judge.both_orders else (0,)
 
 
 def _formed(
@@ -184,12 +187,14 @@ def _text(messages: str) -> str:
     return "\n".join(turn["content"] for turn in json.loads(messages))
 
 
-def _pair(formed: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
+def _pair(formed: Formed, judges: Sequence[JudgeSpec], plan: OrderPlan | None, version: int) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
         reasons["contrast"] = prediction.relative_features
+    if plan is not None and formed.judged:
+        reasons["orders"] = plan.to_dict()
     return NewPair(
         prompt=formed.prompt.id,
         response_a=formed.pair.a,
@@ -199,7 +204,7 @@ def _pair(formed: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
         novelty=formed.novelty,
         judged_probability=decision.probability if decision else 1.0,
         snapshot=version,
-        awaited=sum(len(orders_of(judge)) for judge in judges) if formed.judged else 0,
+        awaited=sum(len(orders_of(judge, plan)) for judge in judges) if formed.judged else 0,
         judged=int(formed.judged),
         predicted=prediction.win if prediction else None,
         predicted_tie=prediction.tie if prediction else None,

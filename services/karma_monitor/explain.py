@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from karma.errors import KarmaError
+from karma.ranking.orders import OrderPlan, expected_win
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.verdicts import a_is_better, agrees_with_competency
@@ -61,6 +63,7 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
             "predicted": row.predicted,
             "predicted_tie": row.predicted_tie,
             "awaited": row.awaited,
+            "orders": _orders(row, reasons, opinions),
             "judges_asked": len({one.judge for one in opinions}),
             "judges_valid": len({one.judge for one in opinions if one.probability is not None}),
         },
@@ -91,6 +94,23 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
         if row.outcome != "decisive"
         else agrees_with_competency(reasons.get("win_probability"), row.chosen == row.response_a),
     }
+
+
+def _orders(row: Any, reasons: Facts, given: Sequence[Any]) -> list[Facts] | None:
+    """By judge, the orders that were asked, and why; None for a pair that is asked in both."""
+    plan = OrderPlan.from_dict(reasons.get("orders"))
+    if plan is None:
+        return None
+    expected = expected_win(row.predicted, reasons.get("win_probability"))
+    found = []
+    for judge, first in plan.first.items():
+        given_by = {one.shown: one.probability for one in given if one.judge == judge}
+        is_ruled = plan.setting == "adaptive" and judge in plan.rules
+        doubt = plan.doubt(judge, given_by[first], expected) if is_ruled and first in given_by else None
+        why = plan.setting if plan.setting == "one" else "audit" if plan.audited else "doubt" if is_ruled else "unknown"
+        known = {"judge": judge, "first": first, "asked": sorted(given_by), "why": why}
+        found.append({**known, "doubt": doubt, "most_doubt": plan.most_doubt, "audit_share": plan.audit_share})
+    return found
 
 
 def _side(row: Any) -> str | None:

@@ -157,11 +157,30 @@ def _verdicts(facts: Facts) -> list[str]:
             lines.append(f"  Note: {shortened(one['note'], 300)}")
         if one["rationale"]:
             lines.append(f"  Rationale: {shortened(one['rationale'], 300)}")
+    lines += [_orders(one) for one in judging["orders"] or ()]
     if judging["judges_valid"] < judging["judges_asked"]:
         lines.append(f"Valid verdicts: {judging['judges_valid']} of {judging['judges_asked']} judges.")
     if judging["awaited"] > 0:
         lines.append(f"{judging['awaited']} verdict{'s' if judging['awaited'] > 1 else ''} pending.")
     return lines or ["None: it was not judged."]
+
+
+def _orders(one: Facts) -> str:
+    """Which orders of a pair a judge was asked, and why."""
+    judge, first = escape_control(one["judge"]), "a first" if one["first"] == 0 else "b first"
+    asked = f"{judge} was asked {'in both orders' if len(one['asked']) == 2 else f'one order, {first}'}"
+    if not one["asked"]:
+        asked = f"{judge} has given no verdict yet, and is asked {first}"
+    doubt = f"P(the second order changes the label) was {_percent(one['doubt'])}" if one["doubt"] is not None else ""
+    if one["why"] == "doubt" and doubt:
+        return f"{asked}: after the first verdict, {doubt}; up to {_percent(one['most_doubt'])} one is enough."
+    why = {
+        "one": "the stream asks one order, drawn for each pair",
+        "audit": f"an audit drew the pair, as it does with {_percent(one['audit_share'])}",
+        "unknown": "too little was known about its second verdicts",
+        "doubt": f"{first} was drawn to be asked first",
+    }[one["why"]]
+    return f"{asked}: {why}."
 
 
 def _preferred(facts: Facts, better_a: float) -> str:

@@ -134,7 +134,7 @@ def _samples_identical(status: Status, _pool: Pool) -> Iterator[str]:
 def _order_flips(status: Status, _pool: Pool) -> Iterator[str]:
     for judge in status["quality"]["judges"]:
         if judge["both_orders"] >= _MIN_PAIRS and exceeds(judge["flipped"], judge["both_orders"], _FLIPPED):
-            pairs = f"{judge['flipped']:,} of {judge['both_orders']:,} pairs"
+            pairs = f"{judge['flipped']:,.0f} of {judge['both_orders']:,.0f} pairs"
             yield f"Verdicts of {judge['judge']} depend on the order: {pairs} flipped."
 
 

@@ -14,12 +14,9 @@ from karma.errors import UnreadableReferenceError
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.messages.results import storable
 from karma.ranking.outcome_model import OutcomeModel
-from karma.ranking.verdict_sources import source_of
-from karma.ranking.verdict_weights import PromptWeight
 from karma.store import Transaction
 from karma.store.records import (
     BatchLimits,
-    Count,
     NewResolution,
     NewResponse,
     NewVerdict,
@@ -31,9 +28,10 @@ from karma.store.records import (
     Work,
 )
 from karma.verdicts import TIE_MARGIN, Resolution, resolve
+from karma_scoring.competency_counts import count_of
 from karma_scoring.features import features
-from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.predicted_labels import predict_labels
+from karma_scoring.second_orders import open_second_orders
 
 log = logging.getLogger(__name__)
 
@@ -172,12 +170,14 @@ def learn(
     tie_margin_of: Callable[[str], float] = lambda _stream: TIE_MARGIN,
     outcome_model: Callable[[], OutcomeModel | None] = lambda: None,
     verifiers: Collection[str] = (),
+    limits: BatchLimits | None = None,
 ) -> Learned:
     """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
     Their stream is the ledger's, whatever the message says; `tie_margin_of` is the tie margin of a stream. A prompt's
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
-    judges among `verifiers` counts as a probe.
+    judges among `verifiers` counts as a probe. Second orders that the verdicts call for are opened, in messages of at
+    most `limits`.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -189,15 +189,24 @@ def learn(
     preferences.add_verdicts(new)
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
-    complete = preferences.lower_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()))
-    verdicts = preferences.verdicts_of(pair.id for pair in complete)
     margin = tie_margin_of(stream)
+    opened = open_second_orders(new, pairs, prompts, transaction, limits or BatchLimits())
+    complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
+    verdicts = preferences.verdicts_of(pair.id for pair in complete)
     resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]
     preferences.add_resolutions([_resolution(each) for each in resolved])
     if teaches(stream):
         weights = preferences.prompt_weights(each.pair.prompt for each in resolved)
         preferences.add_counts(
-            _count(each, prompts[each.pair.prompt].skill, weights[each.pair.prompt], ledger.now, verifiers)
+            count_of(
+                each.pair,
+                each.verdicts,
+                prompts[each.pair.prompt].skill,
+                weights[each.pair.prompt],
+                ledger.now,
+                verifiers,
+                margin,
+            )
             for each in resolved
             if each.resolution.outcome != "unscored" and each.pair.model_a != each.pair.model_b
         )
@@ -268,27 +277,4 @@ def _resolution(resolved: Resolved) -> NewResolution:
         flipped=None if resolution.flipped is None else int(resolution.flipped),
         label_source="judge" if decisive else None,
         reason=resolution.reason,
-    )
-
-
-def _count(
-    resolved: Resolved, skill: str | None, weights: PromptWeight, now: float, verifiers: Collection[str]
-) -> Count:
-    """The count of one pair; a contradiction takes no side, as a tie."""
-    weight, square = weights.of(resolved.pair.judged_probability)
-    won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome != "decisive"
-    lost = not won and not tied
-    first, second = resolved.pair.model_a, resolved.pair.model_b
-    if first > second:
-        first, second, won, lost = second, first, lost, won
-    return Count(
-        source=source_of(resolved.verdicts, verifiers),
-        skill=skill or "",
-        model_a=first,
-        model_b=second,
-        bucket=bucket_at(now),
-        wins_a=weight * won,
-        wins_b=weight * lost,
-        ties=weight * tied,
-        squares=square,
     )

@@ -132,7 +132,7 @@ def _show_stream(stream: str, sums: PolicyQuality, batch: MetricBatch) -> None:
     batch.observe(metrics.LENGTH_RATIO, sums.ratios, stream)
 
 
-def _add(batch: MetricBatch, counter: Any, name: str, values: Mapping[str, int]) -> None:
+def _add(batch: MetricBatch, counter: Any, name: str, values: Mapping[str, float]) -> None:
     for label, count in values.items():
         if count:
             batch.add(counter, name, label, count=count)

@@ -61,7 +61,7 @@ def main(environment: Environment) -> None:
 
     def handle_learn(batch: LearnBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
         newest = lambda: competencies.newest(transaction).outcome  # noqa: E731 - read only where it is needed
-        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers)
+        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits)
         return lambda: scoring_metrics.learned(learned)
 
     stages = [

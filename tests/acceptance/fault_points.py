@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from karma.queue.fault_injection import POINTS
+from karma_scoring.fit.judges.second_orders import LEAST_PAIRS
 from tests.support import verifier
 from tests.support.databases import database
 from tests.support.endpoint import Behaviour, serve
@@ -48,16 +49,26 @@ def run(
     home: Path,
     wanted: Points = POINTS,
     progress: Callable[[str], None] = lambda _line: None,
+    orders: str = "both",
 ) -> dict[str, Any]:
-    """Die at every wanted point `rounds` times; returns the counts of hits and what the verifier read in the end."""
+    """Die at every wanted point `rounds` times; returns the counts of hits and what the verifier read in the end.
+
+    With adaptive `orders`, the first death waits until the judge's second verdicts have been learned, and the judge
+    prefers the first position in a third of the pairs.
+    """
     armed = home / "faults"
     armed.mkdir(parents=True)
     hits: Counter[str] = Counter()
     started = time.monotonic()
-    with database(kind, home) as url, serve(Behaviour(latency_ms=20)) as endpoint:
-        karma = Pipeline(home, pool(endpoint.url), database_url=url)
+    with (
+        database(kind, home) as url,
+        serve(Behaviour(latency_ms=20, position_bias=0.0 if orders == "both" else 0.33)) as endpoint,
+    ):
+        karma = Pipeline(home, pool(endpoint.url) + f'[stream]\norders = "{orders}"\n', database_url=url)
         karma.environment["KARMA_TEST_FAULTS"] = str(armed)
         with karma.up(), Feed(url, RATE) as feed:
+            if orders == "adaptive":
+                karma.wait_for_end(LEAST_PAIRS + 20, 120)
             for turn in range(rounds):
                 for point in wanted["ingest"]:
                     _die_at_the_door(karma, armed, point)
@@ -79,7 +90,10 @@ def run(
         "accepted": feed.accepted + ingested,
         "calls": endpoint.arrived,
         "seconds": round(time.monotonic() - started, 1),
-        **{name: found[name] for name in ("ended", "dead", "failed_responses", "failed_verdicts", "doubled", "broken")},
+        **{
+            name: found[name]
+            for name in ("ended", "dead", "failed_responses", "failed_verdicts", "second_orders", "doubled", "broken")
+        },
     }
 
 

@@ -20,6 +20,27 @@ FEW = {
 }
 
 
+#: Where a second order is opened with the first verdict, and sent.
+OF_SECOND_ORDERS = {
+    "ingest": (),
+    "gateway": ("sweep.after_commit",),
+    "scoring": ("learn.before_commit", "learn.after_commit", "learn.before_release"),
+    "judging": ("judge.before_publish", "judge.before_release"),
+}
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(400)
+def test_a_process_dies_where_second_orders_are_opened_and_the_run_still_ends_exact(tmp_path: Path) -> None:
+    found = run(1, "sqlite", tmp_path, OF_SECOND_ORDERS, orders="adaptive")
+    print(found)
+    assert found["points"] == found["deaths"] == sum(map(len, OF_SECOND_ORDERS.values()))
+    assert found["ended"] == found["accepted"]
+    assert found["second_orders"] > 5
+    assert not any(found["doubled"].values()), found
+    assert not any(found["broken"].values()), found
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("points", "kind"),

@@ -30,6 +30,7 @@ SECTIONS = {
         "Judge budget",
         "Reliability of predicted labels",
         "Position bias",
+        "Order flips by gap",
         "Judges",
         "Cost",
     ],

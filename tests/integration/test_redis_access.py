@@ -173,7 +173,7 @@ def test_a_worker_reads_and_writes_the_queues_of_its_stage_alone(server: Guarded
         "matching": {"match"},
     }
     writes = {
-        "generation": {"score"}, "judging": {"learn"}, "scoring": {"match"}, "matching": {"judge.j"},
+        "generation": {"score"}, "judging": {"learn"}, "scoring": {"match", "judge.j"}, "matching": {"judge.j"},
         "gateway": set(QUEUES),
     }  # fmt: skip
     for user in USERS:

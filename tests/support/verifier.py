@@ -18,6 +18,12 @@ _DOUBLED = {
 
 _COUNTED = "SELECT coalesce(sum(wins_a + wins_b + ties), 0) FROM competency_counts"
 
+#: Pairs with both verdicts, of which the second was asked because of the first.
+_CALLED = (
+    "SELECT count(*) FROM (SELECT v.pair FROM verdicts v JOIN pairs x ON x.id = v.pair WHERE x.reasons LIKE "
+    '\'%"rules": {"%\' AND x.reasons LIKE \'%"audited": false%\' GROUP BY v.pair HAVING count(*) = 2) x'
+)
+
 _PAIRS = (
     "SELECT x.prompt, x.response_a, x.response_b, CASE WHEN r.outcome <> 'unscored' AND x.judged = 1 "
     "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach') THEN 1 / x.judged_probability ELSE 0 END "
@@ -56,6 +62,7 @@ def read(url: str) -> dict[str, Any]:
             "verdicts": count("SELECT count(*) FROM verdicts"),
             "failed_verdicts": count("SELECT count(*) FROM verdicts WHERE failure IS NOT NULL"),
             "resolutions": count("SELECT count(*) FROM resolutions"),
+            "second_orders": count(_CALLED),
             "no_pair": count("SELECT count(*) FROM prompts WHERE no_pair IS NOT NULL"),
             "doubled": {
                 **{what: count(query) for what, query in _DOUBLED.items()},

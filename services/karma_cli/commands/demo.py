@@ -114,7 +114,7 @@ def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any
     }
     one_order = [judge.name for judge in pool.judges.values() if not judge.both_orders]
     why = f" (the judge {', '.join(one_order)} does not see the order)" if one_order and not both else ""
-    flips = Text(f"order flips: {flipped} of {both} pairs judged in both orders{why}\n")
+    flips = Text(f"order flips: {flipped:.0f} of {both:.0f} pairs judged in both orders{why}\n")
     boards = {skill: leaderboard(snapshot, skill) for skill in skills_of(snapshot)}
     checked = Text(
         "\nCompared with the known answers, which the pipeline never saw:\n"

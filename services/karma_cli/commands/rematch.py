@@ -80,6 +80,7 @@ _ROWS = (
     ("pairs", "pairs", ",.0f"),
     ("open", "  unresolved", ",.0f"),
     ("judge_calls", "judge calls", ",.0f"),
+    ("judge_calls_saved", "  fewer than in both orders", ",.0f"),
     ("judge_tokens", "judge tokens", ",.0f"),
     ("decisive", "decisive pairs", ",.0f"),
     ("predicted", "  with a predicted label", ",.0f"),

@@ -100,6 +100,7 @@ def quality(status: Status) -> RenderableType:
         f"longer response wins {share(known['longer_wins'])}"
         + ("" if expected is None else f" (expected {share(expected)})"),
         f"judged {share(known['judged_share'])}",
+        *([f"calls saved {share(saved)}"] if (saved := known.get("calls_saved_share")) else []),
         f"judge agreement {share(known['agreement'])}",
     ]
     text = Text(f"last {known['window']:,} pairs: {' · '.join(parts)}")
@@ -110,7 +111,7 @@ def quality(status: Status) -> RenderableType:
     columns = {name: show for name, show in _JUDGE_COLUMNS.items() if any(show(judge) for judge in judges)}
     table = _table("judge", "verdicts", "order flips", "first response wins", "agreement", *columns)
     for judge in judges:
-        flips = f"{share(judge['flip_share'])} of {judge['both_orders']:,}" if judge["both_orders"] else "–"
+        flips = f"{share(judge['flip_share'])} of {judge['both_orders']:,.0f}" if judge["both_orders"] else "–"
         first = share(judge["first_share"]) + _interval(judge["first_low"], judge["first_high"])
         name = shorten_middle(judge["judge"], _NAME_CHARACTERS)
         more = [show(judge) or "–" for show in columns.values()]

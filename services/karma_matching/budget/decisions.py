@@ -59,7 +59,7 @@ class JudgeBudget:
             judge_share=stream.judge_share,
             calls_per_hour=stream.judge_calls_per_hour,
             audit_share=stream.audit_share,
-            calls_per_pair=calls_per_pair(judges),
+            calls_per_pair=calls_per_pair(judges, stream.orders),
         )
         state = BudgetState.from_json(transaction.judge_budgets.lock(name), budget.calls_per_pair)
         return cls(name, budget, state, snapshot, ceiling(snapshot.label_limits.get(name), stream.max_label_error))

@@ -13,6 +13,7 @@ from karma.plugins.registry import judge_kind
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.counting import prompts_without_pair
+from karma.store.order_quality import GAPS
 from karma.store.pair_quality import LENGTH_RATIOS, PairQuality, PolicyQuality
 from karma.store.pair_rows import pair_records_after
 from karma.store.records import PairRecord
@@ -88,6 +89,10 @@ def summary(quality: PairQuality, records: Sequence[PairRecord], snapshot: Snaps
         "window": len(records),
         "window_from": min((record.resolved_at for record in records), default=None),
         "flip_share": ratio(total(lambda sums: sums.flipped), total(lambda sums: sums.both_orders)),
+        "flips_by_gap": flips_by_gap(quality),
+        "calls_saved_share": ratio(
+            total(lambda sums: sums.calls_saved), total(lambda sums: sums.calls + sums.calls_saved)
+        ),
         "first_position": first_position(quality),
         "tie_share": ratio(total(lambda sums: sums.outcomes["tie"]), len(records)),
         "longer_wins": ratio(longer, unequal),
@@ -111,6 +116,7 @@ def policy_figures(sums: PolicyQuality) -> dict[str, float | int | None]:
         "pairs": sums.pairs,
         "judged_pairs": sums.judged,
         "judge_calls": sums.calls,
+        "judge_calls_saved": sums.calls_saved,
         "judge_tokens": sums.tokens if sums.metered else None,
         **{outcome: sums.outcomes[outcome] for outcome in (*OUTCOMES, "open")},
         "predicted": sums.sources["predicted"],
@@ -143,6 +149,19 @@ def length_buckets(quality: PairQuality, source: str = "judge") -> list[dict[str
                 "expected": ratio(bucket.expected, bucket.pairs),
             }
         )
+        start = end
+    return rows
+
+
+def flips_by_gap(quality: PairQuality) -> list[dict[str, Any]]:
+    """The share of order flips by the models' competency gap when the pair was formed, logits.
+
+    Pairs of planned orders count by their weights (`karma.store.order_quality`).
+    """
+    start, rows = 0.0, []
+    for end, (both, flipped) in zip(GAPS, quality.flips_by_gap, strict=True):
+        row = {"from": start, "to": None if math.isinf(end) else end}
+        rows.append({**row, "both_orders": both, "flip_share": ratio(flipped, both)})
         start = end
     return rows
 

@@ -23,6 +23,7 @@ from karma_monitor.figures.judges import first_position, judges
 from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.quality import (
     TieMargin,
+    flips_by_gap,
     length_buckets,
     main_policy,
     policy_figures,
@@ -158,6 +159,7 @@ def statistics(quality: PairQuality, snapshot: Snapshot) -> dict[str, Any]:
     """Biases and judges, from the sums over the pairs of a window or over all."""
     return {
         "first_position": first_position(quality),
+        "flips_by_gap": flips_by_gap(quality),
         "length": length_buckets(quality),
         "length_predicted": length_buckets(quality, "predicted"),
         "judges": judges(quality, snapshot),

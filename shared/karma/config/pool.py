@@ -15,7 +15,7 @@ import msgspec
 
 from karma.config.derived_streams import derivation
 from karma.config.models import aliases, judge_table, model_table, prices
-from karma.config.settings import PipelineSettings, Price, StreamSettings
+from karma.config.settings import Orders, PipelineSettings, Price, StreamSettings
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError, did_you_mean
 from karma.messages import JudgeSpec, ModelSpec
@@ -140,10 +140,10 @@ class Pool:
         for judge in stream.judges:
             check_known(judge, self.judges, "judges", "judge")
         limit = stream.judge_calls_per_hour
-        if limit is not None and limit < (each := calls_per_pair(self._judges_of(stream))):
+        if limit is not None and limit < (each := calls_per_pair(self._judges_of(stream), stream.orders)):
             raise SettingsError(
                 f"judge_calls_per_hour is {limit:g}, but to judge one pair takes {each} calls (of all judges, in both "
-                f"orders where they see one), so none could be judged. Expected {each} or more."
+                f'orders where they see one, but for orders = "one"), so none could be judged. Expected {each} or more.'
             )
         models = stream.models or tuple(self.models)
         if stream.target is not None:
@@ -163,9 +163,9 @@ class Pool:
             )
 
 
-def calls_per_pair(judges: Iterable[JudgeSpec]) -> int:
-    """The calls that judging a pair takes: one per judge and order."""
-    return sum(2 if judge.both_orders else 1 for judge in judges)
+def calls_per_pair(judges: Iterable[JudgeSpec], orders: Orders = "both") -> int:
+    """The calls that judging a pair takes at most: one per judge and order."""
+    return sum(2 if judge.both_orders and orders != "one" else 1 for judge in judges)
 
 
 def _check_tables(tables: Mapping[str, Any]) -> None:

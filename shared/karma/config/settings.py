@@ -14,6 +14,9 @@ _Count = Annotated[int, Meta(ge=1)]
 _Positive = Annotated[float, Meta(gt=0)]
 _Share = Annotated[float, Meta(gt=0, le=1)]
 
+#: In which orders a judge is asked about a pair (`karma.ranking.orders`).
+Orders = Literal["both", "adaptive", "one"]
+
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a stream: `[stream]` for all, `[streams.NAME]` for one."""
@@ -23,6 +26,10 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     models: tuple[str, ...] = ()  # of the pool; empty: all
     judges: tuple[str, ...] = ()  # empty: all
     target: str | None = None  # a model that every pair includes
+    orders: Orders = "both"  # in which a judge is asked whose verdict can depend on the order
+    # Of `adaptive`: P(the second order changes the label) up to which the first verdict is enough.
+    most_order_doubt: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    order_audit_share: _Share = 0.05  # of `adaptive`: pairs that are asked both orders whatever the first says; never 0
     responses_per_prompt: Annotated[int, Meta(ge=0)] = 2  # 0: every model answers
     pairs_per_prompt: Annotated[int, Meta(ge=0)] = 1  # at most; 0: as many as the policy forms
     explore_share: Annotated[float, Meta(ge=0, le=1)] = 0.1  # of prompts: their models are chosen to reduce uncertainty

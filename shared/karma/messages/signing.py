@@ -8,7 +8,7 @@ A message travels as a *sealed* text, `MAC:CHANNEL:JSON`. A channel is one direc
 | `score/MODEL` | the model's generation workers | scoring |
 | `score` | gateway: given responses, and failures of work that was given up | scoring |
 | `match` | scoring, gateway | matching |
-| `judge/JUDGE` | matching, gateway | the judge's workers |
+| `judge/JUDGE` | matching, scoring, gateway | the judge's workers |
 | `learn/JUDGE` | the judge's workers | scoring |
 | `learn` | gateway: failures of work that was given up | scoring |
 | `ledger` | whoever opens a batch: its work token | whoever records its results |

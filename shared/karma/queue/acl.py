@@ -73,13 +73,13 @@ _END = (
 _CLAIM = (*_END, Grant(("zadd",), (CLAIMS_KEY,)), Grant(("get",), (INCARNATION_KEY,)), Grant(("hset",), (FATES_KEY,)))
 
 
-def _worker(reads: tuple[str, ...], writes: str) -> tuple[Grant, ...]:
+def _worker(reads: tuple[str, ...], *writes: str) -> tuple[Grant, ...]:
     """What every worker of a stage does: consume, claim, publish, refuse, and send heartbeats."""
     return (
         Grant((*_CONNECTION, "multi", "exec", "script|load")),
         _on_lists(("brpop", "llen", "lindex"), *reads),
-        _on_lists(("lpush", "llen"), writes),
-        _bindings(*reads, writes),
+        _on_lists(("lpush", "llen"), *writes),
+        _bindings(*reads, *writes),
         _EVALUATE,
         *_CLAIM,
         _HEARTBEAT,
@@ -111,7 +111,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         _REFUSE,
     ),
     "generation": _worker((GENERATE,), SCORE),
-    "scoring": (*_worker((SCORE, LEARN), MATCH), Grant(("hset",), (KEPT_KEY,)), *_ROOM),
+    "scoring": (*_worker((SCORE, LEARN), MATCH, JUDGE), Grant(("hset",), (KEPT_KEY,)), *_ROOM),
     "matching": (*_worker((MATCH,), JUDGE), *_ROOM),
     "judging": _worker((JUDGE,), LEARN),
     "page": (*_LOOK, _HEARTBEAT),

@@ -23,6 +23,7 @@ from karma.ranking.davidson import tie_probability
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.misfit import MisfitPair, PairFit
+from karma.ranking.orders import SecondOrder
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
 from karma.ranking.tail import TailBin
@@ -88,6 +89,7 @@ class Snapshot:
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
     common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
+    second_orders: Mapping[str, SecondOrder] = field(default_factory=dict)  # by judge with enough pairs in both orders
 
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""

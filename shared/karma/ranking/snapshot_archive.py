@@ -15,6 +15,7 @@ from karma.ranking.common_change import CommonChange
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.misfit import PairFit
+from karma.ranking.orders import SecondOrder
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
 from karma.ranking.snapshot import MODEL_ARRAYS, PAIR_ARRAYS, Snapshot
@@ -38,6 +39,7 @@ def to_bytes(snapshot: Snapshot) -> bytes:
         "sources": {name: asdict(source) for name, source in snapshot.sources.items()},
         "common_changes": [asdict(change) for change in snapshot.common_changes],
         "label_tails": {stream: [asdict(each) for each in bins] for stream, bins in snapshot.label_tails.items()},
+        "second_orders": {judge: asdict(each) for judge, each in snapshot.second_orders.items()},
         "win_tail": [asdict(each) for each in snapshot.win_tail],
     }
     arrays = {name: getattr(snapshot, name).astype(np.float32) for name in (*MODEL_ARRAYS, *PAIR_ARRAYS)}
@@ -80,6 +82,10 @@ def from_bytes(data: bytes) -> Snapshot:
         sources={name: VerdictSource.from_dict(source) for name, source in head.get("sources", {}).items()},
         common_changes=tuple(CommonChange(**change) for change in head.get("common_changes", ())),
         label_tails={stream: _tail(bins) for stream, bins in head.get("label_tails", {}).items()},
+        second_orders={
+            judge: SecondOrder(tuple(each["weights"]), each["pairs"])
+            for judge, each in head.get("second_orders", {}).items()
+        },
         win_tail=_tail(head.get("win_tail", [])),
         **arrays,
     )

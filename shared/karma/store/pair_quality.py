@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.verdicts import (
     TIE_MARGIN,
@@ -44,15 +45,18 @@ class LengthComparison(NamedTuple):
 
 @dataclass
 class JudgeQuality:
-    """Sums over one judge's verdicts. Positions count only for pairs that it judged in both orders."""
+    """Sums over one judge's verdicts.
+
+    Positions count for pairs that it judged in both orders, and for the first order where that was drawn.
+    """
 
     verdicts: int = 0
     failed: int = 0
     tokens: int = 0
     metered: int = 0  # verdicts with a token count
     ties: int = 0  # valid verdicts within the tie margin
-    both_orders: int = 0  # pairs
-    flipped: int = 0  # of these pairs, those with an order flip
+    both_orders: float = 0  # pairs, by their weights (`order_quality`)
+    flipped: float = 0  # of these pairs, those with an order flip
     first: int = 0  # verdicts for the response shown first
     second: int = 0
     longer: int = 0  # verdicts for the longer response
@@ -87,10 +91,11 @@ class PolicyQuality:
     judged: int = 0  # sent to a judge; the others are labeled by the prediction
     outcomes: Counter[str] = field(default_factory=Counter)  # `open` without one yet
     sources: Counter[str] = field(default_factory=Counter)  # of the labels of decisive pairs
-    both_orders: int = 0  # pairs × judges
-    flipped: int = 0
-    pairs_both_orders: int = 0  # pairs that any judge judged in both orders
-    pairs_flipped: int = 0
+    both_orders: float = 0  # pairs × judges, by their weights (`order_quality`)
+    flipped: float = 0
+    pairs_both_orders: float = 0  # pairs that any judge judged in both orders
+    pairs_flipped: float = 0
+    calls_saved: int = 0  # fewer than in both orders
     compared: int = 0  # pairs of judges that took a side of one pair
     agreed: int = 0
     pairs_compared: int = 0
@@ -127,6 +132,7 @@ class PairQuality:
         self.judges: defaultdict[str, JudgeQuality] = defaultdict(JudgeQuality)
         self.policies: defaultdict[tuple[str, str], PolicyQuality] = defaultdict(PolicyQuality)  # by stream, policy
         self.wins: Counter[tuple[str, str]] = Counter()  # (winner, loser), judged preferences
+        self.flips_by_gap: list[tuple[float, float]] = [(0, 0)] * len(GAPS)  # pairs × judges in both orders, flipped
         self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
 
     def add(self, record: PairRecord) -> None:
@@ -161,14 +167,8 @@ class PairQuality:
                 judge.failed += 1
             else:
                 self._add_side(judge, record.pair, verdict, verdict.judge in both, margin)
-        for opinion in given:
-            if opinion.both_orders:
-                judge = self.judges[opinion.judge]
-                judge.both_orders, judge.flipped = judge.both_orders + 1, judge.flipped + opinion.flipped
-                sums.both_orders, sums.flipped = sums.both_orders + 1, sums.flipped + opinion.flipped
+        self._add_orders(record, given, sums)
         self._add_lengths(record.pair, given)
-        sums.pairs_both_orders += bool(both)
-        sums.pairs_flipped += any(opinion.flipped for opinion in given)
         compared = agreements(given)
         for first, second, agrees in compared:
             for name in (first, second):
@@ -186,6 +186,24 @@ class PairQuality:
             sums.pairs_compared += 1
             sums.pairs_unanimous += all(agrees for _first, _second, agrees in compared)
 
+    def _add_orders(self, record: PairRecord, given: Sequence[Opinion], sums: PolicyQuality) -> None:
+        """The flips of judges with both orders, and what was saved by not asking both."""
+        pair, both = record.pair, [opinion for opinion in given if opinion.both_orders]
+        for opinion in both:
+            judge, weight = self.judges[opinion.judge], flip_weight(pair, record.verdicts, (opinion.judge,))
+            flipped = weight * opinion.flipped
+            judge.both_orders, judge.flipped = judge.both_orders + weight, judge.flipped + flipped
+            sums.both_orders, sums.flipped = sums.both_orders + weight, sums.flipped + flipped
+            if pair.gap is not None:
+                counted, flips = self.flips_by_gap[place := gap_bucket(pair.gap)]
+                self.flips_by_gap[place] = (counted + weight, flips + flipped)
+        if both:
+            weight = flip_weight(pair, record.verdicts, [opinion.judge for opinion in both])
+            sums.pairs_both_orders += weight
+            sums.pairs_flipped += weight * any(opinion.flipped for opinion in both)
+        if record.outcome is not None:
+            sums.calls_saved += calls_saved(pair, record.verdicts)
+
     def _add_side(
         self, judge: JudgeQuality, pair: PairRow, verdict: VerdictRow, both_orders: bool, margin: float
     ) -> None:
@@ -194,7 +212,7 @@ class PairQuality:
         if preferred == "none":
             judge.ties += 1
             return
-        if both_orders:
+        if counts_position(pair, verdict, both_orders):
             judge.first += preferred == "first"
             judge.second += preferred == "second"
         for_a = a_is_better(verdict.probability, verdict.shown) > 0.5

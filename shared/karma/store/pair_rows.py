@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from karma.ranking.orders import OrderPlan
 from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
@@ -28,7 +29,7 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_FIELDS = PairRow._fields
+_FIELDS = tuple(name for name in PairRow._fields if name != "orders")  # that is in `reasons`
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
 _VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow._fields]
@@ -100,5 +101,6 @@ def _records(connection: Connection, condition: ColumnElement[bool]) -> Iterator
 
 def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
-    values[_REASONS] = json.loads(values[_REASONS]).get("win_probability")
-    return PairRow(*values)
+    reasons = json.loads(values[_REASONS])
+    values[_REASONS] = reasons.get("win_probability")
+    return PairRow._make((*values, OrderPlan.from_dict(reasons.get("orders"))))

@@ -73,9 +73,15 @@ class Preferences:
         """Record verdicts; existing ones are not changed."""
         self._add(verdicts, new)
 
-    def lower_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int]) -> list[PairRow]:
-        """Lower the pairs' awaited verdicts by the recorded ones; returns the pairs that wait for no more."""
-        left = [rows[pair]._replace(awaited=rows[pair].awaited - count) for pair, count in sorted(recorded.items())]
+    def count_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int], opened: Counter[int]) -> list[PairRow]:
+        """Lower the pairs' awaited verdicts by the recorded ones and raise them by those that are now asked for.
+
+        Returns the pairs that wait for no more.
+        """
+        left = [
+            rows[pair]._replace(awaited=rows[pair].awaited - count + opened[pair])
+            for pair, count in sorted(recorded.items())
+        ]
         if left:
             self.connection.execute(
                 update(pairs).where(pairs.c.id == bindparam("key")).values(awaited=bindparam("left")),

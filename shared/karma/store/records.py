@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
+from karma.ranking.orders import OrderPlan
+
 Stage = Literal["generate", "score", "match", "judge"]
 Acceptance = Literal["accepted", "present", "conflict"]
 
@@ -167,6 +169,7 @@ class PairRow(NamedTuple):
     length_b: int
     quality_a: float | None
     quality_b: float | None
+    orders: OrderPlan | None = None  # None: in both orders, by each judge that sees one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,6 +91,11 @@ class WorkList:
         query = select(*_ITEM_COLUMNS).order_by(work_items.c.id)
         return groups_in(self.connection, query, work_items.c.batch, ids, OpenItem)
 
+    def open_orders(self, prompt_ids: Iterable[int]) -> set[tuple[int, str, int]]:
+        """(pair, judge, order) of the open judgements of prompts."""
+        query = select(work_items.c.pair, work_items.c.target, work_items.c.shown).where(work_items.c.stage == "judge")
+        return {tuple(row) for row in rows_in(self.connection, query, work_items.c.prompt, prompt_ids)}
+
     def close(self, ids: Iterable[int]) -> None:
         """Close items whose results are recorded."""
         execute_in(self.connection, delete(work_items), work_items.c.id, ids)

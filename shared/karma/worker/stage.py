@@ -191,7 +191,7 @@ def recording(name: str, handle: Record, store: Store, outbox: Outbox, connectio
             outbox.send(opened)
         except OutageError as cause:
             log.warning("%s: %s; the batches that were opened are published when it recovers", name, cause)
-        if not opened:
+        if not opened or name == "learn":  # which ends prompts while it opens second orders of others
             wake_if_full(connections.redis)
 
     return Stage(name, connections, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch
@@ -26,6 +27,7 @@ from tests.properties.ledger.invariants import put
 from tests.properties.ledger.records import (
     LIMITS,
     POOL,
+    SECOND_ORDER,
     SWEEPERS_POOL,
     Item,
     Key,
@@ -37,6 +39,9 @@ from tests.properties.ledger.records import (
     Side,
 )
 from tests.support.memory import Flow
+
+#: Says of the judge when its first verdict is enough.
+SNAPSHOT = replace(Snapshot.empty(), second_orders={"j": SECOND_ORDER})
 
 
 class CrashError(Exception):
@@ -116,11 +121,11 @@ class World(Flow):
             if isinstance(batch, ScoreBatch):
                 score(batch, transaction, lambda _stream: None, LIMITS)
             elif isinstance(batch, LearnBatch):
-                learn(batch, transaction)
+                learn(batch, transaction, limits=LIMITS)
             else:
                 assert isinstance(batch, MatchBatch)
                 stream, judges = POOL.stream(batch.header.stream), POOL.stream_judges(batch.header.stream)
-                match_(batch, transaction, stream, judges, Snapshot.empty(), LIMITS, Novelty())
+                match_(batch, transaction, stream, judges, SNAPSHOT, LIMITS, Novelty())
             if self.crash == "before the commit":
                 raise CrashError
         self.send(transaction.work.opened)
@@ -174,10 +179,12 @@ class World(Flow):
             for row in rows("SELECT id, prompt, model, sample, text, failure FROM responses ORDER BY id"):
                 self.sides[row[0]] = side = (row[2], row[3])
                 put(self._of(row).responses, side, (row[4], row[5]))
-            for row in rows("SELECT id, prompt, response_a, response_b, awaited FROM pairs ORDER BY id"):
+            for row in rows("SELECT id, prompt, response_a, response_b, awaited, reasons FROM pairs ORDER BY id"):
                 assert row[2] < row[3], f"a < b in {row}"
                 self.pairs[row[0]] = pair = (self.sides[row[2]], self.sides[row[3]])
                 put(self._of(row).pairs, pair, row[4])
+                if plan := json.loads(row[5]).get("orders"):
+                    put(self._of(row).first, pair, (plan["first"]["j"], plan.get("audited", False)))
             for row in rows(
                 "SELECT pair, prompt, shown, probability, failure FROM verdicts v JOIN pairs p ON p.id = v.pair"
             ):

@@ -55,6 +55,8 @@ WANTED = (
     *("requeued dead", "requeued unanswered", "requeued unscored"),
     *("a result of an old batch that was the first", "a result of work that was open no more"),
     "a result for a prompt that was dead",
+    *("an audit of orders", "a first verdict that was enough", "a second order that the first verdict called for"),
+    "a second order that was asked for before",
 )
 
 #: What a model may say (None: words of its own), and what the judge may, to whom b is shown first where `shown` is 1.

@@ -8,10 +8,12 @@ from itertools import combinations
 from typing import Any
 
 from karma.queue.claims import RELEASED
+from karma.seeds import seed_of
 from karma_scoring.fit.time_buckets import bucket_at
 from tests.properties.ledger.records import (
     AT_ONCE,
     ATTEMPTS,
+    AUDIT_SHARE,
     CONTENT,
     IN_FLIGHT,
     MODELS,
@@ -78,7 +80,12 @@ class Model:
             else:
                 self.met["a result of an old batch that was the first"] += (ref.key, ref.item) not in carried
                 del prompt.open[ref.item]
-                {"match": self._match, "judge": self._learn}.get(ref.item.stage, self._score)(prompt, ref.item, said)
+                if ref.item.stage == "match":
+                    self._match(ref.key, prompt)
+                elif ref.item.stage == "judge":
+                    self._learn(ref.key[0], prompt, ref.item, said)
+                else:
+                    self._score(prompt, ref.item, said)
 
     def _score(self, prompt: Prompt, item: Item, said: Said) -> None:
         text, failure = said
@@ -90,7 +97,7 @@ class Model:
             prompt.state = "answered"
             self._open(prompt, [Item("match")])
 
-    def _match(self, prompt: Prompt, item: Item, said: Said) -> None:
+    def _match(self, key: Key, prompt: Prompt) -> None:
         texts = {side: text.casefold().split() for side, (text, failure) in prompt.responses.items() if failure is None}
         pairs = [pair for pair in combinations(texts, 2) if texts[pair[0]] != texts[pair[1]]]
         if not pairs:
@@ -99,20 +106,50 @@ class Model:
             self.met[prompt.no_pair] += 1
             return
         prompt.state, prompt.awaited = "matched", len(pairs)
-        prompt.pairs = dict.fromkeys(pairs, 2)
-        self._open(prompt, [Item("judge", "j", 0, pair, shown) for pair in pairs for shown in (0, 1)])
+        for pair in pairs:
+            orders = self._orders(key, prompt, pair)
+            prompt.pairs[pair] = len(orders)
+            self._open(prompt, [Item("judge", "j", 0, pair, shown) for shown in orders])
 
-    def _learn(self, prompt: Prompt, item: Item, said: Said) -> None:
+    def _orders(self, key: Key, prompt: Prompt, pair: Pair) -> tuple[int, ...]:
+        """The orders that are asked at once; the draws are those of the pair's name."""
+        if key[0] in ("default", "duo"):
+            return 0, 1
+        first = seed_of(*key, *pair[0], *pair[1], "order", "j") % 2
+        audited = key[0] == "adaptive" and seed_of(*key, *pair[0], *pair[1], "order audit") < AUDIT_SHARE * 2**63
+        prompt.first[pair] = first, audited
+        self.met["an audit of orders"] += audited
+        return (first, 1 - first) if audited else (first,)
+
+    def _ask_again(self, prompt: Prompt, pair: Pair, first: int, probability: float | None) -> None:
+        """The second order, unless the verdict takes the side of the response shown last."""
+        second = Item("judge", "j", 0, pair, 1 - first)
+        if probability is not None and probability < 0.45:
+            self.met["a first verdict that was enough"] += (pair, 1 - first) not in prompt.verdicts
+        elif second in prompt.open or (pair, 1 - first) in prompt.verdicts:
+            self.met["a second order that was asked for before"] += 1
+        else:
+            self.met["a second order that the first verdict called for"] += 1
+            prompt.pairs[pair] += 1
+            self._open(prompt, [second])
+
+    def _learn(self, stream: str, prompt: Prompt, item: Item, said: Said) -> None:
         probability, failure = said
         if probability is not None and not 0 <= probability <= 1:
             probability, failure = None, f"the probability {probability} is not in [0, 1]"
         pair = item.pair or NO_PAIR
         prompt.verdicts[pair, item.shown] = (probability, failure)
         prompt.pairs[pair] -= 1
+        drawn = prompt.first.get(pair, (None, False))[0]
+        if stream == "adaptive" and item.shown == drawn:
+            self._ask_again(prompt, pair, drawn, probability)
         if prompt.pairs[pair]:
             return
-        found = prompt.resolutions[pair] = resolve(pair, prompt.verdicts[pair, 0], prompt.verdicts[pair, 1])
+        given = {shown: prompt.verdicts[pair, shown] for shown in (0, 1) if (pair, shown) in prompt.verdicts}
+        found = prompt.resolutions[pair] = resolve(pair, given)
         self.met[found[0]] += 1
+        if drawn is not None and given.get(drawn, (None, None))[0] is not None:
+            found = resolve(pair, {drawn: given[drawn]})  # what counts for the competencies
         first, second = sorted(model for model, _ in pair)
         if found[0] != "unscored" and first != second:
             what = "tie" if found[1] is None else "first" if found[1][0] == first else "second"
@@ -172,10 +209,11 @@ class Model:
                 self._open(prompt, [Item("generate", *side) for side in failed], parked=True)
             else:
                 for pair in unscored:
-                    prompt.pairs[pair] = 2
-                    del prompt.resolutions[pair], prompt.verdicts[pair, 0], prompt.verdicts[pair, 1]
-                work_again = [Item("judge", "j", 0, pair, shown) for pair in unscored for shown in (0, 1)]
-                self._open(prompt, work_again, parked=True)
+                    failed_orders = [shown for shown in (0, 1) if prompt.verdicts.pop((pair, shown), None)]
+                    prompt.pairs[pair] = len(failed_orders)
+                    del prompt.resolutions[pair]
+                    again = [Item("judge", "j", 0, pair, shown) for shown in failed_orders]
+                    self._open(prompt, again, parked=True)
         return back
 
     def _open(self, prompt: Prompt, items: Sequence[Item], parked: bool = False) -> None:
@@ -189,11 +227,11 @@ def _given(responses: Any) -> list[Side]:
     return [(model, models[:place].count(model)) for place, model in enumerate(models)]
 
 
-def resolve(pair: Pair, first: Said, second: Said) -> Resolution:
-    """What two verdicts of one judge come to; `second` was shown b first."""
-    better_a = [p if place == 0 else 1 - p for place, (p, _) in enumerate((first, second)) if p is not None]
+def resolve(pair: Pair, given: dict[int, Said]) -> Resolution:
+    """What the verdicts of one judge come to, by order; where it is 1, b was shown first."""
+    better_a = [p if shown == 0 else 1 - p for shown, (p, _) in given.items() if p is not None]
     if not better_a:
-        return ("unscored", None, None, None, "; ".join(sorted({str(first[1]), str(second[1])})))
+        return ("unscored", None, None, None, "; ".join(sorted({str(failure) for _, failure in given.values()})))
     flipped = min(better_a) < 0.45 and max(better_a) > 0.55 if len(better_a) == 2 else None
     mean = round(sum(better_a) / len(better_a), 9)
     if abs(mean - 0.5) <= 0.05:

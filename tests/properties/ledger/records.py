@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from karma.config.pool import Pool
+from karma.ranking.orders import SecondOrder
 from karma.store.records import BatchLimits
 from tests.support.memory import make_pool
 
 WINDOW, AT_ONCE, ATTEMPTS = 5, 3, 2
+AUDIT_SHARE = 0.3
+#: Of the judge: a verdict for the response shown first is doubted, one for the other is not.
+SECOND_ORDER = SecondOrder((0.0, 0.0, -5.0, 0.0))
 LIMITS = BatchLimits(items=3)
 
 
@@ -17,14 +21,18 @@ def pool(batch_items: int) -> Pool:
     return make_pool(
         "abc",
         stream={"responses_per_prompt": 0, "policy": "all-pairs", "pairs_per_prompt": 0},
-        streams={"duo": {"models": ["a", "b"]}},
+        streams={
+            "duo": {"models": ["a", "b"]},
+            "adaptive": {"orders": "adaptive", "order_audit_share": AUDIT_SHARE},
+            "single": {"orders": "one", "models": ["a", "b"]},
+        },
         pipeline={"window": WINDOW, "plan_prompts": AT_ONCE, "batch_items": batch_items, "max_attempts": ATTEMPTS},
     )
 
 
 POOL = pool(LIMITS.items)
 SWEEPERS_POOL = pool(2)  # the limit was lowered while larger batches were on their way
-MODELS = {"default": "abc", "duo": "ab"}
+MODELS = {"default": "abc", "duo": "ab", "adaptive": "abc", "single": "ab"}
 IN_FLIGHT = ("dispatched", "answered", "matched")
 
 #: What prompts may say. Some bring answers: of other models, of one model twice, and one that is empty.
@@ -87,6 +95,7 @@ class Prompt:
     error: str | None = None
     responses: dict[Side, Said] = field(default_factory=dict)
     pairs: dict[Pair, int] = field(default_factory=dict)  # verdicts awaited
+    first: dict[Pair, tuple[int, bool]] = field(default_factory=dict)  # first order, audited; none: both orders
     verdicts: dict[tuple[Pair, int], Said] = field(default_factory=dict)  # by pair and order
     resolutions: dict[Pair, Resolution] = field(default_factory=dict)
     open: dict[Item, Open] = field(default_factory=dict)

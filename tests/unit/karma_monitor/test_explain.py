@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from karma.errors import KarmaError
+from karma.messages import GenerateBatch, JudgeBatch
 from karma.ranking.misfit import MisfitPair, PairFit
+from karma.ranking.orders import SecondOrder
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.snapshot_archive import to_bytes
 from karma.store.schema import pairs, resolutions, responses, verdicts
@@ -218,3 +220,30 @@ def test_models_that_no_verdict_connects_have_an_unknown_gap(flow: Flow) -> None
 def test_a_probability_is_never_rounded_to_certainty(flow: Flow, share: float, said: str) -> None:
     change(flow, pairs, judged_probability=share)
     assert f"Its chance of being judged was {said}." in told(flow)
+
+
+def planned(says: float, audit_share: float = 1e-9, rule: bool = True, orders: str = "adaptive") -> str:
+    """What is told of a pair whose judge says so much for the response shown first."""
+    flow = Flow(memory(), make_pool("ab", stream={"orders": orders, "order_audit_share": audit_share}))
+    doubts_the_first = SecondOrder((0.0, 0.0, -5.0, 0.0), 200)
+    flow.snapshot = replace(flow.snapshot, second_orders={"j": doubts_the_first} if rule else {})
+    flow.accept({"prompt": "Say hi", "id": "p1"})
+    while flow.dispatcher.admit() or flow.sent:
+        for batch in flow.messages():
+            result = flow.answer(batch) if isinstance(batch, GenerateBatch) else batch
+            flow.handle(flow.judge(batch, says) if isinstance(batch, JudgeBatch) else result)
+    return " ".join(told(flow).split())
+
+
+def test_the_orders_that_were_asked_are_told_with_the_reason() -> None:
+    first = "P(the second order changes the label) was"
+    assert f"j was asked in both orders: after the first verdict, {first} 99.33 %; up to 10 %" in planned(1.0)
+    assert f"first: after the first verdict, {first} 0.67 %; up to 10 % one is enough." in planned(0.0)
+    assert "j was asked in both orders: an audit drew the pair, as it does with 100 %." in planned(0.0, 1.0)
+    assert "j was asked in both orders: too little was known about its second verdicts." in planned(0.0, rule=False)
+    assert "first: the stream asks one order, drawn for each pair." in planned(0.0, orders="one")
+
+
+def test_nothing_is_told_of_orders_where_both_are_asked(flow: Flow) -> None:
+    assert "was asked" not in told(flow)
+    assert explain(flow.store, 1)["judging"]["orders"] is None

@@ -66,6 +66,7 @@ function panels(found) {
   const [predicted] = named("length_predicted");
   const [positions, ofPositions] = named("first_position");
   const [byJudge, ofJudges] = named("judges");
+  const [byGap, ofGaps] = named("flips_by_gap");
   return [
     panel(
       "Distributions",
@@ -81,6 +82,7 @@ function panels(found) {
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
     found.gate.length > 0 && predictedLabels(found),
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
+    panel("Order flips by gap", { note: `${ofGaps} ${FLIPS_NOTE}` }, flipsByGap(byGap ?? [])),
     panel("Judges", { note: [ofJudges, ...unknownOf(byJudge)].join(" ") }, judges(byJudge)),
     panel("Cost", { note: "All calls so far." }, cost(found)),
   ];
@@ -93,7 +95,12 @@ const LENGTH_NOTE =
 const BUDGET_NOTE =
   "All pairs since the budget was set: the share that was judged, and the wrong labels among the predicted ones " +
   "(audited, 95 % interval).";
-const POSITION_NOTE = "Verdicts that prefer the response shown first, over pairs judged in both orders; 50 % is fair.";
+const POSITION_NOTE =
+  "Verdicts that prefer the response shown first, over pairs judged in both orders, and over first verdicts where the " +
+  "first order is drawn; 50 % is fair.";
+const FLIPS_NOTE =
+  "Share of order flips by the gap of the two models' competencies when the pair was formed. With adaptive orders, " +
+  "audited pairs stand for those that were asked in one.";
 
 /** A share this far from a half, interval included, is marked. */
 const POSITION_CONCERN = 0.05;
@@ -113,7 +120,7 @@ export function liveQuality(quality, withLink) {
     ["Ties", share(quality.tie_share), "of resolved pairs"],
     ["Judge agreement", share(quality.agreement), "of pairs of judges take the same side"],
     ["Longer response wins", share(quality.longer_wins), `${share(quality.longer_expected)} expected`],
-    ["Judged", share(quality.judged_share), "of pairs; the others are predicted"],
+    ["Judged", share(quality.judged_share), `of pairs; the others are predicted${savedCalls(quality.calls_saved_share)}`],
     ["Wrong predicted labels", ...wrongOf(quality)],
   ];
   return panel(
@@ -135,6 +142,21 @@ const wrongLabels = (quality) => quality.predicted_label_error ?? quality.label_
 
 function audited({ low, high, stream }) {
   return `audited, 95 % interval ${number(100 * low, 1)} to ${number(100 * high, 1)}; stream ${stream}`;
+}
+
+const savedCalls = (saved) => (saved ? `; ${share(saved)} of calls saved by the orders asked` : "");
+
+/** Order flips by the competency gap. */
+function flipsByGap(found) {
+  const rows = found
+    .filter((one) => one.both_orders > 0)
+    .map(({ from, to, both_orders, flip_share }) => [
+      to === null ? `above ${number(from, 2)}` : `${number(from, 2)} to ${number(to, 2)}`,
+      count(Math.round(both_orders)),
+      share(flip_share),
+    ]);
+  if (rows.length === 0) return h("p", { class: "empty" }, "No pair was judged in both orders.");
+  return table("Order flips by gap", ["competency gap, logits", "pairs in both orders", "order flips"], rows);
 }
 
 /** Each judge's flips where there is room, else those of the judge with the most. */
@@ -285,7 +307,7 @@ function judges(found) {
     one.judge,
     count(one.verdicts),
     one.failed ? h("span", { class: "bad" }, `${count(one.failed)} (${share(one.failed / one.verdicts)})`) : "0",
-    of(one.flip_share, one.both_orders),
+    of(one.flip_share, Math.round(one.both_orders)),
     share(one.first_share),
     share(one.tie_share),
     of(one.agreement, one.agreements_compared),
