@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karma.config.goals import goal_chose
 from karma.config.settings import StreamSettings
 from karma.errors import KarmaError
 from karma.messages import JudgeSpec, MatchBatch
@@ -112,7 +113,7 @@ def match(
         ledger.dead_letter(id_, reason)
     if budget:
         budget.keep(transaction)
-    ids = preferences.add_pairs([_pair(pair, judges, snapshot.version) for pair in formed])
+    ids = preferences.add_pairs([_pair(pair, judges, snapshot.version, stream) for pair in formed])
     judged = [(pair, id_) for pair, id_ in zip(formed, ids, strict=True) if pair.judged]
     awaited = Counter(pair.prompt.id for pair, _ in judged)
     ledger.move(list(awaited), "matched", awaited)
@@ -184,12 +185,17 @@ def _text(messages: str) -> str:
     return "\n".join(turn["content"] for turn in json.loads(messages))
 
 
-def _pair(formed: Formed, judges: Sequence[JudgeSpec], version: int) -> NewPair:
+def _pair(formed: Formed, judges: Sequence[JudgeSpec], version: int, stream: StreamSettings) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
+    if stream.goal != "label":  # the default; it is not repeated on every pair
+        chosen = [key for key in ("policy", "label_at") if goal_chose(stream.goal, key, getattr(stream, key))]
+        reasons |= {"goal": stream.goal, "by_goal": chosen}
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
         reasons["contrast"] = prediction.relative_features
+        if decision.sure is not None:
+            reasons["sure"] = decision.sure
     return NewPair(
         prompt=formed.prompt.id,
         response_a=formed.pair.a,

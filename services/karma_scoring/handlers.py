@@ -275,7 +275,9 @@ def _count(
     resolved: Resolved, skill: str | None, weights: PromptWeight, now: float, verifiers: Collection[str]
 ) -> Count:
     """The count of one pair; a contradiction takes no side, as a tie."""
-    weight, square = weights.of(resolved.pair.judged_probability)
+    pair = resolved.pair
+    by_competency = pair.sure is not None
+    weight, square = weights.selected_by_competency() if by_competency else weights.of(pair.judged_probability)
     won, tied = resolved.resolution.a_is_chosen, resolved.resolution.outcome != "decisive"
     lost = not won and not tied
     first, second = resolved.pair.model_a, resolved.pair.model_b

@@ -26,6 +26,7 @@ from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
 from karma.ranking.tail import TailBin
+from karma.ranking.tie_model import TieModel
 from karma.ranking.verdict_sources import VerdictSource
 
 Array = NDArray[np.float64]
@@ -88,6 +89,7 @@ class Snapshot:
     cosine: Array | None = None  # [M+1, M+1] cosine kinship over all skills, as in the paper; nan where unknown
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
     common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
+    ties: TieModel | None = None  # None while too few pairs under a judge budget were judged
 
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""

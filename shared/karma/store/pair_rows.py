@@ -12,6 +12,10 @@ from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 
+#: Of pairs about which the posterior was asked (goal `train`): whether it was sure. Matching writes it to the reasons.
+IS_SURE = pairs.c.reasons.contains('"sure": true', autoescape=True)
+IS_UNSURE = pairs.c.reasons.contains('"sure": false', autoescape=True)
+
 #: The two responses of a pair in `joined`.
 RESPONSE_A, RESPONSE_B = responses.alias("a"), responses.alias("b")
 
@@ -28,7 +32,7 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_FIELDS = PairRow._fields
+_FIELDS = PairRow._fields[:-1]  # `sure` is in the reasons, as is `win_probability`
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
 _VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow._fields]
@@ -100,5 +104,6 @@ def _records(connection: Connection, condition: ColumnElement[bool]) -> Iterator
 
 def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
-    values[_REASONS] = json.loads(values[_REASONS]).get("win_probability")
-    return PairRow(*values)
+    reasons = json.loads(values[_REASONS])
+    values[_REASONS] = reasons.get("win_probability")
+    return PairRow(*values)._replace(sure=reasons.get("sure"))
