@@ -42,8 +42,9 @@ def export(
             "--min-probability",
             min=0.5,
             max=1.0,
-            help="Only preferences at least this certain; by default, judged ones and predicted ones of at least "
-            f"{PREDICTED}. Of a predicted one, the probability of a tie is taken off.",
+            help="Only preferences at least this certain; by default, judged ones, predicted ones of at least "
+            f"{PREDICTED}, and under the goal train those that were sure. Of a predicted one, the probability of a "
+            "tie is taken off.",
         ),
     ] = None,
     finished: Annotated[
