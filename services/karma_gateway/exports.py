@@ -29,13 +29,16 @@ _NAMED_STREAMS = 1000
 class Rows(Iterator[Row]):
     """The rows of an export, and the types of their columns; None if the exporter declares none."""
 
-    def __init__(self, rows: Iterator[Row], columns: Columns | None) -> None:
+    def __init__(self, rows: Iterator[tuple[Row, bool]], columns: Columns | None) -> None:
         self._rows = rows
         self.columns = columns
+        self.predicted = 0  # of the rows so far: those whose label is predicted
 
     def __next__(self) -> Row:
         """The next row."""
-        return next(self._rows)
+        row, is_predicted = next(self._rows)
+        self.predicted += is_predicted
+        return row
 
 
 def rows(
@@ -65,7 +68,8 @@ def _rows(
     bare: bool,
     prices: Mapping[str, Price],
     tie_margin: Callable[[str], float],
-) -> Iterator[Row]:
+) -> Iterator[tuple[Row, bool]]:
+    """The rows, and whether their labels are predicted."""
     after = 0
     while True:
         with store.reading() as transaction:
@@ -73,7 +77,7 @@ def _rows(
             verdicts = {} if bare else verdict_rows(transaction.ledger.connection, [row.id for row in chunk])
         for row in chunk:
             more = {"verdicts": verdicts.get(row.id, []), "prices": prices, "tie_margin": tie_margin(row.stream)}
-            yield make(SimpleNamespace(**row._mapping, **more), bare)
+            yield make(SimpleNamespace(**row._mapping, **more), bare), row.label_source == "predicted"
         if len(chunk) < ROWS_AT_ONCE:
             return
         after = chunk[-1].id

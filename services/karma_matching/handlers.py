@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karma.config.goals import goal_chose
 from karma.config.settings import StreamSettings
 from karma.errors import KarmaError
 from karma.messages import JudgeSpec, MatchBatch
@@ -120,7 +121,7 @@ def match(
         for each in formed
     ]
     planned = zip(formed, plans, strict=True)
-    ids = preferences.add_pairs([_pair(pair, judges, plan, snapshot.version) for pair, plan in planned])
+    ids = preferences.add_pairs([_pair(pair, judges, plan, snapshot.version, stream) for pair, plan in planned])
     judged = [(pair, plan, id_) for pair, plan, id_ in zip(formed, plans, ids, strict=True) if pair.judged]
     awaited = Counter(pair.prompt.id for pair, *_ in judged)
     ledger.move(list(awaited), "matched", awaited)
@@ -187,12 +188,19 @@ def _text(messages: str) -> str:
     return "\n".join(turn["content"] for turn in json.loads(messages))
 
 
-def _pair(formed: Formed, judges: Sequence[JudgeSpec], plan: OrderPlan | None, version: int) -> NewPair:
+def _pair(
+    formed: Formed, judges: Sequence[JudgeSpec], plan: OrderPlan | None, version: int, stream: StreamSettings
+) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
+    if stream.goal != "label":  # the default; it is not repeated on every pair
+        chosen = [key for key in ("policy", "label_at") if goal_chose(stream.goal, key, getattr(stream, key))]
+        reasons |= {"goal": stream.goal, "by_goal": chosen}
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
         reasons["contrast"] = prediction.relative_features
+        if decision.sure is not None:
+            reasons["sure"] = decision.sure
     if plan is not None and formed.judged:
         reasons["orders"] = plan.to_dict()
     return NewPair(

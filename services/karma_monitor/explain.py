@@ -59,6 +59,7 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
             "judged": bool(row.judged),
             "probability": row.judged_probability,
             "why": reasons.get("gate"),
+            "sure": reasons.get("sure"),
             "information": reasons.get("gate_information"),
             "predicted": row.predicted,
             "predicted_tie": row.predicted_tie,

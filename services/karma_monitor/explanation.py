@@ -52,6 +52,8 @@ def _formed(facts: Facts) -> list[str]:
     a, b = _names(facts)
     why = escape_control(str(formed.get("why") or "no reason was stored"))
     lines = [f"The policy {escape_control(formed['policy'])} chose it: {why}."]
+    if "policy" in formed.get("by_goal", ()):
+        lines.append(f"The stream's goal, {escape_control(str(formed['goal']))}, chose this policy.")
     if formed.get("probability") is not None:
         lines.append(f"Its chance of being drawn from the prompt's pairs was {_percent(formed['probability'])}.")
     lines.append(_kinship(facts))
@@ -110,7 +112,7 @@ def _shared(formed: Facts) -> str:
     return f"{comparisons:.1f} shared verdicts" if comparisons else "no shared verdicts"
 
 
-#: The reasons of the judge budget (`karma_matching.budget.allocation`).
+#: The reasons of the judge budget (`karma_matching.budget.allocation` and `sure_labels`).
 _BUDGET = {
     "informative enough": "Its expected information is above the threshold of the budget: such pairs are judged.",
     "at the threshold": "Its expected information is at the threshold of the budget: it was drawn to be judged.",
@@ -119,6 +121,13 @@ _BUDGET = {
     "audit": "It was drawn for the audit, which estimates the share of wrong predicted labels.",
     "the prediction is good enough": "Its expected information is below the threshold of the budget: it is predicted.",
     "the hour's judge calls are spent": "The judge calls of the last hour had reached the limit: it is predicted.",
+    "sure enough to label": "The posterior is sure enough to label it, and the audit did not draw it.",
+    "not sure enough to label": "The posterior is not sure enough to label it, and a judge call was left.",
+    "not sure enough to label, and no judge call was left": "The posterior is not sure enough to label it, and no "
+    "judge call was left: exports leave its prediction out.",
+    "a tie is likely": "A tie is likely: such pairs are not labeled, and a small share of them is judged.",
+    "enough preferences of one of these two models over the other": "The stream has enough preferences of one of these "
+    "two models over the other: such pairs are not labeled, and a small share of them is judged.",
     "the hour's judge calls are spread over its pairs": "The hourly limit affords to judge a part of the pairs: it is "
     "predicted.",
 }
@@ -133,7 +142,9 @@ def _judging(facts: Facts) -> list[str]:
         lines.append(_BUDGET.get(why, f"The judge budget's reason: {escape_control(why)}."))
     elif judging["probability"] >= 1.0:
         lines.append("The stream has no judge budget: every pair is judged.")
-    if judging["information"] is not None:
+    if "label_at" in facts["formed"].get("by_goal", ()) and judging["sure"] is not None:
+        lines.append(f"The stream's goal, {escape_control(str(facts['formed']['goal']))}, chose when it is sure.")
+    if judging["information"] is not None and judging["sure"] is None:
         given = "given the verdicts on the prompt's other pairs"
         lines.append(f"Expected information {judging['information']:.2f} bits, {given}.")
     lines.append(f"Its chance of being judged was {_percent(judging['probability'])}.")

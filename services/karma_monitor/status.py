@@ -11,6 +11,7 @@ from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock
 from karma.queue.refused import refused_count
 from karma.store import Store
+from karma.store.counting import unsure_labels
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused
@@ -37,6 +38,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         sampled = sampling(transaction.ledger.connection, pool)
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
         known = predictions(LatestSnapshot().newest(transaction))
+        unsure = unsure_labels(transaction.ledger.connection)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
@@ -46,6 +48,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         "paused": list(stopped),
         "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
         "preferences": totals.preferences,
+        "unsure_labels": unsure,
         "failed": totals.failed,
         "predictions": known,
         "reasons": [reason.data() for reason in failures],

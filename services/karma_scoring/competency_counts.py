@@ -34,7 +34,8 @@ def count_of(
     """
     counted = first_verdicts(pair, verdicts)
     resolution = resolve(counted, tie_margin)
-    weight, square = weights.of(pair.judged_probability)
+    by_competency = pair.sure is not None
+    weight, square = weights.selected_by_competency() if by_competency else weights.of(pair.judged_probability)
     won, tied = resolution.a_is_chosen, resolution.outcome != "decisive"
     lost = not won and not tied
     first, second = pair.model_a, pair.model_b

@@ -1,13 +1,15 @@
 """A stream of the tiny family in one process: planned, answered, paired, judged and learned from by the product's code.
 
-Only the transport is missing. Every stream starts cold and learns from its own verdicts alone.
+Only the transport is missing. Every stream starts cold and learns from its own verdicts alone. A stream with `label_at`
+(goal `train`) passes the product's gate: pairs that it is sure of are labeled by prediction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,9 @@ from karma.llm.transformers import LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn
 from karma.policies.candidates import Candidate
 from karma.ranking.snapshot import Snapshot
+from karma.ranking.verdict_weights import PromptWeight
 from karma.seeds import seed_of
-from karma.store.records import VerdictRow
+from karma.store.records import Count, VerdictRow
 from karma.verdicts import Outcome, Resolution, resolve
 from karma_demo.family import MEMBERS, checkpoint_path
 from karma_demo.tasks import SKILLS, Task
@@ -28,8 +31,10 @@ from karma_judging.judges.verifier import VerifierJudge
 from karma_matching.pairing import FormedPair, form
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Counts, Posterior, Prior
+from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.prior_scale import fit_with_learned_scale
+from tests.benchmarks.family_gate import FamilyGate
 
 FAMILY: Mapping[str, Path] = {member.name: checkpoint_path(member.name) for member in MEMBERS}
 _PARENTS = {member.name: member.parent for member in MEMBERS if member.parent is not None}
@@ -47,21 +52,36 @@ Answers = Mapping[tuple[str, int], Sequence[str | None]]
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """A pair that cost one judge call. `chosen` and `rejected` are texts; both empty where no side was taken."""
+    """A pair with a verdict, which cost one judge call, or with a predicted label.
+
+    `chosen` and `rejected` are texts; both are empty where no side was taken.
+    """
 
     prompt: int  # place in the list of tasks
     outcome: Outcome
     chosen: str = ""
     rejected: str = ""
+    source: Literal["judge", "predicted"] = "judge"
+    error: Literal["", "wrong", "tied"] = ""  # of a predicted label: what the judge would have said instead
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What a stream came to: its judged pairs in the order of their prompts, and how many prompts were asked."""
+    """What a stream came to: its judged and labeled pairs in the order of their prompts, and what was spent."""
 
     pairs: Sequence[JudgedPair]
     prompts: int
     generations: int
+
+    @property
+    def calls(self) -> int:
+        """Judge calls."""
+        return sum(pair.source == "judge" for pair in self.pairs)
+
+    def until(self, calls: int) -> Sequence[JudgedPair]:
+        """The pairs up to the one that cost the last of so many judge calls."""
+        paid = [place for place, pair in enumerate(self.pairs) if pair.source == "judge"][:calls]
+        return self.pairs[: paid[-1] + 1] if paid else []
 
 
 def spec_of(name: str, checkpoint: Path, temperature: float) -> ModelSpec:
@@ -108,32 +128,54 @@ def run(
     """
     models = sorted({model for model, _sample in given})
     pairs: list[JudgedPair] = []
-    counts = np.zeros((len(SKILLS), len(models), len(models), 3))  # wins of the first, of the second, ties
+    counts = np.zeros((len(SKILLS), len(models), len(models), 4))  # wins of the first, of the second, ties, squares
     posterior: Posterior | None = None
+    gate = FamilyGate(settings) if settings.label_at is not None else None
     known = Snapshot.empty(models, SKILLS)
-    start = generations = 0
-    while start < prompts or len(pairs) < calls:
+    start = generations = spent = 0
+    while start < prompts or spent < calls:
         batch = range(start, min(start + _PLANNED_AT_ONCE, len(asked)))
         if not batch:
-            raise ValueError(
-                f"{len(asked)} tasks gave {len(pairs)} pairs to judge, fewer than {calls}: give more tasks"
-            )
+            raise ValueError(f"{len(asked)} tasks gave {spent} pairs to judge, fewer than {calls}: give more tasks")
         formed, asked_for = _formed(batch, asked, given, models, settings, known)
         generations += asked_for
         for (place, pair, candidates), found in zip(formed, _judged(formed, asked, judge), strict=True):
             a, b = candidates[pair.a], candidates[pair.b]
-            pairs.append(
-                JudgedPair(place, found.outcome, *((a.text, b.text) if found.a_is_chosen else (b.text, a.text)))
-                if found.outcome == "decisive"
-                else JudgedPair(place, found.outcome)
-            )
+            task, weight, square = asked[place], 1.0, 1.0
+            if gate is not None:
+                decision, a_wins = gate.decide(task, pair, candidates, known)
+                if not decision.judged:
+                    if decision.sure:
+                        pairs.append(_labeled(place, a.text, b.text, a_wins, found))
+                    continue
+                gate.record(place, task, pair, candidates, found)
+                weight, square = PromptWeight().selected_by_competency()
+            spent += 1
+            pairs.append(_with_verdict(place, a.text, b.text, found))
             if found.outcome != "unscored":
                 column = 2 if found.outcome != "decisive" else 0 if found.a_is_chosen else 1
-                counts[SKILLS.index(asked[place].skill), models.index(a.model), models.index(b.model), column] += 1
-        posterior = fit_with_learned_scale(_counts(counts), models, SKILLS, Prior(parents=_PARENTS), posterior)
+                cell = counts[SKILLS.index(task.skill), models.index(a.model), models.index(b.model)]
+                cell[column] += weight
+                cell[3] += square
+        posterior = fit_with_learned_scale(_counts(counts, models), models, SKILLS, Prior(parents=_PARENTS), posterior)
         known = snapshot(posterior, known.version + 1)
+        if gate is not None:
+            known = gate.learn(known)
         start = batch.stop
     return Stream(pairs, start, generations)
+
+
+def _with_verdict(place: int, a: str, b: str, found: Resolution) -> JudgedPair:
+    if found.outcome != "decisive":
+        return JudgedPair(place, found.outcome)
+    return JudgedPair(place, found.outcome, *((a, b) if found.a_is_chosen else (b, a)))
+
+
+def _labeled(place: int, a: str, b: str, a_wins: bool, true: Resolution) -> JudgedPair:
+    chosen, rejected = (a, b) if a_wins else (b, a)
+    decisive = true.outcome == "decisive"
+    error: Literal["", "wrong", "tied"] = "tied" if not decisive else "wrong" if true.a_is_chosen != a_wins else ""
+    return JudgedPair(place, "decisive", chosen, rejected, "predicted", error)
 
 
 _Formed = tuple[int, FormedPair, Mapping[int, Candidate]]
@@ -199,7 +241,14 @@ def _judged(formed: Sequence[_Formed], asked: Sequence[Task], judge: JudgeSpec) 
     ]
 
 
-def _counts(table: NDArray[np.float64]) -> Counts:
-    skill, first, second = np.nonzero(table.sum(axis=3))
-    rows = table[skill, first, second]
-    return Counts(skill, first, second, rows[:, 0], rows[:, 1], rows[:, 2])
+def _counts(table: NDArray[np.float64], models: Sequence[str]) -> Counts:
+    """The counts weighted as in a refit: by effective sample size."""
+    rows = []
+    for skill, first, second in zip(*np.nonzero(table.any(axis=3)), strict=True):
+        a, b, cell = models[first], models[second], table[skill, first, second].tolist()
+        if a > b:
+            a, b, cell = b, a, [cell[1], cell[0], *cell[2:]]
+        rows.append(Count("judge", SKILLS[skill], a, b, 0, *cell))
+    found = evidence(rows, models, 0.0, 720.0)
+    skills = np.array([SKILLS.index(skill) for skill in found.skills], dtype=np.int64)
+    return replace(found.counts, skill=skills[found.counts.skill], weight=None)

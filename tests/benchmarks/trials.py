@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from karma.config.goals import with_goal
 from karma.config.settings import StreamSettings
+from karma.config.tables import convert
 from karma.messages import JudgeSpec
 from karma.seeds import seed_of
 from karma_demo.family import JUDGE, checkpoint_path
@@ -19,6 +21,12 @@ from tests.benchmarks.family_stream import FAMILY, Answers, JudgedPair, Stream, 
 
 TARGET = "policy"  # the name of the policy in the pool
 BASELINE = "random"
+
+
+def of_goal_train(**stream: str) -> StreamSettings:
+    """The settings of a stream of the goal `train` with the family and a policy, as if its judge had a price."""
+    return convert(with_goal({"goal": "train", **stream}, len(FAMILY) + 1, ["openai"]), StreamSettings)
+
 
 SETTINGS: Mapping[str, StreamSettings] = {
     BASELINE: StreamSettings(policy="random"),
@@ -38,8 +46,13 @@ SETTINGS: Mapping[str, StreamSettings] = {
     "random/4": StreamSettings(policy="random", responses_per_prompt=4),
     "informative/target/4": StreamSettings(policy="informative", target=TARGET, responses_per_prompt=4),
     "best-vs-worst/target/4": StreamSettings(policy="best-vs-worst", target=TARGET, responses_per_prompt=4),
+    "train": of_goal_train(),
+    "train/target": of_goal_train(target=TARGET),
 }
-ONLY_IF_NAMED = ("best-vs-random/target", "random/4", "informative/target/4", "best-vs-worst/target/4")
+ONLY_IF_NAMED = (
+    *("best-vs-random/target", "random/4", "informative/target/4", "best-vs-worst/target/4"),
+    *("train", "train/target"),
+)
 JUDGES: Mapping[str, JudgeSpec] = {
     "verifier": JudgeSpec(name="verifier", kind="verifier", both_orders=False),
     "likelihood": JudgeSpec(
@@ -115,7 +128,7 @@ def trials(
                     after,
                     len(rows),
                     used.prompts,
-                    len(used.pairs),
+                    used.calls,
                     used.generations,
                 )
                 took = time.monotonic() - started
@@ -131,9 +144,9 @@ def trials(
 def _datasets(
     asked: Sequence[Task], given: Answers, settings: StreamSettings, judge: JudgeSpec, size: Size
 ) -> dict[str, Stream]:
-    """The judged pairs at equal judge calls and at equal prompts: two beginnings of one stream."""
+    """The pairs at equal judge calls and at equal prompts: two beginnings of one stream."""
     stream = run(asked, given, settings, judge, size.prompts, size.calls)
-    by_calls = stream.pairs[: size.calls]
+    by_calls = stream.until(size.calls)
     by_prompts = [pair for pair in stream.pairs if pair.prompt < size.prompts]
     a_prompt = stream.generations / stream.prompts
     seen = by_calls[-1].prompt + 1

@@ -26,7 +26,8 @@ _CALLED = (
 
 _PAIRS = (
     "SELECT x.prompt, x.response_a, x.response_b, CASE WHEN r.outcome <> 'unscored' AND x.judged = 1 "
-    "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach') THEN 1 / x.judged_probability ELSE 0 END "
+    "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach') "
+    "THEN CASE WHEN x.reasons LIKE '%\"sure\": %' THEN 1 ELSE 1 / x.judged_probability END ELSE 0 END "
     "FROM pairs x JOIN prompts p ON p.id = x.prompt LEFT JOIN resolutions r ON r.pair = x.id"
 )
 

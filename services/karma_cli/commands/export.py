@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from karma.config.goals import LEAST_SURE
 from karma.store.records import ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
@@ -41,8 +42,9 @@ def export(
             "--min-probability",
             min=0.5,
             max=1.0,
-            help="Only preferences at least this certain; by default, judged ones and predicted ones of at least "
-            f"{PREDICTED}. Of a predicted one, the probability of a tie is taken off.",
+            help="Only preferences at least this certain; by default, judged ones, predicted ones of at least "
+            f"{PREDICTED}, and under the goal train those that were sure. Of a predicted one, the probability of a "
+            "tie is taken off.",
         ),
     ] = None,
     finished: Annotated[
@@ -63,7 +65,9 @@ def export(
     pool = None if bare else pool_if_any(env)
     from_pool = (pool.prices, pool.tie_margin) if pool else ()
     least = (0.5, PREDICTED) if least_probability is None else (least_probability, least_probability)
-    kept = ExportFilter(stream, label_source, *least, finished)
+    # A label that a stream of the goal `train` was sure of is one, whatever the probability of a tie.
+    least_sure = LEAST_SURE if least_probability is None else None
+    kept = ExportFilter(stream, label_source, *least, least_sure, finished)
     to_stdout = str(out) == "-"
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
@@ -74,8 +78,9 @@ def export(
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
         tracked = track(rows, bar, "preferences written", total)
         count = _print_rows(tracked, rows.columns) if to_stdout else exports.write(tracked, out, rows.columns, warn)
+    labels = f", {rows.predicted} of them predicted" if rows.predicted else ""
     left_out = f"; {uncertain} predicted labels below {least[1]:g} left out" if uncertain else ""
-    output.note(f"{count} preferences{left_out}")
+    output.note(f"{count} preferences{labels}{left_out}")
     if not to_stdout:
         output.result({"path": str(out), "preferences": count}, str(out), [out])
 

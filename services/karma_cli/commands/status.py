@@ -48,6 +48,9 @@ def tables(state: dict[str, Any]) -> RenderableType:
         table = Table(*state[title], title=title, title_justify="left")
         table.add_row(*(f"{count:,}" for count in state[title].values()))
         parts.append(table)
+    if state["unsure_labels"]:
+        unsure = f"{state['unsure_labels']:,} of the predicted labels are not sure enough"
+        parts.append(f"{unsure}: exports leave them out by default")
     if state["paused"]:
         named = "everything" if EVERYTHING in state["paused"] else ", ".join(map(escape_control, state["paused"]))
         parts.append(Text(f"paused: {named}; resume with `karma resume`"))

@@ -61,6 +61,7 @@ class Decision:
     probability: float  # of being judged; recorded, zero only where the hour's calls are spent
     information: float  # expected bits beyond those from verdicts on the prompt's other pairs
     why: str
+    sure: bool | None = None  # whether the prediction is a label; None: exports ask for its probability
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class BudgetState:
     histogram: tuple[float, ...] = (0.0,) * _BINS
     recent: JudgeCalls = field(default_factory=JudgeCalls)
 
-    def to_json(self) -> str:
-        """For the store."""
+    def to_json(self, **more: Any) -> str:
+        """For the store, with `more` that others keep there."""
         histogram = [round(count, 3) for count in self.histogram]
-        return json.dumps(vars(self) | {"histogram": histogram, "recent": self.recent.minutes})
+        return json.dumps(vars(self) | {"histogram": histogram, "recent": self.recent.minutes, **more})
 
     @classmethod
     def from_json(cls, text: str | None, calls_per_pair: int = 1) -> BudgetState:
@@ -132,7 +133,7 @@ def decide(
     Returns:
         One decision per pair, in the pairs' own order, and the budget's next state.
     """
-    affordable, left, state = _arrived(budget, state, len(information), now)
+    affordable, left, state = arrived(budget, state, len(information), now)
     share = min(judged_share(budget, state), affordable)
     audit = budget.audit_share if affordable >= 1.0 else min(budget.audit_share, _MOST_AUDITED * affordable)
     certain = 1.0 if share >= 1.0 else max(0.0, share - audit) / (1.0 - audit) if audit < 1.0 else 0.0
@@ -149,12 +150,12 @@ def decide(
         if bits > ceiling and probability < 1.0 <= affordable:
             beyond += 1.0 - probability
             probability, why = 1.0, "the label might be wrong"
-        decisions[pair] = _drawn(probability, bits, why, "the prediction is good enough", left, rng)
+        decisions[pair] = drawn(probability, bits, why, "the prediction is good enough", left, rng)
         left -= decisions[pair].judged
     judged = sum(decision.judged for decision in decisions.values())
     target = 1.0 if budget.judge_share is None else budget.judge_share
     allowed = min(target, affordable) * len(decisions) + beyond
-    state = _after(budget, state, bins, len(decisions), judged, allowed, now)
+    state = after(budget, state, bins, len(decisions), judged, allowed, now)
     return [decisions[pair] for pair in range(len(decisions))], state
 
 
@@ -170,27 +171,35 @@ def judge_all(
         rng: the prompt's random numbers.
         now: seconds since 1970.
     """
-    affordable, left, state = _arrived(budget, state, len(information), now)
+    affordable, left, state = arrived(budget, state, len(information), now)
     decisions = []
     for bits in information:
-        decision = _drawn(affordable, bits, UNPREDICTED, LIMITED, left, rng)
+        decision = drawn(affordable, bits, UNPREDICTED, LIMITED, left, rng)
         left -= decision.judged
         decisions.append(decision)
     judged = sum(decision.judged for decision in decisions)
     none = np.zeros(0, dtype=np.intp)
-    return decisions, _after(budget, state, none, len(decisions), judged, float(judged), now)
+    return decisions, after(budget, state, none, len(decisions), judged, float(judged), now)
 
 
-def _drawn(probability: float, bits: float, why: str, why_not: str, left: float, rng: random.Random) -> Decision:
+def drawn(
+    probability: float,
+    bits: float,
+    why: str,
+    why_not: str,
+    left: float,
+    rng: random.Random,
+    sure: bool | None = None,
+) -> Decision:
     """Judged with this probability, unless no more pairs are `left` to this hour."""
-    drawn = rng.random()
+    number = rng.random()
     if left < 1.0:
-        return Decision(False, 0.0, bits, SPENT)
-    judged = drawn < probability
-    return Decision(judged, probability, bits, why if judged else why_not)
+        return Decision(False, 0.0, bits, SPENT, sure)
+    judged = number < probability
+    return Decision(judged, probability, bits, why if judged else why_not, sure)
 
 
-def _arrived(budget: Budget, state: BudgetState, number: int, now: float) -> tuple[float, float, BudgetState]:
+def arrived(budget: Budget, state: BudgetState, number: int, now: float) -> tuple[float, float, BudgetState]:
     """The share of pairs that the hourly limit affords and how many now, and the state with these pairs counted."""
     if budget.calls_per_hour is None:
         return 1.0, math.inf, state
@@ -214,9 +223,10 @@ def _threshold(state: BudgetState, certain: float) -> tuple[int, float]:
     return -1, 1.0
 
 
-def _after(
+def after(
     budget: Budget, state: BudgetState, bins: Indices, number: int, judged: int, allowed: float, now: float
 ) -> BudgetState:
+    """The state after decisions about `number` pairs whose expected information is in these bins of the histogram."""
     histogram = np.array(state.histogram) + np.bincount(bins, minlength=_BINS)
     histogram *= min(1.0, _MEMORY / max(histogram.sum(), 1.0))
     return replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from karma.ranking.davidson import tie_probability
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.snapshot import Snapshot
 from karma.store import Transaction
-from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
+from karma_matching.budget.allocation import Budget, BudgetState, Decision, after, arrived, decide, judge_all
 from karma_matching.budget.expected_information import expected_information
+from karma_matching.budget.gap_pairs import gap_pairs
 from karma_matching.budget.relative_features import relative_features
+from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
 
 Array = NDArray[np.float64]
@@ -44,6 +46,8 @@ class JudgeBudget:
     state: BudgetState
     snapshot: Snapshot
     ceiling: float = math.inf  # expected information above which every pair is judged, bits
+    rule: SureRule | None = None  # None: no pair is labeled because the posterior is sure
+    sure: SureState = field(default_factory=SureState)
 
     @classmethod
     def lock(
@@ -61,12 +65,15 @@ class JudgeBudget:
             audit_share=stream.audit_share,
             calls_per_pair=calls_per_pair(judges, stream.orders),
         )
-        state = BudgetState.from_json(transaction.judge_budgets.lock(name), budget.calls_per_pair)
-        return cls(name, budget, state, snapshot, ceiling(snapshot.label_limits.get(name), stream.max_label_error))
+        body = transaction.judge_budgets.lock(name)
+        state = BudgetState.from_json(body, budget.calls_per_pair)
+        most = ceiling(snapshot.label_limits.get(name), stream.max_label_error)
+        return cls(name, budget, state, snapshot, most, sure_rule(stream, snapshot), SureState.from_json(body))
 
     def keep(self, transaction: Transaction) -> None:
         """Write the budget's state."""
-        transaction.judge_budgets.keep(self.stream, self.state.seen, self.state.judged, self.state.to_json())
+        more = {"sure": self.sure.to_dict()} if self.sure.seen else {}
+        transaction.judge_budgets.keep(self.stream, self.state.seen, self.state.judged, self.state.to_json(**more))
 
     def decide(
         self,
@@ -96,7 +103,16 @@ class JudgeBudget:
         known = [self.snapshot.between(a, b, skill) for a, b in zip(models_a, models_b, strict=True)]
         model = self.snapshot.outcome
         rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
-        if model is None:
+        if self.rule is not None:
+            likeness = [float(pair.reasons["likeness"] or 0.0) for pair in pairs]
+            predicted = gap_pairs(self.snapshot, skill, models_a, models_b, difference, likeness)
+            affordable, left, state = arrived(self.budget, self.state, len(pairs), now)
+            decisions, self.sure = label_or_judge(predicted, self.rule, self.sure, rng, self.ceiling, affordable, left)
+            judged = sum(decision.judged for decision in decisions)
+            none = np.zeros(0, dtype=np.intp)
+            self.state = after(self.budget, state, none, len(pairs), judged, float(judged), now)
+            win, tie = np.array([each.win for each in predicted]), np.array([each.tie for each in predicted])
+        elif model is None:
             bits_alone = [comparison.information for comparison in known]
             decisions, self.state = judge_all(bits_alone, self.budget, self.state, rng, now)
             win = np.array([comparison.win_probability for comparison in known])
@@ -113,6 +129,14 @@ class JudgeBudget:
             (decision, Prediction(win_, tie_, tuple(row)))
             for decision, (win_, tie_, row) in zip(decisions, predictions, strict=True)
         ]
+
+
+def sure_rule(stream: StreamSettings, snapshot: Snapshot) -> SureRule | None:
+    """When the pairs of a stream are sure; None for a stream whose labels follow from expected information alone."""
+    if stream.label_at is None or stream.judge_share is None:
+        return None
+    models = len(set(snapshot.models).intersection(stream.models) if stream.models else snapshot.models)
+    return SureRule(stream.label_at, stream.judge_share, stream.audit_share, models, stream.target is not None)
 
 
 def ceiling(known: LabelLimit | None, limit: float | None) -> float:

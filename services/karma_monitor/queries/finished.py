@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from karma.store.schema import prompts, resolutions, responses
+from karma.store.counting import one
+from karma.store.pair_rows import IS_UNSURE
+from karma.store.schema import pairs, prompts, resolutions, responses
 from karma.telemetry.escaping import escape_control
 from karma.verdicts import OUTCOMES
 from karma_monitor.queries.failures import Reason, reasons
@@ -28,6 +31,8 @@ class Finished:
         unanswered: of these, those with a failed response.
         dead: prompts whose attempts are spent.
         reasons: of failures, the most frequent first.
+        labels: preferences by the source of their label.
+        unsure: of the predicted ones, those that the posterior was not sure about.
     """
 
     prompts: int
@@ -36,6 +41,8 @@ class Finished:
     unanswered: int
     dead: int
     reasons: list[Reason]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    unsure: int = 0
 
     @property
     def failed(self) -> bool:
@@ -49,6 +56,8 @@ class Finished:
             **self.outcomes,
             "no_pair": self.without_pair,
             "dead": self.dead,
+            "labels": {source: self.labels.get(source, 0) for source in ("judge", "predicted")},
+            "unsure_labels": self.unsure,
             "reasons": [reason.data() for reason in self.reasons],
         }
 
@@ -57,6 +66,11 @@ class Finished:
         counts = {**self.outcomes, "without a pair": self.without_pair, "dead": self.dead}
         named = [f"{count:,} {what}" for what, count in counts.items() if count]
         yield f"{_counted(self.prompts, 'prompt')} finished meanwhile: {', '.join(named) or 'no pair'}"
+        if predicted := self.labels.get("predicted", 0):
+            unsure = (
+                f"; {self.unsure:,} of these are not sure enough, and exports leave them out" if self.unsure else ""
+            )
+            yield f"labels: {self.labels.get('judge', 0):,} judged, {predicted:,} predicted{unsure}"
         for reason in self.reasons[:_REASONS]:
             if reason.of == "prompts":
                 failed = f"{_counted(reason.count, 'prompt')} of the stream {reason.name} died"
@@ -79,7 +93,16 @@ def finished_since(connection: Connection, stream: str, since: float) -> Finishe
     counts = total, total.filter(unpaired), total.filter(unpaired & failed.exists()), total.filter(_DEAD)
     count = connection.execute(select(*counts).where(among)).one()
     resolved: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
-    query = select(resolutions.c.outcome, func.count()).join(prompts, prompts.c.id == resolutions.c.prompt)
-    for outcome, number in connection.execute(query.where(among).group_by(resolutions.c.outcome)):
-        resolved[outcome] = number
-    return Finished(count[0], resolved, *count[1:], reasons(connection, among))
+    labels: Counter[str] = Counter()
+    columns = resolutions.c.outcome, resolutions.c.label_source
+    query = select(*columns, func.count()).join(prompts, prompts.c.id == resolutions.c.prompt)
+    for outcome, source, number in connection.execute(query.where(among).group_by(*columns)):
+        resolved[outcome] += number
+        if source is not None:
+            labels[source] += number
+    unsure = 0
+    if labels["predicted"]:
+        of_pairs = select(total).select_from(resolutions).join(pairs, pairs.c.id == resolutions.c.pair)
+        of_pairs = of_pairs.join(prompts, prompts.c.id == resolutions.c.prompt)
+        unsure = one(connection, of_pairs.where(among, resolutions.c.label_source == "predicted", IS_UNSURE))
+    return Finished(count[0], resolved, *count[1:], reasons(connection, among), labels, unsure)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from karma.config.derived_streams import derivation
+from karma.config.goals import LEAST_MODELS, with_goal
 from karma.config.models import aliases, judge_table, model_table, prices
 from karma.config.settings import Orders, PipelineSettings, Price, StreamSettings
 from karma.config.tables import check_known, convert, errors_in
@@ -100,15 +101,16 @@ class Pool:
             models = {name: model_table(name, table, path.parent) for name, table in tables.get("models", {}).items()}
             judges = {name: judge_table(name, table, path.parent) for name, table in tables.get("judges", {}).items()}
             for_all = tables.get("stream", {})
+            kinds = {name: judge.spec.kind for name, judge in judges.items()}
             pool = cls(
                 path,
                 models={name: model.spec for name, model in models.items()},
                 parents={name: model.parent for name, model in models.items() if model.parent is not None},
                 groups={name: model.group for name, model in models.items()},
                 judges={name: judge.spec for name, judge in judges.items()},
-                default_stream=_table("[stream]", for_all, StreamSettings),
+                default_stream=_stream("[stream]", for_all, models, kinds),
                 streams={
-                    name: _table(f"[streams.{name}]", {**for_all, **own}, StreamSettings)
+                    name: _stream(f"[streams.{name}]", {**for_all, **own}, models, kinds)
                     for name, own in tables.get("streams", {}).items()
                 },
                 pipeline=_table("[pipeline]", tables.get("pipeline", {}), PipelineSettings),
@@ -156,6 +158,11 @@ class Pool:
                 f'(the only judge is of kind "{kinds[0]}"). Kin are models of which neither is known to be better, so '
                 "such labels would be little more than chance. Name a judge that reads responses, or another policy."
             )
+        if stream.label_at is not None and 0 < len(models) < LEAST_MODELS:
+            raise SettingsError(
+                f"label_at is {stream.label_at:g}, but the stream has {len(models)} models. Labels by prediction would "
+                f"be of few pairs of models again and again: name {LEAST_MODELS} or more, or leave label_at out."
+            )
         if len(models) == 1 and not policy.samples_one_model:
             raise SettingsError(
                 f"has one model, {models[0]!r}: no pair can be formed. "
@@ -176,6 +183,15 @@ def _check_tables(tables: Mapping[str, Any]) -> None:
         value = tables.get(key, {})
         if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
             raise SettingsError(f"{key} must be tables, each headed [{key}.NAME]")
+
+
+def _stream(where: str, table: Any, models: Mapping[str, Any], kinds: Mapping[str, str]) -> StreamSettings:
+    """The settings of a stream with those that its goal chooses; `kinds` are those of the pool's judges by name."""
+    if isinstance(table, Mapping):
+        of = {key: table[key] if isinstance(table.get(key), list | tuple) else () for key in ("models", "judges")}
+        own_kinds = [kinds[name] for name in of["judges"] or kinds if isinstance(name, str) and name in kinds]
+        table = with_goal(table, len(of["models"] or models), own_kinds)
+    return _table(where, table, StreamSettings)
 
 
 def _table(where: str, table: Any, kind: type[_T]) -> _T:

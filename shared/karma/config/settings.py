@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from karma.config.goals import LEAST_SURE, Goal
+
 MIB = 1 << 20
 
 _Count = Annotated[int, Meta(ge=1)]
@@ -21,6 +23,7 @@ Orders = Literal["both", "adaptive", "one"]
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a stream: `[stream]` for all, `[streams.NAME]` for one."""
 
+    goal: Goal = "label"  # what the data is for: it chooses settings that the table does not have (`goals`)
     policy: str = "informative"
     kinship: Literal["posterior", "cosine"] = "posterior"  # the definition that policy kin uses
     models: tuple[str, ...] = ()  # of the pool; empty: all
@@ -40,6 +43,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     embedder: str = ""  # a folder, or a name that sentence-transformers can load; empty: the bundled one
     judge_share: _Share | None = None  # of pairs that may be judged; the others get a predicted label
     judge_calls_per_hour: _Positive | None = None  # the same as a number of calls
+    # P(better | decisive) from which on a pair is labeled by prediction, with or without calls left; it falls to .75
+    # where few pairs reach it. None: pairs are labeled because their verdict would tell little.
+    label_at: Annotated[float, Meta(ge=LEAST_SURE, lt=1)] | None = None
     # Share of the pairs with a predicted label that are judged to measure the label error; never 0.
     audit_share: _Share = 0.03
     # Label error above which more pairs are judged than budgeted.
@@ -48,6 +54,11 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if self.responses_per_prompt == 1:
             raise ValueError("responses_per_prompt is 1, expected 0 or at least 2")
+        if self.label_at is not None and self.judge_share is None:
+            raise ValueError(
+                f"label_at is {self.label_at:g} without a judge_share: say which share of the pairs may be judged to "
+                'learn what is labeled, or set goal = "train"'
+            )
 
     @property
     def has_judge_budget(self) -> bool:

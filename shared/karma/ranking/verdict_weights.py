@@ -41,6 +41,15 @@ class PromptWeight(NamedTuple):
         weight = self.formed / probability
         return weight, weight * weight / self.judged
 
+    def selected_by_competency(self) -> tuple[float, float]:
+        """The same where π follows from the competencies: the verdicts count alike, whatever their π.
+
+        Given the competencies, such a choice says nothing of the verdict, so that the fit may ignore it (Little & Rubin
+        2002, section 1.3). Inverse probabilities would let few audits outweigh all verdicts on the pairs that were not
+        sure: half as many labels were sure then, and twice as many of them wrong (decision 16).
+        """
+        return self.judged, self.judged
+
 
 def prompt_weight(pairs: Sequence[PromptPair]) -> PromptWeight:
     """The weight of the verdicts on one prompt's pairs."""

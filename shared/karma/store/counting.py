@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
-from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma.store.pair_rows import IS_UNSURE
+from karma.store.schema import gates, pairs, prompts, resolutions, responses, verdicts
 from karma.verdicts import OUTCOMES
 
 Resolutions = Mapping[tuple[str, str | None], int]
@@ -70,6 +71,15 @@ def outcomes(resolved: Resolutions) -> dict[str, int]:
 def preferences(resolved: Resolutions) -> dict[str, int]:
     """Decisive pairs by the source of their label."""
     return {source: resolved.get(("decisive", source), 0) for source in ("judge", "predicted")}
+
+
+def unsure_labels(connection: Connection) -> int:
+    """Predicted labels of pairs that the posterior was not sure about: no export has them unless it is asked to."""
+    asked = select(func.count()).select_from(gates).where(gates.c.body.contains('"sure"', autoescape=True))
+    if not one(connection, asked):
+        return 0  # without reading every pair
+    query = select(func.count()).select_from(resolutions).join(pairs, pairs.c.id == resolutions.c.pair)
+    return one(connection, query.where(resolutions.c.label_source == "predicted", IS_UNSURE))
 
 
 def one(connection: Connection, query: Any) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import groups_in
-from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, resolved
+from karma.store.pair_rows import IS_UNSURE, RESPONSE_A, RESPONSE_B, resolved
 from karma.store.records import BudgetedPair, Example
 from karma.store.schema import gates, pairs, prompts, resolutions
 from karma.store.sql import insert_new
@@ -80,7 +80,7 @@ class JudgeBudgets:
         return {row[0]: int(row[1]) for row in self.connection.execute(query)}
 
     def audited(self, stream: str, limit: int) -> list[tuple[float, bool, int, float]]:
-        """A stream's newest decisive audited pairs.
+        """A stream's newest decisive audited pairs, without those that would have got no label.
 
         Returns:
             (probability of being judged, prediction is wrong, prompt, predicted P(a better | decisive)), newest first.
@@ -98,6 +98,7 @@ class JudgeBudgets:
                 prompts.c.stream == stream,
                 pairs.c.judged == 1,
                 pairs.c.judged_probability < 1.0,
+                ~IS_UNSURE,
                 resolutions.c.label_source == "judge",
                 resolutions.c.predicted.is_not(None),
             )

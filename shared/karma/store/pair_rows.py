@@ -13,6 +13,10 @@ from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 
+#: Of pairs about which the posterior was asked (goal `train`): whether it was sure. Matching writes it to the reasons.
+IS_SURE = pairs.c.reasons.contains('"sure": true', autoescape=True)
+IS_UNSURE = pairs.c.reasons.contains('"sure": false', autoescape=True)
+
 #: The two responses of a pair in `joined`.
 RESPONSE_A, RESPONSE_B = responses.alias("a"), responses.alias("b")
 
@@ -29,7 +33,7 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_FIELDS = tuple(name for name in PairRow._fields if name != "orders")  # that is in `reasons`
+_FIELDS = tuple(name for name in PairRow._fields if name not in ("orders", "sure"))  # these are in `reasons`
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
 _VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow._fields]
@@ -103,4 +107,4 @@ def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
     reasons = json.loads(values[_REASONS])
     values[_REASONS] = reasons.get("win_probability")
-    return PairRow._make((*values, OrderPlan.from_dict(reasons.get("orders"))))
+    return PairRow._make((*values, OrderPlan.from_dict(reasons.get("orders")), reasons.get("sure")))

@@ -12,7 +12,7 @@ from karma.config.derived_streams import MARK
 from karma.messages import FINISH_PREFIXES, UNFINISHED
 from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
 from karma.store.chunks import execute_in, groups_in, rows_in
-from karma.store.pair_rows import pair_rows, verdict_rows
+from karma.store.pair_rows import IS_SURE, IS_UNSURE, pair_rows, verdict_rows
 from karma.store.records import (
     Count,
     ExportFilter,
@@ -27,10 +27,9 @@ from karma.store.records import (
 from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
 from karma.store.sql import insert_adding, insert_new
 
+_LIKELIER = case((resolutions.c.probability > 0.5, resolutions.c.probability), else_=1.0 - resolutions.c.probability)
 #: P(the chosen response is better) of a predicted label: P(not a tie) × P(better | not a tie).
-_CERTAINTY = (1.0 - func.coalesce(pairs.c.predicted_tie, 0.0)) * case(
-    (resolutions.c.probability > 0.5, resolutions.c.probability), else_=1.0 - resolutions.c.probability
-)
+_CERTAINTY = (1.0 - func.coalesce(pairs.c.predicted_tie, 0.0)) * _LIKELIER
 _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow._fields]
 
 
@@ -215,7 +214,7 @@ class Preferences:
         if kept.label_source is not None:
             query = query.where(resolutions.c.label_source == kept.label_source)
         if kept.least_predicted > 0.5:
-            query = query.where((resolutions.c.label_source == "judge") | (kept.least_predicted <= _CERTAINTY))
+            query = query.where((resolutions.c.label_source == "judge") | _certain(kept))
         if kept.least_probability > 0.5:
             sure = resolutions.c.probability >= kept.least_probability
             query = query.where(sure | (resolutions.c.probability <= 1.0 - kept.least_probability))
@@ -228,7 +227,7 @@ class Preferences:
             .select_from(pairs)
             .join(resolutions, resolutions.c.pair == pairs.c.id)
             .join(prompts, prompts.c.id == pairs.c.prompt)
-            .where(resolutions.c.label_source == "predicted", kept.least_predicted > _CERTAINTY, _of_stream(kept))
+            .where(resolutions.c.label_source == "predicted", ~_certain(kept), _of_stream(kept))
         )
         return int(self.connection.execute(query).scalar_one())
 
@@ -243,6 +242,17 @@ def _ended_by_itself(finish_reason: Any) -> Any:
     name = func.replace(func.replace(func.lower(func.trim(func.coalesce(finish_reason, ""))), "-", "_"), " ", "_")
     names = sorted(f"{prefix}{each}" for prefix in ("", *FINISH_PREFIXES) for each in UNFINISHED)
     return name.not_in(names) & ~name.startswith("content_filter:", autoescape=True)
+
+
+def _certain(kept: ExportFilter) -> ColumnElement[bool]:
+    """Whether the filter lets a predicted label through.
+
+    Where the posterior was asked, its answer holds. The prompt's other verdicts may have changed the label since.
+    """
+    certain = kept.least_predicted <= _CERTAINTY
+    if kept.least_sure is None:
+        return certain
+    return (IS_SURE & (kept.least_sure <= _LIKELIER)) | (~IS_SURE & ~IS_UNSURE & certain)
 
 
 def _of_stream(kept: ExportFilter) -> ColumnElement[bool]:

@@ -170,6 +170,7 @@ class PairRow(NamedTuple):
     quality_a: float | None
     quality_b: float | None
     orders: OrderPlan | None = None  # None: in both orders, by each judge that sees one
+    sure: bool | None = None  # of a pair that was judged or labeled because the posterior was sure or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +255,7 @@ class ExportFilter:
     label_source: Literal["judge", "predicted"] | None = None  # None: both
     least_probability: float = 0.5  # that the chosen response is better
     least_predicted: float = 0.5  # the same of a predicted label, where a tie does not count as better
+    least_sure: float | None = None  # the same of a label that the posterior was sure of; None: as other predicted ones
     finished: bool = False  # only where both responses ended by themselves, as far as is known
 
 

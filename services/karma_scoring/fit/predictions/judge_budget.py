@@ -15,11 +15,13 @@ from karma.ranking.label_limit import LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.tail import TailBin, label_tail
+from karma.ranking.tie_model import TieModel
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
 from karma_scoring.fit.predictions.label_limits import CALIBRATING, calibrating_of, present_limit
 from karma_scoring.fit.predictions.outcome_fit import Examples, fit_outcome
+from karma_scoring.fit.predictions.tie_fit import fit_ties, tie_examples_of
 from karma_scoring.fit.time_buckets import bucket_at
 
 #: Most judged pairs that the outcome model is fitted to, and most audited pairs behind the label error: the newest.
@@ -39,6 +41,7 @@ class BudgetInputs:
     audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
     label_tails: dict[str, tuple[TailBin, ...]] = field(default_factory=dict)  # by stream
     label_limits: dict[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
+    known_ties: TieModel | None = None  # of the last snapshot
 
     def outcome(self, competencies: Snapshot, changed: Mapping[str, int]) -> OutcomeModel | None:
         """The outcome model under new competencies; None while too few pairs under a judge budget were judged.
@@ -50,6 +53,12 @@ class BudgetInputs:
         if self.examples is None:
             return self.known
         return fit_outcome(examples_of(self.examples, competencies, changed)) or without_offsets(self.known, changed)
+
+    def ties(self, competencies: Snapshot, changed: Mapping[str, int]) -> TieModel | None:
+        """The tie model under new competencies; None while too few pairs under a judge budget were judged."""
+        if self.examples is None:
+            return self.known_ties
+        return fit_ties(tie_examples_of(self.examples, competencies, changed)) or self.known_ties
 
 
 class BudgetInputReader:
@@ -79,14 +88,14 @@ class BudgetInputReader:
             weight: of all counted verdicts.
             changed: a model changed, so the outcome model does.
         """
-        known = self._competencies.newest(transaction).outcome
+        newest = self._competencies.newest(transaction)
         unjudged = transaction.judge_budgets.unjudged()
         examples = None
         if unjudged and (changed or weight >= self._fitted_at * (1 + _GROWTH)):
             self._fitted_at = weight
             examples = [self._renamed(row) for row in transaction.judge_budgets.examples(EXAMPLES)]
         audits, tails = _audits(transaction, unjudged)
-        return BudgetInputs(known, examples, audits, tails, self._limits(transaction, unjudged))
+        return BudgetInputs(newest.outcome, examples, audits, tails, self._limits(transaction, unjudged), newest.ties)
 
     def _limits(self, transaction: Transaction, streams: Iterable[str]) -> dict[str, LabelLimit]:
         limits = {stream: self._max_label_error(stream) for stream in streams}

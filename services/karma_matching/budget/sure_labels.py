@@ -1,0 +1,225 @@
+"""The judge budget of gap pairs: labels by prediction where the posterior is sure, judge calls where it is not.
+
+A pair is *sure* where P(better | decisive) under the posterior, with its deviation, reaches a threshold, and no tie is
+likely. Sure pairs are labeled; an audit judges a share of them from the first one on. Pairs that are not sure are
+judged while calls are left: a first number, later a share of all pairs, spread over them. The rest keeps a weak
+prediction that is no label. Every probability of being judged is recorded, and none is zero unless an hourly limit is
+spent.
+
+The threshold is a quantile of recent pairs between a floor and `label_at`, so that most pairs can be labeled where the
+models are hard to tell apart. One ordered pair of models (chosen, rejected) can only be a part of the preferences:
+data of one fixed pair teaches what sets these two models apart, whatever the prompts ask for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from karma.config.goals import LEAST_MODELS, LEAST_SURE
+from karma_matching.budget.allocation import Decision, drawn
+from karma_matching.budget.gap_pairs import GapPair
+
+#: Pairs that are judged while they are not sure, before the share of the budget holds.
+START = 100
+
+_LIKELY_TIE = 0.4  # P(tie) above which no pair is labeled
+_LABELED = 0.8  # of recent pairs without a likely tie: the share that the threshold lets through
+_BINS = 100  # of P(better | decisive), over [.5, 1]
+_MEMORY = 300.0  # pairs that the histogram remembers
+_LEAST_SEEN = 50.0  # pairs before the threshold adapts
+_HORIZON = 5.0  # judged pairs too many or too few are compensated within so many pairs that are not sure
+_LEAST_UNSURE = 0.05  # share of pairs
+_PAIR_SHARE, _PAIR_RATIO = 0.15, 1.5  # of an ordered pair among the preferences: a share, or times its even share
+_TARGET_SHARE = 0.5  # the same where every pair holds the target
+_REMEMBERED = 1000.0  # preferences
+_FEW = 100.0  # preferences, as which fewer count
+
+#: Why a pair is labeled.
+SURE = "sure enough to label"
+#: Why a pair is judged.
+UNSURE = "not sure enough to label"
+#: Why a pair is neither judged nor labeled.
+NO_CALL = "not sure enough to label, and no judge call was left"
+TIE = "a tie is likely"
+ENOUGH = "enough preferences of one of these two models over the other"
+
+
+@dataclass(frozen=True)
+class SureRule:
+    """The settings of a stream that decide what is sure and what is judged."""
+
+    label_at: float = 0.9  # P(better | decisive)
+    judge_share: float = 0.2  # of pairs, audits included
+    audit_share: float = 0.05  # of sure pairs
+    models: int = 0  # of which verdicts are known
+    target: bool = False  # whether every pair includes one model
+
+    @property
+    def most_of_one(self) -> float:
+        """The largest share of one ordered pair of models among the preferences.
+
+        A target is on one side of every pair, and nearly always on the same one, so that only as many ordered pairs as
+        it has opponents occur at all.
+        """
+        if self.target:
+            return _TARGET_SHARE
+        return min(1.0, max(_PAIR_SHARE, _PAIR_RATIO / max(1, self.models * (self.models - 1))))
+
+
+@dataclass(frozen=True)
+class SureState:
+    """State of a stream's budget of gap pairs. Earlier versions had none: it starts empty."""
+
+    seen: int = 0  # pairs
+    judged: int = 0  # pairs, without those that a limit on the label error adds
+    histogram: tuple[float, ...] = (0.0,) * _BINS  # of the certainty of recent pairs without a likely tie
+    preferences: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (chosen, rejected) → recent number
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "seen": self.seen,
+            "judged": self.judged,
+            "histogram": [round(count, 3) for count in self.histogram],
+            "preferences": [[*models, round(number, 3)] for models, number in sorted(self.preferences.items())],
+        }
+
+    @classmethod
+    def from_json(cls, text: str | None) -> SureState:
+        """From a stored judge budget; a new state where it has none."""
+        state = json.loads(text).get("sure") if text else None
+        if state is None:
+            return cls()
+        preferences = {(chosen, rejected): number for chosen, rejected, number in state["preferences"]}
+        return cls(state["seen"], state["judged"], tuple(state["histogram"]), preferences)
+
+
+def threshold(state: SureState, label_at: float) -> float:
+    """P(better | decisive) from which on pairs are sure: `label_at`, or less where too few recent pairs reach it."""
+    total = sum(state.histogram)
+    if total < _LEAST_SEEN:
+        return label_at
+    below = (1.0 - _LABELED) * total
+    for bin_, count in enumerate(state.histogram):
+        if below < count:
+            return min(label_at, max(LEAST_SURE, 0.5 + 0.5 * (bin_ + below / count) / _BINS))
+        below -= count
+    return label_at
+
+
+def unsure_probability(rule: SureRule, state: SureState, least: float) -> float:
+    """The probability of judging the next pair that is not sure; 0 where no call is left.
+
+    After the start, the calls are spread so that they last: audits of sure pairs take their part of the share, and what
+    is left is divided among the pairs that are not sure.
+
+    Args:
+        rule: the stream's settings.
+        state: with the pair counted as seen.
+        least: the present threshold.
+    """
+    due = rule.judge_share * state.seen
+    if max(START, due) - state.judged < 1.0:
+        return 0.0
+    if state.judged < START and due < START:
+        return 1.0
+    total = sum(state.histogram)
+    below = sum(state.histogram[: int((least - 0.5) * 2 * _BINS)])
+    unsure = max(_LEAST_UNSURE, below / total if total else 1.0)
+    left = rule.judge_share - rule.audit_share * (1.0 - unsure)
+    return min(1.0, max(0.0, (due - state.judged) / _HORIZON + left / unsure))
+
+
+def label_or_judge(
+    pairs: Sequence[GapPair],
+    rule: SureRule,
+    state: SureState,
+    rng: random.Random,
+    ceiling: float = math.inf,
+    affordable: float = 1.0,
+    left: float = math.inf,
+) -> tuple[list[Decision], SureState]:
+    """Decide about a prompt's pairs, in their order.
+
+    Args:
+        pairs: of one prompt.
+        rule: the stream's settings.
+        state: of the stream.
+        rng: the prompt's random numbers.
+        ceiling: labels with more information than this are judged, bits: a limit on the label error goes before the
+            budget.
+        affordable: share of the pairs that an hourly limit lets be judged.
+        left: pairs that it lets be judged now.
+
+    Returns:
+        One decision per pair, and the next state.
+    """
+    decisions = []
+    for pair in pairs:
+        likely_tie = pair.tie > _LIKELY_TIE
+        histogram = state.histogram if likely_tie else _with(state.histogram, pair.certainty)
+        state = SureState(state.seen + 1, state.judged, histogram, state.preferences)
+        least = threshold(state, rule.label_at)
+        certain = rule.models >= LEAST_MODELS and pair.model_a != pair.model_b and pair.certainty >= least
+        certain = certain and not likely_tie
+        enough = certain and _has_enough(rule, state, pair.ordered)
+        sure = certain and not enough
+        counted = True
+        if sure and pair.information > ceiling:
+            probability, why, why_not, counted = 1.0, "the label might be wrong", SURE, False
+        elif sure:
+            probability, why, why_not = rule.audit_share, "audit", SURE
+        elif enough or (likely_tie and state.judged >= START):
+            probability = rule.audit_share
+            why = why_not = ENOUGH if enough else TIE
+        else:
+            probability = max(rule.audit_share, unsure_probability(rule, state, least))
+            why, why_not = UNSURE, NO_CALL
+        decision = drawn(min(probability, affordable), pair.information, why, why_not, left, rng, sure)
+        left -= decision.judged
+        decisions.append(decision)
+        state = SureState(
+            state.seen,
+            state.judged + (decision.judged and counted),
+            state.histogram,
+            _with_preferences(state.preferences, pair, decision),
+        )
+    return decisions, state
+
+
+def _with(histogram: tuple[float, ...], certainty: float) -> tuple[float, ...]:
+    """The histogram with one more pair; older ones fade."""
+    fading = min(1.0, _MEMORY / (sum(histogram) + 1.0))
+    bin_ = min(_BINS - 1, int((certainty - 0.5) * 2 * _BINS))
+    return tuple((count + (place == bin_)) * fading for place, count in enumerate(histogram))
+
+
+def _has_enough(rule: SureRule, state: SureState, ordered: tuple[str, str]) -> bool:
+    """Whether one more preference of these two models would make them too large a part of the recent ones."""
+    total = max(_FEW, sum(state.preferences.values()) + 1.0)
+    return state.preferences.get(ordered, 0.0) + 1.0 > rule.most_of_one * total
+
+
+def _with_preferences(
+    preferences: Mapping[tuple[str, str], float], pair: GapPair, decision: Decision
+) -> Mapping[tuple[str, str], float]:
+    """The preferences with a label, or with what a verdict is expected to add; older ones fade."""
+    if decision.judged:
+        decisive = 1.0 - pair.tie
+        new = {
+            (pair.model_a, pair.model_b): decisive * pair.win,
+            (pair.model_b, pair.model_a): decisive * (1 - pair.win),
+        }
+    elif decision.sure:
+        new = {pair.ordered: 1.0}
+    else:
+        return preferences
+    added = {models: preferences.get(models, 0.0) + number for models, number in new.items()}
+    after = {**preferences, **added}
+    fading = min(1.0, _REMEMBERED / max(1.0, sum(after.values())))
+    return {models: number * fading for models, number in after.items() if number * fading >= 0.001}

@@ -1,0 +1,240 @@
+"""Gap pairs are labeled where the posterior is sure, and judged within the budget where it is not."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karma.ranking.outcome_model import FEATURES, OutcomeModel
+from karma.ranking.snapshot import Snapshot
+from karma.ranking.tie_model import TieModel
+from karma_matching.budget.allocation import SPENT, BudgetState, Decision
+from karma_matching.budget.gap_pairs import GapPair, gap_pairs
+from karma_matching.budget.sure_labels import (
+    ENOUGH,
+    NO_CALL,
+    START,
+    SURE,
+    TIE,
+    UNSURE,
+    SureRule,
+    SureState,
+    label_or_judge,
+    threshold,
+)
+
+RULE = SureRule(models=8)
+MODELS = "abcdefgh"
+
+
+def pair(win: float, tie: float = 0.1, models: str = "ab") -> GapPair:
+    return GapPair(models[0], models[1], win, tie)
+
+
+def any_models(draws: np.random.Generator) -> str:
+    return "".join(draws.choice(list(MODELS), 2, replace=False))
+
+
+def decided(
+    pairs: Sequence[GapPair], rule: SureRule = RULE, state: SureState | None = None, **limits: float
+) -> tuple[list[Decision], SureState]:
+    """One prompt a pair."""
+    rng, decisions, state = random.Random(7), [], state or SureState()
+    for each in pairs:
+        new, state = label_or_judge([each], rule, state, rng, **limits)
+        decisions += new
+    return decisions, state
+
+
+def mixed(number: int, sure: float, seed: int = 0) -> list[GapPair]:
+    draws = np.random.default_rng(seed)
+    return [pair(0.97 if draws.random() < sure else 0.6, models=any_models(draws)) for _ in range(number)]
+
+
+def test_sure_pairs_are_labeled_from_the_first_one_on_but_for_an_audit() -> None:
+    pairs = mixed(2000, sure=1.0)
+    decisions, state = decided(pairs)
+
+    assert all(decision.probability == RULE.audit_share and decision.sure for decision in decisions)
+    assert {decision.why for decision in decisions} == {SURE, "audit"}
+    assert np.mean([decision.judged for decision in decisions]) == pytest.approx(RULE.audit_share, abs=0.02)
+    assert state.seen == 2000
+
+
+def test_the_first_unsure_pairs_are_judged_and_then_as_many_as_the_share_allows() -> None:
+    decisions, state = decided(
+        [pair(0.5 + 0.2 * (n % 2), models=MODELS[n % 7] + MODELS[n % 7 + 1]) for n in range(3000)]
+    )
+
+    assert all(decision.judged and decision.why == UNSURE for decision in decisions[:START])
+    assert not any(decision.sure for decision in decisions)
+    left_out = [decision for decision in decisions if not decision.judged]
+    assert {decision.why for decision in left_out} == {NO_CALL}
+    assert state.judged == pytest.approx(RULE.judge_share * 3000, rel=0.15)
+    late = [decision.judged for decision in decisions[1000:]]
+    halves = np.mean(late[:1000]), np.mean(late[1000:])
+    assert halves[0] == pytest.approx(halves[1], abs=0.08)  # the calls last
+
+
+@given(
+    share=st.floats(0.01, 1.0),
+    audit=st.floats(0.001, 0.5),
+    wins=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=60),
+    ties=st.floats(0.0, 1.0),
+    seen=st.integers(0, 10_000),
+    judged=st.integers(0, 3_000),
+    ceiling=st.floats(0.0, 1.0) | st.sampled_from([math.inf, -math.inf]),
+)
+def test_every_pair_has_a_recorded_chance_above_zero(share, audit, wins, ties, seen, judged, ceiling) -> None:
+    rule, state = replace(RULE, judge_share=share, audit_share=audit), SureState(seen + judged, judged)
+    decisions, after = label_or_judge([pair(win, ties) for win in wins], rule, state, random.Random(1), ceiling)
+
+    assert all(0.0 < decision.probability <= 1.0 and decision.why for decision in decisions)
+    assert all(0.0 <= decision.information <= 1.0 for decision in decisions)
+    assert after.seen == state.seen + len(wins)
+    assert not any(decision.sure for decision, win in zip(decisions, wins, strict=True) if max(win, 1 - win) < 0.75)
+
+
+@given(st.integers(0, 50), st.floats(0.0, 1.0), st.floats(0.02, 0.6))
+def test_calls_stay_within_the_start_or_the_share_and_the_audits(seed: int, sure: float, share: float) -> None:
+    rule = replace(RULE, judge_share=share)
+    decisions, state = decided(mixed(700, sure, seed), rule)
+
+    judged = [decision for decision in decisions if decision.judged]
+    audits = sum(decision.probability == rule.audit_share for decision in judged)
+    assert len(judged) == state.judged
+    assert len(judged) - audits <= max(START, share * len(decisions))
+
+
+@given(seed=st.integers(0, 30), several=st.booleans())
+def test_one_ordered_pair_is_only_a_part_of_the_preferences(seed: int, several: bool) -> None:
+    """Three quarters of the pairs are of one model over another, and sure."""
+    draws = np.random.default_rng(seed)
+    pairs = [pair(0.97, models="ab" if draws.random() < 0.75 else any_models(draws)) for _ in range(1500)]
+    if several:
+        decisions, state = label_or_judge(pairs, RULE, SureState(), random.Random(seed))
+    else:
+        decisions, state = decided(pairs)
+
+    labels = Counter((p.model_a, p.model_b) for p, d in zip(pairs, decisions, strict=True) if d.sure and not d.judged)
+    most = state.preferences["a", "b"] / sum(state.preferences.values())
+    assert most == pytest.approx(RULE.most_of_one, abs=0.04)
+    assert labels["a", "b"] / labels.total() < RULE.most_of_one + 0.05
+    assert ENOUGH in {decision.why for decision in decisions if not decision.sure}
+
+
+def test_the_cap_is_wider_in_small_pools_and_where_every_pair_holds_the_target() -> None:
+    assert SureRule(models=12).most_of_one == 0.15
+    assert SureRule(models=2).most_of_one == 0.75
+    assert SureRule(models=12, target=True).most_of_one == 0.5
+
+
+def test_likely_ties_are_left_out_once_the_start_is_judged() -> None:
+    early, state = decided([pair(0.97, tie=0.6)] * 20)
+    assert all(decision.judged and not decision.sure for decision in early)
+
+    late, _ = decided([pair(0.97, tie=0.6)] * 400, state=replace(state, seen=500, judged=START))
+    assert {decision.why for decision in late} == {TIE}
+    assert all(decision.probability == RULE.audit_share and not decision.sure for decision in late)
+    assert sum(decision.judged for decision in late) < 45
+
+
+def test_the_threshold_falls_where_few_pairs_reach_it_and_never_below_three_quarters() -> None:
+    draws = np.random.default_rng(1)
+    near = [pair(win, models=any_models(draws)) for win in draws.uniform(0.76, 0.9, 600)]
+    _, state = decided(near)
+    assert threshold(state, 0.9) == pytest.approx(0.76 + 0.2 * 0.14, abs=0.015)
+    assert 0.7 < np.mean([max(p.win, 1 - p.win) >= threshold(state, 0.9) for p in near]) < 0.9
+
+    _, state = decided([pair(0.6)] * 600)
+    assert threshold(state, 0.9) == 0.75
+    _, state = decided([pair(0.99, models=any_models(draws)) for _ in range(600)])
+    assert threshold(state, 0.9) == 0.9
+
+
+@pytest.mark.parametrize("models", [1, 2, 3])
+def test_few_models_are_never_labeled_by_prediction(models: int) -> None:
+    decisions, _ = decided([pair(0.99)] * 50, replace(RULE, models=models))
+
+    assert all(decision.judged and not decision.sure for decision in decisions)
+
+
+def test_two_responses_of_one_model_are_never_labeled_by_prediction() -> None:
+    decisions, _ = decided([pair(0.99, models="aa")] * 50)
+
+    assert not any(decision.sure for decision in decisions)
+
+
+def test_a_limit_on_the_label_error_goes_before_the_budget() -> None:
+    pairs = mixed(400, sure=1.0)
+    unknown, state = decided(pairs, ceiling=-math.inf)
+    assert all(decision.judged and decision.why == "the label might be wrong" for decision in unknown)
+    assert state.judged == 0  # the budget does not make up for them
+
+    known, _ = decided(pairs, ceiling=pairs[0].information)
+    assert sum(decision.judged for decision in known) < 50
+
+
+def test_an_hourly_limit_holds_and_sure_pairs_are_labeled_all_the_same() -> None:
+    decisions, _ = decided(mixed(200, sure=0.5), affordable=0.0, left=0.0)
+
+    assert {decision.why for decision in decisions} == {SPENT}
+    assert {decision.probability for decision in decisions} == {0.0}
+    assert 0.3 < np.mean([bool(decision.sure) for decision in decisions]) < 0.7
+
+
+def test_the_state_survives_the_store_and_a_state_of_earlier_versions_starts_empty() -> None:
+    _, state = decided(mixed(300, sure=0.7))
+    stored = BudgetState(seen=300, judged=120).to_json(sure=state.to_dict())
+
+    read = SureState.from_json(stored)
+    assert (read.seen, read.judged) == (state.seen, state.judged)
+    assert read.preferences == pytest.approx(dict(state.preferences), abs=0.001)
+    assert read.histogram == pytest.approx(state.histogram, abs=0.001)
+    assert BudgetState.from_json(stored).judged == 120
+    assert SureState.from_json(None) == SureState.from_json(BudgetState(seen=9).to_json()) == SureState()
+    assert "sure" not in json.loads(BudgetState(seen=9).to_json())
+
+
+SNAPSHOT = replace(
+    Snapshot.empty(["strong", "weak"]),
+    mean=np.array([[2.0, -2.0, 0.0]]),
+    win=np.array([[[0.5, 0.8, 0.5], [0.2, 0.5, 0.5], [0.5, 0.5, 0.5]]]),
+    gap_deviation=np.full((1, 3, 3), 2.0),
+)
+NO_FEATURES = np.zeros((1, len(FEATURES)))
+
+
+def predicted(snapshot: Snapshot, a: str = "strong", b: str = "weak") -> GapPair:
+    return gap_pairs(snapshot, None, [a], [b], NO_FEATURES, [0.5])[0]
+
+
+def test_the_prediction_has_the_uncertainty_of_the_competencies_in_it() -> None:
+    """At the mean gap of 4 logits it would be .98; the outcome model sees the same gap and the same deviation."""
+    assert predicted(SNAPSHOT).win == 0.8
+    model = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 500, 0.01)
+    certain = predicted(replace(SNAPSHOT, outcome=model, gap_deviation=np.zeros((1, 3, 3)))).win
+    uncertain = predicted(replace(SNAPSHOT, outcome=model)).win
+    lapsing = predicted(replace(SNAPSHOT, outcome=replace(model, lapse=0.2))).win
+
+    assert certain == pytest.approx(1 / (1 + math.exp(-4)))
+    assert uncertain < certain - 0.02
+    assert lapsing == pytest.approx(0.1 + 0.8 * uncertain)
+
+
+def test_the_tie_model_goes_before_the_ties_of_the_competencies() -> None:
+    ties = TieModel(intercept=-1.0, better=0.5, worse=0.25, likeness=2.0, skills={"math": 3.0}, examples=100)
+    snapshot = replace(SNAPSHOT, ties=ties)
+
+    assert predicted(SNAPSHOT).tie == pytest.approx(0.5 / (2 * math.cosh(2) + 0.5))
+    assert predicted(snapshot).tie == pytest.approx(1 / (1 + math.exp(-(-1.0 + 1.0 - 0.5 + 1.0))))
+    assert predicted(snapshot, "weak", "strong").tie == predicted(snapshot).tie
