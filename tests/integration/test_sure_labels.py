@@ -35,7 +35,8 @@ def known(models: str = "abcd") -> Snapshot:
     half = np.repeat([3.0, -3.0], len(models) // 2)
     mean = np.append(half, 0.0)[None, :]
     gap = mean[:, :, None] - mean[:, None, :]
-    return replace(Snapshot.empty(models), mean=mean, win=0.5 + 0.47 * np.sign(gap) * (np.abs(gap) > 3.0))
+    win = 0.5 + 0.47 * np.sign(gap) * (np.abs(gap) > 3.0)
+    return replace(Snapshot.empty(models), mean=mean, win=win, comparisons=np.full(gap.shape, 5.0))
 
 
 def flow_of(store: Store, **stream: object) -> Flow:

@@ -23,6 +23,7 @@ class GapPair:
     model_b: str
     win: float  # P(a better | decisive), posterior predictive
     tie: float  # P(tie)
+    met: float = math.inf  # effective number of verdicts on the two models in the skill
 
     @property
     def certainty(self) -> float:
@@ -77,5 +78,6 @@ def gap_pairs(
     if snapshot.ties is not None:
         mean_a, mean_b = snapshot.vector("mean", models_a, skill), snapshot.vector("mean", models_b, skill)
         tie = snapshot.ties.probability(mean_a, mean_b, np.array(likeness), skill)
-    pairs = zip(models_a, models_b, win.tolist(), tie.tolist(), strict=True)
+    met = [each.comparisons for each in known]
+    pairs = zip(models_a, models_b, win.tolist(), tie.tolist(), met, strict=True)
     return [GapPair(*each) for each in pairs]

@@ -28,6 +28,7 @@ from karma_matching.budget.gap_pairs import GapPair
 START = 100
 
 _LIKELY_TIE = 0.4  # P(tie) above which no pair is labeled
+_MET = 1.0  # verdicts on the two models in the skill, without which no pair is sure before the start is judged
 _LABELED = 0.8  # of recent pairs without a likely tie: the share that the threshold lets through
 _BINS = 100  # of P(better | decisive), over [.5, 1]
 _MEMORY = 300.0  # pairs that the histogram remembers
@@ -166,7 +167,8 @@ def label_or_judge(
         state = SureState(state.seen + 1, state.judged, histogram, state.preferences)
         least = threshold(state, rule.label_at)
         certain = rule.models >= LEAST_MODELS and pair.model_a != pair.model_b and pair.certainty >= least
-        certain = certain and not likely_tie
+        # Early on, what is concluded from other models and skills was wrong twice as often as stated.
+        certain = certain and not likely_tie and (pair.met >= _MET or state.judged >= START)
         enough = certain and _has_enough(rule, state, pair.ordered)
         sure = certain and not enough
         counted = True

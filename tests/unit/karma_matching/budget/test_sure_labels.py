@@ -161,6 +161,14 @@ def test_the_threshold_falls_where_few_pairs_reach_it_and_never_below_three_quar
     assert threshold(state, 0.9) == 0.9
 
 
+def test_at_first_two_models_that_never_met_are_not_sure() -> None:
+    unmet = [replace(each, met=0.5) for each in mixed(400, sure=1.0)]
+    decisions, _ = decided(unmet)
+
+    assert all(decision.judged and not decision.sure for decision in decisions[:START])
+    assert all(decision.sure for decision in decisions[START:])
+
+
 @pytest.mark.parametrize("models", [1, 2, 3])
 def test_few_models_are_never_labeled_by_prediction(models: int) -> None:
     decisions, _ = decided([pair(0.99)] * 50, replace(RULE, models=models))
