@@ -13,7 +13,7 @@ import numpy as np
 from karma.plugins import checker
 from karma.ranking.snapshot import OVERALL, Snapshot
 from karma.store import Store
-from karma.store.records import ExportFilter
+from karma.store.export_filter import ExportFilter
 from karma_demo.family import JUDGE, MEMBERS, accuracy, checkpoint_path
 from karma_demo.tasks import Task, tasks
 from karma_gateway.exports import rows

@@ -12,8 +12,8 @@ from karma.config.settings import Price
 from karma.plugins.protocols import Exporter
 from karma.store import Store
 from karma.store.counting import preferences, resolutions_by_outcome
+from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import verdict_rows
-from karma.store.records import ExportFilter
 from karma.store.streams import stream_names
 from karma.verdicts import TIE_MARGIN
 from karma_gateway import export_files

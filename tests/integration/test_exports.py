@@ -15,7 +15,8 @@ from karma.config.derived_streams import Derivation
 from karma.config.settings import Price
 from karma.errors import SettingsError
 from karma.store import counting
-from karma.store.records import ExportFilter, VerdictRow
+from karma.store.export_filter import ExportFilter
+from karma.store.records import VerdictRow
 from karma.store.schema import responses
 from karma.store.streams import check_stream
 from karma_gateway import exports

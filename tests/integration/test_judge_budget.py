@@ -11,7 +11,7 @@ from karma.ranking.label_limit import EVERY_PAIR, LabelLimit
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, ResponseEffects
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
-from karma.store.records import ExportFilter
+from karma.store.export_filter import ExportFilter
 from karma.store.schema import competency_counts, gates, pairs, prompts, resolutions, verdicts
 from karma_gateway import exports
 from karma_scoring.fit.predictions.judge_budget import BudgetInputReader, examples_of

@@ -15,7 +15,7 @@ from karma.errors import SettingsError, StoreError, StoreOutageError
 from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
 from karma.store import Store, database
 from karma.store.counting import prompts_without_pair, resolutions_by_outcome
-from karma.store.records import ExportFilter
+from karma.store.export_filter import ExportFilter
 from karma.store.schema import REVISION, metadata
 from tests.support.memory import Flow, make_pool
 

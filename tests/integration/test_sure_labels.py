@@ -14,7 +14,7 @@ from karma.ranking.snapshot import Snapshot
 from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma.store import Store
 from karma.store.counting import unsure_labels
-from karma.store.records import ExportFilter
+from karma.store.export_filter import ExportFilter
 from karma.store.schema import competency_counts, gates, pairs, resolutions
 from karma_gateway import exports
 from karma_matching.budget.allocation import BudgetState

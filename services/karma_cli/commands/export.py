@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from karma.config.goals import LEAST_SURE
-from karma.store.records import ExportFilter
+from karma.store.export_filter import ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment

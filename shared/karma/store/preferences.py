@@ -12,10 +12,10 @@ from karma.config.derived_streams import MARK
 from karma.messages import FINISH_PREFIXES, UNFINISHED
 from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
 from karma.store.chunks import execute_in, groups_in, rows_in
+from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import IS_SURE, IS_UNSURE, pair_rows, verdict_rows
 from karma.store.records import (
     Count,
-    ExportFilter,
     NewPair,
     NewResolution,
     NewResponse,

@@ -1,0 +1,18 @@
+"""The filter of an export: which preferences the store gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ExportFilter:
+    """Which preferences an export contains."""
+
+    stream: str | None = None  # None: of all but derived streams
+    label_source: Literal["judge", "predicted"] | None = None  # None: both
+    least_probability: float = 0.5  # that the chosen response is better
+    least_predicted: float = 0.5  # the same of a predicted label, where a tie does not count as better
+    least_sure: float | None = None  # the same of a label that the posterior was sure of; None: as other predicted ones
+    finished: bool = False  # only where both responses ended by themselves, as far as is known
