@@ -105,6 +105,11 @@ pairs_per_prompt = 3
 policy = "random"
 judge_share = 0.5
 audit_share = 0.3
+
+[streams.limited]
+judges = ["fair"]
+models = ["red", "blue", "insider"]
+judge_share = 0.5
 max_label_error = 0.4
 
 [pipeline]
@@ -112,7 +117,10 @@ batch_items = 4
 claim_silence_s = 2
 """
 #: Prompts of each stream in the two parts of the run: a counter that is there all at once has no rate.
-PARTS = ({"default": 30, "lame": 3, "budget": 160}, {"default": 20, "lame": 3, "budget": 40})
+PARTS = (
+    {"default": 30, "lame": 3, "budget": 160, "limited": 5},
+    {"default": 20, "lame": 3, "budget": 40, "limited": 5},
+)
 
 
 @pytest.mark.parametrize("name", sorted(BOARDS))
@@ -229,7 +237,7 @@ def test_a_panel_that_is_empty_is_found(server: prometheus.Prometheus) -> None:
 
 def test_the_variables_are_filled_from_series_that_exist(server: prometheus.Prometheus) -> None:
     wanted = {
-        "stream": {"default", "budget", "lame"},
+        "stream": {"default", "budget", "lame", "limited"},
         "model": {"red", "blue", "insider", "flaky", "away"},
         "judge": {"fair", "second"},
     }
