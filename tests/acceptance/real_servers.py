@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import secrets
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from karma.telemetry.failure_kinds import kind_of
 from karma_demo.family import JUDGE, checkpoint_path
 from tests.support.endpoint import Behaviour, serve
 from tests.support.pipeline import Pipeline, wait_until
+from tests.support.ports import free_port
 from tests.support.verifier import assert_exact
 
 MEMBERS = ("generalist-large", "speller")
@@ -49,12 +49,6 @@ def environment_of(variable: str) -> Path | None:
     """The `bin` folder of a server's virtual environment; None where the variable names none."""
     folder = os.environ.get(variable)
     return Path(folder) / "bin" if folder else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

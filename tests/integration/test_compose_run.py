@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from tests.support import needs
 from tests.support.database_role import RoleServer, role_server
 from tests.support.endpoint import Behaviour, serve
 from tests.support.pipeline import wait_until
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -114,9 +114,7 @@ class Stack:
 
     def start_redis(self) -> Any:
         """Redis with the options of its service, and a client of its administrator."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         options = [word.replace("/run/karma", str(self.folder)) for word in SERVICES["redis"]["command"][1:]]
         own = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder / "redis")]
         self._processes["redis"] = subprocess.Popen([needs.redis(), *options, *own], stdout=subprocess.DEVNULL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from karma.queue.acl import acl_lines
 from karma.queue.heartbeats import workers
 from tests.support import needs
 from tests.support.pipeline import KARMA, Pipeline, wait_until
+from tests.support.ports import free_port
 
 #: Passwords of the users, with what means something in a URL.
 PASSWORDS = {user: f"p@ss#{user}/100%?:" for user in (*USERS, ADMIN)}
@@ -28,9 +28,7 @@ class GuardedRedis:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         (folder / "users.acl").write_text("\n".join([*acl_lines(PASSWORDS), ""]))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         options = {"port": self.port, "bind": "127.0.0.1", "dir": folder, "aclfile": folder / "users.acl"}
         arguments = (part for name, value in options.items() for part in (f"--{name}", str(value)))
         self._server = subprocess.Popen([str(needs.redis()), *arguments], stdout=subprocess.DEVNULL)

@@ -6,13 +6,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.support import needs
 from tests.support.pipeline import wait_until
+from tests.support.ports import free_port
 
 
 class PostgreSQL:
@@ -41,9 +41,7 @@ class PostgreSQL:
         subprocess.run(
             [initdb, "-D", folder / "data", "-U", "karma", "-A", "trust", "--no-sync"], check=True, **self._quiet
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._program = initdb.parent / "postgres"
         self._server: subprocess.Popen[bytes] | None = None
         self._options = ["-c", "max_connections=200", "-c", f"fsync={'on' if waits_for_disk else 'off'}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -19,6 +18,7 @@ import yaml
 
 from tests.support import needs
 from tests.support.pipeline import ROOT, wait_until
+from tests.support.ports import free_port
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 
@@ -93,9 +93,7 @@ def serve(folder: Path, targets: Path, rules: Sequence[Path] = (), every_s: floa
         "scrape_configs": [{"job_name": "karma", "file_sd_configs": [discovery]}],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     started = [
         needs.prometheus(),
         f"--config.file={folder / 'prometheus.yml'}",
