@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from karma.store.chunks import groups_in
 from karma.store.pair_rows import IS_UNSURE, RESPONSE_A, RESPONSE_B, resolved
@@ -85,27 +86,13 @@ class JudgeBudgets:
         Returns:
             (probability of being judged, prediction is wrong, prompt, predicted P(a better | decisive)), newest first.
         """
-        query = (
-            select(
-                pairs.c.judged_probability,
-                (resolutions.c.predicted > 0.5) != (resolutions.c.chosen == pairs.c.response_a),
-                pairs.c.prompt,
-                resolutions.c.predicted,
-            )
-            .join(resolutions, resolutions.c.pair == pairs.c.id)
-            .join(prompts, prompts.c.id == pairs.c.prompt)
-            .where(
-                prompts.c.stream == stream,
-                pairs.c.judged == 1,
-                pairs.c.judged_probability < 1.0,
-                ~IS_UNSURE,
-                resolutions.c.label_source == "judge",
-                resolutions.c.predicted.is_not(None),
-            )
-            .order_by(pairs.c.id.desc())
-            .limit(limit)
-        )
-        return [(row[0], bool(row[1]), row[2], row[3]) for row in self.connection.execute(query)]
+        query = select(
+            pairs.c.judged_probability,
+            (resolutions.c.predicted > 0.5) != (resolutions.c.chosen == pairs.c.response_a),
+            pairs.c.prompt,
+            resolutions.c.predicted,
+        ).where(pairs.c.judged_probability < 1.0, ~IS_UNSURE, resolutions.c.predicted.is_not(None))
+        return [(row[0], bool(row[1]), row[2], row[3]) for row in self._newest_decisive(query, stream, limit)]
 
     def calibrating(self, stream: str, limit: int) -> list[tuple[float, bool, int, str]]:
         """A stream's newest decisive judged pairs with the label that each would have had if it had not been judged.
@@ -117,22 +104,19 @@ class JudgeBudgets:
             (probability of being judged, prediction is wrong, prompt, reasons as JSON), newest first.
         """
         predicted = func.coalesce(resolutions.c.predicted, pairs.c.predicted)
-        query = (
-            select(
-                pairs.c.judged_probability,
-                (predicted > 0.5) != (resolutions.c.chosen == pairs.c.response_a),
-                pairs.c.prompt,
-                pairs.c.reasons,
-            )
-            .join(resolutions, resolutions.c.pair == pairs.c.id)
+        query = select(
+            pairs.c.judged_probability,
+            (predicted > 0.5) != (resolutions.c.chosen == pairs.c.response_a),
+            pairs.c.prompt,
+            pairs.c.reasons,
+        ).where(pairs.c.predicted.is_not(None))
+        return [(row[0], bool(row[1]), row[2], row[3]) for row in self._newest_decisive(query, stream, limit)]
+
+    def _newest_decisive(self, query: Select[Any], stream: str, limit: int) -> Sequence[Any]:
+        """The rows of a query over a stream's judged pairs with a decisive outcome, newest first."""
+        judged = (
+            query.join(resolutions, resolutions.c.pair == pairs.c.id)
             .join(prompts, prompts.c.id == pairs.c.prompt)
-            .where(
-                prompts.c.stream == stream,
-                pairs.c.predicted.is_not(None),
-                pairs.c.judged == 1,
-                resolutions.c.label_source == "judge",
-            )
-            .order_by(pairs.c.id.desc())
-            .limit(limit)
+            .where(prompts.c.stream == stream, pairs.c.judged == 1, resolutions.c.label_source == "judge")
         )
-        return [(row[0], bool(row[1]), row[2], row[3]) for row in self.connection.execute(query)]
+        return self.connection.execute(judged.order_by(pairs.c.id.desc()).limit(limit)).all()

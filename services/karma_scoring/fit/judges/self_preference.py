@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from karma.ranking.connectedness import components
 from karma.ranking.self_preference import MOST_ERROR, SelfPreference
 from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.store.judged_pairs import JudgedPair
@@ -71,13 +72,10 @@ def _is_own(pair: JudgedPair, own: Collection[str]) -> bool:
 
 def _groups(known: Posterior) -> dict[str, int]:
     """Model → its group: models that a chain of the other sources' comparisons connects."""
-    joined = known.comparisons[0] > 0.0
-    label = np.arange(len(joined))
-    while True:  # each model takes the least label among its neighbors, until none changes
-        least = np.minimum(label, np.where(joined, label, len(joined)).min(axis=1))
-        if np.array_equal(least, label):
-            return dict(zip(known.models, label.tolist(), strict=False))  # the last column is the unseen model
-        label = least
+    joined = known.comparisons[0, :-1, :-1] > 0.0
+    return {
+        known.models[column]: number for number, group in enumerate(components(joined)) for column in group.tolist()
+    }
 
 
 def _weights(pairs: Sequence[JudgedPair]) -> Array:
