@@ -85,7 +85,9 @@ def _rows(
 
 def expected(store: Store, kept: ExportFilter = EVERYTHING) -> int | None:
     """The number of preferences that an export would contain now; None if counting would require reading them all."""
-    if kept.stream is not None or kept.finished or kept.least_probability > EVERYTHING.least_probability:
+    if kept.stream is not None or kept.finished or kept.max_length_ratio is not None:
+        return None
+    if kept.least_probability > EVERYTHING.least_probability:
         return None
     with store.reading() as transaction:
         connection = transaction.ledger.connection

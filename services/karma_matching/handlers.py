@@ -156,9 +156,9 @@ def _formed(
         PolicyFailedError: the policy raised on this prompt, which must not affect other prompts.
     """
     seed = seed_of(prompt.stream, prompt.prompt_id, "match")
-    limit = stream.pairs_per_prompt
+    limits = stream.pairs_per_prompt, stream.max_length_ratio
     try:
-        return form(candidates, stream.policy, limit, snapshot, prompt.skill, seed, stream.target)
+        return form(candidates, stream.policy, limits[0], snapshot, prompt.skill, seed, stream.target, limits[1])
     except (KarmaError, MemoryError):  # of every prompt, or of this moment
         raise
     except Exception as cause:

@@ -1,8 +1,9 @@
 """Pairing: pairs the responses to one prompt under a policy, and records the reasons.
 
-The rules that all policies share are here: only usable responses, no near-duplicates, and, with a target, only pairs
-with a response of the target. A policy (`karma.policies`) chooses among the remaining pairs. Its random draws are
-seeded by the prompt, so that a prompt matched twice under one snapshot gives the same pairs.
+The rules that all policies share are here: only usable responses, no near-duplicates, no lengths that differ more than
+the stream allows, and, with a target, only pairs with a response of the target. A policy (`karma.policies`) chooses
+among the remaining pairs. Its random draws are seeded by the prompt, so that a prompt matched twice under one snapshot
+gives the same pairs.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def form(
     skill: str | None,
     seed: int,
     target: str | None = None,
+    max_length_ratio: float | None = None,
 ) -> tuple[list[FormedPair], str]:
     """Pair the responses to one prompt.
 
@@ -51,6 +53,7 @@ def form(
         skill: the prompt's skill; None or an unknown skill means the overall competency.
         seed: the prompt's seed.
         target: a model that every pair includes.
+        max_length_ratio: most characters of a pair's longer response per character of the shorter one; None: any.
 
     Returns:
         The pairs in the order of their ids and an empty text; or no pairs and the reason.
@@ -69,11 +72,21 @@ def form(
     pairs = [(x, y) for x, y in combinations(range(len(usable)), 2) if (aimed[x] or aimed[y]) and (x, y) not in same]
     if not pairs:
         return [], "near-duplicates only"
+    if max_length_ratio is not None:
+        lengths = [len(candidate.text) for candidate in usable]
+        pairs = [(x, y) for x, y in pairs if _are_near(lengths[x], lengths[y], max_length_ratio)]
+        if not pairs:
+            return [], "lengths beyond max_length_ratio only"
     allowed = Candidates(usable, pairs, snapshot, skill)
     limit = min(count, len(pairs)) if count else len(pairs)
     choices, reason = rule.choose(allowed, limit, random.Random(f"match {seed}"))  # noqa: S311 - a reproducible draw, no secret
     formed = [_formed(allowed, choice, rule.name) for choice in sorted(choices, key=lambda choice: choice.pair)]
     return formed, "" if formed else reason
+
+
+def _are_near(first: int, second: int, most: float) -> bool:
+    """Whether the longer of two lengths is at most `most` times the shorter; exports ask the same of the store."""
+    return max(first, second) <= most * min(first, second)
 
 
 def _formed(candidates: Candidates, choice: Choice, policy: str) -> FormedPair:

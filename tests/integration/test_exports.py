@@ -275,6 +275,31 @@ def test_an_unfinished_side_is_left_out_in_whatever_form_its_end_is_said(end: st
     assert [row["karma"]["pair"] for row in finished] == [row["pair"] for row in every[1:]]
 
 
+@pytest.mark.parametrize(("most", "left"), [(1.0, 1), (1.5, 2), (2.0, 4), (100.0, 7)])
+def test_preferences_with_lengths_beyond_a_ratio_can_be_left_out(most: float, left: int) -> None:
+    """By characters, as in `karma.length_ratio`, whichever side is longer; those left out are counted."""
+    flow = Flow(memory())
+    flow.accept(*({"id": str(n), "prompt": f"prompt {n}"} for n in range(7)))
+    flow.finish()
+    lengths = [(1, 7), (2, 6), (3, 5), (4, 4), (6, 4), (6, 2), (8, 4)]
+    made = list(exports.rows(flow.store, "jsonl"))
+    with flow.store.transaction() as transaction:
+        for row, (chosen, rejected) in zip(made, lengths, strict=True):
+            for side, text in (("chosen", "ü" * chosen), ("rejected", "🦊" * rejected)):
+                changed = update(responses).where(responses.c.id == row["karma"][f"{side}_response"])
+                transaction.ledger.connection.execute(changed.values(text=text))
+    every = list(exports.rows(flow.store, "jsonl"))
+    within = [row for row in every if max(ratio := row["karma"]["length_ratio"], 1 / ratio) <= most]
+    kept = ExportFilter(max_length_ratio=most)
+
+    assert list(exports.rows(flow.store, "jsonl", kept)) == within
+    assert len(within) == left
+    with flow.store.reading() as transaction:
+        assert transaction.preferences.too_unequal(kept) == 7 - left
+        assert transaction.preferences.too_unequal(ExportFilter()) == 0
+    assert exports.expected(flow.store, kept) is None
+
+
 def test_a_plug_in_that_declares_its_columns_has_them_in_every_row(
     flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

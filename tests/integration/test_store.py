@@ -205,6 +205,10 @@ def test_given_responses_go_straight_to_scoring(store: Store) -> None:
     flow.finish()
     with store.reading() as transaction:
         (row,) = transaction.preferences.export_rows(0, 10, ExportFilter())
+        near, apart = (ExportFilter(max_length_ratio=most) for most in (11 / 5, 2.1))
+        found = [len(transaction.preferences.export_rows(0, 10, kept)) for kept in (near, apart)]
+        left_out = [transaction.preferences.too_unequal(kept) for kept in (near, apart)]
+    assert (found, left_out) == ([1, 0], [0, 1])
     assert (row.chosen_text, row.rejected_text) == ("much longer", "short")
 
 

@@ -47,6 +47,15 @@ def export(
             "tie is taken off.",
         ),
     ] = None,
+    max_length_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--max-length-ratio",
+            min=1.0,
+            help="Leave out preferences whose longer response has more than this many times the characters of the "
+            "shorter one.",
+        ),
+    ] = None,
     finished: Annotated[
         bool, typer.Option("--finished", help="Leave out preferences with a response that was cut or filtered.")
     ] = False,
@@ -67,19 +76,21 @@ def export(
     least = (0.5, PREDICTED) if least_probability is None else (least_probability, least_probability)
     # A label that a stream of the goal `train` was sure of is one, whatever the probability of a tie.
     least_sure = LEAST_SURE if least_probability is None else None
-    kept = ExportFilter(stream, label_source, *least, least_sure, finished)
+    kept = ExportFilter(stream, label_source, *least, least_sure, max_length_ratio, finished)
     to_stdout = str(out) == "-"
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
         with store.reading() as transaction:
             check_stream(transaction.ledger.connection, stream)
             uncertain = transaction.preferences.uncertain_labels(kept) if label_source != "judge" else 0
+            too_unequal = transaction.preferences.too_unequal(kept)
         total = None if bar.disable else exports.expected(store, kept)
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
         tracked = track(rows, bar, "preferences written", total)
         count = _print_rows(tracked, rows.columns) if to_stdout else exports.write(tracked, out, rows.columns, warn)
     labels = f", {rows.predicted} of them predicted" if rows.predicted else ""
     left_out = f"; {uncertain} predicted labels below {least[1]:g} left out" if uncertain else ""
+    left_out += f"; {too_unequal} with lengths beyond {max_length_ratio:g} to 1 left out" if too_unequal else ""
     output.note(f"{count} preferences{labels}{left_out}")
     if not to_stdout:
         output.result({"path": str(out), "preferences": count}, str(out), [out])

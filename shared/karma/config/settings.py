@@ -35,6 +35,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     order_audit_share: _Share = 0.05  # of `adaptive`: pairs that are asked both orders whatever the first says; never 0
     responses_per_prompt: Annotated[int, Meta(ge=0)] = 2  # 0: every model answers
     pairs_per_prompt: Annotated[int, Meta(ge=0)] = 1  # at most; 0: as many as the policy forms
+    # Characters of the longer response / those of the shorter one, above which two responses are not paired.
+    max_length_ratio: Annotated[float, Meta(ge=1)] | None = None
     explore_share: Annotated[float, Meta(ge=0, le=1)] = 0.1  # of prompts: their models are chosen to reduce uncertainty
     checker: str = "answer"  # checks responses against a prompt's reference
     tie_margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05  # |p − 0.5| within which a verdict is a tie

@@ -15,4 +15,5 @@ class ExportFilter:
     least_probability: float = 0.5  # that the chosen response is better
     least_predicted: float = 0.5  # the same of a predicted label, where a tie does not count as better
     least_sure: float | None = None  # the same of a label that the posterior was sure of; None: as other predicted ones
+    max_length_ratio: float | None = None  # characters of the longer response / those of the shorter one; None: any
     finished: bool = False  # only where both responses ended by themselves, as far as is known

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, delete, func, literal, select, update
 
 from karma.config.derived_streams import MARK
 from karma.messages import FINISH_PREFIXES, UNFINISHED
@@ -204,21 +204,29 @@ class Preferences:
             .join(prompts, prompts.c.id == pairs.c.prompt)
             .join(chosen, chosen.c.id == resolutions.c.chosen)
             .join(rejected, rejected.c.id == resolutions.c.rejected)
-            .where(resolutions.c.outcome == "decisive", pairs.c.id > after)
+            .where(pairs.c.id > after)
             .order_by(pairs.c.id)
             .limit(limit)
         )
-        query = query.where(_of_stream(kept))
-        if kept.finished:
-            query = query.where(*(_ended_by_itself(side.c.finish_reason) for side in (chosen, rejected)))
-        if kept.label_source is not None:
-            query = query.where(resolutions.c.label_source == kept.label_source)
-        if kept.least_predicted > 0.5:
-            query = query.where((resolutions.c.label_source == "judge") | _certain(kept))
-        if kept.least_probability > 0.5:
-            sure = resolutions.c.probability >= kept.least_probability
-            query = query.where(sure | (resolutions.c.probability <= 1.0 - kept.least_probability))
-        return list(self.connection.execute(query))
+        if kept.max_length_ratio is not None:
+            query = query.where(_are_near(chosen, rejected, kept.max_length_ratio))
+        return list(self.connection.execute(query.where(*_conditions(kept, chosen, rejected))))
+
+    def too_unequal(self, kept: ExportFilter) -> int:
+        """The number of preferences that the filter leaves out for the lengths of their responses alone."""
+        if kept.max_length_ratio is None:
+            return 0
+        chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
+        query = (
+            select(func.count())
+            .select_from(pairs)
+            .join(resolutions, resolutions.c.pair == pairs.c.id)
+            .join(prompts, prompts.c.id == pairs.c.prompt)
+            .join(chosen, chosen.c.id == resolutions.c.chosen)
+            .join(rejected, rejected.c.id == resolutions.c.rejected)
+            .where(*_conditions(kept, chosen, rejected), ~_are_near(chosen, rejected, kept.max_length_ratio))
+        )
+        return int(self.connection.execute(query).scalar_one())
 
     def uncertain_labels(self, kept: ExportFilter) -> int:
         """The number of predicted labels that the filter leaves out because they are too uncertain."""
@@ -235,6 +243,28 @@ class Preferences:
         if new:
             rows = [vars(each) | {time_column: self.now} for each in new]
             self.connection.execute(insert_new(self.connection, table), rows)
+
+
+def _conditions(kept: ExportFilter, chosen: Any, rejected: Any) -> Iterator[ColumnElement[bool]]:
+    """What the filter asks of a resolved pair and its two responses, but for their lengths."""
+    yield resolutions.c.outcome == "decisive"
+    yield _of_stream(kept)
+    if kept.finished:
+        yield from (_ended_by_itself(side.c.finish_reason) for side in (chosen, rejected))
+    if kept.label_source is not None:
+        yield resolutions.c.label_source == kept.label_source
+    if kept.least_predicted > 0.5:
+        yield (resolutions.c.label_source == "judge") | _certain(kept)
+    if kept.least_probability > 0.5:
+        sure = resolutions.c.probability >= kept.least_probability
+        yield sure | (resolutions.c.probability <= 1.0 - kept.least_probability)
+
+
+def _are_near(chosen: Any, rejected: Any, most: float) -> ColumnElement[bool]:
+    """Whether the longer text has at most `most` times the characters of the shorter one, as when pairs are formed."""
+    first, second = func.length(chosen.c.text), func.length(rejected.c.text)
+    times = literal(most, Double)
+    return (first <= times * second) & (second <= times * first)
 
 
 def _ended_by_itself(finish_reason: Any) -> Any:

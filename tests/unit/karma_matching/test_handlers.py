@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import select, update
 
 from karma.errors import SettingsError
-from karma.messages import MatchBatch
+from karma.messages import GenerateBatch, MatchBatch
 from karma.store.schema import pairs, prompts, responses
 from karma_matching import handlers
 from tests.support.memory import Flow, make_pool
@@ -74,3 +75,19 @@ def test_features_that_cannot_be_read_are_left_out(stored: str) -> None:
 
     with flow.store.reading() as transaction:
         assert len(list(transaction.ledger.connection.execute(select(pairs)))) == 2
+
+
+def test_a_prompt_whose_lengths_differ_too_much_ends_without_a_pair_and_says_so() -> None:
+    flow = Flow(memory(), make_pool("ab", stream={"max_length_ratio": 2.0}))
+    flow.accept({"prompt": "Say p1", "id": "p1"}, {"prompt": "Say p2", "id": "p2"})
+    flow.dispatcher.admit()
+    for message in flow.messages():
+        assert isinstance(message, GenerateBatch)
+        short, long = ("yes", "no" * 4) if message.model == "a" else ("no way", "yes")  # 3 and 6; 8 and 3
+        answered = flow.answer(message)
+        texts = {item.item: text for item, text in zip(message.items, (short, long), strict=True)}
+        flow.handle(replace(answered, items=tuple(replace(one, text=texts[one.item]) for one in answered.items)))
+    for message in flow.messages():
+        flow.handle(message)
+
+    assert states(flow) == {"p1": ("matched", None), "p2": ("done", "lengths beyond max_length_ratio only")}

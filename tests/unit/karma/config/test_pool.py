@@ -74,6 +74,8 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
         (GOOD + '\n[stream]\nskills = "tags"\n', "skills is 'tags': expected one of labels, embeddings"),
         (GOOD + "\n[stream]\ntie_margin = nan\n", "tie_margin is nan: Expected `float` >= 0"),
         (GOOD + "\n[streams.s]\nexplore_share = 1.1\n", r"\[streams\.s\] explore_share is 1\.1: Expected `float` <= 1"),
+        (GOOD + "\n[stream]\nmax_length_ratio = 0.5\n", r"\[stream\] max_length_ratio is 0\.5: Expected `float` >= 1"),
+        (GOOD + "\n[stream]\nmax_length_ratio = nan\n", "max_length_ratio is nan: Expected `float` >= 1"),
         (GOOD + "\n[pipeline]\nwindow = 0\n", r"\[pipeline\] window is 0: Expected `int` >= 1"),
         (GOOD + "\n[pipeline]\nhalf_life_h = 0\n", r"\[pipeline\] half_life_h is 0: Expected `float` > 0"),
         (GOOD.replace('parent = "a"', 'parent = "z"'), r"\[models\.b\] parent names 'z'"),

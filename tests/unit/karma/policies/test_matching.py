@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from karma.errors import SettingsError
 from karma.plugins.registry import POLICIES
@@ -186,3 +189,33 @@ def test_an_unknown_policy_is_refused_with_those_that_exist() -> None:
     """The error names them."""
     with pytest.raises(SettingsError, match=r"no \w+ is called 'best'; known are: all-pairs, best-vs-random"):
         form(FOUR, "best", 1, known(), None, 1)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@given(lengths=st.lists(st.integers(1, 40), min_size=4, max_size=4), most=st.floats(1.0, 4.0))
+def test_no_pair_has_lengths_beyond_the_streams_ratio(policy: str, lengths: list[int], most: float) -> None:
+    """Nor is a pair within the ratio kept out: all pairs without a limit are all within it."""
+    four = [
+        candidate(10 + number, model, model * length)
+        for number, (model, length) in enumerate(zip(MODELS, lengths, strict=True))
+    ]
+    within = [pair for pair in combinations(range(4), 2) if _ratio(*(lengths[index] for index in pair)) <= most]
+
+    pairs, reason = form(four, policy, 0, known(comparisons=0.0), None, 1, max_length_ratio=most)
+
+    assert {(pair.a - 10, pair.b - 10) for pair in pairs} <= set(within)
+    if policy == "all-pairs":
+        assert len(pairs) == len(within)
+    if not within:
+        assert (pairs, reason) == ([], "lengths beyond max_length_ratio only")
+
+
+def _ratio(first: int, second: int) -> float:
+    return max(first, second) / min(first, second)
+
+
+def test_near_duplicates_are_said_before_lengths() -> None:
+    """Equal texts have equal lengths: a larger ratio would form no pair either."""
+    same = [candidate(1, "a", "Yes."), candidate(2, "a", "yes. ")]
+
+    assert form(same, "random", 1, known(), None, 1, max_length_ratio=1.0)[1] == "near-duplicates only"
