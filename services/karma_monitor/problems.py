@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from karma.config.kin_judges import kin_judges, notices
 from karma.config.pool import Pool
 from karma_monitor.figures.formatting import share
 
@@ -146,6 +147,10 @@ def _first_position(status: Status, _pool: Pool) -> Iterator[str]:
             yield f"{judge['judge']} prefers the {position} position in {share(most)} of {judge['n']:,} verdicts."
 
 
+def _kin_judges(_status: Status, pool: Pool) -> Iterator[str]:
+    yield from notices(kin_judges(pool))
+
+
 def _ties(status: Status, _pool: Pool) -> Iterator[str]:
     ties, pairs = status["quality"]["tie_share"] or 0.0, status["quality"]["window"]
     if pairs >= _MIN_PAIRS and exceeds(ties * pairs, pairs, _TIED):
@@ -194,6 +199,7 @@ CONDITIONS = (
     Condition("KarmaSamplesIdentical", "warning", "/endpoints", _samples_identical),
     Condition("KarmaOrderFlipRateHigh", "warning", "/quality", _order_flips),
     Condition("KarmaFirstPositionBias", "warning", "/quality", _first_position),
+    Condition(None, "warning", "/quality", _kin_judges),
     Condition("KarmaTieRateHigh", "warning", "/quality", _ties),
     Condition("KarmaLabelErrorHigh", "warning", "/quality", _label_error),
     Condition("KarmaLabelErrorUnknown", "warning", "/quality", _label_error_unknown),

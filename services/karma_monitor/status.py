@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from karma.config.kin_judges import kin_judges
 from karma.config.pool import Pool
 from karma.queue.backlog import queue_state, queues_of
 from karma.queue.heartbeats import workers
@@ -63,6 +64,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
             for name in models
         },
         "judges": {name: _endpoint(judging.get(name, 0)) for name in judges},
+        "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
         "judge_budget": {stream: asdict(calls) for stream, calls in budgets.items()},
     }
 

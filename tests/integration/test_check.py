@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from karma_cli.commands.check import report, start
 from tests.support.endpoint import Endpoint, serve
 from tests.support.pipeline import Pipeline
 
@@ -130,3 +131,26 @@ def test_a_wrong_name_is_refused_before_anything_starts(
     done = Pipeline(tmp_path, pool).call(*command, check=False)
     assert (done.returncode, expected in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_judge_that_is_kin_to_a_model_is_named_and_works_all_the_same(tmp_path: Path, endpoint: Endpoint) -> None:
+    """In the JSON, beside the table, only for the judges asked for, and by `karma status`."""
+    pool = model("a", endpoint.url) + model("judge-fair", endpoint.url) + JUDGES.format(url=endpoint.url)
+    karma = Pipeline(tmp_path, pool, "tests.support.instant")
+    said = "The judge fair may favor its kin, which it judges: judge-fair (the judge's own model). Name a judge of "
+    found = json.loads(karma.call("check", "--json").stdout)
+    assert [notice[: len(said)] for notice in found["notices"]] == [said]
+    assert {row["state"] for row in found["checked"]} == {"works"}
+    assert said in " ".join(karma.call("check", "fair").stderr.split())
+    assert "kin" not in karma.call("check", "reference").stderr
+    assert said in " ".join(karma.call("status").stdout.split())
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Say yes"}\n')
+    assert said in " ".join(karma.call("enqueue", str(tmp_path / "prompts.jsonl")).stderr.split())
+
+
+def test_the_check_of_a_start_says_which_judges_are_kin(tmp_path: Path, endpoint: Endpoint) -> None:
+    pool = model("a", endpoint.url) + model("judge-fair", endpoint.url) + JUDGES.format(url=endpoint.url)
+    (tmp_path / "pool.toml").write_text(pool)
+    said: list[str] = []
+    report(start([f"--pool={tmp_path / 'pool.toml'}", f"--home={tmp_path}"]), said.append)
+    assert [sentence[:30] for sentence in said] == ["The judge fair may favor its k"]

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from rich.table import Table
 from rich.text import Text
 
+from karma.config.kin_judges import kin_judges, notices
 from karma.config.parts import check_parts
 from karma.config.pool import Pool
 from karma.errors import SettingsError, did_you_mean
@@ -56,6 +57,8 @@ def check(
 ) -> None:
     """Check whether every model and judge works: names, keys, folders, and one small call of each.
 
+    It also names judges that are kin to a model that they judge: of the same model, lineage or family.
+
     `karma up` does the same with --no-local. Exits 1 if one does not work.
 
     `-q` prints the names of those that do not work.
@@ -77,7 +80,10 @@ def check(
     for row in rows:
         table.add_row(*(Text(escape_control(text or "")) for text in row.values()))
     broken = [row["name"] for row in rows if row["why"]]
-    output.result({"checked": rows}, table, broken)
+    kin = notices(each for each in kin_judges(read_pool) if not names or each.judge in names)
+    output.result({"checked": rows, "notices": kin}, table, broken)
+    for notice in kin:
+        output.note(notice)
     if broken:
         raise typer.Exit(1)
 
@@ -189,11 +195,16 @@ def _apart(spec: ModelSpec | JudgeSpec, flags: Sequence[str]) -> Fault:
 
 def rows_of(printed: str) -> list[dict[str, Any]]:
     """The rows that `karma check --json` printed."""
+    return _printed(printed)[0]
+
+
+def _printed(text: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows and the notices that `karma check --json` printed."""
     try:
-        rows: list[dict[str, Any]] = json.loads(printed)["checked"]
+        data = json.loads(text)
+        return data["checked"], data["notices"]
     except (ValueError, KeyError):
-        return []
-    return rows
+        return [], []
 
 
 def start(flags: Iterable[str]) -> subprocess.Popen[str]:
@@ -206,8 +217,11 @@ def start(flags: Iterable[str]) -> subprocess.Popen[str]:
 
 
 def report(checking: subprocess.Popen[str], say: Callable[[str], object]) -> None:
-    """Say what cannot work, once the check of `karma up` has ended."""
-    rows = [row for row in rows_of(checking.communicate()[0]) if row["why"]]
+    """Say what cannot work, and which judges are kin to what they judge, once the check of `karma up` has ended."""
+    every, kin = _printed(checking.communicate()[0])
+    for notice in kin:
+        say(notice)
+    rows = [row for row in every if row["why"]]
     for row in rows:
         say(f"the {row['of']} {row['name']} does not work: {row['why']} ({row['help']})")
     if rows:

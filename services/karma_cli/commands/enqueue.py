@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from karma.config.kin_judges import kin_judges, notices
 from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.store.database import COUNTING_S
@@ -59,6 +60,8 @@ def enqueue(
     max_bytes = (read_pool.pipeline if read_pool else PipelineSettings()).prompt_bytes
     if read_pool and not read_pool.stream_models(stream):
         warn(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
+    for notice in notices(kin_judges(read_pool, stream)) if read_pool else ():
+        output.note(notice)
     receipt, started_at, summary = Receipt(), time_of(env), None
     if wait and not any_worker(env):
         warn(_NO_WORKER)

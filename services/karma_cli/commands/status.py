@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from karma.config.kin_judges import KinJudge
+from karma.config.kin_judges import notices as kin_notices
 from karma.errors import BrokerError
 from karma.queue.refused import KEPT, refused_messages
 from karma.store.schema import EVERYTHING
@@ -58,6 +60,7 @@ def tables(state: dict[str, Any]) -> RenderableType:
         parts.append(reason_table(state["reasons"], "most frequent reasons of failures"))
         parts.append("all reasons: `karma failures`; retry with `karma requeue`")
     parts += [Text(escape_control(notice)) for notice in notices(state["models"])]
+    parts += [Text(escape_control(notice)) for notice in kin_notices(KinJudge(**one) for one in state["kin_judges"])]
     parts += [Text(escape_control(line)) for line in described(state["predictions"])]
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
     for name, queue in state["queues"].items():

@@ -59,6 +59,15 @@ def test_a_stream_without_a_problem_has_none(healthy: dict[str, Any]) -> None:
     assert found(healthy) == []
 
 
+def test_a_judge_that_is_kin_to_what_it_judges_is_named_with_what_to_do(healthy: dict[str, Any]) -> None:
+    ((alert, severity, summary),) = found(healthy, make_pool("abj"))
+    assert (alert, severity) == (None, "warning")
+    assert summary == (
+        "The judge j may favor its kin, which it judges: j (the judge's own model). Name a judge of another family, or "
+        "watch its self-preference."
+    )
+
+
 def test_a_judge_that_failed_all_its_calls_is_critical(healthy: dict[str, Any]) -> None:
     ((alert, severity, summary),) = found({**healthy, "endpoints": [endpoint("judge", "haste", 568, 568)]})
     assert (alert, severity) == ("KarmaJudgeErrorsHigh", "critical")

@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from karma.config.derived_streams import teaches
+from karma.config.kin_judges import own_models_of
 from karma.config.pool import Pool
-from karma.messages import ModelSpec
 from karma.plugins.registry import judge_kind
 from karma.ranking.self_preference import SelfPreference
 from karma.store import Transaction
@@ -22,13 +22,9 @@ _TIME_SHARE = 0.02
 
 
 def own_models(pool: Pool) -> dict[str, frozenset[str]]:
-    """Judge → the pool's models that are the judge's own: both use the same model of one endpoint, or checkpoint."""
-
-    def address(spec: ModelSpec) -> tuple[str, str | None, str]:
-        return spec.backend, spec.base_url, spec.model
-
+    """Judge → the pool's models that are the judge's own: both use the same model, at whatever endpoint."""
     return {
-        name: frozenset(model for model, spec in pool.models.items() if address(spec) == address(judge.model))
+        name: frozenset(own_models_of(pool, judge.model))
         for name, judge in pool.judges.items()
         if judge.model is not None
     }
