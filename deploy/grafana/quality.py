@@ -23,6 +23,7 @@ def quality() -> Dashboard:
         made.with_panel(panel)
     for title, panels in (
         ("Places and lengths", _biases()),
+        ("Chosen and rejected responses", _chosen()),
         ("Judges", _judges()),
         ("Pairs", _pairs()),
         ("Judge budget and audit", _judge_budget()),
@@ -119,6 +120,35 @@ def _biases() -> list[Panel]:
             description="Preferences for the longer response beyond what competency, the stream's own past and an "
             "allowance of 10 points explain, summed since that began: docs/monitoring.md.",
             axis="preferences",
+        ),
+    ]
+
+
+def _chosen() -> list[Panel]:
+    def newest(metric: str, label: str) -> Query:
+        by = f"stream, source, {label}"
+        return Query(f"max by ({by}) ({metric}{{{S}}})", f"{{{{stream}}}}, {{{{source}}}}: {{{{{label}}}}}")
+
+    return [
+        graph(
+            "Log length ratio",
+            "short",
+            newest("karma_newest_length_log_ratio", "statistic"),
+            description="Of ln(chosen / rejected length) in characters, over the newest preferences; 0 is fair.",
+        ),
+        graph(
+            "Quality",
+            "short",
+            newest("karma_newest_response_quality_score", "side"),
+            description="Mean score of a checker or a reward model over the newest preferences. A falling score of the "
+            "chosen spoils training more than a rising one of the rejected.",
+        ),
+        graph(
+            "Competency",
+            "short",
+            newest("karma_newest_response_competency_logits", "side"),
+            description="Mean competency of the responses' models when their pairs were formed.",
+            axis="logits",
         ),
     ]
 

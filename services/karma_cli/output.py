@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from rich.text import Text
 
 from karma.errors import SettingsError
 from karma.telemetry.escaping import escape_control
+from karma_monitor.figures.formatting import share
 
 _FLAGS: Mapping[str, tuple[Any, Any]] = {
     "form": (
@@ -132,6 +134,29 @@ def reason_table(reasons: Iterable[Mapping[str, Any]], title: str) -> Table:
         texts = (reason["of"], reason["name"], reason["example"], reason["help"])
         table.add_row(f"{reason['count']:,}", *(Text(escape_control(text)) for text in texts))
     return table
+
+
+def preference_table(figures: Iterable[Mapping[str, Any]]) -> Table:
+    """Chosen responses beside rejected ones, by the figures of `karma_monitor.figures.preferences`."""
+    titles = ("stream", "labels", "preferences", "chosen is longer", "chosen ÷ rejected length", "median")
+    table = Table(*titles, "quality", "competency", title="chosen responses of the newest pairs", title_justify="left")
+    for one in figures:
+        length = (one["length_log_ratio_mean"], one["length_log_ratio_median"])
+        table.add_row(
+            Text(escape_control(one["stream"])),
+            one["label_source"],
+            f"{one['preferences']:,}",
+            share(one["longer_share"]),
+            *("–" if value is None else f"{math.exp(value):.2f}" for value in length),
+            *(chosen_and_rejected(one, name) for name in ("quality", "competency")),
+        )
+    return table
+
+
+def chosen_and_rejected(figures: Mapping[str, Any], name: str) -> str:
+    """The means of both sides, such as `0.81, rejected 0.42`."""
+    chosen, rejected = figures[f"chosen_{name}"], figures[f"rejected_{name}"]
+    return "–" if chosen is None else f"{chosen:.2f}, rejected {rejected:.2f}"
 
 
 def _plain_columns(shown: RenderableType) -> RenderableType:

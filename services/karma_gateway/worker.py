@@ -18,7 +18,7 @@ from karma.queue.outbox import Outbox
 from karma.queue.redis import WAKE_KEY, has_room, mark_full, outages, wake
 from karma.store import Store
 from karma.store.instrumentation import measure
-from karma.telemetry import metrics
+from karma.telemetry import metrics_server
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
 from karma.worker.process import HeartbeatThread
@@ -57,7 +57,7 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
     sweeping = Outbox("sweep", store, pool, connections.publisher, redis, connections.clock)
     dispatcher = Dispatcher(store, pool, dispatching, lambda: has_room(redis))
     sweeper = Sweeper(store, pool, sweeping, connections.publisher, redis, connections.clock)
-    port = metrics.serve(environment.metrics_port, environment.metrics_host)
+    port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
     heartbeat = HeartbeatThread(connections, new_info("gateway", port, ()), environment.supervisor_pid)
     heartbeat.start()
     log.info("%s is ready: metrics on port %d", heartbeat.info.id, port)

@@ -92,12 +92,14 @@ def _are_near(first: int, second: int, most: float) -> bool:
 def _formed(candidates: Candidates, choice: Choice, policy: str) -> FormedPair:
     x, y = candidates.pairs[choice.pair]
     a, b = candidates.candidates[x], candidates.candidates[y]
-    known = candidates.snapshot.between(a.model, b.model, candidates.skill)
+    snapshot, skill = candidates.snapshot, candidates.skill
+    known = snapshot.between(a.model, b.model, skill)
     reasons: Reasons = {
         "policy": policy,
         "why": choice.why,
         "probability": choice.probability,
         **vars(known),
+        **{f"competency_{side}": snapshot.competency(one.model, skill) for side, one in (("a", a), ("b", b))},
         "likeness": candidates.similarity(choice.pair),
     }
     return FormedPair(a.response_id, b.response_id, reasons)

@@ -25,11 +25,14 @@ from karma.store import Store, counting
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.ledger import STATES
+from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
 from karma_monitor.figures.budget import HourlyCalls, hourly_calls
+from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
+from karma_monitor.figures.window import Window
 from karma_monitor.queries import counts
 from karma_monitor.refresh import Pace
 
@@ -39,6 +42,7 @@ _EVERY_S = 5.0
 _POLL_S = 0.5
 #: Share of the time that counting long tables may take, and reading everything else.
 _COUNTING_SHARE, _READING_SHARE = 0.005, 0.02
+_PAIRS_S = 0.1  # that one reading of new pairs may take
 
 _STAGES = ("generate", "score", "match", "judge")
 _SERVICES = ("gateway", "generation", "scoring", "matching", "judging")
@@ -60,12 +64,14 @@ class LedgerMetrics:
         self._redis = redis
         self._pool = pool
         self._queues = all_queues(pool)
+        self._newest = Window(store)
         self._competencies = LatestSnapshot()
         self._shown_version = -1
         self._actions = (
             ("redis", self.read_redis, Pace(_READING_SHARE, _EVERY_S)),
             ("store", self.read_store, Pace(_READING_SHARE, _EVERY_S)),
             ("store", self.count, Pace(_COUNTING_SHARE, _EVERY_S)),
+            ("store", self.read_pairs, Pace(_COUNTING_SHARE, _EVERY_S)),
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-metrics", daemon=True)
@@ -180,9 +186,28 @@ class LedgerMetrics:
         metrics.LEDGER_PREFERENCES.show(_keyed(counting.preferences(resolved)))
         metrics.LEDGER_READ_AT.set(began)
 
+    def read_pairs(self) -> None:
+        """The newest pairs, of which only new ones are read."""
+        self._newest.renew(_PAIRS_S)
+        show_preferences(preference_figures(preference_quality(self._newest)))
+
     def _read(self, query: Callable[..., T], *arguments: str) -> T:
         with self._store.reading(COUNTING_S) as transaction:
             return query(transaction.ledger.connection, *arguments)
+
+
+def show_preferences(found: Sequence[Mapping[str, Any]]) -> None:
+    """Show lengths, quality and competency of chosen and rejected responses; means cannot be summed up in `other`."""
+    own = {(one["stream"], one["label_source"]): one for one in found if _has_own_series("stream", one["stream"])}
+    metrics.NEWEST_PREFERENCES.replace({key: one["preferences"] for key, one in own.items()})
+    for gauge, of in (
+        (metrics.NEWEST_LONGER, {(): "longer_share"}),
+        (metrics.NEWEST_LENGTH, {(name,): f"length_log_ratio_{name}" for name in ("mean", "median")}),
+        (metrics.NEWEST_QUALITY, {(side,): f"{side}_quality" for side in ("chosen", "rejected")}),
+        (metrics.NEWEST_COMPETENCY, {(side,): f"{side}_competency" for side in ("chosen", "rejected")}),
+    ):
+        known = {(*key, *more): one[name] for key, one in own.items() for more, name in of.items()}
+        gauge.replace({key: value for key, value in known.items() if value is not None})
 
 
 def show_hourly_calls(found: Mapping[str, HourlyCalls]) -> None:

@@ -15,13 +15,18 @@ from karma.store import Store
 from karma.store.counting import unsure_labels
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.predictions import predictions
+from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
+from karma_monitor.figures.window import Window
 from karma_monitor.queries.failures import reasons
 from karma_monitor.queries.totals import count
 
+#: Seconds that reading the newest pairs may take.
+_PAIRS_S = 2.0
 #: Reasons of failures that a status names.
 _REASONS = 3
 
@@ -41,6 +46,8 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         known = predictions(LatestSnapshot().newest(transaction))
         unsure = unsure_labels(transaction.ledger.connection)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
+    window = Window(store)
+    window.renew(_PAIRS_S)
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
     return {
@@ -50,6 +57,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
         "preferences": totals.preferences,
         "unsure_labels": unsure,
+        "newest_preferences": preference_figures(preference_quality(window)),
         "failed": totals.failed,
         "predictions": known,
         "reasons": [reason.data() for reason in failures],

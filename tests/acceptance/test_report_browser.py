@@ -25,6 +25,7 @@ SECTIONS = {
     "Pair quality": [
         "At a glance",
         "Distributions",
+        "Chosen and rejected responses",
         "Longer responses",
         "Policies",
         "Judge budget",

@@ -86,6 +86,9 @@ def test_every_view_shows_what_the_store_holds(store: Store, page: Page) -> None
     (policy,) = quality["policies"]
     assert (policy["name"], policy["pairs"], policy["prompts"]) == ("informative", 12, 12)
     assert policy["tie"] + policy["decisive"] == 12
+    (judged,) = quality["preferences"]
+    assert (judged["stream"], judged["label_source"], judged["preferences"]) == ("mine", "judge", policy["decisive"])
+    assert sum(part["preferences"] for part in quality["preferences_over_time"]) == policy["decisive"]
     (judge,) = quality["judges"]
     assert (judge["judge"], judge["verdicts"], judge["failed"], judge["agreement"]) == ("j", 24, 0, None)
     assert page.get("/api/quality")["window"] == 13

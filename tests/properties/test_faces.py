@@ -6,9 +6,11 @@ The numbers are worked out here once more, by brute force from the verdicts as t
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import combinations
+from statistics import fmean, median
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from karma_cli.terminal import panels
 from karma_gateway import exports
 from karma_monitor.live_status import LiveStatus
 from karma_monitor.page.quality import QualityView
+from karma_monitor.prometheus import LedgerMetrics
 from karma_monitor.report import collect
 from karma_monitor.status import status
 from tests.support.memory import ENDPOINT, make_pool
@@ -96,6 +99,7 @@ class Truth:
     pair_agreement: dict[int, float | None] = field(default_factory=dict)
     longer: int = 0
     unequal: int = 0
+    log_ratios: list[float] = field(default_factory=list)  # of the chosen over the rejected response
 
     def with_label(self, judge: str, vote: str) -> tuple[float | None, int]:
         same = [alike for one, of, alike in self.labels if (one, of) == (judge, vote)]
@@ -158,6 +162,8 @@ def truth_of(store: Store, margin: float) -> Truth:
             expected = "decisive"
             chosen = row.response_a if taken(mean) == 1 else row.response_b
             assert row.chosen == chosen
+            rejected = row.response_b if chosen == row.response_a else row.response_a
+            truth.log_ratios.append(math.log(lengths[chosen] / lengths[rejected]))
             long_a, long_b = lengths[row.response_a], lengths[row.response_b]
             if long_a != long_b:
                 truth.unequal += 1
@@ -196,12 +202,40 @@ def test_seven_faces_say_the_same(margin: float, lengths: list[tuple[int, int]],
         assert {name: resolved[name] for name in truth.outcomes} == truth.outcomes
     assert shown["quality"]["agreement"] == truth.agreement()
     assert shown["quality"]["longer_wins"] == (truth.longer / truth.unequal if truth.unequal else None)
+    for found in (
+        shown["quality"]["preferences"],
+        page["preferences"],
+        report["preferences"],
+        status(store, None, pool)["newest_preferences"],
+        _newest_in_metrics(store, pool),
+    ):
+        _lengths_say(truth, found)
     for quality in (page, report):
         assert sum(bucket["pairs"] for bucket in quality["length"]) == truth.unequal
     _watch_says(truth, shown)
     rows = [row["karma"] for row in exports.rows(store, "jsonl", tie_margin=pool.tie_margin)]
     assert len(rows) == truth.outcomes["decisive"]
     assert {row["pair"]: row["judge_agreement"] for row in rows}.items() <= truth.pair_agreement.items()
+
+
+def _newest_in_metrics(store: Store, pool: Pool) -> list[dict[str, Any]]:
+    """The gauges of the gateway, as the figures that they show."""
+    LedgerMetrics(store, None, pool).read_pairs()
+    labels = {"stream": STREAM, "source": "judge"}
+    number = value("karma_newest_preferences", **labels)
+    by = {name: value("karma_newest_length_log_ratio", **labels, statistic=name) for name in ("mean", "median")}
+    longer = value("karma_newest_longer_chosen_ratio", **labels)
+    lengths = {f"length_log_ratio_{name}": ratio for name, ratio in by.items()}
+    return [{**labels, "preferences": number, "longer_share": longer, **lengths}] if number else []
+
+
+def _lengths_say(truth: Truth, found: list[dict[str, Any]]) -> None:
+    assert len(found) == bool(truth.log_ratios)
+    for one in found:
+        assert one["preferences"] == len(truth.log_ratios) == truth.outcomes["decisive"]
+        assert one["length_log_ratio_mean"] == pytest.approx(fmean(truth.log_ratios))
+        assert one["length_log_ratio_median"] == pytest.approx(median(truth.log_ratios))
+        assert (one["longer_share"] or 0.0) == (truth.longer / truth.unequal if truth.unequal else 0.0)
 
 
 def _sum_of(quality: dict[str, Any]) -> Counter[str]:

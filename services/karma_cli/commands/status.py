@@ -18,7 +18,7 @@ from karma.queue.refused import KEPT, refused_messages
 from karma.store.schema import EVERYTHING
 from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_if_any, read_environment, redis_if_any
-from karma_cli.output import Output, reason_table, with_format_flags
+from karma_cli.output import Output, preference_table, reason_table, with_format_flags
 from karma_monitor.figures.predictions import described
 from karma_monitor.figures.sampling import notices
 from karma_monitor.status import status as read_status
@@ -62,6 +62,8 @@ def tables(state: dict[str, Any]) -> RenderableType:
     parts += [Text(escape_control(notice)) for notice in notices(state["models"])]
     parts += [Text(escape_control(notice)) for notice in kin_notices(KinJudge(**one) for one in state["kin_judges"])]
     parts += [Text(escape_control(line)) for line in described(state["predictions"])]
+    if state["newest_preferences"]:
+        parts.append(preference_table(state["newest_preferences"]))
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")
     for name, queue in state["queues"].items():
         if queue["length"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.telemetry.escaping import escape_control, shorten_middle, shortened
+from karma_cli.output import chosen_and_rejected
 from karma_cli.terminal.poller import Update
 from karma_monitor.figures.formatting import duration, rate, share, sparkline
 
@@ -21,6 +23,7 @@ _TREND_POLLS = 24
 _MOST_QUEUES = 6
 _MOST_ENDPOINTS = 10
 _MOST_JUDGES = 6
+_MOST_STREAMS = 2  # and label sources
 _NAME_CHARACTERS = 18  # of a judge
 
 # Okabe and Ito's colors, which color-blind people can tell apart. Words say the same as each color.
@@ -107,6 +110,8 @@ def quality(status: Status) -> RenderableType:
     if (error := known["predicted_label_error"]) is not None:
         interval = _interval(error["low"], error["high"])
         text.append(f"\nwrong predicted labels: {share(error['estimate'])}{interval}, {error['audited']:,} audited")
+    for one in sorted(known["preferences"], key=lambda one: -one["preferences"])[:_MOST_STREAMS]:
+        text.append(f"\n{_chosen(one)}")
     judges = known["judges"][:_MOST_JUDGES]
     columns = {name: show for name, show in _JUDGE_COLUMNS.items() if any(show(judge) for judge in judges)}
     table = _table("judge", "verdicts", "order flips", "first response wins", "agreement", *columns)
@@ -117,6 +122,17 @@ def quality(status: Status) -> RenderableType:
         more = [show(judge) or "–" for show in columns.values()]
         table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]), *more)
     return Group(text, table) if table.row_count else text
+
+
+def _chosen(one: Status) -> str:
+    """The chosen responses of a stream beside the rejected ones, in one line."""
+    parts = [f"longer {share(one['longer_share'])}"]
+    if one["length_log_ratio_mean"] is not None:
+        parts.append(f"length ratio {math.exp(one['length_log_ratio_mean']):.2f}")
+    names = [name for name in ("quality", "competency") if one[f"chosen_{name}"] is not None]
+    parts += [f"{name} {chosen_and_rejected(one, name)}" for name in names]
+    labels = "" if one["label_source"] == "judge" else " (predicted labels)"
+    return f"chosen in {shortened(one['stream'], 40)}{labels}: {' · '.join(parts)}"
 
 
 def _others_label(judge: Status) -> str:

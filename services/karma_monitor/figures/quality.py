@@ -20,6 +20,7 @@ from karma.store.records import PairRecord
 from karma.verdicts import OUTCOMES, TIE_MARGIN
 from karma_monitor.figures.intervals import ratio, wilson
 from karma_monitor.figures.judges import first_position, judges
+from karma_monitor.figures.preferences import preference_figures
 
 TieMargin = Callable[[str], float]
 
@@ -100,6 +101,7 @@ def summary(quality: PairQuality, records: Sequence[PairRecord], snapshot: Snaps
         "label_error": error,  # the former name of the next
         "predicted_label_error": error,
         "judged_share": ratio(total(lambda sums: sums.judged), len(records)),
+        "preferences": preference_figures(quality.preferences),
         "agreement": ratio(total(lambda sums: sums.agreed), total(lambda sums: sums.compared)),
         "judges": judges(quality, snapshot),
     }

@@ -21,6 +21,7 @@ from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import ratio
 from karma_monitor.figures.judges import first_position, judges
 from karma_monitor.figures.predictions import label_limit_of, label_tail_of
+from karma_monitor.figures.preferences import over_time, preference_figures
 from karma_monitor.figures.quality import (
     TieMargin,
     flips_by_gap,
@@ -117,6 +118,7 @@ class QualityView:
             "window": len(records),
             "window_from": min((record.resolved_at for record in records), default=None),
             "histograms": histograms(records),
+            "preferences_over_time": over_time(records),
             **statistics(quality, snapshot),
             "policies": policies(quality, stream),
             "gate": self._budgets(stream, snapshot),
@@ -162,6 +164,7 @@ def statistics(quality: PairQuality, snapshot: Snapshot) -> dict[str, Any]:
         "flips_by_gap": flips_by_gap(quality),
         "length": length_buckets(quality),
         "length_predicted": length_buckets(quality, "predicted"),
+        "preferences": preference_figures(quality.preferences),
         "judges": judges(quality, snapshot),
     }
 

@@ -20,7 +20,7 @@ from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.queue.heartbeats import new_info
 from karma.store import Store
-from karma.telemetry import metrics
+from karma.telemetry import metrics_server
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import STOP_S, Connections
 from karma.worker.process import HeartbeatThread
@@ -70,7 +70,7 @@ def main(environment: Environment) -> None:
     tokens, names = Tokens(environment.home), names_of(environment.page_host)
     access = Access(tokens.scope_of, names, f"karma-{port_of(listener)}", limits.wait_s)
     server = Server(config_of(create_app(views, control, live, access), limits), live)
-    port = metrics.serve(environment.metrics_port, environment.metrics_host)
+    port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: shutdown.request())

@@ -168,6 +168,11 @@ class Snapshot:
             comparisons=float(self.comparisons[row, i, j]),
         )
 
+    def competency(self, model: str, skill: str | None) -> float | None:
+        """A model's mean in a skill, logits; None for a model that the snapshot does not contain."""
+        column = self._columns.get(model)
+        return None if column is None else float(self.mean[self.row(skill), column])
+
     def misfit(self, a: str, b: str) -> MisfitPair | None:
         """Two models whose verdicts contradict their competencies, as seen from `a`; None for any others."""
         for pair in self.pair_fit.misfit:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
+from karma.store.preference_quality import PreferenceQuality, log_ratio
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.verdicts import (
     TIE_MARGIN,
@@ -133,6 +134,7 @@ class PairQuality:
         self.policies: defaultdict[tuple[str, str], PolicyQuality] = defaultdict(PolicyQuality)  # by stream, policy
         self.wins: Counter[tuple[str, str]] = Counter()  # (winner, loser), judged preferences
         self.flips_by_gap: list[tuple[float, float]] = [(0, 0)] * len(GAPS)  # pairs × judges in both orders, flipped
+        self.preferences: defaultdict[tuple[str, str], PreferenceQuality] = defaultdict(PreferenceQuality)
         self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
 
     def add(self, record: PairRecord) -> None:
@@ -239,11 +241,12 @@ class PairQuality:
     def _add_preference(self, record: PairRecord, sums: PolicyQuality) -> None:
         pair, source = record.pair, record.label_source or "judge"
         sums.sources[source] += 1
+        self.preferences[record.stream, source].add(record)
         chosen, rejected, winner, loser = pair.length_a, pair.length_b, pair.model_a, pair.model_b
         if not record.a_is_chosen:
             chosen, rejected, winner, loser = rejected, chosen, loser, winner
         ratio = max(1, chosen) / max(1, rejected)
-        sums.log_ratios += math.log(ratio)
+        sums.log_ratios += log_ratio(chosen, rejected)
         if (
             pair.quality_a is not None
             and pair.quality_b is not None

@@ -33,7 +33,8 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_FIELDS = tuple(name for name in PairRow._fields if name not in ("orders", "sure"))  # these are in `reasons`
+_IN_REASONS = ("orders", "sure", "competency_a", "competency_b")
+_FIELDS = tuple(name for name in PairRow._fields if name not in _IN_REASONS)
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
 _VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow._fields]
@@ -107,4 +108,5 @@ def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
     reasons = json.loads(values[_REASONS])
     values[_REASONS] = reasons.get("win_probability")
-    return PairRow._make((*values, OrderPlan.from_dict(reasons.get("orders")), reasons.get("sure")))
+    orders, *others = (reasons.get(name) for name in _IN_REASONS)
+    return PairRow._make((*values, OrderPlan.from_dict(orders), *others))

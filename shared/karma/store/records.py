@@ -171,6 +171,8 @@ class PairRow(NamedTuple):
     quality_b: float | None
     orders: OrderPlan | None = None  # None: in both orders, by each judge that sees one
     sure: bool | None = None  # of a pair that was judged or labeled because the posterior was sure or not
+    competency_a: float | None = None  # of a's model in the prompt's skill when the pair was formed, logits
+    competency_b: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,11 @@ committed. The gateway serves figures of the store (`karma_ledger_…`, competen
 
 from __future__ import annotations
 
-import socket
 from importlib.metadata import version
-from typing import Any
 
-from prometheus_client import make_wsgi_app, start_http_server
-
-from karma.errors import SettingsError
 from karma.telemetry.bounded_metrics import Counter, Gauge, Histogram, expect
-from karma.telemetry.host_header import names_server
 
-__all__ = ["expect", "serve"]
+__all__ = ["expect"]
 
 # Reasoning models take minutes.
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -157,6 +151,33 @@ LENGTH_RATIO = Histogram(
     buckets=(0.1, 0.25, 0.5, 0.8, 1, 1.25, 2, 4, 10),
 )
 
+# --- The newest preferences: the gateway, from the store --------------------------------------------------------------
+
+_NEWEST = ["stream", "source"]
+NEWEST_PREFERENCES = Gauge(
+    "karma_newest_preferences", "Preferences among the newest 2,000 resolved pairs, by label source.", _NEWEST
+)
+NEWEST_LONGER = Gauge(
+    "karma_newest_longer_chosen_ratio",
+    "Share of these whose chosen response is the longer one, of those between unequal lengths.",
+    _NEWEST,
+)
+NEWEST_LENGTH = Gauge(
+    "karma_newest_length_log_ratio",
+    "Mean and median of ln(chosen / rejected length) of these, in characters.",
+    [*_NEWEST, "statistic"],
+)
+NEWEST_QUALITY = Gauge(
+    "karma_newest_response_quality_score",
+    "Mean score of a checker or a reward model, of chosen and rejected responses; absent while none is known.",
+    [*_NEWEST, "side"],
+)
+NEWEST_COMPETENCY = Gauge(
+    "karma_newest_response_competency_logits",
+    "Mean competency of the models of chosen and rejected responses when their pairs were formed.",
+    [*_NEWEST, "side"],
+)
+
 # --- The judge budget: matching when it decides; the gateway from the store -------------------------------------------
 
 PAIRS_GATED = Counter("karma_pairs_gated_total", "Decisions of judge budgets about pairs.", ["stream", "decision"])
@@ -263,37 +284,3 @@ STORE_SECONDS = Histogram(
     buckets=_SECONDS[:14],
 )
 STORE_ERRORS = Counter("karma_store_errors_total", "Failed statements: an outage, or an error.", ["kind"])
-
-
-#: Time for a scrape's request; each connection holds a thread.
-_REQUEST_S = 10.0
-
-
-def serve(port: int, host: str) -> int:
-    """Serve `/metrics` of this process; returns the port, which the system chooses if `port` is 0.
-
-    A request by a name that may be another's is refused, and so is one that another site's page sends.
-
-    Raises:
-        SettingsError: the port is in use, or the host is no address of this machine.
-    """
-    try:
-        server, _thread = start_http_server(port, addr=host)
-    except OSError as cause:
-        raise SettingsError(
-            f"environment: metrics cannot be served on {host}:{port}: {cause.strerror or cause}. "
-            "Choose another KARMA_METRICS_PORT (0: any free one) or KARMA_METRICS_HOST"
-        ) from cause
-    names = {name.lower() for name in ("localhost", socket.gethostname(), host)}
-    scraped = make_wsgi_app()
-
-    def guarded(environ: dict[str, Any], start_response: Any) -> Any:
-        own = names_server(environ.get("HTTP_HOST", ""), names, private=True)
-        if own and environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", "same-origin"):
-            return scraped(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "text/plain")])
-        return [b"Metrics are not served under this name, nor to another site's page.\n"]
-
-    server.set_app(guarded)
-    server.RequestHandlerClass.timeout = _REQUEST_S  # type: ignore[attr-defined]  # of socketserver.StreamRequestHandler
-    return int(server.server_port)

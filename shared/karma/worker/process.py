@@ -21,7 +21,7 @@ from karma.queue.celery_app import queue_name, task_name
 from karma.queue.claims import HEARTBEAT_S, RELEASED
 from karma.queue.heartbeats import WorkerInfo, deregister, new_info, send_heartbeat
 from karma.telemetry import logging as logs
-from karma.telemetry import metrics, tracing
+from karma.telemetry import metrics_server, tracing
 from karma.worker.connections import Connections
 from karma.worker.served import Served
 from karma.worker.stage import Stage, asking
@@ -142,7 +142,7 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
 
     for stage in consumer.stages:
         connections.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
-    port = metrics.serve(environment.metrics_port, environment.metrics_host)
+    port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
     info = new_info(consumer.service, port, tuple(consumer.queues))
     heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid)
 

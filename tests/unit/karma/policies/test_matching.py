@@ -52,6 +52,7 @@ def test_every_pair_says_why(policy: str) -> None:
 
     assert (len(pairs), reason) == (1, "")
     names = {"policy", "why", "probability", "kinship", "gap", "gap_deviation", "information", "likeness"}
+    names |= {"competency_a", "competency_b"}
     assert names <= pairs[0].reasons.keys()
     assert pairs[0].reasons["policy"] == policy
     assert pairs[0].reasons["why"]
@@ -87,6 +88,15 @@ def test_with_a_target_every_pair_holds_one_of_its_answers(policy: str) -> None:
 
     assert pairs
     assert all({pair.a, pair.b} & {12, 14} for pair in pairs)
+
+
+def test_a_pair_keeps_the_competencies_of_its_models_in_the_prompts_skill() -> None:
+    """Unknown of a model that no refit has seen."""
+    (pair,), _ = form([candidate(1, "a"), candidate(2, "d")], "random", 1, known(), "unheard of", 1)
+    (unseen,), _ = form([candidate(1, "a"), candidate(2, "z")], "random", 1, known(), None, 1)
+
+    assert (pair.reasons["competency_a"], pair.reasons["competency_b"]) == (1.2, -2.2)
+    assert (unseen.reasons["competency_a"], unseen.reasons["competency_b"]) == (1.2, None)
 
 
 def test_informative_draws_in_proportion_to_information() -> None:

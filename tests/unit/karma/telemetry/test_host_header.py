@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from karma.telemetry import metrics
+from karma.telemetry import metrics_server
 from karma.telemetry.host_header import names_server
 
 
@@ -38,7 +38,7 @@ def test_the_names_of_a_server(host: str, strict: bool, private: bool) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return metrics.serve(0, "127.0.0.1")
+    return metrics_server.serve(0, "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_metrics_are_served_to_who_knows_the_server(port: int, headers: dict[str
 
 
 def test_a_scrape_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_REQUEST_S", 0.3)
-    with socket.create_connection(("127.0.0.1", metrics.serve(0, "127.0.0.1")), timeout=10) as idle:
+    monkeypatch.setattr(metrics_server, "_REQUEST_S", 0.3)
+    with socket.create_connection(("127.0.0.1", metrics_server.serve(0, "127.0.0.1")), timeout=10) as idle:
         idle.sendall(b"GET /me")
         started = time.monotonic()
         assert idle.recv(100) == b""

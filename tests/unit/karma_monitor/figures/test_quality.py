@@ -29,7 +29,7 @@ def pair(**values: Any) -> PairRecord:
         "id": 1, "prompt": 1, "policy": "random", "judged": 1, "judged_probability": 1.0, "response_a": 1,
         "response_b": 2, "model_a": "a", "model_b": "b", "length_a": 200, "length_b": 100, "quality_a": None,
         "quality_b": None, "kinship": None, "gap": 0.0, "information": 0.5, "likeness": None, "novelty": None,
-        "predicted": 0.8, "win_probability": 0.6, "awaited": 0,
+        "predicted": 0.8, "win_probability": 0.6, "awaited": 0, "competency_a": None, "competency_b": None,
     }  # fmt: skip
     row |= {name: value for name, value in values.items() if name in row}
     record |= {name: value for name, value in values.items() if name in record}

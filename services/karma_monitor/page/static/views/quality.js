@@ -7,6 +7,7 @@ import { intervals } from "../intervals.js";
 import { behind, choice, empty, panel, table, tiles } from "../panels.js";
 import { histogram, spots } from "../plot.js";
 import { ticks } from "../scale.js";
+import { CHOSEN_NOTE, chosen } from "./chosen.js";
 import { limits, tail, tailNote } from "./tails.js";
 
 export const title = () => "Quality";
@@ -64,6 +65,7 @@ function panels(found) {
   const [byPolicy, ofPolicies] = named("policies");
   const [byLength, ofLengths] = named("length");
   const [predicted] = named("length_predicted");
+  const [byChosen, ofChosen] = named("preferences");
   const [positions, ofPositions] = named("first_position");
   const [byJudge, ofJudges] = named("judges");
   const [byGap, ofGaps] = named("flips_by_gap");
@@ -77,6 +79,7 @@ function panels(found) {
         HISTOGRAMS.map(([key, name, unit]) => drawn(found.histograms, key, name, unit)),
       ),
     ),
+    panel("Chosen and rejected responses", { note: `${ofChosen} ${CHOSEN_NOTE}` }, chosen(byChosen ?? [], found)),
     panel("Longer responses", { note: `${ofLengths} ${LENGTH_NOTE}` }, lengths(byLength, predicted ?? [])),
     panel("Policies", { note: ofPolicies }, policies(byPolicy)),
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
