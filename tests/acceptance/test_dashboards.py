@@ -93,6 +93,7 @@ price = {{ input = 1, output = 2 }}
 
 [stream]
 models = ["flaky", "red", "insider"]
+checker = "contains"
 
 [streams.lame]
 models = ["red", "away"]
@@ -199,7 +200,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prom
 def enqueue(karma: Pipeline, part: int) -> None:
     for stream, count in PARTS[part].items():
         prompts = [{"id": f"{part}-{n}", "prompt": f"Tell me about {stream} {part}, {n}."} for n in range(count)]
-        karma.enqueue(prompts, "--stream", stream)
+        known = {"reference": "e"} if stream == "default" else {}  # so that responses have a quality
+        karma.enqueue([prompt | known for prompt in prompts], "--stream", stream)
 
 
 def wait_for_end(server: prometheus.Prometheus, count: int) -> None:
