@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import update
 
 from karma.errors import SettingsError, StoreError, StoreOutageError
 from karma.messages import GenerateBatch, JudgeBatch, MatchBatch, ScoreBatch
+from karma.ranking.snapshot import Snapshot
 from karma.store import Store, database
 from karma.store.counting import prompts_without_pair, resolutions_by_outcome
 from karma.store.export_filter import ExportFilter
-from karma.store.schema import REVISION, metadata
+from karma.store.pair_rows import pair_records_after
+from karma.store.preference_quality import preference_quality
+from karma.store.schema import REVISION, metadata, responses
+from karma_monitor.figures.preferences import preference_figures
 from tests.support.memory import Flow, make_pool
 
 
@@ -210,6 +217,26 @@ def test_given_responses_go_straight_to_scoring(store: Store) -> None:
         left_out = [transaction.preferences.too_unequal(kept) for kept in (near, apart)]
     assert (found, left_out) == ([1, 0], [0, 1])
     assert (row.chosen_text, row.rejected_text) == ("much longer", "short")
+
+
+def test_a_pair_is_read_with_the_competencies_of_its_forming_and_its_quality(store: Store) -> None:
+    cold = Snapshot.empty(("x", "y"))
+    flow = Flow(store)
+    flow.snapshot = replace(cold, mean=cold.mean + np.array([[0.5, -0.25, 0.0]]))
+    given = {"x": "Answer: four, I am sure", "y": "Answer: five"}  # the longer one is chosen
+    flow.accept({"prompt": "p", "responses": given})
+    flow.accept({"prompt": "q", "responses": {"x": "a long answer", "z": "short"}})
+    flow.finish()
+    with store.transaction() as transaction:
+        for model, quality in (("x", 0.75), ("y", 0.5)):
+            of_first = (responses.c.model == model) & (responses.c.prompt == 1)
+            transaction.ledger.connection.execute(update(responses).where(of_first).values(quality=quality))
+    with store.reading() as transaction:
+        found = preference_figures(preference_quality(pair_records_after(transaction.ledger.connection, 0, 10)))
+    (one,) = found
+    assert (one["preferences"], one["rated"], one["scored"]) == (2, 1, 1)
+    assert (one["chosen_competency"], one["rejected_competency"]) == (0.5, -0.25)
+    assert (one["chosen_quality"], one["rejected_quality"]) == (0.75, 0.5)
 
 
 def test_a_redelivered_match_chooses_nothing_anew(store: Store) -> None:

@@ -129,7 +129,7 @@ def test_the_first_pair_is_the_best_and_the_nearest_of_those_below_the_mean(
 
 @given(st.lists(st.integers(-100, 100), min_size=FEWEST_FOR_DEVIATIONS, max_size=24))
 def test_the_scale_of_the_qualities_changes_nothing(values: list[int]) -> None:
-    """A reward model's scores are on any scale. A power of two is exact, and so keeps ties."""
+    """A plug-in's scores may use a part of the range only. A power of two is exact, and so keeps ties."""
     first = chosen([float(value) for value in values])
 
     assert first == chosen([4.0 * value for value in values])
