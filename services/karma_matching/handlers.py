@@ -198,7 +198,7 @@ def _pair(
         reasons |= {"goal": stream.goal, "by_goal": chosen}
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
-        reasons["contrast"] = prediction.relative_features
+        reasons |= {"contrast": prediction.relative_features, **prediction.signs}
         if decision.sure is not None:
             reasons["sure"] = decision.sure
     if plan is not None and formed.judged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from karma.config.settings import StreamSettings
 from karma.policies.candidates import Candidate
+from karma.ranking.label_model import LabelModel, PairSigns
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.snapshot import Snapshot
-from karma.ranking.tie_model import TieModel
 from karma.seeds import seed_of
 from karma.store.records import Example
 from karma.verdicts import Resolution
@@ -22,12 +22,12 @@ from karma_demo.tasks import Task
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import sure_rule
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import relative_features
+from karma_matching.budget.relative_features import relative_features, signs, stored_signs
 from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
 from karma_scoring.fit.predictions.judge_budget import examples_of
+from karma_scoring.fit.predictions.label_fit import fit_labels, label_examples_of
 from karma_scoring.fit.predictions.outcome_fit import fit_outcome
-from karma_scoring.fit.predictions.tie_fit import fit_ties, tie_examples_of
 
 _GROWTH = 0.05  # of verdicts between two fits of the models, as in the refit
 _RESPONSES = 1000  # more than a prompt has: responses of a store have ids of their own
@@ -43,20 +43,19 @@ class FamilyGate:
         self._examples: list[Example] = []
         self._fitted_at = 0.0
         self._outcome: OutcomeModel | None = None
-        self._ties: TieModel | None = None
+        self._labels: LabelModel | None = None
 
     def decide(
-        self, task: Task, pair: FormedPair, candidates: Mapping[int, Candidate], known: Snapshot
-    ) -> tuple[Decision, bool]:
-        """The decision about the one pair of a prompt, and whether the prediction prefers its response a."""
+        self, task: Task, pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate], known: Snapshot
+    ) -> list[tuple[Decision, bool]]:
+        """The decisions about a prompt's pairs, each with whether the prediction prefers its response a."""
         rule = sure_rule(self._settings, known)
         assert isinstance(rule, SureRule)
-        a, b, difference = candidates[pair.a], candidates[pair.b], _difference(task, pair, candidates)
-        likeness = [float(pair.reasons["likeness"] or 0.0)]
-        predicted = gap_pairs(known, task.skill, [a.model], [b.model], difference, likeness)
+        models_a, models_b = ([candidates[each].model for each in side] for side in _sides(pairs))
+        predicted = gap_pairs(known, task.skill, models_a, models_b, _signs(pairs, candidates))
         rng = random.Random(f"gate {seed_of(task.id, 'gate')}")
         decisions, self._state = label_or_judge(predicted, rule, self._state, rng)
-        return decisions[0], predicted[0].win > 0.5
+        return [(decision, each.win > 0.5) for decision, each in zip(decisions, predicted, strict=True)]
 
     def record(
         self, prompt: int, task: Task, pair: FormedPair, candidates: Mapping[int, Candidate], found: Resolution
@@ -64,24 +63,39 @@ class FamilyGate:
         """Keep a judged pair to learn from."""
         if found.outcome == "unscored":
             return
-        difference = np.round(_difference(task, pair, candidates)[0], 4).tolist()
-        reasons = json.dumps({"contrast": difference, "likeness": pair.reasons["likeness"]})
+        difference = np.round(_difference(task, [pair], candidates)[0], 4).tolist()
+        stored = stored_signs(_signs([pair], candidates))[0]
+        reasons = json.dumps({"contrast": difference, "likeness": pair.reasons["likeness"], **stored})
         a, b = prompt * _RESPONSES + pair.a, prompt * _RESPONSES + pair.b
         chosen = None if found.outcome != "decisive" else a if found.a_is_chosen else b
         models = candidates[pair.a].model, candidates[pair.b].model
         self._examples.append(Example(prompt, task.skill, a, b, *models, reasons, found.outcome, chosen))
 
     def learn(self, known: Snapshot) -> Snapshot:
-        """The snapshot of a refit with the outcome model and the tie model."""
+        """The snapshot of a refit with the outcome model and the label model."""
         if len(self._examples) >= self._fitted_at * (1 + _GROWTH):
             self._fitted_at = len(self._examples)
             newest = self._examples[::-1]
             self._outcome = fit_outcome(examples_of(newest, known, {})) or self._outcome
-            self._ties = fit_ties(tie_examples_of(newest, known, {}))
-        return replace(known, outcome=self._outcome, ties=self._ties)
+            self._labels = fit_labels(label_examples_of(newest, known, {}))
+        return replace(known, outcome=self._outcome, labels=self._labels)
 
 
-def _difference(task: Task, pair: FormedPair, candidates: Mapping[int, Candidate]) -> NDArray[np.float64]:
-    rows = relative_features(list(candidates.values()), task.prompt)
+def _sides(pairs: Sequence[FormedPair]) -> tuple[list[int], list[int]]:
+    return [pair.a for pair in pairs], [pair.b for pair in pairs]
+
+
+def _places(pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) -> list[NDArray[np.intp]]:
     place = {number: row for row, number in enumerate(candidates)}
-    return rows[[place[pair.a]]] - rows[[place[pair.b]]]
+    return [np.array([place[each] for each in side], dtype=np.intp) for side in _sides(pairs)]
+
+
+def _difference(task: Task, pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) -> NDArray[np.float64]:
+    rows = relative_features(list(candidates.values()), task.prompt)
+    first, second = _places(pairs, candidates)
+    return rows[first] - rows[second]
+
+
+def _signs(pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) -> PairSigns:
+    likeness = [float(pair.reasons["likeness"] or 0.0) for pair in pairs]
+    return signs(list(candidates.values()), *_places(pairs, candidates), likeness)

@@ -28,6 +28,7 @@ from karma_demo.tasks import SKILLS, Task
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_judging.judges.likelihood import LikelihoodJudge
 from karma_judging.judges.verifier import VerifierJudge
+from karma_matching.budget.allocation import Decision
 from karma_matching.pairing import FormedPair, form
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Counts, Posterior, Prior
@@ -139,11 +140,16 @@ def run(
             raise ValueError(f"{len(asked)} tasks gave {spent} pairs to judge, fewer than {calls}: give more tasks")
         formed, asked_for = _formed(batch, asked, given, models, settings, known)
         generations += asked_for
+        decided: dict[tuple[int, int, int], tuple[Decision, bool]] = {}
         for (place, pair, candidates), found in zip(formed, _judged(formed, asked, judge), strict=True):
             a, b = candidates[pair.a], candidates[pair.b]
             task, weight, square = asked[place], 1.0, 1.0
             if gate is not None:
-                decision, a_wins = gate.decide(task, pair, candidates, known)
+                if (place, pair.a, pair.b) not in decided:
+                    pairs_of = [each for number, each, _ in formed if number == place]
+                    both = gate.decide(task, pairs_of, candidates, known)
+                    decided |= {(place, each.a, each.b): one for each, one in zip(pairs_of, both, strict=True)}
+                decision, a_wins = decided[place, pair.a, pair.b]
                 if not decision.judged:
                     if decision.sure:
                         pairs.append(_labeled(place, a.text, b.text, a_wins, found))

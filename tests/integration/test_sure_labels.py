@@ -109,12 +109,12 @@ def test_the_audited_error_is_that_of_labels_only(store: Store) -> None:
         inputs = BudgetInputReader().read(transaction, 1.0)
     assert inputs.audits["default"].audited == len(of_labels)
 
-    ties = inputs.ties(known(), {})
-    assert ties is not None
-    assert ties.examples == sum(row.judged for row, _ in rows)
-    archived = from_bytes(to_bytes(replace(known(), ties=ties))).ties
-    assert vars(archived) == vars(ties)
-    assert from_bytes(to_bytes(known())).ties is None
+    labels = inputs.labels(known(), {})
+    assert labels is not None
+    assert labels.examples == sum(row.judged for row, _ in rows)
+    archived = from_bytes(to_bytes(replace(known(), labels=labels))).labels
+    assert vars(archived) == vars(labels)
+    assert from_bytes(to_bytes(known())).labels is None
 
 
 def test_a_stream_that_changes_its_goal_keeps_its_budget_and_starts_the_new_one(store: Store) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from karma.store import Transaction
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, after, arrived, decide, judge_all
 from karma_matching.budget.expected_information import expected_information
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import relative_features
+from karma_matching.budget.relative_features import relative_features, signs, stored_signs
 from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
 
@@ -35,6 +36,7 @@ class Prediction:
     win: float  # P(a better | decisive)
     tie: float  # P(tie)
     relative_features: tuple[float, ...]  # of a minus those of b; the outcome model is fitted to them
+    signs: Mapping[str, Any] = field(default_factory=dict)  # to be stored; the label model is fitted to them
 
 
 @dataclass
@@ -103,9 +105,10 @@ class JudgeBudget:
         known = [self.snapshot.between(a, b, skill) for a, b in zip(models_a, models_b, strict=True)]
         model = self.snapshot.outcome
         rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
+        stored: list[dict[str, Any]] = [{} for _ in pairs]
         if self.rule is not None:
-            likeness = [float(pair.reasons["likeness"] or 0.0) for pair in pairs]
-            predicted = gap_pairs(self.snapshot, skill, models_a, models_b, difference, likeness)
+            seen = signs(candidates, first, second, [float(pair.reasons["likeness"] or 0.0) for pair in pairs])
+            predicted, stored = gap_pairs(self.snapshot, skill, models_a, models_b, seen), stored_signs(seen)
             affordable, left, state = arrived(self.budget, self.state, len(pairs), now)
             decisions, self.sure = label_or_judge(predicted, self.rule, self.sure, rng, self.ceiling, affordable, left)
             judged = sum(decision.judged for decision in decisions)
@@ -124,11 +127,9 @@ class JudgeBudget:
             order, bits = expected_information(model, advantage, deviation, first, second)
             decisions, self.state = decide(order, bits, self.budget, self.state, self.ceiling, rng, now)
             win, tie = model.win(advantage), tie_probability(advantage, model.tie)
-        predictions = zip(win.tolist(), tie.tolist(), np.round(difference, 4).tolist(), strict=True)
-        return [
-            (decision, Prediction(win_, tie_, tuple(row)))
-            for decision, (win_, tie_, row) in zip(decisions, predictions, strict=True)
-        ]
+        columns = win.tolist(), tie.tolist(), map(tuple, np.round(difference, 4).tolist()), stored
+        predictions = [Prediction(*row) for row in zip(*columns, strict=True)]
+        return list(zip(decisions, predictions, strict=True))
 
 
 def sure_rule(stream: StreamSettings, snapshot: Snapshot) -> SureRule | None:

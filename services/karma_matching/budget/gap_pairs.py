@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.ranking.information import outcome as expected_outcome
+from karma.ranking.label_model import PairSigns
 from karma.ranking.snapshot import Snapshot
 
 Array = NDArray[np.float64]
@@ -44,40 +44,28 @@ class GapPair:
 
 
 def gap_pairs(
-    snapshot: Snapshot,
-    skill: str | None,
-    models_a: Sequence[str],
-    models_b: Sequence[str],
-    relative_features: Array,
-    likeness: Sequence[float],
+    snapshot: Snapshot, skill: str | None, models_a: Sequence[str], models_b: Sequence[str], signs: PairSigns
 ) -> list[GapPair]:
-    """The predictions of n pairs of one prompt: by the outcome model where there is one, else by the competencies.
+    """The predictions of n pairs of one prompt: by the competencies and, once there is one, by the label model.
 
     P(better | decisive) is posterior predictive. At the competencies' mean, a model that won its first comparisons by
     chance would be believed, and nothing would contradict it.
 
     Args:
-        snapshot: the competencies, the outcome model and the tie model.
+        snapshot: the competencies and the label model.
         skill: the prompt's.
         models_a: names, n.
         models_b: names, n.
-        relative_features: features of a minus those of b, [n, F].
-        likeness: of the two responses, n.
+        signs: of the pairs.
     """
     known = [snapshot.between(a, b, skill) for a, b in zip(models_a, models_b, strict=True)]
-    gap = np.array([each.gap for each in known])
-    model = snapshot.outcome
-    if model is None:
-        win = np.array([each.win_probability for each in known])
-        tie = 1.0 - snapshot.decisive(gap, skill)
+    win = np.array([each.win_probability for each in known])
+    if snapshot.labels is None:
+        tie = 1.0 - snapshot.decisive(np.array([each.gap for each in known]), skill)
     else:
-        advantage = model.advantage(gap, relative_features, models_a, models_b)
-        deviation = model.deviation(np.array([each.gap_deviation for each in known]))
-        _, certain, decisive = expected_outcome(advantage, deviation, model.tie)
-        win, tie = 0.5 * model.lapse + (1.0 - model.lapse) * certain, 1.0 - decisive
-    if snapshot.ties is not None:
         mean_a, mean_b = snapshot.vector("mean", models_a, skill), snapshot.vector("mean", models_b, skill)
-        tie = snapshot.ties.probability(mean_a, mean_b, np.array(likeness), skill)
+        tie = snapshot.labels.tie_probability(mean_a, mean_b, signs, skill)
+        win = snapshot.labels.win_probability(win, signs)
     met = [each.comparisons for each in known]
     pairs = zip(models_a, models_b, win.tolist(), tie.tolist(), met, strict=True)
     return [GapPair(*each) for each in pairs]

@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from karma.policies.candidates import Candidate
+from karma.ranking.label_model import PairSigns
 from karma.ranking.outcome_model import FEATURES
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _MEASURED = FEATURES[:-3]  # measured by scoring, for each response separately
 _ENDS = (".", "!", "?", ")", '"', "”", "`")
 _WORDS_SEEN = 2000
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.lower().split()[:_WORDS_SEEN])
+
+
+def word_similarity(candidates: Sequence[Candidate]) -> Array:
+    """The Jaccard similarity of the words of n responses, [n, n], in [0, 1]; 0 on the diagonal."""
+    words = [_words(candidate.text) for candidate in candidates]
+    similarity = np.zeros((len(words), len(words)))
+    for x, own in enumerate(words):
+        for y in range(x):
+            shared = len(own & words[y])
+            similarity[x, y] = similarity[y, x] = shared / max(1, len(own) + len(words[y]) - shared)
+    return similarity
+
+
+def signs(candidates: Sequence[Candidate], first: Indices, second: Indices, likeness: Sequence[float]) -> PairSigns:
+    """The signs of n pairs of one prompt's responses, by which ties are foreseen.
+
+    Args:
+        candidates: the prompt's usable responses.
+        first: places of the pairs' responses a, [n].
+        second: of b, [n].
+        likeness: of the pairs, n.
+    """
+    similarity = word_similarity(candidates)
+    third = np.tile(similarity, (len(first), 1, 1))
+    pair = np.arange(len(first))
+    third[pair, first, second] = third[pair, second, first] = 0.0
+    return PairSigns(
+        likeness=np.array(likeness, dtype=np.float64),
+        agreement=similarity[first, second],
+        support_a=third[pair, first].max(axis=1),
+        support_b=third[pair, second].max(axis=1),
+    )
+
+
+def stored_signs(seen: PairSigns) -> list[dict[str, Any]]:
+    """The signs of each pair as they are stored with its reasons, beside the likeness."""
+    agreement, *support = (np.round(column, 4).tolist() for column in (seen.agreement, seen.support_a, seen.support_b))
+    return [{"agreement": one, "support": [a, b]} for one, a, b in zip(agreement, *support, strict=True)]
 
 
 def relative_features(candidates: Sequence[Candidate], prompt: str) -> Array:
@@ -25,13 +70,9 @@ def relative_features(candidates: Sequence[Candidate], prompt: str) -> Array:
     the share of the prompt's words that it repeats; `finished`, whether it ends like a sentence.
     """
     rows = np.zeros((len(candidates), len(FEATURES)))
-    words = [frozenset(candidate.text.lower().split()[:_WORDS_SEEN]) for candidate in candidates]
-    prompt_words = frozenset(prompt.lower().split()[:_WORDS_SEEN])
-    similarity = np.zeros((len(words), len(words)))
-    for x, own in enumerate(words):
-        for y in range(x):
-            shared = len(own & words[y])
-            similarity[x, y] = similarity[y, x] = shared / max(1, len(own) + len(words[y]) - shared)
+    words = [_words(candidate.text) for candidate in candidates]
+    prompt_words = _words(prompt)
+    similarity = word_similarity(candidates)
     for row, candidate in enumerate(candidates):
         measured = [max(0.0, candidate.features.get(name, 0.0)) for name in _MEASURED]
         rows[row, : len(measured)] = np.log1p(measured)

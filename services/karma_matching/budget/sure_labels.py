@@ -27,7 +27,7 @@ from karma_matching.budget.gap_pairs import GapPair
 #: Pairs that are judged while they are not sure, before the share of the budget holds.
 START = 100
 
-_LIKELY_TIE = 0.4  # P(tie) above which no pair is labeled
+_LIKELY_TIE = 0.2  # P(tie) above which no pair is labeled
 _MET = 1.0  # verdicts on the two models in the skill, without which no pair is sure before the start is judged
 _LABELED = 0.8  # of recent pairs without a likely tie: the share that the threshold lets through
 _BINS = 100  # of P(better | decisive), over [.5, 1]

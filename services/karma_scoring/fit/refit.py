@@ -120,7 +120,7 @@ class Refitter:
         result = replace(
             result,
             outcome=budget.outcome(result, changed),
-            ties=budget.ties(result, changed),
+            labels=budget.labels(result, changed),
             audits=budget.audits,
             label_limits=budget.label_limits,
             label_tails=budget.label_tails,

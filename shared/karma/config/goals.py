@@ -18,20 +18,28 @@ LEAST_SURE = 0.75
 #: What each goal sets; every key can be set by hand. `docs/decisions/0016-what-the-data-is-for.md` has the reasons.
 SETTINGS: Mapping[Goal, Mapping[str, Any]] = MappingProxyType(
     {
-        "train": {"policy": "best-vs-worst", "label_at": 0.9, "judge_share": 0.2, "audit_share": 0.05},
+        "train": {
+            "policy": "wide-gap",
+            "responses_per_prompt": 4,
+            "pairs_per_prompt": 2,
+            "label_at": 0.9,
+            "judge_share": 0.07,
+        },
         "rank": {"policy": "informative"},
         "label": {"policy": "informative"},
     }
 )
 
-#: Settings about labels by prediction.
+#: Settings about labels by prediction, and those that are sensible only because most labels cost nothing.
 _OF_LABELS = ("label_at", "judge_share", "audit_share")
+_OF_MANY_PAIRS = ("responses_per_prompt", "pairs_per_prompt")
 
 
 def with_goal(table: Mapping[str, Any], models: int, judge_kinds: Iterable[str]) -> dict[str, Any]:
     """A stream's table with the settings of its goal for the keys that it does not have.
 
-    A goal labels nothing by prediction where the judges are free or the models few: then everything is judged.
+    A goal labels nothing by prediction where the judges are free or the models few: then everything is judged. With few
+    models and judges that cost something, a prompt has one pair.
 
     Args:
         table: as in the pool file; its values need not be valid.
@@ -40,8 +48,9 @@ def with_goal(table: Mapping[str, Any], models: int, judge_kinds: Iterable[str])
     """
     goal = table.get("goal")
     chosen = dict(SETTINGS.get(goal, {})) if isinstance(goal, str) else {}  # type: ignore[call-overload]
-    if 0 < models < LEAST_MODELS or all(judge_kind(kind).free for kind in judge_kinds):
-        chosen = {key: value for key, value in chosen.items() if key not in _OF_LABELS}
+    free, few = all(judge_kind(kind).free for kind in judge_kinds), 0 < models < LEAST_MODELS
+    left_out = (*_OF_LABELS * (free or few), *_OF_MANY_PAIRS * (few and not free))
+    chosen = {key: value for key, value in chosen.items() if key not in left_out}
     return {**chosen, **table}
 
 

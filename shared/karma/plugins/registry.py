@@ -67,6 +67,7 @@ POLICIES: Final[Mapping[str, PolicyKind]] = {
     "kin": PolicyKind("karma.policies.kin:Kin", pairs_equals=True),
     "random": PolicyKind("karma.policies.random_pairs:RandomPairs"),
     "best-vs-worst": PolicyKind("karma.policies.best_vs_worst:BestVersusWorst"),
+    "wide-gap": PolicyKind("karma.policies.wide_gap:WideGap"),
     "best-vs-random": PolicyKind("karma.policies.best_vs_random:BestVersusRandom"),
     "all-pairs": PolicyKind("karma.policies.random_pairs:AllPairs"),
     "self": PolicyKind("karma.policies.self_play:SelfPlay", samples_one_model=True),

@@ -22,12 +22,12 @@ from karma.ranking.connectedness import groups_apart
 from karma.ranking.davidson import tie_probability
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
+from karma.ranking.label_model import LabelModel
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.orders import SecondOrder
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
 from karma.ranking.tail import TailBin
-from karma.ranking.tie_model import TieModel
 from karma.ranking.verdict_sources import VerdictSource
 
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ class Snapshot:
     pair_fit: PairFit = field(default_factory=PairFit)  # how well the competencies explain the verdicts
     common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
     second_orders: Mapping[str, SecondOrder] = field(default_factory=dict)  # by judge with enough pairs in both orders
-    ties: TieModel | None = None  # None while too few pairs under a judge budget were judged
+    labels: LabelModel | None = None  # None while too few pairs under a judge budget were judged
 
     def __post_init__(self) -> None:
         """Refuse tables whose shapes do not match the names."""

@@ -14,13 +14,13 @@ from karma.errors import KarmaError
 from karma.ranking.common_change import CommonChange
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
+from karma.ranking.label_model import LabelModel
 from karma.ranking.misfit import PairFit
 from karma.ranking.orders import SecondOrder
 from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.self_preference import SelfPreference
 from karma.ranking.snapshot import MODEL_ARRAYS, PAIR_ARRAYS, Snapshot
 from karma.ranking.tail import TailBin
-from karma.ranking.tie_model import TieModel
 from karma.ranking.verdict_sources import VerdictSource
 
 _PLAIN_FIELDS = ("version", "models", "skills", "tie", "epsilon")  # as JSON
@@ -42,7 +42,7 @@ def to_bytes(snapshot: Snapshot) -> bytes:
         "label_tails": {stream: [asdict(each) for each in bins] for stream, bins in snapshot.label_tails.items()},
         "second_orders": {judge: asdict(each) for judge, each in snapshot.second_orders.items()},
         "win_tail": [asdict(each) for each in snapshot.win_tail],
-        "ties": snapshot.ties and asdict(snapshot.ties),
+        "labels": snapshot.labels and snapshot.labels.to_dict(),
     }
     arrays = {name: getattr(snapshot, name).astype(np.float32) for name in (*MODEL_ARRAYS, *PAIR_ARRAYS)}
     buffer = io.BytesIO()
@@ -89,7 +89,7 @@ def from_bytes(data: bytes) -> Snapshot:
             for judge, each in head.get("second_orders", {}).items()
         },
         win_tail=_tail(head.get("win_tail", [])),
-        ties=TieModel(**head["ties"]) if head.get("ties") else None,
+        labels=LabelModel.from_dict(head["labels"]) if head.get("labels") else None,
         **arrays,
     )
 

@@ -12,16 +12,16 @@ import numpy as np
 from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.label_error_change import since_change
 from karma.ranking.label_limit import LabelLimit
+from karma.ranking.label_model import LabelModel
 from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.tail import TailBin, label_tail
-from karma.ranking.tie_model import TieModel
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import Example
+from karma_scoring.fit.predictions.label_fit import fit_labels, label_examples_of
 from karma_scoring.fit.predictions.label_limits import CALIBRATING, calibrating_of, present_limit
 from karma_scoring.fit.predictions.outcome_fit import Examples, fit_outcome
-from karma_scoring.fit.predictions.tie_fit import fit_ties, tie_examples_of
 from karma_scoring.fit.time_buckets import bucket_at
 
 #: Most judged pairs that the outcome model is fitted to, and most audited pairs behind the label error: the newest.
@@ -41,7 +41,7 @@ class BudgetInputs:
     audits: dict[str, LabelError]  # by stream; only those that left pairs unjudged
     label_tails: dict[str, tuple[TailBin, ...]] = field(default_factory=dict)  # by stream
     label_limits: dict[str, LabelLimit] = field(default_factory=dict)  # by stream with a `max_label_error`
-    known_ties: TieModel | None = None  # of the last snapshot
+    known_labels: LabelModel | None = None  # of the last snapshot
 
     def outcome(self, competencies: Snapshot, changed: Mapping[str, int]) -> OutcomeModel | None:
         """The outcome model under new competencies; None while too few pairs under a judge budget were judged.
@@ -54,11 +54,11 @@ class BudgetInputs:
             return self.known
         return fit_outcome(examples_of(self.examples, competencies, changed)) or without_offsets(self.known, changed)
 
-    def ties(self, competencies: Snapshot, changed: Mapping[str, int]) -> TieModel | None:
-        """The tie model under new competencies; None while too few pairs under a judge budget were judged."""
+    def labels(self, competencies: Snapshot, changed: Mapping[str, int]) -> LabelModel | None:
+        """The label model under new competencies; None while too few pairs under a judge budget were judged."""
         if self.examples is None:
-            return self.known_ties
-        return fit_ties(tie_examples_of(self.examples, competencies, changed)) or self.known_ties
+            return self.known_labels
+        return fit_labels(label_examples_of(self.examples, competencies, changed)) or self.known_labels
 
 
 class BudgetInputReader:
@@ -95,7 +95,7 @@ class BudgetInputReader:
             self._fitted_at = weight
             examples = [self._renamed(row) for row in transaction.judge_budgets.examples(EXAMPLES)]
         audits, tails = _audits(transaction, unjudged)
-        return BudgetInputs(newest.outcome, examples, audits, tails, self._limits(transaction, unjudged), newest.ties)
+        return BudgetInputs(newest.outcome, examples, audits, tails, self._limits(transaction, unjudged), newest.labels)
 
     def _limits(self, transaction: Transaction, streams: Iterable[str]) -> dict[str, LabelLimit]:
         limits = {stream: self._max_label_error(stream) for stream in streams}

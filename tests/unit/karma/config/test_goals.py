@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from karma.config.goals import SETTINGS
 from karma.config.settings import StreamSettings
 from karma.errors import SettingsError
 from tests.support.memory import ENDPOINT, make_pool
@@ -26,8 +27,8 @@ def test_without_a_goal_every_setting_is_as_before() -> None:
 def test_the_goal_train_pairs_far_models_and_labels_by_prediction() -> None:
     found = settings(goal="train")
 
-    assert (found.policy, found.label_at, found.judge_share, found.audit_share) == ("best-vs-worst", 0.9, 0.2, 0.05)
-    assert found.has_judge_budget
+    assert {name: getattr(found, name) for name in SETTINGS["train"]} == SETTINGS["train"]
+    assert (found.policy, found.has_judge_budget, found.pairs_per_prompt) == ("wide-gap", True, 2)
 
 
 @pytest.mark.parametrize("goal", ["rank", "label"])
@@ -46,7 +47,7 @@ def test_a_setting_of_the_table_goes_before_the_goal() -> None:
 def test_a_stream_may_have_another_goal_than_all() -> None:
     pool = make_pool("abcd", stream={"goal": "train", "tie_margin": 0.1}, streams={"ladder": {"goal": "rank"}})
 
-    assert pool.stream("default").policy == "best-vs-worst"
+    assert pool.stream("default").policy == "wide-gap"
     assert pool.stream("ladder") == StreamSettings(goal="rank", tie_margin=0.1)
     assert pool.stream("default@random").label_at == 0.9  # a derived stream has the settings of its base
 
@@ -54,7 +55,7 @@ def test_a_stream_may_have_another_goal_than_all() -> None:
 def test_free_judges_judge_everything() -> None:
     for judges in ({"j": VERIFIER}, {"j": VERIFIER, "p": {"kind": "prior"}}):
         found = settings(judges=judges, goal="train")
-        assert (found.policy, found.label_at, found.has_judge_budget) == ("best-vs-worst", None, False)
+        assert (found.policy, found.label_at, found.has_judge_budget) == ("wide-gap", None, False)
 
     mixed = make_pool(
         "abcd", judges={"v": VERIFIER, "j": PAID}, stream={"goal": "train"}, streams={"free": {"judges": ["v"]}}
@@ -64,7 +65,10 @@ def test_free_judges_judge_everything() -> None:
 
 
 def test_few_models_are_judged_whole() -> None:
-    assert settings("abc", goal="train").label_at is None
+    found = settings("abc", goal="train")
+    assert (found.policy, found.label_at, found.has_judge_budget) == ("wide-gap", None, False)
+    assert (found.responses_per_prompt, found.pairs_per_prompt) == (2, 1)  # more would multiply the judge calls
+    assert settings("abc", goal="train", judges={"j": VERIFIER}).pairs_per_prompt == 2
     assert settings("abcd", goal="train", models=["a", "b", "c"]).label_at is None
     assert settings("abcd", goal="train").label_at == 0.9
 

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.policies.best_vs_worst import FEWEST_FOR_DEVIATIONS, BestVersusWorst
+from karma.policies.best_vs_worst import BestVersusWorst
 from karma.policies.candidates import Candidate, Candidates, Choice
+from karma.policies.quality_gap import FEWEST_FOR_DEVIATIONS
 from karma.ranking.snapshot import Snapshot
 
 #: With an outlier: μ − 2σ is 0.13, nearest to 0.2; the minimum is 0.
 SPREAD = (0.0, 0.2, 0.5, 0.55, 0.6, 0.62, 0.65, 0.7, 0.72, 0.75, 0.8, 0.85, 0.9, 0.95, 0.97)
 
-FINITE = st.floats(-100, 100, allow_subnormal=False)
+FINITE = st.integers(-800, 800).map(lambda eighths: eighths / 8)  # sums of these are exact
 
 
 def chosen(qualities: list[float | None], count: int = 1, seed: int = 1, target: str | None = None) -> list[Choice]:

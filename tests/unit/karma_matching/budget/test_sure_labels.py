@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karma.ranking.outcome_model import FEATURES, OutcomeModel
+from karma.policies.candidates import Candidate
+from karma.ranking.label_model import LabelModel, PairSigns
 from karma.ranking.snapshot import Snapshot
-from karma.ranking.tie_model import TieModel
 from karma_matching.budget.allocation import SPENT, BudgetState, Decision
 from karma_matching.budget.gap_pairs import GapPair, gap_pairs
+from karma_matching.budget.relative_features import signs, stored_signs
 from karma_matching.budget.sure_labels import (
     ENOUGH,
     NO_CALL,
@@ -219,30 +220,50 @@ SNAPSHOT = replace(
     win=np.array([[[0.5, 0.8, 0.5], [0.2, 0.5, 0.5], [0.5, 0.5, 0.5]]]),
     gap_deviation=np.full((1, 3, 3), 2.0),
 )
-NO_FEATURES = np.zeros((1, len(FEATURES)))
+#: Likeness, agreement, support of a and of b.
+SIGNS = PairSigns(*np.array([[0.5], [0.0], [0.75], [0.25]]))
+TURNED = PairSigns(*np.array([[0.5], [0.0], [0.25], [0.75]]))
 
 
 def predicted(snapshot: Snapshot, a: str = "strong", b: str = "weak") -> GapPair:
-    return gap_pairs(snapshot, None, [a], [b], NO_FEATURES, [0.5])[0]
+    return gap_pairs(snapshot, None, [a], [b], SIGNS if a == "strong" else TURNED)[0]
 
 
 def test_the_prediction_has_the_uncertainty_of_the_competencies_in_it() -> None:
-    """At the mean gap of 4 logits it would be .98; the outcome model sees the same gap and the same deviation."""
+    """At the mean gap of 4 logits it would be .98."""
     assert predicted(SNAPSHOT).win == 0.8
-    model = OutcomeModel(1.0, (0.0,) * len(FEATURES), {}, 0.5, None, 500, 0.01)
-    certain = predicted(replace(SNAPSHOT, outcome=model, gap_deviation=np.zeros((1, 3, 3)))).win
-    uncertain = predicted(replace(SNAPSHOT, outcome=model)).win
-    lapsing = predicted(replace(SNAPSHOT, outcome=replace(model, lapse=0.2))).win
-
-    assert certain == pytest.approx(1 / (1 + math.exp(-4)))
-    assert uncertain < certain - 0.02
-    assert lapsing == pytest.approx(0.1 + 0.8 * uncertain)
+    assert predicted(SNAPSHOT, "weak", "strong").win == pytest.approx(0.2)
 
 
-def test_the_tie_model_goes_before_the_ties_of_the_competencies() -> None:
-    ties = TieModel(intercept=-1.0, better=0.5, worse=0.25, likeness=2.0, skills={"math": 3.0}, examples=100)
-    snapshot = replace(SNAPSHOT, ties=ties)
+def test_the_label_model_goes_before_the_ties_of_the_competencies() -> None:
+    """Competencies of 2 and −2, likeness .5, agreement 0, support of the better one .75 and of the other .25."""
+    none = ((0.0,) * 8,) * 8
+    model = LabelModel((-1.0, 0.5, 0.25, 2.0, 4.0, -1.0, 2.0, 0.0), none, ("",), support=2.0, examples=100)
+    snapshot = replace(SNAPSHOT, labels=model)
 
     assert predicted(SNAPSHOT).tie == pytest.approx(0.5 / (2 * math.cosh(2) + 0.5))
-    assert predicted(snapshot).tie == pytest.approx(1 / (1 + math.exp(-(-1.0 + 1.0 - 0.5 + 1.0))))
-    assert predicted(snapshot, "weak", "strong").tie == predicted(snapshot).tie
+    assert predicted(snapshot).tie == pytest.approx(1 / (1 + math.exp(-(-1.0 + 1.0 - 0.5 + 1.0 - 0.75 + 0.5))))
+    assert predicted(snapshot).win == pytest.approx(1 / (1 + math.exp(-(math.log(4) + 2.0 * 0.5))))
+    turned = predicted(snapshot, "weak", "strong")
+    assert (turned.tie, turned.win) == pytest.approx((predicted(snapshot).tie, 1 - predicted(snapshot).win))
+
+
+@given(st.lists(st.sampled_from("uvwxyz"), min_size=3, max_size=6), st.data())
+def test_support_is_the_likest_third_response(letters: list[str], data: st.DataObject) -> None:
+    """The words of a response are some of six letters."""
+    texts = [" ".join(data.draw(st.sets(st.sampled_from("uvwxyz"), min_size=1))) for _ in letters]
+    candidates = [Candidate(number, f"m{number}", 0, text, None, {}) for number, text in enumerate(texts)]
+
+    def jaccard(x: int, y: int) -> float:
+        own, other = set(texts[x].split()), set(texts[y].split())
+        return len(own & other) / len(own | other)
+
+    found = signs(candidates, np.array([0]), np.array([1]), [0.5])
+    rest = range(2, len(texts))
+    assert found.agreement[0] == pytest.approx(jaccard(0, 1))
+    assert found.support_a[0] == pytest.approx(max(jaccard(0, third) for third in rest))
+    assert found.support_b[0] == pytest.approx(max(jaccard(1, third) for third in rest))
+    (stored,) = stored_signs(found)
+    assert stored["support"] == pytest.approx([found.support_a[0], found.support_b[0]], abs=1e-4)
+    alone = signs(candidates[:2], np.array([0]), np.array([1]), [0.5])
+    assert (alone.support_a[0], alone.support_b[0]) == (0.0, 0.0)

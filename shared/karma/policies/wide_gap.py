@@ -1,0 +1,95 @@
+"""`wide-gap`: one of the best against one clearly worse, for training."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import numpy as np
+
+from karma.policies.candidates import Candidates, Choice, Chosen
+from karma.policies.prompt_group import Array, Picks, PromptGroup
+from karma.policies.quality_gap import gap_scores
+
+_BEST = 2  # models that are always among the better ones
+
+
+class WideGap:
+    """Pairs a response of one of the best models with one of a clearly worse model, in changing combinations.
+
+    A wide gap is what preference training gains from, and its label is known without a judge call. But pairs of the
+    best and the worst model alone would teach what sets these two apart. So the worse model is drawn from the lower
+    half, and each further pair of a prompt takes two other responses if it can.
+    """
+
+    name = "wide-gap"
+
+    def plan(self, group: PromptGroup) -> Picks:
+        """The target if there is one, then in turn the next best model and a random one of the lower half.
+
+        Better and worse are by one draw from the competencies' posterior per prompt (Thompson 1933, Biometrika 25).
+        With a target that is itself among the better half, a worse model comes first. If there is room for one better
+        model only, it is one of the two best, drawn.
+        """
+        draws = group.posterior_draws()
+        number = len(group.models)
+        if group.target is None:
+            ranked = _ranked(draws, group.uniforms(number, stream=6), either_best=group.number == 2)
+            return _in_turn(ranked)[:, : group.number]
+        own = draws[:, [group.target]]
+        others = np.array([model for model in range(number) if model != group.target], dtype=np.intp)
+        better, worse = _ranked(draws[:, others], group.uniforms(number - 1, stream=6), either_best=group.number == 2)
+        first = np.full((len(draws), 1), group.target, dtype=np.intp)
+        strong = (draws[:, others] < own).mean(axis=1, keepdims=True) > 0.5
+        in_turn = np.where(strong, _in_turn((worse, better)), _in_turn((better, worse)))
+        return np.concatenate([first, others[in_turn]], axis=1)[:, : group.number]
+
+    def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
+        """The pairs with the largest difference in quality, first those of which no two share a response.
+
+        A repeated response is learned by heart: on three pairs a prompt that share the chosen response, DPO made a
+        model worse at what it knew before. Among equal differences a hash of the texts decides, which is as good as
+        random and makes the choice certain whatever the seed.
+        """
+        among, scores, _ = gap_scores(candidates)
+        sides = [candidates.pairs[pair] for pair in among]
+        hashes = [
+            zlib.crc32("\0".join(candidates.candidates[side].text for side in both).encode("utf-8", "replace"))
+            for both in sides
+        ]
+        order = sorted(range(len(among)), key=lambda index: (scores[index], hashes[index]), reverse=True)
+        used: set[int] = set()
+        fresh = []
+        for index in order:
+            if used.isdisjoint(sides[index]):
+                used.update(sides[index])
+                fresh.append(index)
+        wanted = [*fresh, *(index for index in order if index not in fresh)][:count]
+        return [Choice(among[index], 1.0, "a wide gap") for index in wanted], ""
+
+
+def _ranked(draws: Array, random_order: Array, either_best: bool = False) -> tuple[Picks, Picks]:
+    """The better models, best first, [n, h], and the others in random order, [n, m − h]; h is half, but at least 2.
+
+    Args:
+        draws: competencies, [n, m].
+        random_order: numbers in [0, 1), [n, m].
+        either_best: whether the two best change places at random.
+    """
+    number = draws.shape[1]
+    half = min(number - 1, max(_BEST, number // 2))
+    order = np.argsort(-draws, axis=1)
+    better, worse = order[:, :half], order[:, half:]
+    if either_best and half >= _BEST:
+        swapped = random_order[:, 0] < 0.5
+        better = np.where(swapped[:, None], np.concatenate([better[:, 1::-1], better[:, 2:]], axis=1), better)
+    shuffled = np.argsort(np.take_along_axis(random_order, worse, axis=1), axis=1)
+    return better, np.take_along_axis(worse, shuffled, axis=1)
+
+
+def _in_turn(both: tuple[Picks, Picks]) -> Picks:
+    """One of the first, one of the second, and so on; the longer one's rest is at the end, [n, m]."""
+    first, second = both
+    shorter = min(first.shape[1], second.shape[1])
+    pairs = np.stack([first[:, :shorter], second[:, :shorter]], axis=2).reshape(len(first), 2 * shorter)
+    return np.concatenate([pairs, first[:, shorter:], second[:, shorter:]], axis=1)

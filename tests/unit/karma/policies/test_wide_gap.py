@@ -1,0 +1,115 @@
+"""`wide-gap`: one of the best against one clearly worse, in changing combinations."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karma.policies.candidates import Candidate, Candidates, Choice
+from karma.policies.wide_gap import WideGap
+from karma.ranking.snapshot import Snapshot
+from karma_gateway.planning import PlannedPrompt, plan
+
+MODELS = "abcdefgh"  # the best first
+PROMPTS = [PlannedPrompt(seed, None) for seed in range(2000)]
+
+
+def known(deviation: float = 0.01) -> Snapshot:
+    mean = np.array([[4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, 0.0]])
+    cold = Snapshot.empty(list(MODELS))
+    return replace(cold, mean=mean, deviation=np.full((1, 9), deviation))
+
+
+def answers(number: int, target: str | None = None, models: str = MODELS) -> Counter[str]:
+    """How often each set of models answers, in the order of the plan."""
+    planned = plan(PROMPTS, list(models), "wide-gap", number, known(), target)
+    return Counter("".join(model for model, _ in each) for each in planned)
+
+
+def test_two_of_the_better_half_meet_two_of_the_lower_half() -> None:
+    found = answers(4)
+
+    assert {each[0] + each[2] for each in found} == {"ab"}
+    assert Counter(letter for each in found for letter in each[1::2]) == dict.fromkeys("efgh", 6)
+    assert max(found.values()) < 1.3 * len(PROMPTS) / 12  # all 12 alike
+
+
+def test_of_two_models_neither_is_fixed() -> None:
+    """No ordered pair of models is more than an eighth."""
+    found = answers(2)
+
+    assert found.keys() == {better + worse for better in "ab" for worse in "efgh"}
+    assert max(found.values()) < 1.25 * len(PROMPTS) / 8
+
+
+@pytest.mark.parametrize(("target", "first"), [("h", "a"), ("f", "a"), ("a", "efgh"), ("b", "efgh")])
+def test_a_weak_target_meets_the_best_first_and_a_strong_one_a_worse_model(target: str, first: str) -> None:
+    found = answers(4, target)
+
+    assert {each[0] for each in found} == {target}
+    assert {each[1] for each in found} <= set(first)
+    better, worse = ({each[number] for each in found} for number in ((1, 2) if len(first) == 1 else (2, 1)))
+    assert better <= set("ab") and worse <= set("defgh") - {target}
+
+
+def test_the_opponent_of_a_target_changes() -> None:
+    assert answers(2, "h").keys() == {"ha", "hb"}
+
+
+@given(st.integers(2, 8), st.integers(2, 8), st.sampled_from([None, "a"]))
+def test_as_many_different_models_answer_as_there_are(number: int, models: int, target: str | None) -> None:
+    names = MODELS[:models]
+    for each in plan(PROMPTS[:20], list(names), "wide-gap", number, known(1.0), target):
+        assert len(set(each)) == len(each) == min(number, models)
+        assert target is None or each[0] == (target, 0)
+
+
+def chosen(qualities: list[float], count: int, seed: int = 1, texts: list[str] | None = None) -> list[Choice]:
+    candidates = tuple(
+        Candidate(number, f"m{number}", 0, texts[number] if texts else f"text {number}", quality, {})
+        for number, quality in enumerate(qualities)
+    )
+    pairs = [(x, y) for y in range(len(qualities)) for x in range(y)]
+    return WideGap().choose(Candidates(candidates, pairs, Snapshot.empty(()), None), count, random.Random(seed))[0]
+
+
+def sides(choices: list[Choice], number: int) -> list[tuple[int, int]]:
+    pairs = [(x, y) for y in range(number) for x in range(y)]
+    return [pairs[choice.pair] for choice in choices]
+
+
+def test_a_second_pair_repeats_no_response_if_it_can() -> None:
+    assert sides(chosen([4.0, 3.0, 1.0, 0.0], 2), 4) == [(0, 3), (1, 2)]
+    assert sides(chosen([4.0, 3.0, 1.0, 0.5], 4), 4) == [(0, 3), (1, 2), (0, 2), (1, 3)]
+    assert sides(chosen([4.0, 3.0, 0.0], 2), 3) == [(0, 2), (1, 2)]
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=7), st.integers(1, 30), st.integers(0, 99))
+def test_pairs_are_different_and_do_not_depend_on_the_seed(qualities: list[int], count: int, seed: int) -> None:
+    values = [float(quality) for quality in qualities]
+    found = chosen(values, count, seed)
+
+    pairs = sides(found, len(values))
+    assert len(pairs) == len(set(pairs)) == min(count, len(values) * (len(values) - 1) // 2)
+    assert pairs == sides(chosen(values, count, seed + 1), len(values))
+    gaps = [abs(values[x] - values[y]) for x, y in pairs]
+    without_a_repeat = min(count, len(values) // 2)
+    assert len({side for pair in pairs[:without_a_repeat] for side in pair}) == 2 * without_a_repeat
+    assert all(first >= second for first, second in pairwise(gaps[:without_a_repeat]))
+    assert {choice.probability for choice in found} == {1.0}
+
+
+def test_equal_differences_favor_no_place() -> None:
+    """Before anything is known, all responses are alike."""
+    found = Counter(
+        sides(chosen([0.0] * 4, 1, texts=[f"{number} {place}" for place in range(4)]), 4)[0] for number in range(600)
+    )
+    assert len(found) == 6
+    assert max(found.values()) < 160
