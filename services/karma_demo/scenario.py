@@ -23,13 +23,13 @@ STREAM = "demo"
 
 _POOL_HEAD = """\
 # Written by `karma demo`: the tiny family in one process, and its likelihood judge.
+[stream]
+goal = "train"  # what the data is for, and the default: judge what is not known, predict the other labels
+
 [pipeline]
 window = 160  # small, so that planning learns from the first verdicts
 plan_prompts = 64
 refit_every_s = 0.5
-
-[stream]
-responses_per_prompt = 3
 """
 _POOL_MODEL = """
 [models.{name}]
@@ -54,17 +54,28 @@ concurrency = 64
 
 
 @dataclass(frozen=True)
+class Labels:
+    """How labels compare with the known answers."""
+
+    checkable: int = 0  # of pairs with exactly one right response
+    right: int = 0  # of these, labels whose chosen response is right
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the checkable labels that are right; None without one."""
+        return self.right / self.checkable if self.checkable else None
+
+    def __add__(self, other: Labels) -> Labels:
+        return Labels(self.checkable + other.checkable, self.right + other.right)
+
+
+@dataclass(frozen=True)
 class Check:
     """How the pipeline's results compare with the known answers and accuracies."""
 
-    checkable: int  # decisive pairs with exactly one right response
-    right: int  # of these, pairs whose chosen response is right
+    judged: Labels
+    predicted: Labels
     spearman: float  # rank correlation of fitted overall competency with held-out accuracy
-
-    @property
-    def judge_accuracy(self) -> float:
-        """Share of the checkable pairs whose chosen response is right; NaN without such a pair."""
-        return self.right / self.checkable if self.checkable else float("nan")
 
 
 def demo_tasks(count: int, seed: int) -> list[Task]:
@@ -90,20 +101,20 @@ def pool_file() -> str:
 
 
 def check(store: Store, snapshot: Snapshot, demo_set: list[Task]) -> Check:
-    """Compare the preferences with the reference answers, and the competencies with the known accuracies."""
+    """Compare the exported labels with the reference answers, and the competencies with the known accuracies."""
     references = {task.id: task.reference for task in demo_set}
     is_right = checker("answer")
-    checkable = right = 0
-    for row in rows(store, "jsonl", ExportFilter(STREAM)):
+    labels: dict[str, Labels] = {"judge": Labels(), "predicted": Labels()}
+    for row in rows(store, "jsonl", ExportFilter.usual(STREAM)):
         reference = references.get(row["karma"]["prompt_id"])
         if reference is not None:
             chosen, rejected = is_right(row["chosen"], reference), is_right(row["rejected"], reference)
-            checkable += None not in (chosen, rejected) and chosen != rejected
-            right += chosen is True and rejected is False
+            is_checkable = None not in (chosen, rejected) and chosen != rejected
+            labels[row["karma"]["label_source"]] += Labels(is_checkable, is_checkable and chosen is True)
     known = accuracy()
     names = [member.name for member in MEMBERS]
     fitted = snapshot.vector("mean", names, OVERALL)
-    return Check(checkable, right, spearman(list(fitted), [known[name]["mean"] for name in names]))
+    return Check(labels["judge"], labels["predicted"], spearman(list(fitted), [known[name]["mean"] for name in names]))
 
 
 def spearman(first: list[float], second: list[float]) -> float:

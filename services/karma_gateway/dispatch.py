@@ -15,7 +15,7 @@ from karma.store import Store, Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits, OpenItem, Work
 from karma.store.schema import EVERYTHING
-from karma.store.streams import paused
+from karma.store.streams import paused, record_goal
 from karma.telemetry import metrics
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
@@ -79,6 +79,8 @@ class Dispatcher:
         return sum(admitted.values())
 
     def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
+        if rows[0].goal is None:
+            record_goal(transaction.ledger.connection, stream, self._pool.stream(stream).goal)
         parked = transaction.work.parked([row.id for row in rows])
         self._resume(transaction, stream, priority, parked)
         fresh = [row for row in rows if row.id not in parked]
@@ -137,7 +139,7 @@ class Dispatcher:
         return len(awaited)
 
     def _plan(self, transaction: Transaction, stream: str, rows: list[Any], models: list[str]) -> Plan:
-        settings = self._pool.stream(stream)
+        settings = self._pool.stream(stream, rows[0].goal)
         return plan(
             [PlannedPrompt(seed_of(row.stream, row.prompt_id, "plan"), row.skill) for row in rows],
             models,

@@ -18,7 +18,7 @@ from karma.plugins import policy_named
 from karma.store import Store
 from karma.store.answered_prompts import COPIED, Given, answered_prompts
 from karma.store.records import NewPrompt
-from karma.store.streams import stream_names
+from karma.store.streams import recorded_goals, stream_names
 
 #: Prompts copied in one transaction; their responses are in memory meanwhile.
 _PROMPTS_AT_ONCE = 200
@@ -63,7 +63,8 @@ def derive(store: Store, derived: Derivation, followed: Callable[[int], None] = 
         with store.transaction() as transaction:
             rows = answered_prompts(transaction.ledger.connection, derived.base, after, _PROMPTS_AT_ONCE)
             new = [_prompt(row, texts) for row, texts in rows if row.complete and len(texts) >= 2]
-            answers = transaction.ledger.accept(derived.name, new)
+            goal = recorded_goals(transaction.ledger.connection, [derived.base]).get(derived.base)
+            answers = transaction.ledger.accept(derived.name, new, goal)
         count.added += answers.count("accepted")
         count.present += answers.count("present")
         count.left_open += sum(not row.complete for row, _texts in rows)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karma.config.goals import goal_chose
+from karma.config.goals import chosen_by_goal
 from karma.config.settings import StreamSettings
 from karma.errors import KarmaError
 from karma.messages import JudgeSpec, MatchBatch
@@ -193,9 +193,7 @@ def _pair(
 ) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
-    if stream.goal != "label":  # the default; it is not repeated on every pair
-        chosen = [key for key in ("policy", "label_at") if goal_chose(stream.goal, key, getattr(stream, key))]
-        reasons |= {"goal": stream.goal, "by_goal": chosen}
+    reasons |= {"goal": stream.goal, "by_goal": chosen_by_goal(stream.goal, stream)}
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
         reasons |= {"contrast": prediction.relative_features, **prediction.signs}

@@ -11,6 +11,7 @@ from karma.queue.outbox import Outbox
 from karma.store import Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits
+from karma.store.streams import StreamGoals
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
@@ -30,13 +31,14 @@ def main(environment: Environment) -> None:
     store = open_store(environment, connections)
     metrics.expect(stream=pool.streams)
     outbox = Outbox("match", store, pool, connections.publisher, connections.redis, connections.clock)
-    competencies, novelty = LatestSnapshot(), Novelty()
+    competencies, goals, novelty = LatestSnapshot(), StreamGoals(), Novelty()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 
     def handle(batch: MatchBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
         name = batch.header.stream
-        snapshot = competencies.newest(transaction).with_kinship(pool.stream(name).kinship)
-        matched = match(batch, transaction, pool.stream(name), pool.stream_judges(name), snapshot, limits, novelty)
+        stream = pool.stream(name, goals.of(transaction.ledger.connection, name))
+        snapshot = competencies.newest(transaction).with_kinship(stream.kinship)
+        matched = match(batch, transaction, stream, pool.stream_judges(name), snapshot, limits, novelty)
         return lambda: observe(name, matched)
 
     stages = [recording("match", handle, store, outbox, connections)]

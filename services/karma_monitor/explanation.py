@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
@@ -52,8 +53,8 @@ def _formed(facts: Facts) -> list[str]:
     a, b = _names(facts)
     why = escape_control(str(formed.get("why") or "no reason was stored"))
     lines = [f"The policy {escape_control(formed['policy'])} chose it: {why}."]
-    if "policy" in formed.get("by_goal", ()):
-        lines.append(f"The stream's goal, {escape_control(str(formed['goal']))}, chose this policy.")
+    if by_goal := _by_goal(formed):
+        lines.append(by_goal)
     if formed.get("probability") is not None:
         lines.append(f"Its chance of being drawn from the prompt's pairs was {_percent(formed['probability'])}.")
     lines.append(_kinship(facts))
@@ -79,6 +80,20 @@ def _formed(facts: Facts) -> list[str]:
         lines.append(f"Novelty of the prompt {formed['novelty']:.2f}: share of new text (0 to 1).")
     lines.append(f"Ratings version {formed['snapshot']}." if formed["snapshot"] else "There were no ratings yet.")
     return lines
+
+
+def _by_goal(formed: Facts) -> str:
+    """The stream's goal when the pair was formed, with the settings that it chose; empty where none is stored.
+
+    `by_goal` is setting → value, in pairs of earlier versions a list of settings.
+    """
+    if "goal" not in formed:
+        return ""
+    given = formed.get("by_goal") or ()
+    values = given if isinstance(given, dict) else {}
+    chosen = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" if key in values else str(key) for key in given]
+    chose = f", which chose {', '.join(chosen)}" if chosen else ""
+    return escape_control(f"The stream's goal was {formed['goal']}{chose}.")
 
 
 def _whether_it_holds(found: Facts | None) -> str:
@@ -142,8 +157,6 @@ def _judging(facts: Facts) -> list[str]:
         lines.append(_BUDGET.get(why, f"The judge budget's reason: {escape_control(why)}."))
     elif judging["probability"] >= 1.0:
         lines.append("The stream has no judge budget: every pair is judged.")
-    if "label_at" in facts["formed"].get("by_goal", ()) and judging["sure"] is not None:
-        lines.append(f"The stream's goal, {escape_control(str(facts['formed']['goal']))}, chose when it is sure.")
     if judging["information"] is not None and judging["sure"] is None:
         given = "given the verdicts on the prompt's other pairs"
         lines.append(f"Expected information {judging['information']:.2f} bits, {given}.")

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from karma.config.pool import Pool
+from karma.config.settings import StreamSettings
 from karma.errors import OutageError
 from karma.queue.backlog import all_queues, queue_state
 from karma.queue.heartbeats import workers
@@ -26,7 +27,7 @@ from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.ledger import STATES
 from karma.store.preference_quality import preference_quality
-from karma.store.streams import paused
+from karma.store.streams import StreamGoals, paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
 from karma_monitor.figures.budget import HourlyCalls, hourly_calls
@@ -65,7 +66,7 @@ class LedgerMetrics:
         self._pool = pool
         self._queues = all_queues(pool)
         self._newest = Window(store)
-        self._competencies = LatestSnapshot()
+        self._competencies, self._goals = LatestSnapshot(), StreamGoals()
         self._shown_version = -1
         self._actions = (
             ("redis", self.read_redis, Pace(_READING_SHARE, _EVERY_S)),
@@ -138,6 +139,7 @@ class LedgerMetrics:
             open_items, oldest = counts.open_items(connection), counts.oldest_batches(connection)
             judged, size = counts.budgeted_pairs(connection), counts.size_bytes(connection)
             stopped = paused(connection)
+            budgeted = {stream: self._pool.stream(stream, self._goals.of(connection, stream)) for stream in judged}
             sampled = sampling(connection, self._pool)
             newest, now = self._competencies.newest(transaction), transaction.ledger.now
             hourly = hourly_calls(connection, self._pool, now)
@@ -149,18 +151,20 @@ class LedgerMetrics:
         metrics.OPEN_ITEMS.show(generate | judge | open_items)
         for stage in _STAGES:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
-        self._show_judge_budgets(judged)
+        self._show_judge_budgets(judged, budgeted)
         show_hourly_calls(hourly)
         metrics.STORE_SIZE.set(size)
         if newest.version != self._shown_version:
             show_competencies(newest)
             self._shown_version = newest.version
 
-    def _show_judge_budgets(self, budgeted: Mapping[str, tuple[int, int]]) -> None:
+    def _show_judge_budgets(
+        self, budgeted: Mapping[str, tuple[int, int]], settings_of: Mapping[str, StreamSettings]
+    ) -> None:
         pairs: dict[tuple[str, ...], float] = {}
         for stream, (judged, predicted) in budgeted.items():
             pairs |= {(stream, "judged"): judged, (stream, "predicted"): predicted}
-            settings = self._pool.stream(stream)
+            settings = settings_of[stream]
             if settings.judge_share is not None and _has_own_series("stream", stream):
                 metrics.JUDGE_BUDGET.labels(stream).set(settings.judge_share)
             if settings.max_label_error is not None and _has_own_series("stream", stream):

@@ -23,6 +23,7 @@ from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.figures.window import Window
 from karma_monitor.queries.failures import reasons
+from karma_monitor.queries.stream_goals import goals
 from karma_monitor.queries.totals import count
 
 #: Seconds that reading the newest pairs may take.
@@ -41,6 +42,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         generating = transaction.work.open_by_target("generate")
         judging = transaction.work.open_by_target("judge")
         stopped = paused(transaction.ledger.connection)
+        of_streams = goals(transaction.ledger.connection, pool)
         sampled = sampling(transaction.ledger.connection, pool)
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
         known = predictions(LatestSnapshot().newest(transaction))
@@ -54,6 +56,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         "version": 1,
         "prompts": totals.states,
         "paused": list(stopped),
+        "goals": of_streams,
         "resolutions": {**totals.outcomes, "no_pair": totals.without_pair},
         "preferences": totals.preferences,
         "unsure_labels": unsure,

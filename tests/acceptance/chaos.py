@@ -46,7 +46,8 @@ def pool(url: str, limits: str, concurrency: int) -> str:
     """Two models and a judge of an endpoint, as a pool file says it."""
     model = f'backend = "openai"\nbase_url = "{url}"\nmodel = "NAME"\nconcurrency = {concurrency}\ntimeout_s = 30\n'
     models = "".join(f"[models.{name}]\n{model.replace('NAME', name)}" for name in ("red", "blue"))
-    return f'{limits}{models}[judges.j]\nkind = "openai"\n[judges.j.model]\n{model.replace("NAME", "judge")}'
+    judge = f'[judges.j]\nkind = "openai"\n[judges.j.model]\n{model.replace("NAME", "judge")}'
+    return f'{limits}{models}{judge}[stream]\ngoal = "label"\n'
 
 
 def run(

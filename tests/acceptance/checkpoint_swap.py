@@ -48,7 +48,8 @@ def pool(folder: Path) -> str:
         f'[judges.likelihood]\nkind = "likelihood"\nscale = 0.1\n[judges.likelihood.model]\nbackend = "transformers"\n'
         f"model = {json.dumps(str(checkpoint_path(JUDGE)))}\nconcurrency = 64\n"
     )
-    limits = f'[pipeline]\nwindow = 40\nrefit_every_s = 0.5\n[stream]\nresponses_per_prompt = 2\ntarget = "{STUDENT}"\n'
+    limits = "[pipeline]\nwindow = 40\nrefit_every_s = 0.5\n"
+    limits += f'[stream]\ngoal = "label"\nresponses_per_prompt = 2\ntarget = "{STUDENT}"\n'
     return limits + models + judge
 
 

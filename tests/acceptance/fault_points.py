@@ -64,7 +64,8 @@ def run(
         database(kind, home) as url,
         serve(Behaviour(latency_ms=20, position_bias=0.0 if orders == "both" else 0.33)) as endpoint,
     ):
-        karma = Pipeline(home, pool(endpoint.url) + f'[stream]\norders = "{orders}"\n', database_url=url)
+        stream = f'[stream]\ngoal = "label"\norders = "{orders}"\n'
+        karma = Pipeline(home, pool(endpoint.url) + stream, database_url=url)
         karma.environment["KARMA_TEST_FAULTS"] = str(armed)
         with karma.up(), Feed(url, RATE) as feed:
             if orders == "adaptive":

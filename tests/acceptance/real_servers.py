@@ -83,7 +83,7 @@ def started(command: list[str], health: str, log: Path, **environment: str) -> I
 def pool(url: str, models: dict[str, str], judge: str, **options: Any) -> str:
     """A pool file with models of a server, KARMA's name → the server's, and a judge."""
     more = "".join(f"{name} = {json.dumps(value)}\n" for name, value in options.items())
-    text = '[pipeline]\nclaim_silence_s = 30\n[stream]\njudges = ["server"]\n'
+    text = '[pipeline]\nclaim_silence_s = 30\n[stream]\ngoal = "label"\njudges = ["server"]\n'
     for name, served in models.items():
         text += f'[models.{name}]\nbackend = "openai"\nmodel = {json.dumps(served)}\nbase_url = "{url}"\n{more}'
     text += (

@@ -36,7 +36,8 @@ WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
 def pool(url: str) -> str:
     """A pool of the sums' models and judges, with a judge budget."""
-    parts = ["[pipeline]", "refit_every_s = 1.0", "[stream]", "responses_per_prompt = 3", "judge_share = 0.7"]
+    parts = ["[pipeline]", "refit_every_s = 1.0"]
+    parts += ["[stream]", 'goal = "label"', "responses_per_prompt = 3", "judge_share = 0.7"]
     for place, name in enumerate(arithmetic.MODELS):
         price = f"price = {{ input = {0.6 / (place + 1):.2f}, output = {2.4 / (place + 1):.2f} }}"
         parts += [f"[models.{name}]", *_endpoint(name, url), price]

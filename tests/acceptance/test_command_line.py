@@ -90,7 +90,7 @@ def enqueued(karma: Pipeline, prompts: list[dict], *options: str) -> dict:
 def test_the_same_file_twice_adds_nothing(karma: Pipeline) -> None:
     """With `--strict`, which takes what is good, as without."""
     prompts = [{"prompt": "a"}, {"prompt": "b", "id": "b"}]
-    said = {"version": 1, "stream": "default", "refused": 0}
+    said = {"version": 1, "stream": "default", "refused": 0, "goal": "label", "pairs_so_far": None}
     assert enqueued(karma, prompts) == {**said, "accepted": 2, "present": 0}
     more = [*prompts, {"prompt": "c"}]
     assert enqueued(karma, more, "--strict") == {**said, "accepted": 1, "present": 2}

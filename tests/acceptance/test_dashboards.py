@@ -92,6 +92,7 @@ base_url = "{url}"
 price = {{ input = 1, output = 2 }}
 
 [stream]
+goal = "label"
 models = ["flaky", "red", "insider"]
 checker = "contains"
 

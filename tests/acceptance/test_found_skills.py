@@ -26,7 +26,7 @@ def test_six_hundred_unlabelled_prompts_recover_the_skills_that_they_were_made_o
     from sklearn.metrics import adjusted_rand_score
 
     made = tasks("demo", PROMPTS)
-    pipeline = Pipeline(tmp_path, POOL + '[stream]\nskills = "embeddings"\n', plugins="tests.support.instant")
+    pipeline = Pipeline(tmp_path, POOL + 'skills = "embeddings"\n', plugins="tests.support.instant")
     with pipeline.up():
         pipeline.enqueue([{"id": task.id, "prompt": task.prompt} for task in made])
         status = pipeline.wait_for_end(PROMPTS, deadline_s=240)
@@ -46,7 +46,7 @@ def test_six_hundred_unlabelled_prompts_recover_the_skills_that_they_were_made_o
 
 @pytest.mark.ci
 def test_a_scoring_worker_whose_embedder_does_not_exist_does_not_start_and_says_so(tmp_path: Path) -> None:
-    stream = '[stream]\nskills = "embeddings"\nembedder = "nosuch/embedder"\n'
+    stream = 'skills = "embeddings"\nembedder = "nosuch/embedder"\n'
     pipeline = Pipeline(tmp_path, POOL + stream, plugins="tests.support.instant")
     done = pipeline.run("up", "--detach", check=False)
     assert done.returncode != 0

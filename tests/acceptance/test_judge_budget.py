@@ -19,6 +19,7 @@ from tests.support.recorded import TIE_LOGITS, key, logits
 FIT, PAIRS, SHARE = 120, 60, 0.5
 POOL = f"""
 [stream]
+goal = "label"
 policy = "random"
 pairs_per_prompt = {PAIRS}
 [streams.fit]

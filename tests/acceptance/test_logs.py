@@ -45,6 +45,7 @@ publish_grace_s = 2
 max_attempts = 2
 batch_items = 3
 [stream]
+goal = "label"
 models = ["red", "blue"]
 checker = "contains"
 [streams.backend]

@@ -24,6 +24,7 @@ publish_grace_s = 2
 batch_items = 8
 max_attempts = {ATTEMPTS}
 [stream]
+goal = "label"
 policy = "poisoned"
 checker = "poisoned"
 [models.a]

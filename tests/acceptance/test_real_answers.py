@@ -15,6 +15,7 @@ from tests.support.pipeline import Pipeline, wait_until
 PAIRS_PER_PROMPT = 10
 POOL = f"""
 [stream]
+goal = "label"
 policy = "all-pairs"
 pairs_per_prompt = {PAIRS_PER_PROMPT}
 [judges.recorded]

@@ -19,8 +19,8 @@ from karma.ranking.label_limit import Calibrating, LabelLimit
 from karma.ranking.outcome_model import FEATURES, UNPREDICTED, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.tail import TailBin, label_tail
+from karma.store.export_filter import LEAST_PREDICTED
 from karma.store.records import Count, Example
-from karma_cli.commands.export import PREDICTED
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, decide, judge_all
 from karma_matching.budget.decisions import ceiling
 from karma_matching.budget.expected_information import expected_information
@@ -221,9 +221,9 @@ def coin_flips() -> list[Finding]:
         stream = GatedStream(theta, Budget(judge_share=0.3), seed, variance=2.0)
         log = stream.run(range(9_000), any_two)
         certainty = (1.0 - log.tie) * np.maximum(log.win, 1.0 - log.win)
-        for what, bound in (("without a bound", 0.5), ("by default", PREDICTED)):
+        for what, bound in (("without a bound", 0.5), ("by default", LEAST_PREDICTED)):
             kept = ~log.judged & (certainty >= bound if bound > 0.5 else True)
-            shares[what].append(float((certainty[kept] < PREDICTED).mean()))
+            shares[what].append(float((certainty[kept] < LEAST_PREDICTED).mean()))
             wrong[what].append(log.label_error(kept))
     return [
         Finding("coin-flips", f"{what}, {name}", float(np.mean(each)), 0.0, float(np.std(each) / np.sqrt(len(each))))

@@ -4,7 +4,8 @@
 
 Competencies and the outcome model are learned from 120 fit prompts, 60 random pairs each. Then every evaluation prompt
 comes once, in random order, with 60 uniform random pairs of its answers; the product's gate decides which of them are
-judged, learns from what it buys as it goes, and labels the others. Printed against random spending.
+judged, learns from what it buys as it goes, and labels the others: a stream of the goal `label` with a `judge_share`.
+Printed against random spending.
 
 Label error: decisive pairs whose label contradicts their verdict, as a share of decisive pairs. Share: pairs bought
 over all pairs of the evaluation.

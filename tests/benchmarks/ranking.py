@@ -1,10 +1,10 @@
 """How many comparisons it takes to rank a pool of real models, by KARMA's plan, at random, and by round-robin.
 
-A comparison is one prompt, answered by two models and judged. The plan is the product's own (`informative`, every
-prompt exploring unless told otherwise), and so is the rater; random is the product's own policy of that name, and
-round-robin meets every model once before any twice. Nothing is known at the start. Each repetition draws the order of
-the prompts, the same for all ways to plan; verdicts come back every 4 prompts, or in batches of 32 prompts that are
-planned at once.
+A comparison is one prompt, answered by two models and judged. The plan is the product's own (that of the goal `rank`,
+every prompt exploring unless told otherwise), and so is the rater; random is the product's own policy of that name,
+and round-robin meets every model once before any twice. Nothing is known at the start. Each repetition draws the
+order of the prompts, the same for all ways to plan; verdicts come back every 4 prompts, or in batches of 32 prompts
+that are planned at once.
 
 Counted is the first comparison at which Spearman's correlation of the competencies with the models' true mean
 preference reaches a mark, looked at every 4 verdicts. As many looks find a lucky moment sooner than few, and a batch
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from karma.config.goals import SETTINGS
 from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_scoring.fit.competency import Counts, Posterior, Prior
@@ -53,8 +54,8 @@ class Way:
 
 
 WAYS = (
-    Way("planned", "informative"),
-    Way("planned, batches of 32", "informative", _BATCH),
+    Way("planned", SETTINGS["rank"]["policy"]),
+    Way("planned, batches of 32", SETTINGS["rank"]["policy"], _BATCH),
     Way("random", "random"),
     Way("round-robin", "round-robin"),
 )

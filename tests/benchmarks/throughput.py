@@ -22,7 +22,7 @@ from tests.support.pipeline import Pipeline
 
 def pool(models: int) -> str:
     """K models that answer every prompt and one judge that sees one order, all instant."""
-    parts = ["[pipeline]\nwindow = 4096\n[stream]\nresponses_per_prompt = 0\n"]
+    parts = ['[pipeline]\nwindow = 4096\n[stream]\ngoal = "label"\nresponses_per_prompt = 0\n']
     parts += [f'[models.m{n}]\nbackend = "instant"\nmodel = "m{n}"\n' for n in range(models)]
     parts.append('[judges.j]\nkind = "instant"\nboth_orders = false\n')
     return "".join(parts)

@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -20,9 +20,13 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
+from karma.config.goals import SETTINGS
+from karma.config.pool import Pool
 from karma.messages.wire import decode
+from karma.store import Store
 from tests.contracts.stopped import Stopped, rows, states, whereabouts
 from tests.support.databases import migrate, server
+from tests.support.memory import Flow
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.redis_server import Redis
 from tests.support.verifier import assert_exact
@@ -259,6 +263,47 @@ def test_the_store_has_todays_schema(outcome: Outcome, tmp_path: Path) -> None:
     migrate(new)
     revision = "SELECT version_num FROM alembic_version"
     assert rows(outcome.url, revision) == rows(new, revision)
+
+
+def test_a_stream_that_holds_prompts_keeps_the_goal_it_began_with(outcome: Outcome) -> None:
+    """A pool file that names no goal: the one of an earlier version's streams was `label`."""
+    assert set(rows(outcome.url, "SELECT goal FROM streams")) == {("label",)}
+    tables = tomllib.loads(outcome.stopped.pool)
+    wanted = {name: table["policy"] for name, table in tables["streams"].items() if "policy" in table}
+    wanted |= {"checked@random": "random", "checked@kin": "kin"}
+    formed = "SELECT p.stream, x.policy FROM pairs x JOIN prompts p ON p.id = x.prompt"
+    new = ' WHERE x.reasons LIKE \'%"goal": "label"%\''
+    assert len(rows(outcome.url, formed)) > len(rows(outcome.url, formed + new)) > 0
+    found = set(rows(outcome.url, formed))
+    assert found == {(stream, wanted.get(stream, "informative")) for stream, _policy in found}
+
+
+@pytest.mark.parametrize("stopped", STOPPED, ids=str)
+def test_a_new_stream_in_an_old_store_gets_todays_goal_and_an_old_one_does_not(
+    stopped: Stopped, tmp_path: Path, postgresql_url: str
+) -> None:
+    if stopped.folder.name == "sqlite":
+        url = f"sqlite:///{tmp_path / 'karma.db'}"
+        stopped.bring_back_sqlite(tmp_path / "karma.db")
+    else:
+        url = new_database(postgresql_url, f"of_{stopped.folder.parent.name}_goals")
+        stopped.bring_back_postgresql(url)
+    migrate(url)
+    assert "goal" not in tomllib.loads(stopped.pool)["stream"]
+    with closing(Store(url)) as store:
+        flow = Flow(store, Pool.from_tables(tomllib.loads(stopped.pool), tmp_path / "pool.toml"))
+        for stream in ("default", "never seen before"):
+            flow.accept(*({"id": f"new-{n}", "prompt": f"Say {n}."} for n in range(4)), stream=stream)
+        flow.finish()
+
+    formed = (
+        "SELECT DISTINCT p.stream, s.goal, x.policy FROM pairs x JOIN prompts p ON p.id = x.prompt "
+        "JOIN streams s ON s.name = p.stream WHERE p.prompt_id LIKE 'new-%'"
+    )
+    assert set(rows(url, formed)) == {
+        ("default", "label", "informative"),
+        ("never seen before", "train", SETTINGS["train"]["policy"]),
+    }
 
 
 @pytest.mark.parametrize("stopped", STOPPED, ids=str)

@@ -45,6 +45,8 @@ backend = "openai"
 model = "judge-fair"
 base_url = "{url}"
 api_key_env = "FAIR_KEY"
+[stream]
+goal = "label"
 """
 KEYS = "RED_KEY=sk-'red' #1\nBLUE_KEY=sk-blue$PATH\nFAIR_KEY=sk-fair\n"
 

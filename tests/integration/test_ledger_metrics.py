@@ -82,7 +82,7 @@ def pool(url: str) -> str:
     """Two models, of which one has a price, and a judge with a price; every second pair or so is judged."""
     model = f'backend = "openai"\nbase_url = "{url}"\nmax_retries = 1\n'
     return (
-        "[pipeline]\nclaim_silence_s = 4\n[stream]\njudge_share = 0.6\n"
+        '[pipeline]\nclaim_silence_s = 4\n[stream]\ngoal = "label"\njudge_share = 0.6\n'
         f'[models.red]\nmodel = "red"\nprice = {{ input = 1, output = 4 }}\n{model}'
         f'[models.blue]\nmodel = "blue"\n{model}'
         '[judges.j]\nkind = "openai"\n'

@@ -22,7 +22,7 @@ def karma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
     The judge prefers what comes first in the alphabet: a before c before b. Of odd prompts a is right, of even ones b.
     """
-    pool = f'{POOL}\n[stream]\nchecker = "exact"\n'
+    pool = f'{POOL}\nchecker = "exact"\n'
     made = Pipeline(tmp_path_factory.mktemp("rematch"), pool, plugins="tests.support.instant")
     with made.up():
         prompts = [

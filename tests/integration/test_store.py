@@ -23,6 +23,7 @@ from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import pair_records_after
 from karma.store.preference_quality import preference_quality
 from karma.store.schema import REVISION, metadata, responses
+from karma.store.streams import recorded_goals
 from karma_monitor.figures.preferences import preference_figures
 from tests.support.memory import Flow, make_pool
 
@@ -48,7 +49,7 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
             connection.exec_driver_sql("DROP TABLE alembic_version")
         store.migrate(revision.revision)
         with store.engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql("INSERT INTO streams VALUES ('default', 1.0)")
+            connection.exec_driver_sql("INSERT INTO streams (name, created_at) VALUES ('default', 1.0)")
             connection.exec_driver_sql(
                 "INSERT INTO prompts (stream, prompt_id, content_hash, messages, priority, state, awaited, "
                 "accepted_at) VALUES ('default', 'p', 'h', '[]', 0, 'dispatched', 1, 1.0)"
@@ -68,6 +69,8 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
             (row,) = transaction.work.carried()
             (item,) = transaction.work.items_of(row.id)
             assert (row.due_at, item.attempts, item.result_attempts) == (0.0, 0, 0)
+            goal = recorded_goals(transaction.ledger.connection, ["default"])["default"]
+        assert goal == ("label" if revision.revision < "0010" else None)
 
 
 def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store) -> None:
@@ -84,6 +87,7 @@ def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store)
         connection.exec_driver_sql(
             f"INSERT INTO competency_counts ({names}) VALUES ('judge', '', 'a#7', 'b', {widest}, 9, 9, 9, 27)"
         )
+        connection.exec_driver_sql("ALTER TABLE streams DROP COLUMN goal")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
 
     store.migrate()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from karma.config.goals import LEAST_SURE
+from karma.config.goals import LEAST_SURE, chosen_by_goal
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma.store import Store
@@ -40,7 +40,9 @@ def known(models: str = "abcd") -> Snapshot:
 
 
 def flow_of(store: Store, **stream: object) -> Flow:
-    flow = Flow(store, make_pool("abcd", both_orders=False, stream={"goal": "train", **stream}))
+    """A stream of the goal `train` with one pair a prompt, so that pairs can be counted."""
+    one_pair = {"responses_per_prompt": 2, "pairs_per_prompt": 1}
+    flow = Flow(store, make_pool("abcd", both_orders=False, stream={"goal": "train", **one_pair, **stream}))
     flow.snapshot = known()
     return flow
 
@@ -135,22 +137,30 @@ def test_a_stream_that_changes_its_goal_keeps_its_budget_and_starts_the_new_one(
     with store.engine.connect() as connection:
         kept = connection.execute(select(gates.c.body)).scalar_one()
     assert SureState.from_json(kept) == SureState.from_json(new)
-    assert all("sure" not in reasons and "goal" not in reasons for _, reasons in back[160:])
+    assert all("sure" not in reasons and reasons["goal"] == "label" for _, reasons in back[160:])
 
 
 def test_explain_says_what_the_goal_chose(store: Store) -> None:
-    rows = run(flow_of(store))
+    flow = flow_of(store)
+    rows = run(flow)
     sure = next(row for row, reasons in rows if reasons["gate"] == SURE)
     left_out = next(row for row, reasons in rows if reasons["gate"] == NO_CALL)
 
     text = sentences(explain(store, sure.id), 80)
-    assert "The stream's goal, train, chose this policy." in text
     assert "The posterior is sure enough to label it, and the audit did not draw it." in text
-    assert "The stream's goal, train, chose when it is sure." in text
+    by_goal = chosen_by_goal("train", flow.pool.stream("default"))
+    assert {"policy", "label_at"} <= by_goal.keys()
+    chosen = ", ".join(f"{key} = {json.dumps(value)}" for key, value in by_goal.items())
+    assert f"The stream's goal was train, which chose {chosen}." in text
     assert "no judge call was left: exports leave its prediction out." in sentences(explain(store, left_out.id), 80)
 
 
 def test_explain_does_not_credit_the_goal_with_what_was_set_by_hand(store: Store) -> None:
-    rows = run(flow_of(store, policy="random", label_at=0.8), prompts=20)
+    by_hand = {"policy": "random", "label_at": 0.8}
+    flow = flow_of(store, **by_hand)
+    rows = run(flow, prompts=20)
 
-    assert "goal" not in sentences(explain(store, rows[0][0].id), 80)
+    by_goal = chosen_by_goal("train", flow.pool.stream("default"))
+    assert not by_goal.keys() & by_hand.keys()
+    chosen = ", ".join(f"{key} = {json.dumps(value)}" for key, value in by_goal.items())
+    assert f"The stream's goal was train, which chose {chosen}." in sentences(explain(store, rows[0][0].id), 80)

@@ -46,6 +46,8 @@ base_url = "{url}"
 kind = "verifier"
 checker = "contains"
 both_orders = false
+[stream]
+goal = "label"
 """
 
 #: Spans of a prompt's way, each under the next.

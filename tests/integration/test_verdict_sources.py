@@ -86,6 +86,7 @@ def test_counts_of_an_earlier_version_get_their_sources(store: Store, facts: Seq
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE source = 'orders'")
         connection.exec_driver_sql("UPDATE competency_counts SET ties = 0")
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE wins_a + wins_b = 0")
+        connection.exec_driver_sql("ALTER TABLE streams DROP COLUMN goal")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
 
     store.migrate()

@@ -240,7 +240,7 @@ if __name__ == "__main__":
 
 
 def pool(url: str, judge: str = "fair") -> str:
-    """A pool file of two models and a judge at this endpoint."""
+    """A pool file of two models and a judge at this endpoint, which judges every pair in both orders."""
     return f"""
 [models.red]
 backend = "openai"
@@ -259,4 +259,7 @@ kind = "openai"
 backend = "openai"
 model = "judge-{judge}"
 base_url = "{url}"
+
+[stream]
+goal = "label"
 """

@@ -16,6 +16,8 @@ backend = "instant"
 model = "b"
 [judges.j]
 kind = "instant"
+[stream]
+goal = "label"
 """
 
 

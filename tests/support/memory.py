@@ -20,6 +20,7 @@ from karma.queue.outbox import compose
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import BatchLimits
+from karma.store.streams import recorded_goals
 from karma_gateway.dispatch import Dispatcher
 from karma_gateway.ingest import Line, take
 from karma_matching.handlers import match as match_
@@ -30,13 +31,18 @@ LIMITS = BatchLimits()
 ENDPOINT = {"backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
 
 
-def make_pool(models: str = "abc", both_orders: bool = True, **tables: dict) -> Pool:
-    """Models named by letters and one judge `j`."""
+def make_pool(models: str = "abc", both_orders: bool = True, goal: str | None = "label", **tables: dict) -> Pool:
+    """Models named by letters and one judge `j`.
+
+    Streams have the goal `label`, which forms one pair a prompt and judges all; `goal` None: none is named.
+    """
+    stream = {} if goal is None else {"goal": goal}
     return Pool.from_tables(
         {
             "models": {name: {**ENDPOINT, "model": name} for name in models},
             "judges": {"j": {"kind": "openai", "both_orders": both_orders, "model": {**ENDPOINT, "model": "j"}}},
             **tables,
+            "stream": {**stream, **tables.get("stream", {})},
         },
         Path("pool.toml"),
     )
@@ -113,7 +119,8 @@ class Flow:
                 case ScoreBatch():
                     score(batch, transaction, lambda _stream: None, LIMITS)
                 case MatchBatch():
-                    stream = self.pool.stream(batch.header.stream)
+                    recorded = recorded_goals(transaction.ledger.connection, [batch.header.stream])
+                    stream = self.pool.stream(batch.header.stream, recorded[batch.header.stream])
                     judges = self.pool.stream_judges(batch.header.stream)
                     match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():

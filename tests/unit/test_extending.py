@@ -49,6 +49,7 @@ kind = "longer"
 kind = "verifier"
 checker = "begins"
 [stream]
+goal = "label"
 policy = "first-models"
 checker = "begins"
 """

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from karma.config.environment import sqlite_url
 from karma.config.home import make_private
-from karma.config.pool import Pool
+from karma.config.pool import Pool, calls_per_pair
 from karma.store import Store
+from karma.store.export_filter import ExportFilter
 from karma.store.latest_snapshot import LatestSnapshot
 from karma_cli.commands.models import competencies
 from karma_cli.local.supervisor import Supervisor
@@ -31,6 +32,7 @@ from karma_gateway import exports
 from karma_gateway.ingest import take
 from karma_monitor.figures.models.leaderboard import leaderboard, skills_of
 from karma_monitor.figures.quality import measure
+from karma_monitor.queries.finished import finished_since
 from karma_monitor.queries.totals import count as count_totals
 
 _POLL_S = 0.2
@@ -70,8 +72,8 @@ def demo(
         with progress(output) as bar:
             wait_for_prompts(store, bar, on_poll=lambda: supervisor.check(warn))
         _wait_for_refit(store)
+        count = exports.write(exports.rows(store, "trl-dpo", ExportFilter.usual()), path)
         data, shown = _results(store, pool, tasks)
-        count = exports.write(exports.rows(store, "trl-dpo"), path)
     took_s = time.monotonic() - started
     if output.form in ("human", "plain"):
         output.result({}, shown, [])
@@ -99,31 +101,50 @@ def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any
     with store.reading() as transaction:
         totals = count_totals(transaction.ledger.connection, transaction.ledger.now)
         snapshot = LatestSnapshot().newest(transaction)
+        finished = finished_since(transaction.ledger.connection, scenario.STREAM, 0.0)
     outcomes = {**totals.outcomes, "no_pair": totals.without_pair}
-    policies = measure(store, pool.tie_margin).policies.values()
+    policies = measure(store, pool.tie_margin, [scenario.STREAM]).policies.values()
     flipped, both = sum(sums.flipped for sums in policies), sum(sums.both_orders for sums in policies)
-    table = Table(*outcomes, title="prompts by outcome", title_justify="left")
+    table = Table(*outcomes, title="pairs by outcome, and prompts without a pair", title_justify="left")
     table.add_row(*(f"{count:,}" for count in outcomes.values()))
     result = scenario.check(store, snapshot, tasks)
+    pairs, calls = sum(sums.pairs for sums in policies), sum(sums.calls for sums in policies)
+    all_calls = pairs * calls_per_pair(pool.stream_judges(scenario.STREAM))
     data = {
         "resolutions": outcomes,
+        "labels": finished.data()["labels"],
+        "unsure_labels": finished.unsure,
+        "judge_calls": calls,
+        "judge_calls_of_all_pairs": all_calls,
         "flipped": flipped,
         "judged_in_both_orders": both,
-        "judge_accuracy": None if math.isnan(result.judge_accuracy) else result.judge_accuracy,
+        "judge_accuracy": result.judged.accuracy,
+        "predicted_accuracy": result.predicted.accuracy,
         "spearman": None if math.isnan(result.spearman) else result.spearman,
     }
     one_order = [judge.name for judge in pool.judges.values() if not judge.both_orders]
     why = f" (the judge {', '.join(one_order)} does not see the order)" if one_order and not both else ""
-    flips = Text(f"order flips: {flipped:.0f} of {both:.0f} pairs judged in both orders{why}\n")
+    orders = "in every order" if len(one_order) < len(pool.judges) else "once"
+    spent = Text(
+        f"{finished.labels_sentence()}\n"
+        f"judge calls: {calls:,}; to judge each of the {pairs:,} pairs {orders} would have taken {all_calls:,}\n"
+        f"order flips: {flipped:.0f} of {both:.0f} pairs judged in both orders{why}\n"
+    )
     boards = {skill: leaderboard(snapshot, skill) for skill in skills_of(snapshot)}
     checked = Text(
         "\nCompared with the known answers, which the pipeline never saw:\n"
-        f"  the judge chose the right response in {100 * result.judge_accuracy:.1f} % of the {result.checkable} pairs "
-        "with exactly one right response\n"
+        f"  labels of pairs with exactly one right response: {_right(result.judged + result.predicted)} right; "
+        f"judged {_right(result.judged)}, predicted {_right(result.predicted)}\n"
         f"  Spearman correlation of competency with held-out accuracy: {result.spearman:.3f} "
         f"over {len(snapshot.models)} models"
     )
-    return data, Group(table, flips, competencies(boards, Output.console().width), checked)
+    return data, Group(table, spent, competencies(boards, Output.console().width), checked)
+
+
+def _right(labels: scenario.Labels) -> str:
+    """The share of labels that are right, and of how many."""
+    share = "unknown" if labels.accuracy is None else f"{100 * labels.accuracy:.1f} %"
+    return f"{share} of {labels.checkable}"
 
 
 def _short(path: Path) -> str:

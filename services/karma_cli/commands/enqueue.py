@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain
 from typing import Annotated
 
 import typer
 
 from karma.config.kin_judges import kin_judges, notices
+from karma.config.pool import Pool
 from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
+from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.telemetry.escaping import escape_control
 from karma_cli.options import (
@@ -30,6 +32,7 @@ from karma_cli.progress import count_lines, progress, track, wait_for_prompts
 from karma_gateway.ingest import Receipt, Refusal, take
 from karma_gateway.sources import read_lines
 from karma_monitor.queries.finished import finished_since
+from karma_monitor.queries.stream_goals import Labeling, labeling
 
 _PRINTED_REFUSALS = 20
 _NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keeps what was accepted."
@@ -92,17 +95,28 @@ def enqueue(
             wait_for_prompts(store, bar)
             with store.reading(COUNTING_S) as transaction:
                 summary = finished_since(transaction.ledger.connection, stream, started_at)
+        labels = None if outage is not None else _labels(store, read_pool, stream)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
-    data = {"stream": stream, **counts}
+    data = {"stream": stream, **counts, **(labels.data() if labels else {})}
     if summary is not None:
         data["finished"] = summary.data()
-        for sentence in summary.sentences():
-            output.note(sentence)
+        sentences = summary.sentences()
+    else:
+        sentences = [labels.sentence()] if labels and receipt.accepted else []
+    for sentence in filter(None, sentences):
+        output.note(sentence)
     output.result(data, None, [receipt.accepted])
     if outage is not None:
         raise KarmaError(f"{outage}. Prompts accepted before are kept; enqueue the same again once it works.")
     if receipt.refused or (summary is not None and summary.failed):
         raise typer.Exit(1)
+
+
+def _labels(store: Store, pool: Pool | None, stream: str) -> Labeling | None:
+    """How the stream's pairs get their labels; None where it cannot be read now, which must not spoil the receipt."""
+    with suppress(StoreOutageError), store.reading() as transaction:
+        return labeling(transaction.ledger.connection, pool, stream)
+    return None
 
 
 def _print_refusals(refused: Sequence[Refusal], already: int) -> None:

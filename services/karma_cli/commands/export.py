@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from karma.config.goals import LEAST_SURE
-from karma.store.export_filter import ExportFilter
+from karma.store.export_filter import LEAST_PREDICTED, ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
@@ -20,10 +20,6 @@ from karma_cli.progress import progress, track
 from karma_gateway import exports
 from karma_gateway.columns import Columns, hold
 from karma_gateway.export_files import Row, json_line
-
-#: Least probability of a predicted label in an export, by default: a label that is hardly better than a coin flip
-#: teaches nothing.
-PREDICTED = 0.6
 
 
 @with_format_flags
@@ -43,8 +39,8 @@ def export(
             min=0.5,
             max=1.0,
             help="Only preferences at least this certain; by default, judged ones, predicted ones of at least "
-            f"{PREDICTED}, and under the goal train those that were sure. Of a predicted one, the probability of a "
-            "tie is taken off.",
+            f"{LEAST_PREDICTED}, and under the goal train those that were sure. Of a predicted one, the probability of "
+            "a tie is taken off.",
         ),
     ] = None,
     max_length_ratio: Annotated[
@@ -73,10 +69,11 @@ def export(
     # Only prices and tie margins come from the pool file: a copied store exports without it.
     pool = None if bare else pool_if_any(env)
     from_pool = (pool.prices, pool.tie_margin) if pool else ()
-    least = (0.5, PREDICTED) if least_probability is None else (least_probability, least_probability)
-    # A label that a stream of the goal `train` was sure of is one, whatever the probability of a tie.
-    least_sure = LEAST_SURE if least_probability is None else None
-    kept = ExportFilter(stream, label_source, *least, least_sure, max_length_ratio, finished)
+    kept = replace(
+        ExportFilter.usual(stream), label_source=label_source, max_length_ratio=max_length_ratio, finished=finished
+    )
+    if least_probability is not None:
+        kept = replace(kept, least_probability=least_probability, least_predicted=least_probability, least_sure=None)
     to_stdout = str(out) == "-"
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
@@ -89,11 +86,11 @@ def export(
         tracked = track(rows, bar, "preferences written", total)
         count = _print_rows(tracked, rows.columns) if to_stdout else exports.write(tracked, out, rows.columns, warn)
     labels = f", {rows.predicted} of them predicted" if rows.predicted else ""
-    left_out = f"; {uncertain} predicted labels below {least[1]:g} left out" if uncertain else ""
+    left_out = f"; {uncertain} predicted labels below {kept.least_predicted:g} left out" if uncertain else ""
     left_out += f"; {too_unequal} with lengths beyond {max_length_ratio:g} to 1 left out" if too_unequal else ""
     output.note(f"{count} preferences{labels}{left_out}")
     if not to_stdout:
-        output.result({"path": str(out), "preferences": count}, str(out), [out])
+        output.result({"path": str(out), "preferences": count, "predicted": rows.predicted}, str(out), [out])
 
 
 def _print_rows(rows: Iterable[Row], columns: Columns | None) -> int:

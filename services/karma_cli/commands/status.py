@@ -21,6 +21,7 @@ from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_i
 from karma_cli.output import Output, preference_table, reason_table, with_format_flags
 from karma_monitor.figures.predictions import described
 from karma_monitor.figures.sampling import notices
+from karma_monitor.queries.stream_goals import described as described_goals
 from karma_monitor.status import status as read_status
 
 #: Characters of a refused message that its row shows.
@@ -50,6 +51,7 @@ def tables(state: dict[str, Any]) -> RenderableType:
         table = Table(*state[title], title=title, title_justify="left")
         table.add_row(*(f"{count:,}" for count in state[title].values()))
         parts.append(table)
+    parts += [Text(line) for line in described_goals(state["goals"])]
     if state["unsure_labels"]:
         unsure = f"{state['unsure_labels']:,} of the predicted labels are not sure enough"
         parts.append(f"{unsure}: exports leave them out by default")

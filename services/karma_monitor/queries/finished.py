@@ -61,16 +61,19 @@ class Finished:
             "reasons": [reason.data() for reason in self.reasons],
         }
 
+    def labels_sentence(self) -> str:
+        """For people: the labels by their source."""
+        judged, predicted = (self.labels.get(source, 0) for source in ("judge", "predicted"))
+        unsure = f"; {self.unsure:,} of these are not sure enough, and exports leave them out" if self.unsure else ""
+        return f"labels: {judged:,} judged, {predicted:,} predicted{unsure}"
+
     def sentences(self) -> Iterator[str]:
         """For people: the counts, then the most frequent reasons."""
         counts = {**self.outcomes, "without a pair": self.without_pair, "dead": self.dead}
         named = [f"{count:,} {what}" for what, count in counts.items() if count]
         yield f"{_counted(self.prompts, 'prompt')} finished meanwhile: {', '.join(named) or 'no pair'}"
-        if predicted := self.labels.get("predicted", 0):
-            unsure = (
-                f"; {self.unsure:,} of these are not sure enough, and exports leave them out" if self.unsure else ""
-            )
-            yield f"labels: {self.labels.get('judge', 0):,} judged, {predicted:,} predicted{unsure}"
+        if self.labels.get("predicted", 0):
+            yield self.labels_sentence()
         for reason in self.reasons[:_REASONS]:
             if reason.of == "prompts":
                 failed = f"{_counted(reason.count, 'prompt')} of the stream {reason.name} died"

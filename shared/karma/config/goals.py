@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from karma.plugins.registry import judge_kind
 
 Goal = Literal["train", "rank", "label"]
+
+GOALS: tuple[Goal, ...] = get_args(Goal)
+#: Of a stream that begins while its table names none. The store keeps the goal that a stream began with.
+DEFAULT_GOAL: Goal = "train"
 
 #: Fewest models of a stream for labels by prediction: those of two or three would be of few pairs again and again.
 LEAST_MODELS = 4
@@ -35,8 +39,10 @@ _OF_LABELS = ("label_at", "judge_share", "audit_share")
 _OF_MANY_PAIRS = ("responses_per_prompt", "pairs_per_prompt")
 
 
-def with_goal(table: Mapping[str, Any], models: int, judge_kinds: Iterable[str]) -> dict[str, Any]:
-    """A stream's table with the settings of its goal for the keys that it does not have.
+def with_goal(
+    table: Mapping[str, Any], models: int, judge_kinds: Iterable[str], unless_named: Goal = DEFAULT_GOAL
+) -> dict[str, Any]:
+    """A stream's table with its goal, and the settings of the goal for the keys that it does not have.
 
     A goal labels nothing by prediction where the judges are free or the models few: then everything is judged. With few
     models and judges that cost something, a prompt has one pair.
@@ -45,15 +51,16 @@ def with_goal(table: Mapping[str, Any], models: int, judge_kinds: Iterable[str])
         table: as in the pool file; its values need not be valid.
         models: number of the stream's models; 0 where all responses come with their prompts.
         judge_kinds: of the stream's judges.
+        unless_named: the goal where the table names none.
     """
-    goal = table.get("goal")
+    goal = table.get("goal", unless_named)
     chosen = dict(SETTINGS.get(goal, {})) if isinstance(goal, str) else {}  # type: ignore[call-overload]
     free, few = all(judge_kind(kind).free for kind in judge_kinds), 0 < models < LEAST_MODELS
     left_out = (*_OF_LABELS * (free or few), *_OF_MANY_PAIRS * (few and not free))
     chosen = {key: value for key, value in chosen.items() if key not in left_out}
-    return {**chosen, **table}
+    return {"goal": goal, **chosen, **table}
 
 
-def goal_chose(goal: Goal, key: str, value: Any) -> bool:
-    """Whether a setting has the value that the goal gives it."""
-    return key in SETTINGS[goal] and SETTINGS[goal][key] == value
+def chosen_by_goal(goal: Goal, settings: object) -> dict[str, Any]:
+    """The settings of a stream (attributes) that have the values which its goal gives them."""
+    return {key: value for key, value in SETTINGS[goal].items() if getattr(settings, key) == value}

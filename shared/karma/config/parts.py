@@ -6,12 +6,11 @@ names when it starts, and `karma up` and `karma check` those of all services.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from karma import plugins
 from karma.config.models import is_path
 from karma.config.pool import Pool
-from karma.config.settings import StreamSettings
 from karma.config.tables import errors_in
 from karma.errors import SettingsError
 from karma.plugins.registry import Family, judge_kind
@@ -46,13 +45,13 @@ def check_judges(pool: Pool, judges: Iterable[str]) -> None:
 
 def check_policies(pool: Pool) -> None:
     """Check the policies of streams, as `check_parts` does."""
-    for where, stream in _streams(pool):
+    for where, stream in pool.every_stream():
         _check(pool, f"{where} policy", "policies", stream.policy)
 
 
 def check_embedders(pool: Pool) -> None:
     """Check the embedders and the checkers of streams, as `check_parts` does."""
-    for where, stream in _streams(pool):
+    for where, stream in pool.every_stream():
         _check(pool, f"{where} checker", "checkers", stream.checker)
         folder = (pool.path.parent / stream.embedder).resolve()
         if stream.embedder_revision and (not stream.embedder or folder.is_dir()):
@@ -62,12 +61,6 @@ def check_embedders(pool: Pool) -> None:
             )
         if stream.embedder and not folder.is_dir() and is_path(stream.embedder, pool.path.parent):
             raise SettingsError(f"{pool.path}: {where} embedder is {stream.embedder!r}: there is no folder {folder}")
-
-
-def _streams(pool: Pool) -> Iterator[tuple[str, StreamSettings]]:
-    yield "[stream]", pool.default_stream
-    for name, stream in pool.streams.items():
-        yield f"[streams.{name}]", stream
 
 
 def _check(pool: Pool, where: str, family: Family, name: str) -> None:

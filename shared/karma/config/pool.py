@@ -6,7 +6,7 @@ Unknown keys are errors. An error names the file, the key, its value, and what w
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from karma.config.derived_streams import derivation
-from karma.config.goals import LEAST_MODELS, with_goal
+from karma.config.goals import DEFAULT_GOAL, GOALS, LEAST_MODELS, Goal, with_goal
 from karma.config.models import aliases, judge_table, model_table, prices
 from karma.config.settings import Orders, PipelineSettings, Price, StreamSettings
 from karma.config.tables import check_known, convert, errors_in
@@ -35,23 +35,43 @@ class Pool:
     parents: Mapping[str, str]  # a model that continues another → that other
     groups: Mapping[str, str]  # model → the group of models in one process
     judges: Mapping[str, JudgeSpec]
-    default_stream: StreamSettings
-    streams: Mapping[str, StreamSettings]
+    default_stream: StreamSettings  # of a new stream without a table of its own
+    streams: Mapping[str, StreamSettings]  # of new streams
     pipeline: PipelineSettings
     benchmarks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model → benchmark → score
     prices: Mapping[str, Price] = field(default_factory=dict)  # of models and judges; unknown if missing
     model_fingerprints: Mapping[str, str] = field(default_factory=dict)  # of what is asked of each model
     judge_fingerprints: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)  # earlier name of a model → its name
+    # (goal that a stream began with, its table; "" is [stream]) → its settings, where the table names no goal
+    begun: Mapping[tuple[str, str], StreamSettings] = field(default_factory=dict)
 
-    def stream(self, name: str) -> StreamSettings:
-        """The settings of a stream; a derived stream has its base's settings, changed as its name says."""
+    def stream(self, name: str, began_with: str | None = None) -> StreamSettings:
+        """The settings of a stream; a derived stream has its base's settings, changed as its name says.
+
+        What the table says goes first, then the settings of the goal that it names, then those of the goal that the
+        stream began with.
+
+        Args:
+            name: of the stream.
+            began_with: its recorded goal (`karma.store.streams`); None for a new stream. Only settings that a goal
+                chooses depend on it.
+        """
         derived = derivation(name)
         if derived is None:
-            return self.streams.get(name, self.default_stream)
-        base = self.stream(derived.base)
+            own = name in self.streams
+            new = self.streams[name] if own else self.default_stream
+            return self.begun.get((began_with or "", name if own else ""), new)
+        base = self.stream(derived.base, began_with)
         pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
         return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
+
+    def every_stream(self) -> Iterator[tuple[str, StreamSettings]]:
+        """The table and the settings of every kind of stream that there may be, whatever goal it began with."""
+        yield "[stream]", self.default_stream
+        yield from ((f"[streams.{name}]", stream) for name, stream in self.streams.items())
+        for (goal, name), stream in self.begun.items():
+            yield _begun_with(goal, name), stream
 
     def tie_margin(self, name: str) -> float:
         """The tie margin of a stream."""
@@ -102,23 +122,24 @@ class Pool:
             judges = {name: judge_table(name, table, path.parent) for name, table in tables.get("judges", {}).items()}
             for_all = tables.get("stream", {})
             kinds = {name: judge.spec.kind for name, judge in judges.items()}
+            default_stream = _stream("[stream]", for_all, models, kinds)
+            own = {name: {**for_all, **table} for name, table in tables.get("streams", {}).items()}
+            streams = {name: _stream(f"[streams.{name}]", table, models, kinds) for name, table in own.items()}
             pool = cls(
                 path,
                 models={name: model.spec for name, model in models.items()},
                 parents={name: model.parent for name, model in models.items() if model.parent is not None},
                 groups={name: model.group for name, model in models.items()},
                 judges={name: judge.spec for name, judge in judges.items()},
-                default_stream=_stream("[stream]", for_all, models, kinds),
-                streams={
-                    name: _stream(f"[streams.{name}]", {**for_all, **own}, models, kinds)
-                    for name, own in tables.get("streams", {}).items()
-                },
+                default_stream=default_stream,
+                streams=streams,
                 pipeline=_table("[pipeline]", tables.get("pipeline", {}), PipelineSettings),
                 benchmarks={name: model.benchmarks for name, model in models.items() if model.benchmarks},
                 prices=prices(models, judges),
                 aliases=aliases(models),
                 model_fingerprints={name: model.fingerprint for name, model in models.items()},
                 judge_fingerprints={name: judge.fingerprint for name, judge in judges.items()},
+                begun=_begun({"": for_all, **own}, models, kinds),
             )
             pool._check_references()
         return pool
@@ -131,8 +152,7 @@ class Pool:
             )
         for model, parent in self.parents.items():
             check_known(parent, self.models, f"[models.{model}] parent", "model")
-        own = {f"[streams.{name}]": stream for name, stream in self.streams.items()}
-        for where, stream in {"[stream]": self.default_stream, **own}.items():
+        for where, stream in self.every_stream():
             with errors_in(where):
                 self._check_stream(stream)
 
@@ -185,12 +205,33 @@ def _check_tables(tables: Mapping[str, Any]) -> None:
             raise SettingsError(f"{key} must be tables, each headed [{key}.NAME]")
 
 
-def _stream(where: str, table: Any, models: Mapping[str, Any], kinds: Mapping[str, str]) -> StreamSettings:
+def _begun(
+    tables: Mapping[str, Any], models: Mapping[str, Any], kinds: Mapping[str, str]
+) -> dict[tuple[str, str], StreamSettings]:
+    """`Pool.begun`; the goal of new streams is left out."""
+    goals: list[Goal] = [goal for goal in GOALS if goal != DEFAULT_GOAL]
+    return {
+        (goal, name): _stream(_begun_with(goal, name), table, models, kinds, goal)
+        for name, table in tables.items()
+        for goal in goals
+        if "goal" not in table
+    }
+
+
+def _begun_with(goal: str, name: str) -> str:
+    """What an error calls the settings of streams that began with a goal."""
+    table = f"[streams.{name}]" if name else "[stream]"
+    return f'{table} (for streams that began with goal = "{goal}")'
+
+
+def _stream(
+    where: str, table: Any, models: Mapping[str, Any], kinds: Mapping[str, str], unless_named: Goal = DEFAULT_GOAL
+) -> StreamSettings:
     """The settings of a stream with those that its goal chooses; `kinds` are those of the pool's judges by name."""
     if isinstance(table, Mapping):
         of = {key: table[key] if isinstance(table.get(key), list | tuple) else () for key in ("models", "judges")}
         own_kinds = [kinds[name] for name in of["judges"] or kinds if isinstance(name, str) and name in kinds]
-        table = with_goal(table, len(of["models"] or models), own_kinds)
+        table = with_goal(table, len(of["models"] or models), own_kinds, unless_named)
     return _table(where, table, StreamSettings)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from karma.config.goals import LEAST_SURE, Goal
+from karma.config.goals import DEFAULT_GOAL, LEAST_SURE, Goal
 
 MIB = 1 << 20
 
@@ -23,7 +23,7 @@ Orders = Literal["both", "adaptive", "one"]
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a stream: `[stream]` for all, `[streams.NAME]` for one."""
 
-    goal: Goal = "label"  # what the data is for: it chooses settings that the table does not have (`goals`)
+    goal: Goal = DEFAULT_GOAL  # what the data is for: it chooses settings that the table does not have (`goals`)
     policy: str = "informative"
     kinship: Literal["posterior", "cosine"] = "posterior"  # the definition that policy kin uses
     models: tuple[str, ...] = ()  # of the pool; empty: all

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from karma.config.goals import LEAST_SURE
+
+#: Least probability of a predicted label in an export, by default: a label that is hardly better than a coin flip
+#: teaches nothing.
+LEAST_PREDICTED = 0.6
+
 
 @dataclass(frozen=True)
 class ExportFilter:
@@ -17,3 +23,11 @@ class ExportFilter:
     least_sure: float | None = None  # the same of a label that the posterior was sure of; None: as other predicted ones
     max_length_ratio: float | None = None  # characters of the longer response / those of the shorter one; None: any
     finished: bool = False  # only where both responses ended by themselves, as far as is known
+
+    @classmethod
+    def usual(cls, stream: str | None = None) -> ExportFilter:
+        """What `karma export` keeps without flags.
+
+        A label that a stream of the goal `train` was sure of is one, whatever the probability of a tie.
+        """
+        return cls(stream, least_predicted=LEAST_PREDICTED, least_sure=LEAST_SURE)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Text, bindparam, func, literal, select, update
 
 from karma.store.chunks import chunks, rows_in
 from karma.store.counting import prompts_by_state
@@ -33,11 +33,15 @@ class Ledger:
 
     # --- ingest ---------------------------------------------------------------------------------------------------
 
-    def accept(self, stream: str, new: Sequence[NewPrompt]) -> list[Acceptance]:
-        """Store prompts; returns one result per prompt, in order. `conflict`: the id exists with other content."""
+    def accept(self, stream: str, new: Sequence[NewPrompt], goal: str | None = None) -> list[Acceptance]:
+        """Store prompts; returns one result per prompt, in order. `conflict`: the id exists with other content.
+
+        A new stream begins with the goal; without one, with that of the first gateway that admits a prompt of it.
+        """
         if not new:
             return []
-        self.connection.execute(insert_new(self.connection, streams), [{"name": stream, "created_at": self.now}])
+        row = {"name": stream, "created_at": self.now, "goal": goal}
+        self.connection.execute(insert_new(self.connection, streams), [row])
         first: dict[str, NewPrompt] = {}
         for prompt in new:
             first.setdefault(prompt.prompt_id, prompt)
@@ -69,17 +73,24 @@ class Ledger:
     def waiting(self, limit: int, passed_over: Iterable[str] = ()) -> list[Any]:
         """Accepted prompts in order of priority and acceptance, locked; other dispatchers skip them.
 
+        `goal` of a row is the one that its stream began with; None where no prompt of it was admitted yet.
         Streams in `passed_over` are left out. A stream's priorities are looked up in the index one after another, so
         the cost does not depend on the number of waiting prompts.
         """
         rows: list[Any] = []
-        for stream in self.connection.execute(select(streams.c.name).where(streams.c.name.not_in(list(passed_over)))):
+        query = select(streams.c.name, streams.c.goal).where(streams.c.name.not_in(list(passed_over)))
+        for stream in self.connection.execute(query):
             accepted = (prompts.c.state == "accepted") & (prompts.c.stream == stream.name)
             of_stream: list[Any] = []
             priority = self.connection.execute(select(func.max(prompts.c.priority)).where(accepted)).scalar()
             while priority is not None and len(of_stream) < limit:
                 query = (
-                    select(*_PROMPT_COLUMNS, func.length(prompts.c.messages).label("size"), prompts.c.given)
+                    select(
+                        *_PROMPT_COLUMNS,
+                        func.length(prompts.c.messages).label("size"),
+                        prompts.c.given,
+                        literal(stream.goal, Text).label("goal"),
+                    )
                     .where(accepted, prompts.c.priority == priority)
                     .order_by(prompts.c.id)
                     .limit(limit - len(of_stream))

@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0009"
+REVISION = "0010"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -56,6 +56,8 @@ streams = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("created_at", Float, nullable=False),
+    # that it began with (`karma.config.goals`); written once, when its first prompt is admitted; null until then
+    Column("goal", Text),
 )
 
 #: Paused streams: no more of their prompts are admitted; admitted ones are finished. Written by `pause` and `resume`.

@@ -1,10 +1,16 @@
-"""Streams and their pauses. A pause stops the admission of prompts; admitted prompts are finished."""
+"""Streams, their pauses, and the goals that they began with.
+
+A pause stops the admission of prompts; admitted prompts are finished.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, delete, select, update
 
 from karma.errors import SettingsError, did_you_mean
+from karma.store.chunks import rows_in
 from karma.store.schema import EVERYTHING, pauses, streams
 from karma.store.sql import insert_new
 
@@ -36,6 +42,35 @@ def stream_names(connection: Connection, limit: int, name: str | None = None) ->
     """The names of streams, newest first; only `name` if it is given and exists."""
     query = select(streams.c.name).order_by(streams.c.created_at.desc(), streams.c.name).limit(limit)
     return list(connection.execute(query if name is None else query.where(streams.c.name == name)).scalars())
+
+
+def record_goal(connection: Connection, stream: str, goal: str) -> None:
+    """Record the goal that a stream begins with, unless it has one or another transaction is recording it."""
+    free = select(streams.c.name).where(streams.c.name == stream, streams.c.goal.is_(None))
+    free = free.with_for_update(skip_locked=True, key_share=True)  # prompts may be added to it meanwhile
+    connection.execute(update(streams).where(streams.c.name.in_(free)).values(goal=goal))
+
+
+def recorded_goals(connection: Connection, names: Iterable[str]) -> dict[str, str | None]:
+    """Stream → the goal that it began with; None before its first prompt is admitted."""
+    query = select(streams.c.name, streams.c.goal)
+    return {row.name: row.goal for row in rows_in(connection, query, streams.c.name, names)}
+
+
+class StreamGoals:
+    """A cache of the goals that streams began with, which never change. For readers that record none themselves."""
+
+    def __init__(self) -> None:
+        self._recorded: dict[str, str] = {}
+
+    def of(self, connection: Connection, stream: str) -> str | None:
+        """The goal that a stream began with; None before its first prompt is admitted."""
+        known = self._recorded.get(stream)
+        if known is None:
+            known = recorded_goals(connection, [stream]).get(stream)
+            if known is not None:
+                self._recorded[stream] = known
+        return known
 
 
 def check_stream(connection: Connection, name: str | None) -> None:

@@ -75,6 +75,26 @@ def test_what_models_and_users_wrote_cannot_steer_the_terminal(flow: Flow) -> No
     assert r"\x1b]0;owned\x07 \u202e evil" in text
 
 
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (
+            {"goal": "rank", "by_goal": {"policy": "kin", "label_at": 0.8}},
+            'rank, which chose policy = "kin", label_at = 0.8.',
+        ),
+        ({"goal": "train", "by_goal": ["policy", "label_at"]}, "train, which chose policy, label_at."),
+        ({"goal": "rank", "by_goal": {}}, "rank."),
+        ({"goal": "\x1b[2J", "by_goal": {"\x1b[1m": "\x1b"}}, r'\x1b[2J, which chose \x1b[1m = "\u001b".'),
+        ({}, ""),
+    ],
+    ids=["today", "list of an earlier version", "all by hand", "hostile", "none stored"],
+)
+def test_the_goal_and_everything_that_it_chose_is_told(flow: Flow, reasons: dict, said: str) -> None:
+    change(flow, pairs, reasons=json.dumps(reasons))
+    text = told(flow)
+    assert f"The stream's goal was {said}" in text if said else "goal" not in text
+
+
 def test_models_whose_verdicts_contradict_their_competencies_are_told(flow: Flow) -> None:
     change(flow, pairs, reasons=json.dumps({"comparisons": 90.0}), snapshot=7)
     assert explain(flow.store, 1)["misfit"] is None

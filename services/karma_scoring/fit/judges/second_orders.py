@@ -84,7 +84,7 @@ class SecondOrders:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._wanted = any(each.orders == "adaptive" for each in (pool.default_stream, *pool.streams.values()))
+        self._wanted = any(each.orders == "adaptive" for _table, each in pool.every_stream())
         self._known: Mapping[str, SecondOrder] = {}
         self._due_at = 0.0  # by the monotonic clock
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from karma.config.environment import Environment
+from karma.config.goals import SETTINGS
 from karma.config.pool import Pool
 from karma.errors import SettingsError
 
@@ -38,7 +39,8 @@ def test_a_good_pool_is_read(tmp_path: Path) -> None:
     assert list(read.models) == ["a", "b"]
     assert read.parents == {"b": "a"}
     assert not read.judges["j"].both_orders
-    assert read.stream("any").policy == "informative"
+    assert read.stream("any").policy == SETTINGS["train"]["policy"]
+    assert read.stream("any", "label").policy == "informative"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ POOL = {
         "b": {**ENDPOINT, "model": "b", "temperature": 0.0},
     },
     "judges": {"j": {"kind": "openai", "model": {**ENDPOINT, "model": "j"}}},
-    "stream": {"policy": "self"},
+    "stream": {"goal": "label", "policy": "self"},
     "streams": {"of-a": {"models": ["a"]}, "of-b": {"models": ["b"]}},
 }
 
