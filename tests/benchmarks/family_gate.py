@@ -47,8 +47,8 @@ class FamilyGate:
 
     def decide(
         self, task: Task, pair: FormedPair, candidates: Mapping[int, Candidate], known: Snapshot
-    ) -> tuple[Decision, bool]:
-        """The decision about the one pair of a prompt, and whether the prediction prefers its response a."""
+    ) -> tuple[Decision, float]:
+        """The decision about the one pair of a prompt, and the predicted P(response a is better | decisive)."""
         rule = sure_rule(self._settings, known)
         assert isinstance(rule, SureRule)
         a, b, difference = candidates[pair.a], candidates[pair.b], _difference(task, pair, candidates)
@@ -56,7 +56,7 @@ class FamilyGate:
         predicted = gap_pairs(known, task.skill, [a.model], [b.model], difference, likeness)
         rng = random.Random(f"gate {seed_of(task.id, 'gate')}")
         decisions, self._state = label_or_judge(predicted, rule, self._state, rng)
-        return decisions[0], predicted[0].win > 0.5
+        return decisions[0], predicted[0].win
 
     def record(
         self, prompt: int, task: Task, pair: FormedPair, candidates: Mapping[int, Candidate], found: Resolution

@@ -63,6 +63,7 @@ class JudgedPair:
     rejected: str = ""
     source: Literal["judge", "predicted"] = "judge"
     error: Literal["", "wrong", "tied"] = ""  # of a predicted label: what the judge would have said instead
+    probability: float = 1.0  # that the chosen one is better: of the verdicts, or as predicted if decisive
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,10 @@ def run(
             a, b = candidates[pair.a], candidates[pair.b]
             task, weight, square = asked[place], 1.0, 1.0
             if gate is not None:
-                decision, a_wins = gate.decide(task, pair, candidates, known)
+                decision, win = gate.decide(task, pair, candidates, known)
                 if not decision.judged:
                     if decision.sure:
-                        pairs.append(_labeled(place, a.text, b.text, a_wins, found))
+                        pairs.append(_labeled(place, a.text, b.text, win, found))
                     continue
                 gate.record(place, task, pair, candidates, found)
                 weight, square = PromptWeight().selected_by_competency()
@@ -168,14 +169,17 @@ def run(
 def _with_verdict(place: int, a: str, b: str, found: Resolution) -> JudgedPair:
     if found.outcome != "decisive":
         return JudgedPair(place, found.outcome)
-    return JudgedPair(place, found.outcome, *((a, b) if found.a_is_chosen else (b, a)))
+    sides = (a, b) if found.a_is_chosen else (b, a)
+    probability = found.probability if found.probability is not None else 1.0
+    return JudgedPair(place, found.outcome, *sides, probability=max(probability, 1.0 - probability))
 
 
-def _labeled(place: int, a: str, b: str, a_wins: bool, true: Resolution) -> JudgedPair:
+def _labeled(place: int, a: str, b: str, win: float, true: Resolution) -> JudgedPair:
+    a_wins = win > 0.5
     chosen, rejected = (a, b) if a_wins else (b, a)
     decisive = true.outcome == "decisive"
     error: Literal["", "wrong", "tied"] = "tied" if not decisive else "wrong" if true.a_is_chosen != a_wins else ""
-    return JudgedPair(place, "decisive", chosen, rejected, "predicted", error)
+    return JudgedPair(place, "decisive", chosen, rejected, "predicted", error, max(win, 1.0 - win))
 
 
 _Formed = tuple[int, FormedPair, Mapping[int, Candidate]]
