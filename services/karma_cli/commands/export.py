@@ -43,8 +43,8 @@ def export(
             min=0.5,
             max=1.0,
             help="Only preferences at least this certain; by default, judged ones, predicted ones of at least "
-            f"{PREDICTED}, and under the goal train those that were sure. Of a predicted one, the probability of a "
-            "tie is taken off.",
+            f"{PREDICTED}, and under the goals train and reward those that were sure. Of a predicted one, the "
+            "probability of a tie is taken off.",
         ),
     ] = None,
     finished: Annotated[
@@ -65,7 +65,7 @@ def export(
     pool = None if bare else pool_if_any(env)
     from_pool = (pool.prices, pool.tie_margin) if pool else ()
     least = (0.5, PREDICTED) if least_probability is None else (least_probability, least_probability)
-    # A label that a stream of the goal `train` was sure of is one, whatever the probability of a tie.
+    # A label that a stream of the goals `train` and `reward` was sure of is one, whatever the probability of a tie.
     least_sure = LEAST_SURE if least_probability is None else None
     kept = ExportFilter(stream, label_source, *least, least_sure, finished)
     to_stdout = str(out) == "-"

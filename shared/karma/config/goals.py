@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from karma.plugins.registry import judge_kind
 
-Goal = Literal["train", "rank", "label"]
+Goal = Literal["train", "reward", "rank", "label"]
 
 #: Fewest models of a stream for labels by prediction: those of two or three would be of few pairs again and again.
 LEAST_MODELS = 4
@@ -19,6 +19,7 @@ LEAST_SURE = 0.75
 SETTINGS: Mapping[Goal, Mapping[str, Any]] = MappingProxyType(
     {
         "train": {"policy": "best-vs-worst", "label_at": 0.9, "judge_share": 0.2, "audit_share": 0.05},
+        "reward": {"policy": "random", "label_at": 0.9, "judge_share": 0.2, "audit_share": 0.05},
         "rank": {"policy": "informative"},
         "label": {"policy": "informative"},
     }
