@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tests.benchmarks.active_policies import register
 from tests.benchmarks.alignment import Recipe
 from tests.benchmarks.paired import difference
 from tests.benchmarks.trials import BASELINE, JUDGES, ONLY_IF_NAMED, SETTINGS, Size, Trial, trials
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     os.environ.setdefault("TQDM_DISABLE", "1")  # of the libraries' many bars; read when they are imported
+    register()
     settings = list(dict.fromkeys([BASELINE, *arguments.settings]))
     recipe = Recipe(
         learning_rate=arguments.learning_rate, losses=tuple(arguments.losses), weights=(1.0,) * len(arguments.losses)

@@ -16,6 +16,7 @@ from karma.seeds import seed_of
 from karma_demo.family import JUDGE, checkpoint_path
 from karma_demo.model_card import load
 from karma_demo.tasks import Task, tasks
+from tests.benchmarks.active_policies import ACTIVE
 from tests.benchmarks.alignment import Preference, Recipe, accuracy, aligned
 from tests.benchmarks.family_stream import FAMILY, Answers, JudgedPair, Stream, answers, run, spec_of
 
@@ -46,12 +47,15 @@ SETTINGS: Mapping[str, StreamSettings] = {
     "random/4": StreamSettings(policy="random", responses_per_prompt=4),
     "informative/target/4": StreamSettings(policy="informative", target=TARGET, responses_per_prompt=4),
     "best-vs-worst/target/4": StreamSettings(policy="best-vs-worst", target=TARGET, responses_per_prompt=4),
+    # Of others, for comparison (`active_policies`).
+    **{name: StreamSettings(policy=name) for name in ACTIVE},
     "train": of_goal_train(),
     "train/target": of_goal_train(target=TARGET),
 }
 ONLY_IF_NAMED = (
     *("best-vs-random/target", "random/4", "informative/target/4", "best-vs-worst/target/4"),
     *("train", "train/target"),
+    *ACTIVE,
 )
 JUDGES: Mapping[str, JudgeSpec] = {
     "verifier": JudgeSpec(name="verifier", kind="verifier", both_orders=False),
