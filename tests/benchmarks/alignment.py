@@ -39,6 +39,7 @@ class Recipe:
     batch: int = 32
     losses: tuple[str, ...] = ("sigmoid", "sft")
     weights: tuple[float, ...] = field(default=(1.0, 1.0))
+    label_smoothing: float = 0.0  # of the losses `sigmoid` and `robust`: the share of wrong labels
 
 
 def accuracy(tokenizer: Any, model: Any, asked: Sequence[Task]) -> float:
@@ -81,6 +82,7 @@ def aligned(checkpoint: Path, preferences: Sequence[Preference], recipe: Recipe,
                 per_device_train_batch_size=recipe.batch,
                 loss_type=list(recipe.losses),
                 loss_weights=list(recipe.weights),
+                label_smoothing=recipe.label_smoothing,
                 max_length=128,
                 precompute_ref_log_probs=True,
                 lr_scheduler_type="linear",

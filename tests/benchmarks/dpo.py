@@ -23,10 +23,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tests.benchmarks.active_policies import register
 from tests.benchmarks.alignment import Recipe
 from tests.benchmarks.paired import difference
 from tests.benchmarks.trials import BASELINE, JUDGES, ONLY_IF_NAMED, SETTINGS, Size, Trial, trials
-from tests.benchmarks.weak_policies import FOURTH, POLICIES, made
+from tests.benchmarks.weak_policies import FIFTH, POLICIES, made
 
 RECOMMENDED = "best-vs-worst/target"
 
@@ -90,6 +91,12 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def known_results(files: Sequence[Path]) -> list[Trial]:
+    """The trials of earlier runs, each once."""
+    found = [Trial(**row) for file in files for row in json.loads(file.read_text())["results"]]
+    return list({(one.policy, one.seed, one.setting, one.equal): one for one in found}.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.dpo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,29 +113,41 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=1200, help="prompts that accuracy is measured on")
     parser.add_argument("--losses", nargs="+", default=list(Recipe.losses), help="TRL's names")
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
+    parser.add_argument("--available", type=int, help="prompts drawn; by default twice the prompts or the calls")
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--of", type=Path, nargs="+", metavar="JSON", help="train nothing; show the trials of these runs together"
+    )
     arguments = parser.parse_args()
     os.environ.setdefault("TQDM_DISABLE", "1")  # of the libraries' many bars; read when they are imported
+    register()
     settings = list(dict.fromkeys([BASELINE, *arguments.settings]))
     recipe = Recipe(
         learning_rate=arguments.learning_rate, losses=tuple(arguments.losses), weights=(1.0,) * len(arguments.losses)
     )
-    size = Size(arguments.prompts, arguments.calls, arguments.held_out, 2 * max(arguments.prompts, arguments.calls))
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    available = arguments.available or 2 * max(arguments.prompts, arguments.calls)
+    size = Size(arguments.prompts, arguments.calls, arguments.held_out, available)
+    seeds: Sequence[int] = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     figures: dict[str, Any] = {
         "judge": arguments.judge,
         "recipe": asdict(recipe),
         "size": asdict(size),
         "seeds": list(seeds),
-        "fourth_policy": FOURTH,
+        "fifth_policy": FIFTH,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        policies = {name: made(name, Path(folder)) for name in arguments.policies}
-        results = [
-            result
-            for seed in seeds
-            for result in trials(policies, settings, arguments.equal, JUDGES[arguments.judge], recipe, size, seed)
-        ]
+    if arguments.of:
+        results = known_results(arguments.of)
+        seeds = sorted({result.seed for result in results})
+        settings = list(dict.fromkeys(result.setting for result in results))
+        arguments.equal = list(dict.fromkeys(result.equal for result in results))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            policies = {name: made(name, Path(folder)) for name in arguments.policies}
+            results = [
+                result
+                for seed in seeds
+                for result in trials(policies, settings, arguments.equal, JUDGES[arguments.judge], recipe, size, seed)
+            ]
     print(f"judge {arguments.judge}, seeds {seeds[0]} to {seeds[-1]}, {recipe}")
     for equal in arguments.equal:
         figures[f"equal_{equal}"] = rows = table(results, equal)

@@ -47,15 +47,15 @@ class FamilyGate:
 
     def decide(
         self, task: Task, pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate], known: Snapshot
-    ) -> list[tuple[Decision, bool]]:
-        """The decisions about a prompt's pairs, each with whether the prediction prefers its response a."""
+    ) -> list[tuple[Decision, float]]:
+        """The decisions about a prompt's pairs, each with P(response a is better | decisive)."""
         rule = sure_rule(self._settings, known)
         assert isinstance(rule, SureRule)
         models_a, models_b = ([candidates[each].model for each in side] for side in _sides(pairs))
         predicted = gap_pairs(known, task.skill, models_a, models_b, _signs(pairs, candidates))
         rng = random.Random(f"gate {seed_of(task.id, 'gate')}")
         decisions, self._state = label_or_judge(predicted, rule, self._state, rng)
-        return [(decision, each.win > 0.5) for decision, each in zip(decisions, predicted, strict=True)]
+        return [(decision, each.win) for decision, each in zip(decisions, predicted, strict=True)]
 
     def record(
         self, prompt: int, task: Task, pair: FormedPair, candidates: Mapping[int, Candidate], found: Resolution

@@ -64,6 +64,7 @@ class JudgedPair:
     rejected: str = ""
     source: Literal["judge", "predicted"] = "judge"
     error: Literal["", "wrong", "tied"] = ""  # of a predicted label: what the judge would have said instead
+    probability: float = 1.0  # that the chosen one is better: of the verdicts, or as predicted if decisive
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,10 @@ def run(
 ) -> Stream:
     """Run a stream until it has seen `prompts` prompts and spent `calls` judge calls.
 
+    A stream that labels by prediction may have spent fewer when the tasks end.
+
     Raises:
-        ValueError: there are too few tasks for that.
+        ValueError: there are too few tasks for that, and every pair is judged.
     """
     models = sorted({model for model, _sample in given})
     pairs: list[JudgedPair] = []
@@ -136,11 +139,13 @@ def run(
     start = generations = spent = 0
     while start < prompts or spent < calls:
         batch = range(start, min(start + _PLANNED_AT_ONCE, len(asked)))
+        if not batch and gate is not None and start >= prompts:
+            break
         if not batch:
             raise ValueError(f"{len(asked)} tasks gave {spent} pairs to judge, fewer than {calls}: give more tasks")
         formed, asked_for = _formed(batch, asked, given, models, settings, known)
         generations += asked_for
-        decided: dict[tuple[int, int, int], tuple[Decision, bool]] = {}
+        decided: dict[tuple[int, int, int], tuple[Decision, float]] = {}
         for (place, pair, candidates), found in zip(formed, _judged(formed, asked, judge), strict=True):
             a, b = candidates[pair.a], candidates[pair.b]
             task, weight, square = asked[place], 1.0, 1.0
@@ -149,10 +154,10 @@ def run(
                     pairs_of = [each for number, each, _ in formed if number == place]
                     both = gate.decide(task, pairs_of, candidates, known)
                     decided |= {(place, each.a, each.b): one for each, one in zip(pairs_of, both, strict=True)}
-                decision, a_wins = decided[place, pair.a, pair.b]
+                decision, win = decided[place, pair.a, pair.b]
                 if not decision.judged:
                     if decision.sure:
-                        pairs.append(_labeled(place, a.text, b.text, a_wins, found))
+                        pairs.append(_labeled(place, a.text, b.text, win, found))
                     continue
                 gate.record(place, task, pair, candidates, found)
                 weight, square = PromptWeight().selected_by_competency()
@@ -174,14 +179,17 @@ def run(
 def _with_verdict(place: int, a: str, b: str, found: Resolution) -> JudgedPair:
     if found.outcome != "decisive":
         return JudgedPair(place, found.outcome)
-    return JudgedPair(place, found.outcome, *((a, b) if found.a_is_chosen else (b, a)))
+    sides = (a, b) if found.a_is_chosen else (b, a)
+    probability = found.probability if found.probability is not None else 1.0
+    return JudgedPair(place, found.outcome, *sides, probability=max(probability, 1.0 - probability))
 
 
-def _labeled(place: int, a: str, b: str, a_wins: bool, true: Resolution) -> JudgedPair:
+def _labeled(place: int, a: str, b: str, win: float, true: Resolution) -> JudgedPair:
+    a_wins = win > 0.5
     chosen, rejected = (a, b) if a_wins else (b, a)
     decisive = true.outcome == "decisive"
     error: Literal["", "wrong", "tied"] = "tied" if not decisive else "wrong" if true.a_is_chosen != a_wins else ""
-    return JudgedPair(place, "decisive", chosen, rejected, "predicted", error)
+    return JudgedPair(place, "decisive", chosen, rejected, "predicted", error, max(win, 1.0 - win))
 
 
 _Formed = tuple[int, FormedPair, Mapping[int, Candidate]]

@@ -28,6 +28,7 @@ from karma_scoring.fit.evidence import evidence
 from karma_scoring.fit.predictions.judge_budget import present_error
 from karma_scoring.fit.time_buckets import bucket_at, coarse
 from tests.benchmarks import (
+    audit_coverage,
     change_power,
     cold_start,
     common_causes,
@@ -223,6 +224,7 @@ def old_audits() -> list[Finding]:
 CASES: dict[str, Callable[[], list[Finding]]] = {
     "shared-prompts": shared_prompts,
     "old-audits": old_audits,
+    "audit-coverage": audit_coverage.audit_coverage,
     "swapped": gated_stream.swapped,
     "coin-flips": gated_stream.coin_flips,
     "new-model": gated_stream.new_model,

@@ -9,6 +9,12 @@ Hard and easy pairs are those of the models whose competency gaps are the closes
 difference between confidence and accuracy over ten equal bins of confidence (Guo et al. 2017, equation 3).
 Agreement: the share of evaluation pairs on which two seeds' models take one side. Differences to `random` are paired
 by seed, with Student's 95 % interval. `self` is not here: there is one answer a model.
+
+Below them stand streams (`reward_stream`) that start cold and learn from their own verdicts, so that what is known of
+the models is paid for: `best-vs-worst/cold`, the selection rules of ActiveUltraFeedback (`active_policies`), and those
+that label by prediction what they are sure of: `train` and `reward` by these goals, `best-vs-random/labels` like
+`reward` with another policy, `reward/all` with every pair judged that is not sure. Labels cost no call and are rows.
+A policy of which the fit prompts have too few different pairs spends less than it may.
 """
 
 from __future__ import annotations
@@ -16,8 +22,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -34,8 +41,10 @@ from karma_scoring.fit.competency import Counts, Prior
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from karma_scoring.skill_discovery.embedding import Vectors
+from tests.benchmarks.active_policies import register
 from tests.benchmarks.linear_reward import Evaluation, Pairs, represented, reward_weights
 from tests.benchmarks.paired import difference
+from tests.benchmarks.reward_stream import STREAMS, RewardStream, Rows
 from tests.support.alpaca import Data, Recording, add_folders, recordings
 
 BASELINE = "random"
@@ -107,18 +116,42 @@ def bought(
     return Pairs(prompt_, first, second, fitted.judge.verdicts(prompt_, first, second))
 
 
-def compared(
-    fitted: Recording, test: Evaluation, known: Snapshot, trained_on: Vectors, calls: int, seeds: int
-) -> list[dict[str, Any]]:
-    """One row a policy: means over seeds, agreement between seeds, differences to the baseline."""
+#: The rows of a policy or stream: name, calls, seed.
+Buy = Callable[[str, int, int], Rows]
+
+
+def buyer(fitted: Recording, known: Snapshot, most_calls: int) -> Buy:
+    """Buys rows; a stream runs once for all numbers of calls up to the most."""
     candidates = candidates_of(fitted.data)
+
+    @cache
+    def streamed(name: str, seed: int) -> Rows:
+        return RewardStream(fitted, candidates, STREAMS[name], seed).run(most_calls)
+
+    def buy(name: str, calls: int, seed: int) -> Rows:
+        if name in STREAMS:
+            return streamed(name, seed).until(calls)
+        pairs = bought(fitted, candidates, name, known, calls, seed)
+        return Rows(pairs, np.ones(len(pairs.prompt), dtype=np.bool_), np.ones(len(pairs.prompt)))
+
+    return buy
+
+
+def compared(
+    names: Sequence[str], buy: Buy, fitted: Recording, test: Evaluation, trained_on: Vectors, calls: int, seeds: int
+) -> list[dict[str, Any]]:
+    """One row a policy or stream, the baseline first: means over seeds, agreement, differences to the baseline."""
     rows: list[dict[str, Any]] = []
     control: list[dict[str, float]] = []
-    for policy in POLICIES:
-        found, sides, decisive = [], [], []
+    for policy in names:
+        found, sides, decisive, spent, number, wrong = [], [], [], [], [], []
         for seed in range(seeds):
-            pairs = bought(fitted, candidates, policy, known, calls, seed)
-            decisive.append(float((pairs.verdict != 0).mean()))
+            bought_ = buy(policy, calls, seed)
+            pairs = bought_.pairs
+            decisive.append(float((pairs.verdict[bought_.judged] != 0).mean()))
+            spent.append(int(bought_.judged.sum()))
+            number.append(int((pairs.verdict != 0).sum()))
+            wrong.append(bought_.wrong(fitted))
             measures, side = test.measured(reward_weights(trained_on, pairs.decisive()))
             found.append(measures)
             sides.append(side)
@@ -127,7 +160,10 @@ def compared(
             {
                 "policy": policy,
                 "calls": calls,
+                "spent": fmean(spent),
                 "decisive": fmean(decisive),
+                "rows": fmean(number),
+                "wrong": fmean(wrong),
                 **{name: fmean(one[name] for one in found) for name in MEASURES},
                 "agreement": fmean(float((a == b).mean()) for a, b in combinations(sides, 2)),
                 "against_random": {
@@ -146,7 +182,8 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         f"\n{rows[0]['calls']:,} judge calls. Accuracy on decisive evaluation pairs, %, and its difference to random."
     )
     print(
-        f"{'policy':<15} {'decisive':>8} {'all':>5} {'':<20} {'hard':>5} {'':<20} {'easy':>5} {'':<20} "
+        f"{'policy':<21} {'calls':>5} {'decisive':>8} {'rows':>6} {'wrong':>5} "
+        f"{'all':>5} {'':<20} {'hard':>5} {'':<20} {'easy':>5} {'':<20} "
         f"{'ECE':>5} {'hard ECE':>8} {'agreement':>9}"
     )
     for row in rows:
@@ -156,8 +193,8 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
             text = f"{one['mean']:+.1f} [{one['low']:+.1f}, {one['high']:+.1f}]"
             cells += f" {row[name]:>5.1f} {'' if row['policy'] == BASELINE else text:<20}"
         print(
-            f"{row['policy']:<15} {row['decisive']:>8.2f}{cells} {row['ece']:>5.3f} {row['hard_ece']:>8.3f} "
-            f"{row['agreement']:>9.3f}"
+            f"{row['policy']:<21} {row['spent']:>5.0f} {row['decisive']:>8.2f} {row['rows']:>6.0f} {row['wrong']:>5.3f}"
+            f"{cells} {row['ece']:>5.3f} {row['hard_ece']:>8.3f} {row['agreement']:>9.3f}"
         )
 
 
@@ -170,10 +207,13 @@ def main() -> None:
     add_folders(parser)
     parser.add_argument("--calls", type=int, nargs="+", default=[1000, 4000])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--policies", nargs="+", choices=[*POLICIES, *STREAMS], default=[*POLICIES, *STREAMS])
     parser.add_argument("--fit-prompts", type=int, default=320, help="prompts whose pairs train the reward model")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep embeddings here; making them takes minutes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    register()
+    names = list(dict.fromkeys([BASELINE, *arguments.policies]))
     fitted, evaluation = recordings(arguments, arguments.fit_prompts)
     known = competencies(fitted, seed=0)
     trained_on = represented(fitted.data, arguments.cache)
@@ -183,9 +223,10 @@ def main() -> None:
         f"{len(test.pairs.prompt):,} decisive evaluation pairs, {arguments.seeds} seeds"
     )
     rows = []
+    buy = buyer(fitted, known, max(arguments.calls))
     for calls in arguments.calls:
-        rows += compared(fitted, test, known, trained_on, calls, arguments.seeds)
-        show(rows[-len(POLICIES) :])
+        rows += compared(names, buy, fitted, test, trained_on, calls, arguments.seeds)
+        show(rows[-len(names) :])
     if arguments.json:
         figures = {"seeds": arguments.seeds, "fit_prompts": len(fitted.data.prompts), "rows": rows}
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -16,6 +16,7 @@ from karma.seeds import seed_of
 from karma_demo.family import JUDGE, checkpoint_path
 from karma_demo.model_card import load
 from karma_demo.tasks import Task, tasks
+from tests.benchmarks.active_policies import ACTIVE
 from tests.benchmarks.alignment import Preference, Recipe, accuracy, aligned
 from tests.benchmarks.family_stream import FAMILY, Answers, JudgedPair, Stream, answers, run, spec_of
 
@@ -46,12 +47,15 @@ SETTINGS: Mapping[str, StreamSettings] = {
     "random/4": StreamSettings(policy="random", responses_per_prompt=4),
     "informative/target/4": StreamSettings(policy="informative", target=TARGET, responses_per_prompt=4),
     "best-vs-worst/target/4": StreamSettings(policy="best-vs-worst", target=TARGET, responses_per_prompt=4),
+    # Of others, for comparison (`active_policies`).
+    **{name: StreamSettings(policy=name) for name in ACTIVE},
     "train": of_goal_train(),
     "train/target": of_goal_train(target=TARGET),
 }
 ONLY_IF_NAMED = (
     *("best-vs-random/target", "random/4", "informative/target/4", "best-vs-worst/target/4"),
     *("train", "train/target"),
+    *ACTIVE,
 )
 JUDGES: Mapping[str, JudgeSpec] = {
     "verifier": JudgeSpec(name="verifier", kind="verifier", both_orders=False),
@@ -108,9 +112,10 @@ def trials(
     """All alignments of one seed."""
     asked = tasks("demo", size.available, seed)
     held_out = tasks("held_out", size.held_out, seed)
-    family = answers(FAMILY, asked, 0.7, 2, seed)
+    samples = 2 if any(SETTINGS[setting].policy == "self" for setting in settings) else 1
+    family = answers(FAMILY, asked, 0.7, samples, seed)
     for name, checkpoint in policies.items():
-        given = {**family, **answers({TARGET: checkpoint}, asked, 0.7, 2, seed)}
+        given = {**family, **answers({TARGET: checkpoint}, asked, 0.7, samples, seed)}
         before = 100.0 * accuracy(*load(checkpoint), held_out)
         for setting in settings:
             datasets = _datasets(asked, given, SETTINGS[setting], judge, size)

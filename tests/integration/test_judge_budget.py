@@ -201,6 +201,9 @@ def test_predicted_labels_that_are_too_uncertain_are_left_out_and_judged_ones_st
         row["label_source"] == "judge" or (1 - tie[row["pair"]]) * row["probability"] >= 0.6 for row in everything
     ]
     assert found == [row for row, keep in zip(everything, certain, strict=True) if keep] != everything
+    for row in everything:
+        judged = row["label_source"] == "judge"
+        assert row["tie_probability"] == (None if judged else pytest.approx(tie[row["pair"]])), "a row repeats the rule"
     with store.reading() as transaction:
         assert transaction.preferences.uncertain_labels(kept) == certain.count(False)
     assert exports.expected(store, kept) is None

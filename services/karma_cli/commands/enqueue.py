@@ -98,11 +98,9 @@ def enqueue(
         labels = None if outage is not None else _labels(store, read_pool, stream)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
     data = {"stream": stream, **counts, **(labels.data() if labels else {})}
+    sentences = [labels.sentence()] if labels and receipt.accepted else []
     if summary is not None:
-        data["finished"] = summary.data()
-        sentences = summary.sentences()
-    else:
-        sentences = [labels.sentence()] if labels and receipt.accepted else []
+        data["finished"], sentences = summary.data(), [*summary.sentences()]
     for sentence in filter(None, sentences):
         output.note(sentence)
     output.result(data, None, [receipt.accepted])

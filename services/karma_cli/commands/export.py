@@ -39,8 +39,8 @@ def export(
             min=0.5,
             max=1.0,
             help="Only preferences at least this certain; by default, judged ones, predicted ones of at least "
-            f"{LEAST_PREDICTED}, and under the goal train those that were sure. Of a predicted one, the probability of "
-            "a tie is taken off.",
+            f"{LEAST_PREDICTED}, and under the goals train and reward those that were sure. Of a predicted one, the "
+            "probability of a tie is taken off.",
         ),
     ] = None,
     max_length_ratio: Annotated[

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from karma.plugins.registry import judge_kind
 
-Goal = Literal["train", "rank", "label"]
+Goal = Literal["train", "reward", "rank", "label"]
 
 GOALS: tuple[Goal, ...] = get_args(Goal)
 #: Of a stream that begins while its table names none. The store keeps the goal that a stream began with.
@@ -29,6 +29,7 @@ SETTINGS: Mapping[Goal, Mapping[str, Any]] = MappingProxyType(
             "label_at": 0.9,
             "judge_share": 0.07,
         },
+        "reward": {"policy": "random", "label_at": 0.9, "judge_share": 0.2, "audit_share": 0.05},
         "rank": {"policy": "informative"},
         "label": {"policy": "informative"},
     }

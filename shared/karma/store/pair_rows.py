@@ -13,7 +13,7 @@ from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 
-#: Of pairs about which the posterior was asked (goal `train`): whether it was sure. Matching writes it to the reasons.
+#: Of pairs about which the posterior was asked (`label_at`): whether it was sure. Matching writes it to the reasons.
 IS_SURE = pairs.c.reasons.contains('"sure": true', autoescape=True)
 IS_UNSURE = pairs.c.reasons.contains('"sure": false', autoescape=True)
 

@@ -128,7 +128,7 @@ def _logistic(
         precision: of the weights' priors around 0, [k].
         offset: added to the logits, [n].
     """
-    weights = np.zeros(columns.shape[1])
+    weights: Array = np.zeros(columns.shape[1])
     curvature = np.diag(precision)
     for _ in range(_STEPS):
         probability = 0.5 * (1.0 + np.tanh(0.5 * (columns @ weights + offset)))
@@ -139,4 +139,4 @@ def _logistic(
         weights += step * min(1.0, _LONGEST_STEP / max(1e-9, float(np.abs(step).max())))
         if np.abs(step).max() < _CLOSE:
             break
-    return weights, np.linalg.inv(curvature)
+    return weights, np.linalg.inv(curvature).astype(np.float64)

@@ -99,6 +99,13 @@ def test_the_goal_train_labels_by_prediction_under_a_judge_budget() -> None:
     assert found.has_judge_budget
 
 
+def test_the_goal_reward_pairs_at_random_and_labels_by_prediction() -> None:
+    found = settings(goal="reward")
+
+    assert (found.policy, found.label_at, found.judge_share, found.audit_share) == ("random", 0.9, 0.2, 0.05)
+    assert settings(goal="reward", judges={"j": VERIFIER}) == StreamSettings(goal="reward", policy="random")
+
+
 @pytest.mark.parametrize("goal", ["rank", "label"])
 def test_the_other_goals_pair_what_is_informative_and_judge_all(goal: str) -> None:
     found = settings(goal=goal)
@@ -145,7 +152,7 @@ def test_few_models_are_judged_whole() -> None:
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
-        ({"goal": "trian"}, r"\[stream\] goal is 'trian': expected one of train, rank, label"),
+        ({"goal": "trian"}, r"\[stream\] goal is 'trian': expected one of train, reward, rank, label"),
         ({"goal": 1}, r"\[stream\] goal is 1"),
         ({"label_at": 0.5, "judge_share": 0.2}, r"label_at is 0.5"),
         ({"label_at": 0.9}, "label_at is 0.9 without a judge_share"),
