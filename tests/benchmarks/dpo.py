@@ -29,7 +29,7 @@ from tests.benchmarks.paired import difference
 from tests.benchmarks.trials import BASELINE, JUDGES, ONLY_IF_NAMED, SETTINGS, Size, Trial, trials
 from tests.benchmarks.weak_policies import FIFTH, POLICIES, made
 
-RECOMMENDED = "best-vs-worst/target"
+RECOMMENDED = "train/target"
 
 
 def table(results: Sequence[Trial], equal: str) -> list[dict[str, Any]]:
@@ -148,6 +148,12 @@ def main() -> None:
                 for seed in seeds
                 for result in trials(policies, settings, arguments.equal, JUDGES[arguments.judge], recipe, size, seed)
             ]
+    figures["results"] = [asdict(result) for result in results]
+    if arguments.json:  # before anything is made of them: the trials took long
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if len(seeds) < 2:
+        print("one seed: its trials have no interval; show them together with others by --of")
+        return
     print(f"judge {arguments.judge}, seeds {seeds[0]} to {seeds[-1]}, {recipe}")
     for equal in arguments.equal:
         figures[f"equal_{equal}"] = rows = table(results, equal)
@@ -160,7 +166,6 @@ def main() -> None:
             f"better on {', '.join(found['better_on']) or 'no policy'}: {'holds' if found['holds'] else 'FALLS SHORT'}"
         )
     if arguments.json:
-        figures["results"] = [asdict(result) for result in results]
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
