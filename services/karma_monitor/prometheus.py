@@ -61,9 +61,7 @@ class LedgerMetrics:
     """
 
     def __init__(self, store: Store, redis: Any, pool: Pool) -> None:
-        self._store = store
-        self._redis = redis
-        self._pool = pool
+        self._store, self._redis, self._pool = store, redis, pool
         self._queues = all_queues(pool)
         self._newest = Window(store)
         self._competencies, self._goals = LatestSnapshot(), StreamGoals()
