@@ -17,7 +17,7 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from karma.config.goals import LEAST_MODELS, LEAST_SURE
@@ -39,6 +39,7 @@ _PAIR_SHARE, _PAIR_RATIO = 0.15, 1.5  # of an ordered pair among the preferences
 _TARGET_SHARE = 0.5  # the same where every pair holds the target
 _REMEMBERED = 1000.0  # preferences
 _FEW = 100.0  # preferences, as which fewer count
+_OFFERED = 0.5  # of the preferences that there could be: as which fewer count
 
 #: Why a pair is labeled.
 SURE = "sure enough to label"
@@ -64,12 +65,13 @@ class SureRule:
     def most_of_one(self) -> float:
         """The largest share of one ordered pair of models among the preferences.
 
-        A target is on one side of every pair, and nearly always on the same one, so that only as many ordered pairs as
-        it has opponents occur at all.
+        The even share is that of pairs of one of two good models and one of the lower half, as `wide-gap` forms them:
+        where all prompts rank the models alike, no others are sure. A target is on one side of every pair, and nearly
+        always on the same one, so that only as many ordered pairs as it has opponents occur at all.
         """
         if self.target:
             return _TARGET_SHARE
-        return min(1.0, max(_PAIR_SHARE, _PAIR_RATIO / max(1, self.models * (self.models - 1))))
+        return min(1.0, max(_PAIR_SHARE, _PAIR_RATIO / (2 * max(1, self.models - max(2, self.models // 2)))))
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class SureState:
     judged: int = 0  # pairs, without those that a limit on the label error adds
     histogram: tuple[float, ...] = (0.0,) * _BINS  # of the certainty of recent pairs without a likely tie
     preferences: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (chosen, rejected) → recent number
+    offered: float = 0.0  # the same of all, with those that were left out because there were enough
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -88,6 +91,7 @@ class SureState:
             "judged": self.judged,
             "histogram": [round(count, 3) for count in self.histogram],
             "preferences": [[*models, round(number, 3)] for models, number in sorted(self.preferences.items())],
+            "offered": round(self.offered, 3),
         }
 
     @classmethod
@@ -97,7 +101,8 @@ class SureState:
         if state is None:
             return cls()
         preferences = {(chosen, rejected): number for chosen, rejected, number in state["preferences"]}
-        return cls(state["seen"], state["judged"], tuple(state["histogram"]), preferences)
+        offered = state.get("offered", sum(preferences.values()))  # earlier versions did not count those left out
+        return cls(state["seen"], state["judged"], tuple(state["histogram"]), preferences, offered)
 
 
 def threshold(state: SureState, label_at: float) -> float:
@@ -164,7 +169,7 @@ def label_or_judge(
     for pair in pairs:
         likely_tie = pair.tie > _LIKELY_TIE
         histogram = state.histogram if likely_tie else _with(state.histogram, pair.certainty)
-        state = SureState(state.seen + 1, state.judged, histogram, state.preferences)
+        state = replace(state, seen=state.seen + 1, histogram=histogram)
         least = threshold(state, rule.label_at)
         certain = rule.models >= LEAST_MODELS and pair.model_a != pair.model_b and pair.certainty >= least
         # Early on, what is concluded from other models and skills was wrong twice as often as stated.
@@ -185,12 +190,8 @@ def label_or_judge(
         decision = drawn(min(probability, affordable), pair.information, why, why_not, left, rng, sure)
         left -= decision.judged
         decisions.append(decision)
-        state = SureState(
-            state.seen,
-            state.judged + (decision.judged and counted),
-            state.histogram,
-            _with_preferences(state.preferences, pair, decision),
-        )
+        state = replace(state, judged=state.judged + (decision.judged and counted))
+        state = _with_preferences(state, pair, decision, enough)
     return decisions, state
 
 
@@ -202,15 +203,18 @@ def _with(histogram: tuple[float, ...], certainty: float) -> tuple[float, ...]:
 
 
 def _has_enough(rule: SureRule, state: SureState, ordered: tuple[str, str]) -> bool:
-    """Whether one more preference of these two models would make them too large a part of the recent ones."""
-    total = max(_FEW, sum(state.preferences.values()) + 1.0)
+    """Whether one more preference of these two models would make them too large a part of the recent ones.
+
+    At least half of all that could have been preferences counts as the whole: otherwise a few ordered pairs that are
+    all there is would stop each other for good.
+    """
+    total = max(_FEW, sum(state.preferences.values()) + 1.0, _OFFERED * state.offered)
     return state.preferences.get(ordered, 0.0) + 1.0 > rule.most_of_one * total
 
 
-def _with_preferences(
-    preferences: Mapping[tuple[str, str], float], pair: GapPair, decision: Decision
-) -> Mapping[tuple[str, str], float]:
-    """The preferences with a label, or with what a verdict is expected to add; older ones fade."""
+def _with_preferences(state: SureState, pair: GapPair, decision: Decision, enough: bool) -> SureState:
+    """The state with a label, with what a verdict is expected to add, or with one left out; older ones fade."""
+    new: dict[tuple[str, str], float] = {}
     if decision.judged:
         decisive = 1.0 - pair.tie
         new = {
@@ -219,9 +223,11 @@ def _with_preferences(
         }
     elif decision.sure:
         new = {pair.ordered: 1.0}
-    else:
-        return preferences
-    added = {models: preferences.get(models, 0.0) + number for models, number in new.items()}
-    after = {**preferences, **added}
-    fading = min(1.0, _REMEMBERED / max(1.0, sum(after.values())))
-    return {models: number * fading for models, number in after.items() if number * fading >= 0.001}
+    elif not enough:
+        return state
+    added = {models: state.preferences.get(models, 0.0) + number for models, number in new.items()}
+    after = {**state.preferences, **added}
+    offered = state.offered + (sum(new.values()) or 1.0)
+    fading = min(1.0, _REMEMBERED / max(1.0, offered))
+    kept = {models: number * fading for models, number in after.items() if number * fading >= 0.001}
+    return replace(state, preferences=kept, offered=offered * fading)

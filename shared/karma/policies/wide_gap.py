@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from karma.policies.candidates import Candidates, Choice, Chosen
 from karma.policies.prompt_group import Array, Picks, PromptGroup
 from karma.policies.quality_gap import gap_scores
+from karma.seeds import seed_of
 
 _BEST = 2  # models that are always among the better ones
 
@@ -45,27 +46,42 @@ class WideGap:
         return np.concatenate([first, others[in_turn]], axis=1)[:, : group.number]
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
-        """The pairs with the largest difference in quality, first those of which no two share a response.
+        """Each response of the better half with one of the others, drawn, so that no two pairs share a response.
 
-        A repeated response is learned by heart: on three pairs a prompt that share the chosen response, DPO made a
-        model worse at what it knew before. Among equal differences a hash of the texts decides, which is as good as
-        random and makes the choice certain whatever the seed.
+        Where that is not enough, the pairs with the largest difference follow. A repeated response is learned by heart:
+        on three pairs a prompt that share the chosen response, DPO made a model worse at what it knew before. The sum
+        of the differences is the same however the halves are matched, so that the draw costs no width. It is made by a
+        hash of the texts, which is as good as random and makes the choice certain whatever the seed.
+
+        Where eight or more responses have a quality of their own, the best meets the one nearest to μ − 2σ
+        (`quality_gap`).
         """
-        among, scores, _ = gap_scores(candidates)
+        among, scores, by_deviations = gap_scores(candidates)
         sides = [candidates.pairs[pair] for pair in among]
-        hashes = [
-            zlib.crc32("\0".join(candidates.candidates[side].text for side in both).encode("utf-8", "replace"))
-            for both in sides
-        ]
-        order = sorted(range(len(among)), key=lambda index: (scores[index], hashes[index]), reverse=True)
+        texts = [candidate.text for candidate in candidates.candidates]
+        hashes = [seed_of(texts[x], texts[y]) for x, y in sides]
+        widest = sorted(range(len(among)), key=lambda index: (scores[index], hashes[index]), reverse=True)
+        first = widest if by_deviations else _across(candidates, sides, hashes)
         used: set[int] = set()
         fresh = []
-        for index in order:
+        for index in first:
             if used.isdisjoint(sides[index]):
                 used.update(sides[index])
                 fresh.append(index)
-        wanted = [*fresh, *(index for index in order if index not in fresh)][:count]
+        wanted = [*fresh, *(index for index in widest if index not in fresh)][:count]
         return [Choice(among[index], 1.0, "a wide gap") for index in wanted], ""
+
+
+def _across(candidates: Candidates, sides: Sequence[tuple[int, int]], hashes: Sequence[int]) -> list[int]:
+    """The pairs of a response of the better half with one of the others: the best one's first, each by its hash."""
+    quality = candidates.qualities()
+    ties = [seed_of(candidate.text) for candidate in candidates.candidates]
+    order = sorted(range(len(quality)), key=lambda response: (quality[response], ties[response]), reverse=True)
+    rank = {response: place for place, response in enumerate(order)}
+    better = {pair: min(rank[x], rank[y]) for pair, (x, y) in enumerate(sides)}
+    half = len(order) // 2
+    across = [pair for pair, (x, y) in enumerate(sides) if (rank[x] < half) != (rank[y] < half)]
+    return sorted(across, key=lambda pair: (better[pair], hashes[pair]))
 
 
 def _ranked(draws: Array, random_order: Array, either_best: bool = False) -> tuple[Picks, Picks]:
