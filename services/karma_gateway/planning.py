@@ -76,7 +76,7 @@ def plan(
         for skill, rows in _by_skill(prompts, snapshot).items()
     ]
     if explorable := getattr(planner, "explorable", None):
-        groups = exploring(groups, explorable, seeds, explore_share)
+        groups = exploring(groups, explorable, seeds, explore_share, getattr(planner, "explores_while_unknown", True))
     once = [(name, 0) for name in names]
     planned: Plan = [()] * len(prompts)
     for group in groups:

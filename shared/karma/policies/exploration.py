@@ -32,7 +32,11 @@ def explored_share(share: float, gap_variance: Array, prior_gap_variance: float)
 
 
 def exploring(
-    groups: Sequence[PromptGroup], explorable: Callable[[PromptGroup], Mask], seeds: Seeds, explore_share: float
+    groups: Sequence[PromptGroup],
+    explorable: Callable[[PromptGroup], Mask],
+    seeds: Seeds,
+    explore_share: float,
+    while_unknown: bool = True,
 ) -> list[PromptGroup]:
     """The groups of a batch, each with the two models that its exploring prompts compare.
 
@@ -44,13 +48,16 @@ def exploring(
         explorable: which two models of a group may be compared, [m, m].
         seeds: of the batch's prompts, [n].
         explore_share: the stream's setting.
+        while_unknown: whether more prompts explore while the gaps are unknown.
     """
     allowed: dict[int, Mask] = {}
     if not groups:
         return []
     overall = replace(groups[0], seeds=seeds[[0]], skill=None)
     variance = overall.matrix("gap_deviation") ** 2
-    share = explored_share(explore_share, variance, overall.snapshot.prior_gap_variance(None))
+    share = explore_share
+    if while_unknown:
+        share = explored_share(explore_share, variance, overall.snapshot.prior_gap_variance(None))
     for group in groups:
         mask = explorable(group)
         if mask.any():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from karma.policies.candidates import Candidates, Choice, Chosen
-from karma.policies.prompt_group import Array, Picks, PromptGroup
+from karma.policies.prompt_group import Array, Mask, Picks, PromptGroup
 from karma.policies.quality_gap import gap_scores
 from karma.seeds import seed_of
 
@@ -24,26 +24,41 @@ class WideGap:
     """
 
     name = "wide-gap"
+    explores_while_unknown = False  # the posterior's draws do: at first any model may be the best
 
     def plan(self, group: PromptGroup) -> Picks:
         """The target if there is one, then in turn the next best model and a random one of the lower half.
 
         Better and worse are by one draw from the competencies' posterior per prompt (Thompson 1933, Biometrika 25).
         With a target that is itself among the better half, a worse model comes first. If there is room for one better
-        model only, it is one of the two best, drawn.
+        model only, it is one of the two best, drawn. Prompts that explore are answered by the two models first that
+        they compare (`karma.policies.exploration`).
         """
+        in_turn = self._all_in_turn(group)
+        position = np.argsort(in_turn, axis=1)
+        explores = np.flatnonzero(group.explored[:, 0] >= 0)
+        for turn in (0, 1):
+            position[explores, group.explored[explores, turn]] = turn - 2
+        return np.argsort(position, axis=1)[:, : group.number]
+
+    def explorable(self, group: PromptGroup) -> Mask:
+        """Any two models."""
+        return group.comparable()
+
+    def _all_in_turn(self, group: PromptGroup) -> Picks:
+        """All models in the order in which prompts that do not explore ask them, [n, m]."""
         draws = group.posterior_draws()
         number = len(group.models)
         if group.target is None:
             ranked = _ranked(draws, group.uniforms(number, stream=6), either_best=group.number == 2)
-            return _in_turn(ranked)[:, : group.number]
+            return _in_turn(ranked)
         own = draws[:, [group.target]]
         others = np.array([model for model in range(number) if model != group.target], dtype=np.intp)
         better, worse = _ranked(draws[:, others], group.uniforms(number - 1, stream=6), either_best=group.number == 2)
         first = np.full((len(draws), 1), group.target, dtype=np.intp)
         strong = (draws[:, others] < own).mean(axis=1, keepdims=True) > 0.5
         in_turn = np.where(strong, _in_turn((worse, better)), _in_turn((better, worse)))
-        return np.concatenate([first, others[in_turn]], axis=1)[:, : group.number]
+        return np.concatenate([first, others[in_turn]], axis=1)
 
     def choose(self, candidates: Candidates, count: int, rng: random.Random) -> Chosen:
         """Each response of the better half with one of the others, drawn, so that no two pairs share a response.

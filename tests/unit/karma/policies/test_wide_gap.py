@@ -28,7 +28,7 @@ def known(deviation: float = 0.01) -> Snapshot:
 
 def answers(number: int, target: str | None = None, models: str = MODELS) -> Counter[str]:
     """How often each set of models answers, in the order of the plan."""
-    planned = plan(PROMPTS, list(models), "wide-gap", number, known(), target)
+    planned = plan(PROMPTS, list(models), "wide-gap", number, known(), target, explore_share=0.0)
     return Counter("".join(model for model, _ in each) for each in planned)
 
 
@@ -60,6 +60,19 @@ def test_a_weak_target_meets_the_best_first_and_a_strong_one_a_worse_model(targe
 
 def test_the_opponent_of_a_target_changes() -> None:
     assert answers(2, "h").keys() == {"ha", "hb"}
+
+
+@pytest.mark.parametrize("target", [None, "h"])
+@pytest.mark.parametrize("deviation", [0.01, 2.0])
+def test_a_tenth_of_the_prompts_explores_however_much_is_known(target: str | None, deviation: float) -> None:
+    """They begin with the two models that they compare, of which the middle ones are."""
+    usual = plan(PROMPTS, list(MODELS), "wide-gap", 4, known(deviation), target, explore_share=0.0)
+    with_some = plan(PROMPTS, list(MODELS), "wide-gap", 4, known(deviation), target, explore_share=0.1)
+
+    changed = [new for old, new in zip(usual, with_some, strict=True) if old != new]
+    assert 0.05 < len(changed) / len(PROMPTS) < 0.13
+    assert all(len(set(each)) == 4 and (target is None or each[0][0] == target) for each in changed)
+    assert "c" in {model for each in changed for model, _ in each[:2]}
 
 
 @given(st.integers(2, 8), st.integers(2, 8), st.sampled_from([None, "a"]))

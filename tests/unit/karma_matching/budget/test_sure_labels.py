@@ -167,7 +167,9 @@ def test_pairs_of_wide_gap_stay_below_the_cap_although_all_rank_the_models_alike
         mean=np.append(np.linspace(4, -4, models), 0.0)[None, :],
         deviation=np.full((1, models + 1), 0.05),
     )
-    planned = plan([PlannedPrompt(seed, None) for seed in range(600)], names, "wide-gap", answers, known)
+    planned = plan(
+        [PlannedPrompt(seed, None) for seed in range(600)], names, "wide-gap", answers, known, explore_share=0.0
+    )
     state, rng, decisions = SureState(), random.Random(1), []
     for number, chosen in enumerate(planned):
         found = [Candidate(n, name, 0, f"{name} {number} {n}", None, {}) for n, (name, _) in enumerate(chosen)]
