@@ -1,7 +1,8 @@
 """Plans and pairs are what their seeds say: the same as when they were first written down, at revision 0a43ebf.
 
 A prompt that is matched again, under another revision of KARMA, must give the same pairs. Plans of `informative` and
-`kin` were written down anew when the share of prompts that explore changed; at a share of 0 or 1 they are as ever.
+`kin` were written down anew when the share of prompts that explore changed; at a share of 0 or 1 they are as ever. `wide-gap`
+came later.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ DIGESTS = {
     "informative": ("c8a27f3414e3e8c1", "c558372de2cbd57d"),
     "kin": ("7b6bf65f83624c4b", "42af7ebc489f7824"),
     "random": ("e75a37c07e405712", "e75a37c07e405712"),
+    "wide-gap": ("ada8660fef86fa79", "b95f625358f71f51"),
     "best-vs-worst": ("f0ade7327c9f95b8", "12918176780e3b6d"),
     "best-vs-random": ("39f63dad70ff3018", "f3afc568c970429e"),
     "all-pairs": ("e75a37c07e405712", "e75a37c07e405712"),
