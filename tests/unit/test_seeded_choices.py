@@ -1,8 +1,8 @@
 """Plans and pairs are what their seeds say: the same as when they were first written down, at revision 0a43ebf.
 
 A prompt that is matched again, under another revision of KARMA, must give the same pairs. Plans of `informative` and
-`kin` were written down anew when the share of prompts that explore changed; at a share of 0 or 1 they are as ever. `wide-gap`
-came later.
+`kin` were written down anew when the share of prompts that explore changed; at a share of 0 or 1 they are as ever.
+`wide-gap` came later.
 """
 
 from __future__ import annotations
