@@ -163,7 +163,13 @@ def _judging(facts: Facts) -> list[str]:
     lines.append(f"Its chance of being judged was {_percent(judging['probability'])}.")
     if judging["predicted"] is not None:
         tie = "" if judging["predicted_tie"] is None else f", and a tie {_percent(judging['predicted_tie'])}"
-        lines.append(f"Prediction of the outcome model: {a} wins, if decisive, {_percent(judging['predicted'])}{tie}.")
+        by = "the outcome model" if judging["sure"] is None else "the competencies and the responses' agreement"
+        lines.append(f"Prediction by {by}: {a} wins, if decisive, {_percent(judging['predicted'])}{tie}.")
+    if (support := facts["formed"].get("support")) is not None:
+        lines.append(
+            f"Common words, 0 to 1: of a and b {facts['formed']['agreement']:.2f}; of a with the likest third response "
+            f"{support[0]:.2f}, of b {support[1]:.2f}."
+        )
     return lines
 
 

@@ -156,10 +156,29 @@ def test_a_pair_that_no_judge_saw_says_so_and_by_what_it_was_labelled(flow: Flow
         "a is ahead of b by 1.50 logits ± 0.40 (standard deviation), after 12.0 shared verdicts.",
         "Why it was not judged\n  Its expected information is below the threshold of the budget: it is predicted.",
         "Its chance of being judged was 3 %.",
-        "Prediction of the outcome model: a wins, if decisive, 93 %, and a tie 5 %.",
+        "Prediction by the outcome model: a wins, if decisive, 93 %, and a tie 5 %.",
         "A preference: b over a, 92 % certain. Predicted, not judged.",
         "Prediction without its verdicts: a 8 %.",
         "It contradicts competency: the model that was behind won.",
+    ):
+        assert said in text
+
+
+def test_a_label_says_how_far_the_responses_agree(flow: Flow) -> None:
+    reasons = {
+        "why": "a wide gap",
+        "gate": "sure enough to label",
+        "sure": True,
+        "agreement": 0.2,
+        "support": [0.9, 0.25],
+    }
+    change(
+        flow, pairs, judged=0, judged_probability=0.03, predicted=0.97, predicted_tie=0.02, reasons=json.dumps(reasons)
+    )
+    text = told(flow)
+    for said in (
+        "Prediction by the competencies and the responses' agreement: a wins, if decisive, 97 %, and a tie 2 %.",
+        "Common words, 0 to 1: of a and b 0.20; of a with the likest third response 0.90, of b 0.25.",
     ):
         assert said in text
 
