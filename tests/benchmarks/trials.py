@@ -45,6 +45,7 @@ SETTINGS: Mapping[str, StreamSettings] = {
     "self/target": StreamSettings(policy="self", target=TARGET),
     # Four answers a prompt, of which one pair is judged: more generations, no more judge calls.
     "random/4": StreamSettings(policy="random", responses_per_prompt=4),
+    "random/4/2": StreamSettings(policy="random", responses_per_prompt=4, pairs_per_prompt=2),
     "informative/target/4": StreamSettings(policy="informative", target=TARGET, responses_per_prompt=4),
     "best-vs-worst/target/4": StreamSettings(policy="best-vs-worst", target=TARGET, responses_per_prompt=4),
     # Of others, for comparison (`active_policies`).
@@ -53,7 +54,7 @@ SETTINGS: Mapping[str, StreamSettings] = {
     "train/target": of_goal_train(target=TARGET),
 }
 ONLY_IF_NAMED = (
-    *("best-vs-random/target", "random/4", "informative/target/4", "best-vs-worst/target/4"),
+    *("best-vs-random/target", "random/4", "random/4/2", "informative/target/4", "best-vs-worst/target/4"),
     *("train", "train/target"),
     *ACTIVE,
 )
