@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from karma.config.settings import StreamSettings
 from karma.policies.candidates import Candidate
 from karma.ranking.label_model import LabelModel, PairSigns
-from karma.ranking.outcome_model import OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store.records import Example
@@ -22,14 +21,12 @@ from karma_demo.tasks import Task
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import sure_rule
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import relative_features, signs, stored_signs
+from karma_matching.budget.relative_features import signs, stored_signs, word_similarity
 from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
-from karma_scoring.fit.predictions.judge_budget import examples_of
 from karma_scoring.fit.predictions.label_fit import fit_labels, label_examples_of
-from karma_scoring.fit.predictions.outcome_fit import fit_outcome
 
-_GROWTH = 0.05  # of verdicts between two fits of the models, as in the refit
+_GROWTH = 0.05  # of verdicts between two fits of the label model, as in the refit
 _RESPONSES = 1000  # more than a prompt has: responses of a store have ids of their own
 
 
@@ -42,7 +39,6 @@ class FamilyGate:
         self._state = SureState()
         self._examples: list[Example] = []
         self._fitted_at = 0.0
-        self._outcome: OutcomeModel | None = None
         self._labels: LabelModel | None = None
 
     def decide(
@@ -63,22 +59,19 @@ class FamilyGate:
         """Keep a judged pair to learn from."""
         if found.outcome == "unscored":
             return
-        difference = np.round(_difference(task, [pair], candidates)[0], 4).tolist()
         stored = stored_signs(_signs([pair], candidates))[0]
-        reasons = json.dumps({"contrast": difference, "likeness": pair.reasons["likeness"], **stored})
+        reasons = json.dumps({"likeness": pair.reasons["likeness"], **stored})
         a, b = prompt * _RESPONSES + pair.a, prompt * _RESPONSES + pair.b
         chosen = None if found.outcome != "decisive" else a if found.a_is_chosen else b
         models = candidates[pair.a].model, candidates[pair.b].model
         self._examples.append(Example(prompt, task.skill, a, b, *models, reasons, found.outcome, chosen))
 
     def learn(self, known: Snapshot) -> Snapshot:
-        """The snapshot of a refit with the outcome model and the label model."""
+        """The snapshot of a refit with the label model."""
         if len(self._examples) >= self._fitted_at * (1 + _GROWTH):
             self._fitted_at = len(self._examples)
-            newest = self._examples[::-1]
-            self._outcome = fit_outcome(examples_of(newest, known, {})) or self._outcome
-            self._labels = fit_labels(label_examples_of(newest, known, {}))
-        return replace(known, outcome=self._outcome, labels=self._labels)
+            self._labels = fit_labels(label_examples_of(self._examples[::-1], known, {}))
+        return replace(known, labels=self._labels)
 
 
 def _sides(pairs: Sequence[FormedPair]) -> tuple[list[int], list[int]]:
@@ -90,12 +83,6 @@ def _places(pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) ->
     return [np.array([place[each] for each in side], dtype=np.intp) for side in _sides(pairs)]
 
 
-def _difference(task: Task, pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) -> NDArray[np.float64]:
-    rows = relative_features(list(candidates.values()), task.prompt)
-    first, second = _places(pairs, candidates)
-    return rows[first] - rows[second]
-
-
 def _signs(pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) -> PairSigns:
     likeness = [float(pair.reasons["likeness"] or 0.0) for pair in pairs]
-    return signs(list(candidates.values()), *_places(pairs, candidates), likeness)
+    return signs(word_similarity(list(candidates.values())), *_places(pairs, candidates), likeness)

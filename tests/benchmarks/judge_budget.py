@@ -33,7 +33,7 @@ from karma.seeds import seed_of
 from karma.store.records import BudgetedPair, Count, Example
 from karma_matching.budget.allocation import Budget, BudgetState
 from karma_matching.budget.decisions import JudgeBudget
-from karma_matching.budget.relative_features import relative_features
+from karma_matching.budget.relative_features import relative_features, word_similarity
 from karma_matching.pairing import FormedPair
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Prior
@@ -156,7 +156,8 @@ def learn(recording: Recording, rng: np.random.Generator) -> Learner:
     """Competencies and the outcome model from the fit prompts."""
     learner = Learner(recording.data.models)
     for prompt, asked in enumerate(recording.data.prompts):
-        measured = relative_features(candidates_of(recording, prompt), asked.text)
+        candidates = candidates_of(recording, prompt)
+        measured = relative_features(candidates, asked.text, word_similarity(candidates))
         drawn = random_pairs(len(recording.data.models), rng).tolist()
         counted = prompt_weight([PromptPair(prompt, a, b, 1) for a, b in drawn]).of(1.0)
         for a, b in drawn:

@@ -22,7 +22,7 @@ from karma.store import Transaction
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, after, arrived, decide, judge_all
 from karma_matching.budget.expected_information import expected_information
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import relative_features, signs, stored_signs
+from karma_matching.budget.relative_features import relative_features, signs, stored_signs, word_similarity
 from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
 
@@ -100,14 +100,15 @@ class JudgeBudget:
         first = np.array([index[pair.a] for pair in pairs], dtype=np.intp)
         second = np.array([index[pair.b] for pair in pairs], dtype=np.intp)
         models_a, models_b = ([candidates[number].model for number in side] for side in (first, second))
-        features = relative_features(candidates, prompt)
+        similarity = word_similarity(candidates)
+        features = relative_features(candidates, prompt, similarity)
         difference = features[first] - features[second]
         known = [self.snapshot.between(a, b, skill) for a, b in zip(models_a, models_b, strict=True)]
         model = self.snapshot.outcome
         rng = random.Random(f"gate {seed}")  # noqa: S311 - a reproducible draw, no secret
         stored: list[dict[str, Any]] = [{} for _ in pairs]
         if self.rule is not None:
-            seen = signs(candidates, first, second, [float(pair.reasons["likeness"] or 0.0) for pair in pairs])
+            seen = signs(similarity, first, second, [float(pair.reasons["likeness"] or 0.0) for pair in pairs])
             predicted, stored = gap_pairs(self.snapshot, skill, models_a, models_b, seen), stored_signs(seen)
             affordable, left, state = arrived(self.budget, self.state, len(pairs), now)
             decisions, self.sure = label_or_judge(predicted, self.rule, self.sure, rng, self.ceiling, affordable, left)

@@ -35,16 +35,15 @@ def word_similarity(candidates: Sequence[Candidate]) -> Array:
     return similarity
 
 
-def signs(candidates: Sequence[Candidate], first: Indices, second: Indices, likeness: Sequence[float]) -> PairSigns:
+def signs(similarity: Array, first: Indices, second: Indices, likeness: Sequence[float]) -> PairSigns:
     """The signs of n pairs of one prompt's responses, by which ties are foreseen.
 
     Args:
-        candidates: the prompt's usable responses.
+        similarity: of the words of the prompt's usable responses, [m, m] (`word_similarity`).
         first: places of the pairs' responses a, [n].
         second: of b, [n].
         likeness: of the pairs, n.
     """
-    similarity = word_similarity(candidates)
     third = np.tile(similarity, (len(first), 1, 1))
     pair = np.arange(len(first))
     third[pair, first, second] = third[pair, second, first] = 0.0
@@ -62,21 +61,25 @@ def stored_signs(seen: PairSigns) -> list[dict[str, Any]]:
     return [{"agreement": one, "support": [a, b]} for one, a, b in zip(agreement, *support, strict=True)]
 
 
-def relative_features(candidates: Sequence[Candidate], prompt: str) -> Array:
+def relative_features(candidates: Sequence[Candidate], prompt: str, similarity: Array) -> Array:
     """The features of n responses to one prompt, [n, F], in the order of `FEATURES`; a pair's are a difference of rows.
 
     Counts and shares enter as log(1 + x), so that the tenth list item counts less than the first. Three features are
     relative: `agreement`, the mean Jaccard similarity of the response's words to those of the others; `prompt_overlap`,
     the share of the prompt's words that it repeats; `finished`, whether it ends like a sentence.
+
+    Args:
+        candidates: the prompt's usable responses, n.
+        prompt: its text.
+        similarity: of the responses' words, [n, n] (`word_similarity`).
     """
     rows = np.zeros((len(candidates), len(FEATURES)))
     words = [_words(candidate.text) for candidate in candidates]
     prompt_words = _words(prompt)
-    similarity = word_similarity(candidates)
     for row, candidate in enumerate(candidates):
         measured = [max(0.0, candidate.features.get(name, 0.0)) for name in _MEASURED]
         rows[row, : len(measured)] = np.log1p(measured)
         rows[row, -2] = len(words[row] & prompt_words) / max(1, len(prompt_words))
         rows[row, -1] = candidate.text.rstrip().endswith(_ENDS)
-    rows[:, -3] = similarity.sum(axis=1) / max(1, len(words) - 1)
+    rows[:, -3] = similarity.sum(axis=1) / max(1, len(candidates) - 1)
     return rows

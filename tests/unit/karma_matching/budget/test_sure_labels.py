@@ -20,7 +20,7 @@ from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_matching.budget.allocation import SPENT, BudgetState, Decision
 from karma_matching.budget.gap_pairs import GapPair, gap_pairs
-from karma_matching.budget.relative_features import signs, stored_signs
+from karma_matching.budget.relative_features import signs, stored_signs, word_similarity
 from karma_matching.budget.sure_labels import (
     ENOUGH,
     NO_CALL,
@@ -302,12 +302,12 @@ def test_support_is_the_likest_third_response(letters: list[str], data: st.DataO
         own, other = set(texts[x].split()), set(texts[y].split())
         return len(own & other) / len(own | other)
 
-    found = signs(candidates, np.array([0]), np.array([1]), [0.5])
+    found = signs(word_similarity(candidates), np.array([0]), np.array([1]), [0.5])
     rest = range(2, len(texts))
     assert found.agreement[0] == pytest.approx(jaccard(0, 1))
     assert found.support_a[0] == pytest.approx(max(jaccard(0, third) for third in rest))
     assert found.support_b[0] == pytest.approx(max(jaccard(1, third) for third in rest))
     (stored,) = stored_signs(found)
     assert stored["support"] == pytest.approx([found.support_a[0], found.support_b[0]], abs=1e-4)
-    alone = signs(candidates[:2], np.array([0]), np.array([1]), [0.5])
+    alone = signs(word_similarity(candidates[:2]), np.array([0]), np.array([1]), [0.5])
     assert (alone.support_a[0], alone.support_b[0]) == (0.0, 0.0)
