@@ -25,7 +25,8 @@ RENAMED = ("temperature", "top_p", "max_tokens", "seed")
 
 #: Settings that belong to the worker's machine: they change nothing about what is asked.
 _MACHINE = (
-    *("api_key_env", "concurrency", "timeout_s", "max_retries", "rate_limit_wait_s"),
+    *("api_key_env", "concurrency", "adaptive_concurrency", "requests_per_minute", "tokens_per_minute"),
+    *("timeout_s", "max_retries", "rate_limit_wait_s", "outage_wait_s"),
     *("device", "dtype"),
 )
 
@@ -165,7 +166,9 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         if key not in table:
             raise SettingsError(f"lacks the key {key}")
     _check_key_name("api_key_env", table.get("api_key_env"))
-    spec = written = convert(table, ModelSpec)
+    if "adaptive_concurrency" in table:
+        raise SettingsError("has the key adaptive_concurrency: the limit is adaptive where concurrency is not set")
+    spec = written = convert({"adaptive_concurrency": "concurrency" not in table, **table}, ModelSpec)
     _check_key_names(spec.options)
     kind = backend_kind(spec.backend)
     if kind.needs_base_url and not spec.base_url:
@@ -180,6 +183,15 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
             spec = msgspec.structs.replace(spec, model=str(checkpoint))
         elif is_path(spec.model, folder):
             raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
+    _check_ranges(spec)
+    for key, name in spec.fields.items():
+        check_known(key, RENAMED, "fields", "setting that can be renamed")
+        if not name or name in ("model", "messages"):
+            raise SettingsError(f"fields.{key} is {name!r}, expected the endpoint's name of {key}")
+    return spec, written, price
+
+
+def _check_ranges(spec: ModelSpec) -> None:
     for key, good, expected in (
         ("temperature", spec.temperature == "default" or spec.temperature >= 0, '0 or more, or "default"'),
         ("top_p", spec.top_p == "default" or 0 < spec.top_p <= 1, 'above 0, at most 1, or "default"'),
@@ -188,14 +200,12 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         ("timeout_s", spec.timeout_s > 0, "above 0"),
         ("max_retries", spec.max_retries >= 0, "0 or more"),
         ("rate_limit_wait_s", spec.rate_limit_wait_s >= 0, "0 or more"),
+        ("outage_wait_s", spec.outage_wait_s >= 0, "0 or more"),
+        ("requests_per_minute", (spec.requests_per_minute or 1) > 0, "above 0"),
+        ("tokens_per_minute", (spec.tokens_per_minute or 1) > 0, "above 0"),
     ):
         if not good:
             raise SettingsError(f"{key} is {getattr(spec, key)!r}, expected {expected}")
-    for key, name in spec.fields.items():
-        check_known(key, RENAMED, "fields", "setting that can be renamed")
-        if not name or name in ("model", "messages"):
-            raise SettingsError(f"fields.{key} is {name!r}, expected the endpoint's name of {key}")
-    return spec, written, price
 
 
 def is_path(model: str, folder: Path) -> bool:

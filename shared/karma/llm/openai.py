@@ -10,10 +10,10 @@ import asyncio
 import atexit
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,13 +21,16 @@ from typing import TYPE_CHECKING
 from karma import lease
 from karma.errors import KarmaError, ReleasedError
 from karma.lease import Lease
-from karma.llm.backoff import Backoff
+from karma.limits.gate import Exchange, Gate, Outcome, unshared
+from karma.limits.state import endpoint_of, settings_of
+from karma.llm.backoff import Backoff, outcome_of
 from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
 from karma.llm.event_stream import in_one_piece
 from karma.llm.key_masking import without_key
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
+from karma.llm.result_groups import Results, next_group
 from karma.messages import ModelSpec
 from karma.messages.results import storable
 from karma.telemetry import metrics
@@ -35,30 +38,35 @@ from karma.telemetry import metrics
 if TYPE_CHECKING:
     import aiohttp
 
-#: Queue of (index, result) of one `complete`. Result None: the call was not begun. None instead of a tuple: the end.
-Results = queue.SimpleQueue[tuple[int, ChatResult | None] | None]
-
 #: Most time that a result waits for others, to be yielded together.
 LINGER_S = 0.1
 
 _BACKOFF_S = 0.5  # longest wait before the first retry; doubled with each further one
 _SHOWN_CHARACTERS = 200
 _CONNECT_S = 10.0
-_POLL_LEASE_S = 0.1  # while its state is unknown
+_MISSING_KEY_S = 10.0  # after which another worker gets a call that this one has no key for
+_EXCHANGES = 4  # at once, with the limits that all workers share
+_CHARACTERS_PER_TOKEN = 4  # expected of a prompt
 _NAP_S = 1.0  # longest part of a wait; then the lease is asked again
 
 log = logging.getLogger(__name__)
 
 
 class ChatClient:
-    """Calls endpoints for any number of threads. `client()` returns the one of this process."""
+    """Calls endpoints for any number of threads. `client()` returns the one of this process.
 
-    def __init__(self) -> None:
+    Args:
+        exchange: with the limits that all workers share; by default each process has limits of its own.
+    """
+
+    def __init__(self, exchange: Exchange = unshared) -> None:
+        self._exchange = exchange
+        self._exchanges = ThreadPoolExecutor(_EXCHANGES, "limits")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chat", daemon=True)
         self._thread.start()
         self._session: aiohttp.ClientSession | None = None
-        self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._gates: dict[str, Gate] = {}  # by endpoint
         self._lessons: dict[tuple[str, str], Lessons] = {}  # what endpoints accept, as learnt from them
         self._closed = False
         self._starting = threading.Lock()  # no call starts on a loop that is being closed
@@ -68,15 +76,15 @@ class ChatClient:
     ) -> Generator[list[tuple[int, ChatResult]], None, None]:
         """Make the calls; yields groups of (index in `requests`, result) as they arrive.
 
-        At most `spec.concurrency` calls to one endpoint's model run at once over all threads; the first specification
-        of that model decides. A result waits at most `linger_s` for others. Leaving the iterator cancels pending calls.
-        Calls begin only while the lease on the current batch is valid (`karma.lease`).
+        Calls begin within the limits of the endpoint (`karma.limits`); the first specification of an endpoint's model
+        decides. A result waits at most `linger_s` for others. Leaving the iterator cancels pending calls. Calls begin
+        only while the lease on the current batch is valid (`karma.lease`).
 
         Raises:
             ReleasedError: calls were not begun because the lease ended, or the client was closed during the calls.
             KarmaError: the client is closed.
         """
-        arrivals: Results = queue.SimpleQueue()
+        arrivals = Results()
         with self._starting:
             if self._closed:
                 raise KarmaError("the chat client is closed; make calls before the process ends")
@@ -86,7 +94,7 @@ class ChatClient:
         left, begun = len(requests), True
         try:
             while left:
-                group = _next_group(arrivals, left, linger_s)
+                group = next_group(arrivals, left, linger_s)
                 if not group:
                     raise ReleasedError(f"the chat client was closed with {left} calls to {spec.name} under way")
                 left -= len(group)
@@ -116,69 +124,90 @@ class ChatClient:
         for other in others:
             other.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        self._exchanges.shutdown(wait=False, cancel_futures=True)
         if self._session is not None:
             await self._session.close()
 
     async def _all(self, spec: ModelSpec, requests: Sequence[ChatRequest], arrivals: Results, lease_: Lease) -> None:
-        address = (spec.base_url or "", spec.model)
-        if address not in self._limits:
-            self._limits[address] = asyncio.Semaphore(max(1, spec.concurrency))
-            metrics.CALL_LIMIT.labels(spec.name).set(max(1, spec.concurrency))
-        limit = self._limits[address]
+        endpoint = endpoint_of(spec)
+        if endpoint not in self._gates:
+            self._gates[endpoint] = Gate(endpoint, settings_of(spec), self._exchange, self._exchanges)
+        gate = self._gates[endpoint]
 
         async def call(index: int, request: ChatRequest) -> None:
             result: ChatResult | None = None
-            async with limit:
-                with metrics.CALLS_IN_PROGRESS.labels(spec.name).track_inprogress():
-                    try:
-                        result = await self._ask(spec, request, lease_)
-                    except Exception as cause:  # its text may contain a header, and so the key
-                        result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
+            with metrics.CALLS_IN_PROGRESS.labels(spec.name).track_inprogress():
+                try:
+                    result = await self._ask(spec, request, gate, lease_)
+                except Exception as cause:  # its text may contain a header, and so the key
+                    result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
+            metrics.CALL_LIMIT.labels(spec.name).set(gate.limit)
             if result is not None:
                 observe_call("openai", spec.model, result.latency_s, result.tokens_in, result.tokens_out, result.kind)
             arrivals.put((index, result))
 
         await asyncio.gather(*(call(index, request) for index, request in enumerate(requests)))
 
-    async def _ask(self, spec: ModelSpec, request: ChatRequest, lease_: Lease) -> ChatResult | None:
+    async def _ask(self, spec: ModelSpec, request: ChatRequest, gate: Gate, lease_: Lease) -> ChatResult | None:
         """The result of a call; None if the lease forbids its first attempt or a retry."""
         key = os.environ.get(spec.api_key_env, "").strip() if spec.api_key_env else ""
         if spec.api_key_env and not key:
-            reason = f"the environment variable {spec.api_key_env} (api_key_env of {spec.name}) is not set here"
-            return ChatResult(failure=reason, kind="missing_key")
+            return await self._without_key(spec, gate, lease_)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        backoff = Backoff(spec, gate, _BACKOFF_S)
         started = time.monotonic()
-        backoff = Backoff(spec, _BACKOFF_S)
         lessons = self._lessons.setdefault((spec.base_url or "", spec.model), Lessons())
         tried: dict[str, str | int | None] = {}  # learnt by the process only if they help
         fitting: dict[str, str | int | None] = {}  # for this prompt only
         while True:
-            if not await _may_begin(lease_):
+            entry = await gate.enter(lease_, _expected_tokens(spec, request), backoff.until)
+            if entry == "stop":
                 return None
+            if entry == "down":
+                failed = FailedAttempt(*gate.down, retry=False)
+                break
             changes = {**lessons.changes(spec, request), **tried, **fitting}
+            outcome, begun = None, time.monotonic()
             try:
                 result = await self._attempt(spec, request, body_of(spec, request, changes), headers, key)
+                tokens = (result.tokens_in or 0) + (result.tokens_out or 0)
+                outcome = Outcome("answered", time.monotonic() - begun, tokens or None)
             except FailedAttempt as cause:
                 metrics.ATTEMPTS.labels(spec.name, cause.kind).inc()
+                outcome = outcome_of(cause)
                 if further := next_changes(spec, request, changes, cause):
                     (fitting if cause.kind == "does_not_fit" else tried).update(further)
                     continue
-                wait_s = backoff.wait_s(cause)
-                if wait_s is None:
-                    failed = cause
-                    break
-                with metrics.CALLS_BACKING_OFF.labels(spec.name, cause.kind).track_inprogress():
-                    await _wait(wait_s, lease_)
+                failed = cause
             else:
                 metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
                 _learn(spec, request, lessons, tried)
                 left_out = dropped(spec, request, changes)
                 return replace(result, latency_s=time.monotonic() - started, dropped=left_out)
+            finally:
+                if outcome is None:
+                    gate.cancel()
+                else:
+                    gate.leave(outcome)
+            wait_s = backoff.wait_s(failed)
+            if wait_s is None:
+                break
+            with metrics.CALLS_BACKING_OFF.labels(spec.name, failed.kind).track_inprogress():
+                await _wait(wait_s, lease_)
         reason = storable(" ".join(failed.reason.split()))
         reason = reason[:_SHOWN_CHARACTERS] + backoff.given_up(failed)
         return ChatResult(failure=reason, kind=failed.kind, latency_s=time.monotonic() - started)
+
+    async def _without_key(self, spec: ModelSpec, gate: Gate, lease_: Lease) -> ChatResult | None:
+        """The result of a call that cannot be made here: a failure, or None where other workers may have the key."""
+        reason = f"the environment variable {spec.api_key_env} (api_key_env of {spec.name}) is not set here"
+        if not gate.shared or spec.max_retries == 0:
+            return ChatResult(failure=reason, kind="missing_key")
+        gate.note(Outcome("failed", for_good=True, kind="missing_key", reason=reason))
+        await _wait(_MISSING_KEY_S, lease_)
+        return None
 
     async def _attempt(
         self, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str], key: str
@@ -211,10 +240,10 @@ class ChatClient:
             raise FailedAttempt("connection", f"connection dropped: {type(cause).__name__}", retry=True) from cause
 
 
-async def _may_begin(lease_: Lease) -> bool:
-    while (state := lease_()) == "wait":
-        await asyncio.sleep(_POLL_LEASE_S)
-    return state == "go"
+def _expected_tokens(spec: ModelSpec, request: ChatRequest) -> int:
+    """Tokens of a call of which nothing is known yet."""
+    characters = sum(len(turn.content) for turn in request.messages)
+    return characters // _CHARACTERS_PER_TOKEN + (0 if spec.max_tokens == "default" else spec.max_tokens)
 
 
 async def _wait(wait_s: float, lease_: Lease) -> None:
@@ -231,26 +260,14 @@ def _learn(spec: ModelSpec, request: ChatRequest, lessons: Lessons, tried: Chang
         log.warning("the endpoint of %s refuses %s: it is %s from now on", spec.name, field, form)
 
 
-def _next_group(arrivals: Results, most: int, linger_s: float) -> list[tuple[int, ChatResult | None]]:
-    """The results after the first has waited `linger_s`, or the first `most`; an empty list at the end."""
-    first = arrivals.get()
-    if first is None:
-        return []
-    group = [first]
-    until = time.monotonic() + linger_s
-    while len(group) < most:
-        try:
-            entry = arrivals.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            break
-        if entry is None:
-            arrivals.put(None)  # for the next group
-            break
-        group.append(entry)
-    return group
-
-
 _client_lock = threading.Lock()
+_exchange: Exchange = unshared
+
+
+def share_limits(exchange: Exchange) -> None:
+    """Share the limits of endpoints with other processes. To be called before the first call."""
+    global _exchange  # noqa: PLW0603 - one per process, as the client itself
+    _exchange = exchange
 
 
 def client() -> ChatClient:
@@ -261,6 +278,6 @@ def client() -> ChatClient:
 
 @cache
 def _client() -> ChatClient:
-    chat_client = ChatClient()
+    chat_client = ChatClient(_exchange)
     atexit.register(chat_client.close)
     return chat_client

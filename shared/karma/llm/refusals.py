@@ -77,6 +77,9 @@ _NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
 #: proxy that failed (TGI and Bedrock say 424), no capacity (Groq), a connection that a proxy gave up.
 _PASSING = (408, 409, 423, 424, 425, 498, 499)
 
+#: Refusals of whoever asks, or of the model that is asked for, whatever the prompt is.
+_OF_ENDPOINT = (401, 403, 404)
+
 #: Beginnings of reasons, which `karma.telemetry.failure_kinds` reads.
 _BEFORE = {
     "quota": "out of quota: ",
@@ -95,6 +98,7 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
         retry: whether another attempt may succeed.
         wait_s: the delay that the endpoint requested.
         named: what a refusal of the request names: names of fields that stand by themselves, or else its words.
+        of_endpoint: whether every other request would be refused too: a key, a quota, an unknown model, a redirect.
     """
 
     def __init__(
@@ -104,16 +108,21 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
         retry: bool,
         wait_s: float | None = None,
         named: frozenset[str] | str = frozenset(),
+        of_endpoint: bool = False,
     ) -> None:
         super().__init__(reason)
         self.kind, self.reason, self.retry, self.wait_s, self.named = kind, reason, retry, wait_s, named
+        self.of_endpoint = of_endpoint
 
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttempt:
     """The failure of a status other than 200. Redirects are never followed: only configured endpoints are called."""
     if 300 <= status < 400:
         return FailedAttempt(
-            "redirect", f"{status}: the endpoint redirects, and redirects are not followed", retry=False
+            "redirect",
+            f"{status}: the endpoint redirects, and redirects are not followed",
+            retry=False,
+            of_endpoint=True,
         )
     said = decoded(body)
     error = provider_error(said) if isinstance(said, dict | list) else None
@@ -137,7 +146,8 @@ def failure_of(status: int | None, error: ProviderError, wait_s: float | None = 
     after = " (raise max_tokens)" if kind == "unfinished" else ""
     if wait_s is None and kind == "rate_limited":
         wait_s = _wait_in(error.message)
-    return FailedAttempt(kind, f"{before}{said}{after}", retry, wait_s if retry else None, named)
+    of_endpoint = kind == "quota" or (kind == "refused" and status in _OF_ENDPOINT and not teaches)
+    return FailedAttempt(kind, f"{before}{said}{after}", retry, wait_s if retry else None, named, of_endpoint)
 
 
 def _kind(status: int | None, error: ProviderError) -> str:

@@ -87,10 +87,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     on_length: Literal["fail", "keep"] = "fail"  # a response that was cut at a limit of tokens
     on_content_filter: Literal["fail", "keep"] = "fail"  # a response that a filter cut
     reasoning: Literal["separate", "keep"] = "separate"  # keep: it stays in the text
-    concurrency: int = 32  # concurrent calls (remote), sequences in one forward batch (local)
+    # Concurrent calls of all workers (remote), sequences in one forward batch (local).
+    concurrency: int = 32
+    adaptive_concurrency: bool = False  # of a remote model: `concurrency` is where a limit begins that may rise
+    requests_per_minute: float | None = None  # of all workers, to the endpoint
+    tokens_per_minute: float | None = None  # the same, read and written
     timeout_s: float = 300.0  # of one attempt of one call
     max_retries: int = 5  # after 408, 409, 425, 5xx, a timeout or a dropped connection; 0: one attempt whatever it says
     rate_limit_wait_s: float = 600.0  # most time that one call waits after 429, which uses up no retry
+    outage_wait_s: float = (
+        86_400.0  # most time that one call waits for an endpoint that is down, which uses up no retry
+    )
     device: str = "auto"
     dtype: str = "auto"
     options: dict[str, Any] = {}  # passed to the endpoint's body or to the plug-in unchanged

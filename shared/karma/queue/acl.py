@@ -18,6 +18,7 @@ from karma.queue.redis import (
     FULL_KEY,
     INCARNATION_KEY,
     KEPT_KEY,
+    LIMIT_KEY,
     REFUSED_KEY,
     TOMBSTONES_KEY,
     WAKE_KEY,
@@ -87,6 +88,10 @@ def _worker(reads: tuple[str, ...], *writes: str) -> tuple[Grant, ...]:
     )
 
 
+#: What workers of endpoints share (`karma.queue.endpoint_limits`), and who reads it.
+_LIMITS = Grant(("evalsha", "get", "set"), (f"{LIMIT_KEY}*",))
+_READ_LIMITS = Grant(("get",), (f"{LIMIT_KEY}*",))
+
 _ROOM = (Grant(("exists",), (FULL_KEY,)), _WAKE)
 _LOOK = (Grant(_CONNECTION), _on_lists(("llen", "lindex"), *_ALL), Grant(("hvals",), (WORKERS_KEY,)), _WAKE)
 
@@ -105,17 +110,18 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant(("hvals",), (WORKERS_KEY,)),
         Grant(("get", "set"), (INCARNATION_KEY,)),
         Grant(("set",), (FULL_KEY,)),
+        _READ_LIMITS,
         Grant(("blpop",), (WAKE_KEY,)),
         _WAKE,
         _HEARTBEAT,
         _REFUSE,
     ),
-    "generation": _worker((GENERATE,), SCORE),
+    "generation": (*_worker((GENERATE,), SCORE), _LIMITS),
     "scoring": (*_worker((SCORE, LEARN), MATCH, JUDGE), Grant(("hset",), (KEPT_KEY,)), *_ROOM),
     "matching": (*_worker((MATCH,), JUDGE), *_ROOM),
-    "judging": _worker((JUDGE,), LEARN),
-    "page": (*_LOOK, _HEARTBEAT),
-    "cli": (*_LOOK, Grant(("llen", "lrange"), (REFUSED_KEY,))),
+    "judging": (*_worker((JUDGE,), LEARN), _LIMITS),
+    "page": (*_LOOK, _HEARTBEAT, _READ_LIMITS),
+    "cli": (*_LOOK, _READ_LIMITS, Grant(("llen", "lrange"), (REFUSED_KEY,))),
 }
 
 

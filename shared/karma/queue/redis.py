@@ -10,6 +10,7 @@ Every key that KARMA itself keeps in Redis:
 | `karma:kept` | hash | claim on results → its message, until the results are recorded |
 | `karma:fates` | hash | released claim → why |
 | `karma:refused` | list | the newest 100 messages that were refused, JSON (`karma.queue.refused`) |
+| `karma:limit:<endpoint>` | string | what its workers share, JSON (`karma.queue.endpoint_limits`); a day |
 | `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
 | `karma:wake` | list | at most one entry: a gateway has something to do |
 | `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 5 s |
@@ -36,6 +37,9 @@ WORKERS_KEY = "karma:workers"
 WAKE_KEY = "karma:wake"
 FULL_KEY = "karma:full"
 REFUSED_KEY = "karma:refused"
+
+#: The prefix of the states of endpoints.
+LIMIT_KEY = "karma:limit:"
 
 _FULL_S = 5
 

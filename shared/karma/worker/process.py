@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -15,10 +16,12 @@ from typing import Any
 
 from karma.config.environment import Environment
 from karma.errors import OutageError
+from karma.llm.openai import share_limits
 from karma.messages import Batch
 from karma.queue.backlog import queue_state
 from karma.queue.celery_app import queue_name, task_name
 from karma.queue.claims import HEARTBEAT_S, RELEASED
+from karma.queue.endpoint_limits import EndpointLimits
 from karma.queue.heartbeats import WorkerInfo, deregister, new_info, send_heartbeat
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics_server, tracing
@@ -196,6 +199,7 @@ def run_asking(
     """
     logs.configure_logging(environment.log_level, environment.log_format)
     connections = Connections.open(environment, served.silence_s)
+    share_limits(EndpointLimits(connections.redis, secrets.token_hex(8), connections.clock).exchange)
     queues = [queue_name(stage, name) for name in served.specs]
     stages = [asking(stage, handle, served, connections)]
     consumer = Consumer(service, queues, stages, 1 if served.local else _REMOTE_THREADS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from karma.llm.backoff import Backoff
@@ -12,8 +14,21 @@ LIMITED = FailedAttempt("rate_limited", "429: slow down", retry=True)
 BROKEN = FailedAttempt("server_error", "500: server error", retry=True)
 
 
-def backoff(**settings: float) -> Backoff:
-    return Backoff(ModelSpec(name="red", backend="openai", model="red", **settings), 0.5)  # type: ignore[arg-type]
+@dataclass
+class Gate:
+    """What a call sees of its endpoint's gate."""
+
+    shared: bool = False
+    is_open: bool = False
+    answered: bool = True
+
+    def answered_since(self, _moment: float) -> bool:
+        return self.answered
+
+
+def backoff(gate: Gate | None = None, **settings: float) -> Backoff:
+    spec = ModelSpec(name="red", backend="openai", model="red", **settings)  # type: ignore[arg-type]
+    return Backoff(spec, gate or Gate(), 0.5)
 
 
 def waits(of: Backoff, failed: FailedAttempt) -> list[float]:
@@ -50,3 +65,34 @@ def test_without_retries_there_is_one_attempt(failed: FailedAttempt) -> None:
 
 def test_a_refusal_is_final() -> None:
     assert backoff().wait_s(FailedAttempt("refused", "404: no", retry=False)) is None
+
+
+def test_while_the_shared_breaker_is_open_failures_use_up_no_retry() -> None:
+    gate = Gate(shared=True, is_open=True)
+    call = backoff(gate, max_retries=2)
+
+    assert [call.wait_s(BROKEN) for _turn in range(20)] == [0.0] * 20
+    gate.is_open = False
+    assert len(waits(call, BROKEN)) == 2
+
+
+def test_without_an_answer_to_anybody_a_failure_is_not_final() -> None:
+    gate = Gate(shared=True, answered=False)
+    call = backoff(gate, max_retries=1)
+
+    assert len([call.wait_s(BROKEN) for _turn in range(9)]) == 9
+    gate.answered = True
+    assert call.wait_s(BROKEN) is None
+
+
+def test_a_spent_quota_waits_for_the_breaker_and_fails_where_there_is_none() -> None:
+    spent = FailedAttempt("quota", "out of quota", retry=False, of_endpoint=True)
+
+    assert backoff(Gate(shared=True)).wait_s(spent) == 0.0
+    assert backoff(Gate(shared=True), outage_wait_s=0).wait_s(spent) is None
+    assert backoff(Gate(shared=False)).wait_s(spent) is None
+
+
+def test_after_429_calls_wait_at_the_shared_gate() -> None:
+    assert backoff(Gate(shared=True)).wait_s(LIMITED) == 0.0
+    assert backoff(Gate(shared=True), max_retries=0).wait_s(LIMITED) is None
