@@ -41,6 +41,9 @@ class Behaviour:
     ties: float = 0.0  # of pairs
     position_bias: float = 0.0  # of pairs: the first is preferred whatever it is
     retry_after_s: float = 0.02
+    per_minute: float = 0.0  # calls that are allowed; others are answered by 429. 0: all
+    burst: float = 0.0  # of a token bucket; 0: in each minute of the clock
+    full_at: int = 0  # calls at once beyond which each takes longer in proportion; 0: never
     seed: int = 0
 
 
@@ -65,6 +68,9 @@ class Endpoint:
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20)
         self._random = random.Random(self.behaviour.seed)
+        self._level, self._level_at = self.behaviour.burst, time.time()
+        if not self.behaviour.burst:
+            self._level_at = 0.0
         app.router.add_post("/v1/chat/completions", self.complete)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/stats", self.show_stats)
@@ -97,9 +103,14 @@ class Endpoint:
         outcome = "failed"
         received_at = time.time()
         try:
+            if self.behaviour.per_minute and not self._allows(received_at):
+                self.refused["429"] += 1
+                outcome = "429"
+                return web.Response(status=429)
             if self.behaviour.latency_ms or self.behaviour.spread_ms:
                 more = self.behaviour.spread_ms * self._random.random()
-                await asyncio.sleep((self.behaviour.latency_ms + more) / 1000)
+                slower = max(1.0, self.under_way / self.behaviour.full_at) if self.behaviour.full_at else 1.0
+                await asyncio.sleep((self.behaviour.latency_ms + more) * slower / 1000)
             if self.gate is not None and number > 1:
                 while not self.gate.is_set():
                     await asyncio.sleep(0.002)
@@ -125,6 +136,19 @@ class Endpoint:
                 entry = {"outcome": outcome, "received_at": received_at, "answered_at": time.time(), **_named(body)}
                 with self.log.open("a") as lines:
                     lines.write(json.dumps(entry) + "\n")
+
+    def _allows(self, now: float) -> bool:
+        """Whether the limit per minute allows a call, which it then counts."""
+        behaviour = self.behaviour
+        if behaviour.burst:
+            filled = self._level + (now - self._level_at) * behaviour.per_minute / 60
+            self._level, self._level_at = min(behaviour.burst, filled), now
+        elif now // 60 != self._level_at // 60:
+            self._level, self._level_at = behaviour.per_minute, now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         asked = body["messages"][-1]["content"]
@@ -219,9 +243,11 @@ def serve(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    for name in ("latency-ms", "spread-ms", "rate-429", "drop", "unparsable", "ties", "position-bias"):
+    shares = ("rate-429", "drop", "unparsable", "ties", "position-bias")
+    for name in ("latency-ms", "spread-ms", *shares, "per-minute", "burst"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
+    for name in ("seed", "full-at"):
+        parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--log", type=Path, help="append a JSON line a call to this file")
     arguments = vars(parser.parse_args())
     port, log = arguments.pop("port"), arguments.pop("log")
