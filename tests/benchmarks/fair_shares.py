@@ -133,8 +133,8 @@ def seconds_of(
 def measure(parts: Sequence[str], quick: bool, latency_ms: float) -> dict[str, float]:
     """Rates in prompts per second and times in seconds, by name."""
     figures: dict[str, float] = {}
-    prompts, crowd = (600, 1_000) if quick else (2_000, 4_000)
-    big, small = (3_000, 60) if quick else (15_000, 300)
+    prompts, crowd = (300, 2_000) if quick else (1_000, 4_000)
+    big, small = (7_500, 150) if quick else (15_000, 300)
     with endpoint(latency_ms) as url:
         if {"refused", "silent"} & set(parts):
             figures["alone_per_s"] = prompts / seconds_of(url, prompts)
@@ -156,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.fair_shares", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--quick", action="store_true", help="fewer prompts in the same proportions")
-    parser.add_argument("--latency-ms", type=float, default=250.0)
+    parser.add_argument("--latency-ms", type=float, default=1000.0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     figures = measure(arguments.parts, arguments.quick, arguments.latency_ms)
