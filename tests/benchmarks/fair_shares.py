@@ -137,7 +137,7 @@ def measure(parts: Sequence[str], quick: bool, latency_ms: float) -> dict[str, f
     big, small = (7_500, 150) if quick else (15_000, 300)
     with endpoint(latency_ms) as url:
         if {"refused", "silent"} & set(parts):
-            figures["alone_per_s"] = prompts / seconds_of(url, prompts)
+            figures["alone_per_s"] = prompts / seconds_of(url, prompts, wait_s=_SETTLE_S)
         for part, ill in (("refused", refusing), ("silent", silent)):
             if part in parts:
                 with ill() as ill_url:
@@ -145,8 +145,8 @@ def measure(parts: Sequence[str], quick: bool, latency_ms: float) -> dict[str, f
                 figures[f"beside_{part}_per_s"] = prompts / took_s
                 figures[f"beside_{part}_share"] = figures[f"beside_{part}_per_s"] / figures["alone_per_s"]
         if "newcomer" in parts:
-            figures["newcomer_alone_s"] = seconds_of(url, small)
-            figures["newcomer_alone_at_half_s"] = seconds_of(url, small, calls=16)
+            figures["newcomer_alone_s"] = seconds_of(url, small, wait_s=_HEAD_START_S)
+            figures["newcomer_alone_at_half_s"] = seconds_of(url, small, wait_s=_HEAD_START_S, calls=16)
             figures["newcomer_s"] = seconds_of(url, small, [("big", big)], wait_s=_HEAD_START_S)
             figures["newcomer_ratio"] = figures["newcomer_s"] / figures["newcomer_alone_at_half_s"]
     return {name: round(value, 3) for name, value in figures.items()}
