@@ -1,10 +1,14 @@
-"""The dispatcher: admits accepted prompts, within the window of all streams and the limit of each model."""
+"""The dispatcher: admits accepted prompts, within the window of all streams and the limit of each model.
+
+The highest priority goes first; streams of the same priority get fair shares (`karma_gateway.fairness`).
+"""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from karma.config.pool import Pool
@@ -17,17 +21,48 @@ from karma.store.records import BatchLimits, OpenItem, Work
 from karma.store.schema import EVERYTHING
 from karma.store.streams import paused, record_goal
 from karma.telemetry import metrics
+from karma_gateway.fairness.shares import is_below_share, is_express, next_places
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
 #: The state of a prompt with open work, by the stage of that work.
 _WORKS_ON = {"generate": "dispatched", "score": "dispatched", "match": "answered", "judge": "matched"}
 
 
+@dataclass
+class _Round:
+    """One call of `Dispatcher.admit` within its transaction."""
+
+    transaction: Transaction
+    closed: Collection[str]  # models and judges that must not be asked
+    pool: Pool
+    in_flight: InitVar[Mapping[str, int]]
+    passed_over: set[str]  # streams that get nothing more
+    held: Counter[str] = field(init=False)  # prompts in flight per stream
+    admitted: Counter[str] = field(default_factory=Counter)
+    is_full: bool = False  # whether prompts wait for room
+
+    def __post_init__(self, in_flight: Mapping[str, int]) -> None:
+        self.held = Counter(in_flight)
+
+    def weights(self, more: Iterable[str]) -> dict[str, float]:
+        """The weights of all streams with prompts in flight, and of `more`."""
+        return {name: self.pool.stream(name).weight for name in {*self.held, *more}}
+
+
 class Dispatcher:
     """Moves prompts from `accepted` to `dispatched`. Any number of gateways may each run one."""
 
-    def __init__(self, store: Store, pool: Pool, outbox: Outbox, has_room: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool,
+        outbox: Outbox,
+        has_room: Callable[[], bool] = lambda: True,
+        closed: Callable[[], Mapping[str, str]] = lambda: {},
+    ) -> None:
+        """`closed` says which models and judges must not be asked now, and why."""
         self._has_room = has_room
+        self._closed = closed
         self._store = store
         self._pool = pool
         self._outbox = outbox
@@ -51,43 +86,64 @@ class Dispatcher:
         if not self._has_room():
             self.prompts_wait = True
             return 0
-        admitted: dict[str, int] = defaultdict(int)
+        closed = self._closed().keys()
         with self._store.transaction() as transaction:
-            ledger = transaction.ledger
-            stopped = paused(ledger.connection)
+            stopped = paused(transaction.ledger.connection)
             if EVERYTHING in stopped:
                 return 0
-            room = min(self._pool.pipeline.window - ledger.in_flight(), self._pool.pipeline.plan_prompts)
-            stalled: set[str] = set()
-            while room > 0:
-                rows = ledger.waiting(room, stalled.union(stopped))
-                if not rows:
-                    break
-                for (stream, priority), group in _by_stream(rows).items():
-                    count = self._dispatch(transaction, stream, priority, group)
-                    admitted[stream] += count
-                    room -= count
-                    if count < len(group):
-                        stalled.add(stream)
+            round_ = _Round(transaction, closed, self._pool, transaction.ledger.in_flight(closed), set(stopped))
+            while round_.admitted.total() < self._pool.pipeline.plan_prompts and self._share_out(round_):
+                pass
             opened = list(transaction.work.opened)
             reach("dispatch.before_commit")
         reach("dispatch.after_commit")
-        self.prompts_wait = room <= 0 or bool(stalled)
-        for stream, count in admitted.items():
+        self.prompts_wait = round_.is_full or round_.admitted.total() >= self._pool.pipeline.plan_prompts
+        for stream, count in round_.admitted.items():
             metrics.PROMPTS_DISPATCHED.labels(stream).inc(count)
         self._outbox.send(opened)
-        return sum(admitted.values())
+        return round_.admitted.total()
 
-    def _dispatch(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
-        if rows[0].goal is None:
-            record_goal(transaction.ledger.connection, stream, self._pool.stream(stream).goal)
+    def _share_out(self, round_: _Round) -> bool:
+        """Admit prompts of the highest priority, in fair shares of its streams; returns whether more may follow."""
+        ledger, settings = round_.transaction.ledger, self._pool.pipeline
+        found = ledger.wanting(round_.passed_over)
+        wanting = {stream.name: stream for stream in found if not self._waits_for_judge(stream, round_)}
+        if not wanting:
+            return False
+        priority = max(row.priority for row in wanting.values())
+        first = [name for name, row in wanting.items() if row.priority == priority]
+        most = settings.plan_prompts - round_.admitted.total()
+        places = next_places(settings.window, most, round_.held, first, round_.weights(first))
+        for stream, room in places.items():
+            rows = ledger.waiting(stream, priority, room)
+            count = self._dispatch(round_, wanting[stream], rows) if rows else 0
+            round_.held[stream] += count
+            round_.admitted[stream] += count
+            round_.is_full |= count < len(rows)
+            if count < len(rows) or not rows:  # its models have no room, or another gateway admits its prompts
+                round_.passed_over.add(stream)
+        round_.is_full |= not places
+        return bool(places)
+
+    def _waits_for_judge(self, stream: Any, round_: _Round) -> bool:
+        """Whether a judge of the stream must not be asked now."""
+        return bool(round_.closed) and any(
+            judge.name in round_.closed for judge in self._pool.stream_judges(stream.name)
+        )
+
+    def _dispatch(self, round_: _Round, stream: Any, rows: list[Any]) -> int:
+        """Open the work of prompts of one stream and priority; returns how many were admitted."""
+        transaction, name, priority = round_.transaction, stream.name, stream.priority
+        if stream.goal is None:
+            record_goal(transaction.ledger.connection, name, self._pool.stream(name).goal)
+        transaction.work.express = is_express(name, len(rows), round_.held, round_.weights([name]))
         parked = transaction.work.parked([row.id for row in rows])
-        self._resume(transaction, stream, priority, parked)
+        self._resume(transaction, name, priority, parked)
         fresh = [row for row in rows if row.id not in parked]
         return (
             len(parked)
-            + self._score(transaction, stream, priority, [row for row in fresh if row.given])
-            + self._ask(transaction, stream, priority, [row for row in fresh if not row.given])
+            + self._score(transaction, name, priority, [row for row in fresh if row.given])
+            + self._ask(round_, stream, [row for row in fresh if not row.given])
         )
 
     def _resume(self, transaction: Transaction, stream: str, priority: int, parked: dict[int, list[OpenItem]]) -> None:
@@ -114,17 +170,12 @@ class Dispatcher:
         transaction.work.open("score", "", stream, priority, work, self._limits)
         return len(awaited)
 
-    def _ask(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
-        """Open generations for prompts, by models with room for more work."""
+    def _ask(self, round_: _Round, stream: Any, rows: list[Any]) -> int:
+        """Open generations for prompts, by models with room for more work of their stream."""
         if not rows:
             return 0
-        ledger = transaction.ledger
-        open_work = transaction.work.open_by_target("generate")
-        room = {
-            model: self._pool.pipeline.model_limit - open_work.get(model, 0)
-            for model in self._pool.stream_models(stream)
-        }
-        plans = self._plan(transaction, stream, rows, [model for model, left in room.items() if left > 0])
+        transaction, ledger = round_.transaction, round_.transaction.ledger
+        plans = self._plan(transaction, stream, rows, self._models_with_room(round_, stream.name))
         awaited: dict[int, int] = {}
         work: dict[str, list[Work]] = defaultdict(list)
         for row, chosen in zip(rows, plans, strict=True):
@@ -135,11 +186,28 @@ class Dispatcher:
                 work[model].append(Work(row.id, sample=sample, size=row.size))
         ledger.move(list(awaited), "dispatched", awaited)
         for model in sorted(work):
-            transaction.work.open("generate", model, stream, priority, work[model], self._limits)
+            transaction.work.open("generate", model, stream.name, stream.priority, work[model], self._limits)
         return len(awaited)
 
-    def _plan(self, transaction: Transaction, stream: str, rows: list[Any], models: list[str]) -> Plan:
-        settings = self._pool.stream(stream, rows[0].goal)
+    def _models_with_room(self, round_: _Round, stream: str) -> list[str]:
+        """The models that may be asked for more: with a free place, or with less than this stream's fair share of all.
+
+        So a stream that came first and holds all of a model's places does not keep others from the model. A model's
+        open work exceeds its limit by that share, and by the generations of one planning batch, at most.
+        """
+        work, limit = round_.transaction.work, self._pool.pipeline.model_limit
+        models = [model for model in self._pool.stream_models(stream) if model not in round_.closed]
+        open_work = work.open_by_target("generate")
+        full = [model for model in models if open_work.get(model, 0) >= limit]
+        is_alone = all(not held for name, held in round_.held.items() if name != stream)
+        for model in [] if is_alone else full:
+            held = work.open_by_stream("generate", model)
+            if is_below_share(stream, limit, held, round_.weights([*held, stream])):
+                full = [other for other in full if other != model]
+        return [model for model in models if model not in full]
+
+    def _plan(self, transaction: Transaction, stream: Any, rows: list[Any], models: list[str]) -> Plan:
+        settings = self._pool.stream(stream.name, stream.goal)
         return plan(
             [PlannedPrompt(seed_of(row.stream, row.prompt_id, "plan"), row.skill) for row in rows],
             models,
@@ -149,10 +217,3 @@ class Dispatcher:
             settings.target,
             settings.explore_share,
         )
-
-
-def _by_stream(rows: list[Any]) -> dict[tuple[str, int], list[Any]]:
-    groups: dict[tuple[str, int], list[Any]] = defaultdict(list)
-    for row in rows:
-        groups[row.stream, row.priority].append(row)
-    return groups

@@ -15,7 +15,8 @@ from typing import Any
 
 from karma.config.pool import Pool
 from karma.errors import OutageError
-from karma.queue.backlog import head_published_at, queue_state
+from karma.messages.lanes import is_express
+from karma.queue.backlog import head_published_at, priority_list, queue_state
 from karma.queue.celery_app import Publisher, queue_name
 from karma.queue.claims import (
     HEARTBEAT_S,
@@ -89,7 +90,7 @@ class Sweeper:
         self._clock = clock
         self._epoch = ""
         self._epoch_seen_at = 0.0
-        self._heads: dict[tuple[str, int], float | None] = {}
+        self._heads: dict[str, float | None] = {}  # list → when its next message was published
         for stage in ("generate", "score", "match", "judge"):
             for reason in _REASONS:
                 metrics.RESENT.labels(stage, reason)
@@ -168,7 +169,7 @@ class Sweeper:
         name = claim_name(row.stage, row.id, 0)
         if name in view.beats.get(row.id, {}):
             # Results that its worker published may still wait to be recorded.
-            if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row.priority, view.last_seen(name)):
+            if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row, view.last_seen(name)):
                 return None
             return _announced(view.reason(name, row.target if row.stage in _RESULTS else ""))
         ended = ended_at(self._redis, row.id, row.stage)
@@ -179,15 +180,15 @@ class Sweeper:
             return Loss("redis_lost") if now - self._epoch_seen_at > 2 * HEARTBEAT_S else None
         else:
             queue, sent_at = queue_name(row.stage, row.target), row.published_at
-        lost = self._passed(queue, row.priority, sent_at + self._settings.publish_grace_s, now)
+        lost = self._passed(queue, row, sent_at + self._settings.publish_grace_s, now)
         return Loss("vanished") if lost else None
 
-    def _passed(self, queue: str, priority: int, moment: float, now: float | None = None) -> bool:
-        """Whether a queue has no message left that was published before a moment."""
-        key = (queue, priority)
-        if key not in self._heads:
-            self._heads[key] = head_published_at(self._redis, queue, priority)
-        head = self._heads[key]
+    def _passed(self, queue: str, row: BatchRow, moment: float, now: float | None = None) -> bool:
+        """Whether the list of a queue that the batch belongs to has no message left from before a moment."""
+        name = priority_list(queue, row.priority, is_express(row.id))
+        if name not in self._heads:
+            self._heads[name] = head_published_at(self._redis, name)
+        head = self._heads[name]
         return (now is None or now > moment) if head is None else head > moment
 
     def _resend(self, losses: Sequence[tuple[BatchRow, Loss]]) -> int:

@@ -19,7 +19,7 @@ from tests.support.pipeline import wait_until
 QUEUES = ("generate.a", "generate.b", "judge.j", "score", "match", "learn")
 KEYS = (
     *("epoch", "claims", "done", "kept", "fates", "refused", "workers", "wake", "full"),
-    *(f"{queue}{step}" for queue in QUEUES for step in ("", "\x06\x163", "\x06\x169")),
+    *(f"{queue}{step}" for queue in QUEUES for step in ("", "\x06\x161", "\x06\x163", "\x06\x168", "\x06\x169")),
     *(f"_kombu.{table}.{queue}" for queue in QUEUES for table in ("binding", "binding_permanent")),
     *(
         "unacked",

@@ -277,7 +277,8 @@ def test_priority_goes_before_order_of_acceptance(store: Store) -> None:
     for priority, name in ((0, b'{"prompt":"late"}'), (9, b'{"prompt":"urgent"}')):
         take(store, "s", [Line("t", 1, name)], max_bytes=100, priority=priority)
     with store.transaction() as transaction:
-        assert [row.priority for row in transaction.ledger.waiting(10)] == [9, 0]
+        assert [(row.name, row.priority) for row in transaction.ledger.wanting()] == [("s", 9)]
+        assert [row.priority for row in transaction.ledger.waiting("s", 9, 10)] == [9]
 
 
 def test_an_unknown_database_is_refused_with_what_is_known() -> None:

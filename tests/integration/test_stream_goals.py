@@ -135,7 +135,7 @@ def test_a_prompt_that_waits_names_what_its_stream_began_with(store: Store) -> N
     begin_with(store, "default", "rank")
     with store.transaction() as transaction:
         ledger: Ledger = transaction.ledger
-        assert [row.goal for row in ledger.waiting(5)] == ["rank"]
+        assert [row.goal for row in ledger.wanting()] == ["rank"]
         assert recorded_goals(ledger.connection, ["default", "none"]) == {"default": "rank"}
 
 

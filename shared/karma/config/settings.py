@@ -50,6 +50,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     label_at: Annotated[float, Meta(ge=LEAST_SURE, lt=1)] | None = None
     # Share of the pairs with a predicted label that are judged to measure the label error; never 0.
     audit_share: _Share = 0.03
+    weight: _Positive = 1.0  # share of the places in flight that it gets beside other streams of its priority
     # Label error above which more pairs are judged than budgeted.
     max_label_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
 

@@ -45,8 +45,8 @@ class Grant:
 
 
 def _lists(queue: str) -> tuple[str, ...]:
-    """The lists of a queue: kombu adds two control characters and the priority step to its name."""
-    return (queue,) if queue.endswith("*") else (queue, f"{queue}??[369]")
+    """The lists of a queue: kombu adds two control characters and the list's number to its name."""
+    return (queue,) if queue.endswith("*") else (queue, f"{queue}??[1235689]")
 
 
 def _on_lists(commands: tuple[str, ...], *queues: str) -> Grant:

@@ -11,9 +11,10 @@ from typing import Any
 
 from karma.config.redis_address import RedisAddress
 from karma.messages import Batch, GenerateBatch, JudgeBatch, stage_of
+from karma.messages.lanes import is_express
 from karma.messages.signing import UNSIGNED, Keyring, channel
 from karma.messages.wire import encode
-from karma.queue.backlog import PRIORITY_STEPS
+from karma.queue.backlog import LISTS, list_number
 from karma.queue.entries import READ
 from karma.queue.redis import ANSWER_S, outages
 
@@ -74,7 +75,7 @@ def create_app(url: str) -> Any:
         broker_channel_error_retry=True,  # an error such as a full disk ends no consumer
         broker_transport_options={
             "ack_emulation": False,
-            "priority_steps": list(PRIORITY_STEPS),
+            "priority_steps": sorted(LISTS),
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
             "socket_timeout": ANSWER_S,
@@ -127,7 +128,7 @@ class Publisher:
                     args=[sealed],
                     queue=queue_of(message),
                     producer=producer,
-                    priority=9 - message.header.priority,
+                    priority=list_number(message.header.priority, is_express(message.header.batch)),
                     ignore_result=True,
                     retry=False,
                 )

@@ -87,13 +87,13 @@ def read_entry(raw: bytes) -> Entry:
     return Entry(stage, entry.headers.id, sealed)
 
 
-def as_delivered(entry: Entry) -> dict[str, Any]:
-    """The entry as kombu delivers it to Celery, made anew: nothing but its text is from Redis.
+def as_delivered(entry: Entry, queue: str) -> dict[str, Any]:
+    """The entry as kombu delivers it to Celery, with the queue that it was in. Nothing but its text is from Redis.
 
     Its body is read already: the content type's decoder returns it as it is.
     """
     return {
-        "body": [[entry.sealed], {}, {}],
+        "body": [[entry.sealed, queue], {}, {}],
         "content-type": READ,
         "content-encoding": "utf-8",
         "headers": {"lang": "py", "task": f"karma.{entry.stage}", "id": entry.task_id, "root_id": entry.task_id},

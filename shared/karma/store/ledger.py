@@ -6,10 +6,10 @@ A transaction that changes anything of a prompt first locks the prompt's row (`l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Text, bindparam, func, literal, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import chunks, rows_in
 from karma.store.counting import prompts_by_state
@@ -70,42 +70,49 @@ class Ledger:
 
     # --- admission ------------------------------------------------------------------------------------------------
 
-    def waiting(self, limit: int, passed_over: Iterable[str] = ()) -> list[Any]:
-        """Accepted prompts in order of priority and acceptance, locked; other dispatchers skip them.
+    def wanting(self, passed_over: Iterable[str] = ()) -> list[Any]:
+        """Streams with accepted prompts: `name`, `goal`, and the highest `priority` of those prompts.
 
-        `goal` of a row is the one that its stream began with; None where no prompt of it was admitted yet.
-        Streams in `passed_over` are left out. A stream's priorities are looked up in the index one after another, so
-        the cost does not depend on the number of waiting prompts.
+        `goal` is the one that the stream began with; None where no prompt of it was admitted yet. Streams in
+        `passed_over` are left out. One look-up in the index per stream, however many prompts wait.
         """
-        rows: list[Any] = []
-        query = select(streams.c.name, streams.c.goal).where(streams.c.name.not_in(list(passed_over)))
-        for stream in self.connection.execute(query):
-            accepted = (prompts.c.state == "accepted") & (prompts.c.stream == stream.name)
-            of_stream: list[Any] = []
-            priority = self.connection.execute(select(func.max(prompts.c.priority)).where(accepted)).scalar()
-            while priority is not None and len(of_stream) < limit:
-                query = (
-                    select(
-                        *_PROMPT_COLUMNS,
-                        func.length(prompts.c.messages).label("size"),
-                        prompts.c.given,
-                        literal(stream.goal, Text).label("goal"),
-                    )
-                    .where(accepted, prompts.c.priority == priority)
-                    .order_by(prompts.c.id)
-                    .limit(limit - len(of_stream))
-                    .with_for_update(skip_locked=True)
-                )
-                of_stream += self.connection.execute(query)
-                lower = select(func.max(prompts.c.priority)).where(accepted, prompts.c.priority < priority)
-                priority = self.connection.execute(lower).scalar()
-            rows += of_stream
-        return sorted(rows, key=lambda row: (-row.priority, row.id))[:limit]
+        accepted = (prompts.c.state == "accepted") & (prompts.c.stream == streams.c.name)
+        highest = select(func.max(prompts.c.priority)).where(accepted).scalar_subquery().label("priority")
+        found = select(streams.c.name, streams.c.goal, highest).where(streams.c.name.not_in(list(passed_over)))
+        return [row for row in self.connection.execute(found) if row.priority is not None]
 
-    def in_flight(self) -> int:
-        """The number of prompts within the window."""
-        query = select(func.count()).select_from(prompts).where(prompts.c.state.in_(IN_FLIGHT))
-        return int(self.connection.execute(query).scalar_one())
+    def waiting(self, stream: str, priority: int, limit: int) -> list[Any]:
+        """Accepted prompts of a stream and a priority in order of acceptance, locked; other dispatchers skip them."""
+        query = (
+            select(*_PROMPT_COLUMNS, func.length(prompts.c.messages).label("size"), prompts.c.given)
+            .where(prompts.c.state == "accepted", prompts.c.stream == stream, prompts.c.priority == priority)
+            .order_by(prompts.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return list(self.connection.execute(query))
+
+    def in_flight(self, closed: Collection[str] = ()) -> dict[str, int]:
+        """The number of prompts within the window, per stream.
+
+        Prompts with open work for a model or judge among `closed` are left out: they wait for it, and occupy nothing.
+        """
+        query = select(prompts.c.stream, func.count()).where(prompts.c.state.in_(IN_FLIGHT)).group_by(prompts.c.stream)
+        number = {row[0]: row[1] for row in self.connection.execute(query)}
+        if closed:
+            held_up = (
+                select(prompts.c.stream, func.count(work_items.c.prompt.distinct()))
+                .select_from(work_items.join(prompts, prompts.c.id == work_items.c.prompt))
+                .where(
+                    work_items.c.stage.in_(("generate", "judge")),
+                    work_items.c.target.in_(list(closed)),
+                    prompts.c.state.in_(IN_FLIGHT),
+                )
+                .group_by(prompts.c.stream)
+            )
+            for stream, count in self.connection.execute(held_up):
+                number[stream] -= count
+        return number
 
     def has_accepted(self) -> bool:
         """Whether any prompt waits for admission."""

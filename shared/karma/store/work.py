@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from karma.messages.lanes import is_express, new_batch_id
 from karma.store.chunks import chunks, execute_in, groups_in, rows_in
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
 from karma.store.schema import PARKED, batches, work_items
@@ -23,19 +23,22 @@ class _Address(NamedTuple):
     target: str
     stream: str
     priority: int
+    express: bool = False  # the lane
 
 
 class WorkList:
     """The open work within one transaction; `now` is the transaction's time in seconds since 1970.
 
     An item is a row that is deleted when its result is recorded, so a second result changes nothing. `opened` collects
-    the batches of this transaction, which are published after the commit.
+    the batches of this transaction, which are published after the commit. New work goes into the lane `express` or not;
+    what is sent again stays in its own.
     """
 
     def __init__(self, connection: Connection, now: float) -> None:
         self.connection = connection
         self.now = now
         self.opened: list[str] = []
+        self.express = False
 
     def open(
         self, stage: Stage, target: str, stream: str, priority: int, work: Sequence[Work], limits: BatchLimits
@@ -43,7 +46,7 @@ class WorkList:
         """Open work in new batches; returns their ids and adds them to `opened`."""
         ids = []
         for chunk in _fill(work, limits):
-            batch = self._new_batch(stage, target, stream, priority)
+            batch = self._new_batch(_Address(stage, target, stream, priority, self.express))
             ids.append(batch)
             self.connection.execute(
                 insert(work_items),
@@ -62,14 +65,15 @@ class WorkList:
             )
         return ids
 
-    def _new_batch(self, stage: Stage, target: str, stream: str, priority: int, due_at: float = 0.0) -> str:
+    def _new_batch(self, address: _Address, due_at: float = 0.0) -> str:
         """A batch without items. One with a due time is published by the sweeper at that time."""
-        return self._new_batches([_Address(stage, target, stream, priority)], due_at)[0]
+        return self._new_batches([address], due_at)[0]
 
     def _new_batches(self, addresses: Sequence[_Address], due_at: float = 0.0) -> list[str]:
-        ids = [secrets.token_hex(8) for _address in addresses]
+        ids = [new_batch_id(address.express) for address in addresses]
         rows = [
-            address._asdict() | {"id": id_, "created_at": self.now, "due_at": due_at}
+            {name: getattr(address, name) for name in ("stage", "target", "stream", "priority")}
+            | {"id": id_, "created_at": self.now, "due_at": due_at}
             for id_, address in zip(ids, addresses, strict=True)
         ]
         self.connection.execute(insert(batches), rows)
@@ -154,7 +158,7 @@ class WorkList:
         retried: list[OpenItem] = []
         for item in self.items_of(row.id):
             delay_s = due_in_s(item.attempts + 1)
-            batch = self._new_batch(*_address(row), due_at=self.now + delay_s if delay_s else 0.0)
+            batch = self._new_batch(_address(row), due_at=self.now + delay_s if delay_s else 0.0)
             unmoved = (work_items.c.id == item.id) & (work_items.c.batch == row.id)
             counted = {"attempts": work_items.c.attempts + 1, "error": error}
             self.connection.execute(update(work_items).where(unmoved).values(batch=batch, **counted))
@@ -177,9 +181,19 @@ class WorkList:
         stage = items[0].stage
         target = items[0].target if stage in ("generate", "judge") else ""
         for group in chunks(items, limits.items):
-            batch = self._new_batch(stage, target, stream, priority)
+            batch = self._new_batch(_Address(stage, target, stream, priority, self.express))
             ids = [item.id for item in group]
             self.connection.execute(update(work_items).where(work_items.c.id.in_(ids)).values(batch=batch))
+
+    def open_by_stream(self, stage: Stage, target: str) -> dict[str, int]:
+        """Number of open items of one model or judge, per stream."""
+        query = (
+            select(batches.c.stream, func.count())
+            .select_from(work_items.join(batches, batches.c.id == work_items.c.batch))
+            .where(work_items.c.stage == stage, work_items.c.target == target)
+            .group_by(batches.c.stream)
+        )
+        return {row[0]: row[1] for row in self.connection.execute(query)}
 
     def open_by_target(self, stage: Stage) -> dict[str, int]:
         """Number of open items per model or judge."""
@@ -192,7 +206,7 @@ class WorkList:
 
 
 def _address(row: BatchRow) -> _Address:
-    return _Address(row.stage, row.target, row.stream, row.priority)
+    return _Address(row.stage, row.target, row.stream, row.priority, is_express(row.id))
 
 
 def _fill(work: Sequence[Work], limits: BatchLimits) -> Iterator[list[Work]]:

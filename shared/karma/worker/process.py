@@ -23,6 +23,7 @@ from karma.queue.celery_app import queue_name, task_name
 from karma.queue.claims import HEARTBEAT_S, RELEASED
 from karma.queue.endpoint_limits import EndpointLimits
 from karma.queue.heartbeats import WorkerInfo, deregister, new_info, send_heartbeat
+from karma.queue.slots import SLOTS
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics_server, tracing
 from karma.worker.connections import Connections
@@ -34,20 +35,22 @@ log = logging.getLogger(__name__)
 #: Seconds without a message, while its queues are not empty, after which a worker's consumer counts as stalled.
 STALLED_S = 6.0
 
-#: Batches that an asking worker processes at once if its models are remote; their `concurrency` limits the calls.
-_REMOTE_THREADS = 8
+#: Batches of a remote model that its worker processes at once, and of all its models; `concurrency` limits the calls.
+_MODEL_SLOTS = 8
+_MOST_SLOTS = 64
 
 _EXIT_STALLED = 75  # EX_TEMPFAIL: to be restarted
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """A service's queues and stages, and how many batches it processes at once."""
+    """A service's queues and stages, and how many batches it processes at once: in all, and of each queue."""
 
     service: str
     queues: Sequence[str]
     stages: Sequence[Stage]
     threads: int = 1  # 1: in the main thread (`solo`), as a local model needs it
+    slots: int | None = None  # batches of a queue at once; None: no limit
 
 
 class HeartbeatThread:
@@ -120,7 +123,8 @@ class HeartbeatThread:
         claims = self._connections.claims
         if not self.info.queues or not claims.idle_s:
             return
-        if not any(length for length, _age in queue_state(self._connections.redis, self.info.queues, now=0.0).values()):
+        read = [queue for queue in self.info.queues if not SLOTS.is_full(queue)]  # the others wait for a slot
+        if not any(length for length, _age in queue_state(self._connections.redis, read, now=0.0).values()):
             return
         self._stalled_since = time.monotonic() if stalled_since is None else stalled_since
         stalled_s = time.monotonic() - self._stalled_since
@@ -158,6 +162,7 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
     worker_ready.connect(lambda **_details: signal.signal(signal.SIGTERM, stop), weak=False)
     # A receiver of this signal keeps Celery from setting the root logger's level.
     setup_logging.connect(lambda **_details: None, weak=False)
+    SLOTS.limit(consumer.slots)
     worker = connections.app.Worker(
         hostname=f"{info.id}@{info.host}",
         pool="solo" if consumer.threads == 1 else "threads",
@@ -202,5 +207,12 @@ def run_asking(
     share_limits(EndpointLimits(connections.redis, secrets.token_hex(8), connections.clock).exchange)
     queues = [queue_name(stage, name) for name in served.specs]
     stages = [asking(stage, handle, served, connections)]
-    consumer = Consumer(service, queues, stages, 1 if served.local else _REMOTE_THREADS)
-    run(environment, consumer, connections)
+    slots = None if served.local else slots_of(len(queues))
+    # One thread more per queue: Celery counts a batch for a moment longer than its slot is in use.
+    threads = 1 if slots is None else len(queues) * (slots + 1)
+    run(environment, Consumer(service, queues, stages, threads, slots), connections)
+
+
+def slots_of(queues: int) -> int:
+    """Batches of each queue that a worker of so many remote models or judges processes at once."""
+    return max(1, min(_MODEL_SLOTS, _MOST_SLOTS // max(1, queues)))

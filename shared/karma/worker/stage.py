@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from karma import lease
 from karma.errors import OutageError, RefusedError, ReleasedError
 from karma.messages import Batch
+from karma.messages.lanes import is_express
 from karma.messages.results import reason_of
 from karma.messages.signing import LEDGER, channel
 from karma.queue.celery_app import queue_name, queue_of, target_of
@@ -28,6 +29,7 @@ from karma.queue.claims import OTHER_SPECIFICATION, RELEASED, RESULT_STAGES, cla
 from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation, wake_if_full
 from karma.queue.refused import refuse
+from karma.queue.slots import SLOTS
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing
 from karma.worker.admission import Admitted, Memory, admit
@@ -59,8 +61,15 @@ class Stage:
         self._work = work
         self._memory = Memory()
 
-    def run(self, text: str) -> None:
-        """Process the batch in a message. Never raises: Celery would only log it."""
+    def run(self, text: str, queue: str = "") -> None:
+        """Process the batch in a message, in a slot of its queue. Never raises: Celery would only log it."""
+        SLOTS.start(queue)
+        try:
+            self._admit_and_run(text)
+        finally:
+            SLOTS.end(queue)
+
+    def _admit_and_run(self, text: str) -> None:
         try:
             admitted = admit(self.name, text, self._connections.publisher.keyring)
         except RefusedError as cause:
@@ -173,11 +182,13 @@ def recording(name: str, handle: Record, store: Store, outbox: Outbox, connectio
     """A stage with a store: one transaction, then the batches that it opened are published.
 
     The handler gets the batch, the transaction, and the model or judge whose results they are, if their worker signed
-    them. It may run more than once; it returns a function that is called once, after the commit.
+    them. It may run more than once; it returns a function that is called once, after the commit. What it opens travels
+    in the lane of the batch.
     """
 
     def record(admitted: Admitted) -> tuple[list[str], Callable[[], None]]:
         with store.transaction() as transaction:
+            transaction.work.express = is_express(admitted.batch.header.batch)
             observe = handle(admitted.batch, transaction, admitted.sender)
             opened = list(transaction.work.opened)
             reach(f"{name}.before_commit")

@@ -57,6 +57,7 @@ WANTED = (
     "a result for a prompt that was dead",
     *("an audit of orders", "a first verdict that was enough", "a second order that the first verdict called for"),
     "a second order that was asked for before",
+    "a full window",
 )
 
 #: What a model may say (None: words of its own), and what the judge may, to whom b is shown first where `shown` is 1.

@@ -47,9 +47,20 @@ class Model:
         return "accepted" if known is new else "present" if known.content == content else "refused"
 
     def admit(self) -> None:
-        room = min(AT_ONCE, WINDOW - sum(one.state in IN_FLIGHT for one in self.prompts.values()))
-        waiting = [(key, one) for key, one in self.prompts.items() if one.state == "accepted"]
-        for key, prompt in sorted(waiting, key=lambda pair: -pair[1].priority)[: max(0, room)]:
+        for _place in range(AT_ONCE):
+            held = Counter(key[0] for key, one in self.prompts.items() if one.state in IN_FLIGHT)
+            waiting = [(key, one) for key, one in self.prompts.items() if one.state == "accepted"]
+            first = max((one.priority for _key, one in waiting), default=0)
+            waiting = [(key, one) for key, one in waiting if one.priority == first]
+            if not waiting:
+                return
+            stream = min((held[key[0]], key[0]) for key, _one in waiting)[1]
+            share = WINDOW / len({*held, *(key[0] for key, _one in waiting)})
+            if held.total() >= WINDOW and held[stream] + 1 > share:
+                self.met["a full window"] += 1
+                return
+            self.met["a full window in which a stream got its share"] += held.total() >= WINDOW
+            key, prompt = next((key, one) for key, one in waiting if key[0] == stream)
             if not prompt.open:
                 given = CONTENT[prompt.content].get("responses")
                 sides = _given(given) if given else [(model, 0) for model in MODELS[key[0]]]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from karma.messages.signing import UNSIGNED
+from karma.queue.backlog import priority_list
 from karma.queue.claims import RELEASED
 from karma.queue.claims_view import ClaimsView
 from karma.store.records import BatchRow
@@ -47,7 +48,7 @@ def sweeper(redis: FakeRedis) -> Sweeper:
     publisher = SimpleNamespace(keyring=UNSIGNED)
     made = Sweeper(None, make_pool(), None, publisher, redis, lambda: NOW)  # type: ignore[arg-type]
     made._epoch, made._epoch_seen_at = EPOCH, 0.0
-    made._heads = {("generate.a", 0): None, ("score", 0): None}
+    made._heads = {priority_list("generate.a", 0): None, priority_list("score", 0): None}
     return made
 
 
@@ -64,12 +65,12 @@ def test_what_was_not_sent_is_due_after_a_grace_or_at_its_own_moment(sweeper: Sw
 
 
 def test_a_batch_that_waits_behind_an_older_head_is_not_lost(sweeper: Sweeper) -> None:
-    sweeper._heads["generate.a", 0] = NOW - 200
+    sweeper._heads[priority_list("generate.a", 0)] = NOW - 200
     assert reason(sweeper, row()) is None
 
 
 def test_a_batch_older_than_the_head_of_its_queue_is_lost(sweeper: Sweeper) -> None:
-    sweeper._heads["generate.a", 0] = NOW - 50
+    sweeper._heads[priority_list("generate.a", 0)] = NOW - 50
     assert reason(sweeper, row()) == "vanished"
 
 
@@ -94,9 +95,9 @@ def test_a_batch_that_was_handed_back_counts_no_attempt(sweeper: Sweeper) -> Non
 
 
 def test_what_a_silent_worker_brought_is_recorded_before_the_rest_is_sent_again(sweeper: Sweeper) -> None:
-    sweeper._heads["score", 0] = NOW - 12
+    sweeper._heads[priority_list("score", 0)] = NOW - 12
     assert reason(sweeper, row(), view(generate=11)) is None
-    sweeper._heads["score", 0] = NOW - 10
+    sweeper._heads[priority_list("score", 0)] = NOW - 10
     assert reason(sweeper, row(), view(generate=11)) == "silent"
 
 
@@ -112,7 +113,7 @@ def test_a_batch_of_another_life_of_redis_is_lost_once_workers_had_time_to_renew
 
 
 def test_results_that_wait_in_the_next_queue_are_not_lost(sweeper: Sweeper, redis: FakeRedis) -> None:
-    sweeper._heads["score", 0] = NOW - 99
+    sweeper._heads[priority_list("score", 0)] = NOW - 99
     redis.ends["generate:b:0"] = NOW - 90
     assert reason(sweeper, row()) is None
     assert reason(sweeper, row(epoch="another")) is None

@@ -114,9 +114,10 @@ def test_anything_else_is_refused_and_raises_nothing_else(raw: bytes) -> None:
     assert refusal(raw) == "form"
 
 
-def test_what_celery_gets_is_made_anew_with_nothing_but_the_text() -> None:
-    delivered = as_delivered(read_entry(json.dumps(entry(argsrepr="from Redis", origin="from Redis")).encode()))
+def test_what_celery_gets_is_made_anew_with_nothing_but_the_text_and_its_queue() -> None:
+    raw = json.dumps(entry(argsrepr="from Redis", origin="from Redis")).encode()
+    delivered = as_delivered(read_entry(raw), "match")
     assert "from Redis" not in json.dumps(delivered)
     message = Message(delivered, channel=GuardedChannel.__new__(GuardedChannel))
     assert message.headers["task"] == "karma.match"
-    assert message.decode() == [["sealed"], {}, {}]
+    assert message.decode() == [["sealed", "match"], {}, {}]

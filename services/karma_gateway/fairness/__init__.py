@@ -1,0 +1,1 @@
+"""Fair shares: no stream waits because another came first (decision 17)."""
