@@ -17,6 +17,8 @@ from karma.store.records import BatchLimits, OpenItem, Work
 from karma.store.schema import EVERYTHING
 from karma.store.streams import paused, record_goal
 from karma.telemetry import metrics
+from karma_gateway.admission.budgets import BudgetRoom
+from karma_gateway.admission.until import UntilLimits, UntilRoom
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
 #: The state of a prompt with open work, by the stage of that work.
@@ -33,6 +35,7 @@ class Dispatcher:
         self._outbox = outbox
         self._competencies = LatestSnapshot()
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
+        self._until = UntilLimits()
         self.prompts_wait = False  # whether the last call left prompts waiting for room
 
     def admit(self) -> int:
@@ -59,12 +62,16 @@ class Dispatcher:
                 return 0
             room = min(self._pool.pipeline.window - ledger.in_flight(), self._pool.pipeline.plan_prompts)
             stalled: set[str] = set()
+            limits: list[BudgetRoom | UntilRoom] = [BudgetRoom(transaction, self._pool), self._until.room(transaction)]
             while room > 0:
                 rows = ledger.waiting(room, stalled.union(stopped))
                 if not rows:
                     break
                 for (stream, priority), group in _by_stream(rows).items():
-                    count = self._dispatch(transaction, stream, priority, group)
+                    allowed = min(limit.of(stream, len(group)) for limit in limits)
+                    count = self._dispatch(transaction, stream, priority, group[:allowed]) if allowed > 0 else 0
+                    for limit in limits:
+                        limit.take(stream, count)
                     admitted[stream] += count
                     room -= count
                     if count < len(group):

@@ -66,8 +66,7 @@ class LiveStatus:
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
         self._learned = LatestSnapshot()
-        self._spent = Costs(store, pool)
-        self._costs: Background[Cost] = Background(self._spent.read, most_share=0.1, every_s=1.0)
+        self._costs: Paced[Cost] = Paced(Costs(store, pool).read, most_share=0.01, every_s=0.9)
 
     def read(self) -> dict[str, Any]:
         """The live status now. While Redis is unavailable, queues and workers are empty.
@@ -85,11 +84,9 @@ class LiveStatus:
         self._named.expire()
 
     def read_everything(self) -> None:
-        """Read the window of pairs and all calls, however long it takes: a report is read only once."""
+        """Read the window of pairs, however long it takes: a report is read only once."""
         with self._lock:
             self.window.renew(math.inf)
-            while not self._spent.read().whole:
-                pass
 
     def pairs(self) -> Window:
         """The newest resolved pairs."""
@@ -105,8 +102,11 @@ class LiveStatus:
         return {
             **_cost(spent, decisive),
             "endpoints": [
-                {"name": name, "kind": kind, **tokens._asdict(), "cost": spent.of(kind, name)}
-                for (kind, name), tokens in islice(spent.tokens.items(), 2 * NAMES)
+                {
+                    **{"name": name, "kind": kind, "tokens_in": sums.tokens_in, "tokens_out": sums.tokens_out},
+                    **{"calls": sums.calls, "metered": sums.priced + sums.unpriced, "cost": spent.of(kind, name)},
+                }
+                for (kind, name), sums in islice(spent.sums.items(), 2 * NAMES)
             ],
         }
 
@@ -239,7 +239,6 @@ def _cost(spent: Cost, preferences: int) -> dict[str, Any]:
         "cost": total,
         "cost_per_preference": total / preferences if total is not None and preferences else None,
         "currency": "USD",
-        "cost_is_whole": spent.whole,
         "cost_unknown_calls": spent.unknown_calls,
         "cost_excludes": spent.excluded,
     }

@@ -12,6 +12,7 @@ Every key that KARMA itself keeps in Redis:
 | `karma:refused` | list | the newest 100 messages that were refused, JSON (`karma.queue.refused`) |
 | `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
 | `karma:wake` | list | at most one entry: a gateway has something to do |
+| `karma:spent` | set | streams whose budget is spent; `*`: that of all streams (`karma.queue.spent`) |
 | `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 5 s |
 """
 
@@ -36,6 +37,7 @@ WORKERS_KEY = "karma:workers"
 WAKE_KEY = "karma:wake"
 FULL_KEY = "karma:full"
 REFUSED_KEY = "karma:refused"
+SPENT_KEY = "karma:spent"
 
 _FULL_S = 5
 

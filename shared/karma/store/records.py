@@ -107,6 +107,10 @@ class NewResponse:
     latency_s: float | None
     reasoning: str | None = None
     dropped: str | None = None
+    tokens_cached: int | None = None
+    tokens_reasoning: int | None = None
+    cost_usd: float | None = None
+    priced_by: str | None = None
 
 
 class ResponseRow(NamedTuple):
@@ -190,6 +194,10 @@ class NewVerdict:
     tokens_out: int | None
     latency_s: float | None
     note: str | None = None
+    tokens_cached: int | None = None
+    tokens_reasoning: int | None = None
+    cost_usd: float | None = None
+    priced_by: str | None = None
 
 
 class VerdictRow(NamedTuple):
@@ -202,6 +210,7 @@ class VerdictRow(NamedTuple):
     failure: str | None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

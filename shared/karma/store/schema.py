@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0010"
+REVISION = "0011"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -58,6 +58,38 @@ streams = Table(
     Column("created_at", Float, nullable=False),
     # that it began with (`karma.config.goals`); written once, when its first prompt is admitted; null until then
     Column("goal", Text),
+    # `karma enqueue --until`: nothing more is admitted once it has so many preferences, or so many admitted prompts
+    Column("until_preferences", BigInteger),
+    Column("most_admitted", BigInteger),
+)
+
+#: The money and the tokens of a stream's recorded calls of one model or judge on one day: a running sum that is updated
+#: in the transaction that records the calls. What a requeue deletes stays counted: it was paid for.
+spending = Table(
+    "spending",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),  # whole days since 1970, UTC
+    Column("kind", Text, primary_key=True),  # model or judge
+    Column("name", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("priced", BigInteger, nullable=False),  # calls with stored money
+    Column("cost_usd", Float, nullable=False),  # of these
+    # calls without stored money of which the tokens are known: the pool file's price of today applies
+    Column("unpriced", BigInteger, nullable=False),
+    Column("unpriced_in", BigInteger, nullable=False),
+    Column("unpriced_out", BigInteger, nullable=False),
+)
+
+#: Limits of spending, as the gateway's pool file has them. Written by the gateway when it starts, and for new streams.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("stream", Text, primary_key=True),  # EVERYTHING: all streams together
+    Column("total_usd", Float),  # null: unlimited
+    Column("day_usd", Float),  # on one day, UTC
 )
 
 #: Paused streams: no more of their prompts are admitted; admitted ones are finished. Written by `pause` and `resume`.
@@ -149,6 +181,10 @@ responses = Table(
     Column("finish_reason", Text),
     Column("tokens_in", Integer),
     Column("tokens_out", Integer),
+    Column("tokens_cached", Integer),  # of tokens_in
+    Column("tokens_reasoning", Integer),  # of tokens_out
+    Column("cost_usd", Float),  # null: unknown
+    Column("priced_by", Text),  # pool, or genai-prices with its version; null where the cost is unknown
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "model", "sample"),
@@ -198,6 +234,10 @@ verdicts = Table(
     Column("note", Text),  # what was odd about a valid verdict, for example missing log-probabilities
     Column("tokens_in", Integer),
     Column("tokens_out", Integer),
+    Column("tokens_cached", Integer),  # of tokens_in
+    Column("tokens_reasoning", Integer),  # of tokens_out
+    Column("cost_usd", Float),  # null: unknown
+    Column("priced_by", Text),  # pool, or genai-prices with its version; null where the cost is unknown
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("pair", "judge", "template_hash", "shown"),
