@@ -22,9 +22,10 @@ from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused, stream_names
 from karma_monitor.figures.budget import budget_left, hourly_calls, summed
-from karma_monitor.figures.cost import Cost, Costs
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
+from karma_monitor.figures.money.budgets import budgets_usd
+from karma_monitor.figures.money.cost import Cost, Costs
 from karma_monitor.figures.quality import quality_of, rules_of, summary
 from karma_monitor.figures.redelivered import redelivered
 from karma_monitor.figures.throughput import CARRY_S, Throughput
@@ -178,8 +179,9 @@ class LiveStatus:
             names = stream_names(transaction.ledger.connection, STREAMS)
             stopped = paused(transaction.ledger.connection)
             calls = hourly_calls(transaction.ledger.connection, self._pool, self._clock())
+            money = budgets_usd(transaction, self._pool, STREAMS)
         self._hourly = {"budget_left": budget_left(calls), "judge_calls": summed(calls, self._pool)}
-        return {"streams": names, "paused": sorted(stopped)[:STREAMS]}
+        return {"streams": names, "paused": sorted(stopped)[:STREAMS], "budgets": money}
 
     def _flow(self) -> dict[str, Any]:
         """Queues and workers. While Redis is unavailable, every read tries it again."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +17,10 @@ from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.store import Store
 from karma.store.database import COUNTING_S
+from karma.store.streams import StreamEnd, set_stream_end, stream_ends
+from karma.store.until import progress_of
 from karma.telemetry.escaping import escape_control
+from karma_cli.estimates import show_estimate
 from karma_cli.options import (
     HomeOption,
     PoolOption,
@@ -31,10 +35,14 @@ from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts
 from karma_gateway.ingest import Receipt, Refusal, take
 from karma_gateway.sources import read_lines
+from karma_monitor.figures.money.budgets import budgets_usd, waiting
 from karma_monitor.queries.finished import finished_since
 from karma_monitor.queries.stream_goals import Labeling, labeling
 
 _PRINTED_REFUSALS = 20
+#: Prompts that stay accepted and are named, and seconds between two looks at the budgets.
+_NAMED_PROMPTS = 5
+_LOOK_S = 2.0
 _NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keeps what was accepted."
 
 
@@ -48,6 +56,18 @@ def enqueue(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every prompt of the store has finished; exit 1 if one failed.")
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Accept nothing: say what the prompts would cost, with an interval.")
+    ] = False,
+    until: Annotated[
+        int | None,
+        typer.Option(
+            "--until", min=0, help="Admit no more of the stream once it has so many preferences; 0: no such end."
+        ),
+    ] = None,
+    max_prompts: Annotated[
+        int | None, typer.Option("--max-prompts", min=1, help="With --until: admit at most so many prompts more.")
+    ] = None,
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -56,7 +76,7 @@ def enqueue(
     One JSON object per line, or an array of them: `prompt` or `messages`; optional `id`, `skill`, `reference`,
     `responses`. Any other field is the prompt's metadata and travels to the export.
 
-    `-q` prints the number of accepted prompts.
+    `-q` prints the number of accepted prompts; with `--estimate` the cost in USD.
     """
     env = read_environment(home, pool)
     read_pool = pool_if_any(env)
@@ -65,6 +85,11 @@ def enqueue(
         warn(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
     for notice in notices(kin_judges(read_pool, stream)) if read_pool else ():
         output.note(notice)
+    if max_prompts is not None and not until and not estimate:
+        raise SettingsError("--max-prompts is the most prompts of --until N: name that too")
+    if estimate:
+        show_estimate(output, env, read_pool, stream, read_lines(source, max_bytes), max_prompts)
+        return
     receipt, started_at, summary = Receipt(), time_of(env), None
     if wait and not any_worker(env):
         warn(_NO_WORKER)
@@ -73,6 +98,8 @@ def enqueue(
         closing(open_store(env, promised=True)) as store,
         progress(output, hidden=source == "-" and sys.stdin.isatty()) as bar,
     ):
+        if until is not None:  # before the first prompt, so that none is admitted too many
+            _set_end(store, stream, until, max_prompts)
         total = None if bar.disable else count_lines(source)
         chunks = track(read_lines(source, max_bytes), bar, "lines read", total, len)
         try:
@@ -92,15 +119,19 @@ def enqueue(
         if outage is None and not any(counts.values()):
             warn(f"{source} holds no prompt")
         if wait and outage is None:
-            wait_for_prompts(store, bar)
+            wait_for_prompts(store, bar, on_poll=_budget_notice(store, read_pool))
             with store.reading(COUNTING_S) as transaction:
                 summary = finished_since(transaction.ledger.connection, stream, started_at)
         labels = None if outage is not None else _labels(store, read_pool, stream)
+        end = None if outage is not None else _end(store, stream, waited=wait)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
     data = {"stream": stream, **counts, **(labels.data() if labels else {})}
     sentences = [labels.sentence()] if labels and receipt.accepted else []
     if summary is not None:
         data["finished"], sentences = summary.data(), [*summary.sentences()]
+    if end is not None and outage is None:
+        data["until"], sentence = end
+        sentences.append(sentence)
     for sentence in filter(None, sentences):
         output.note(sentence)
     output.result(data, None, [receipt.accepted])
@@ -108,6 +139,54 @@ def enqueue(
         raise KarmaError(f"{outage}. Prompts accepted before are kept; enqueue the same again once it works.")
     if receipt.refused or (summary is not None and summary.failed):
         raise typer.Exit(1)
+
+
+def _set_end(store: Store, stream: str, until: int, max_prompts: int | None) -> None:
+    """Record where the stream's admission stops; it counts prompts from those that were admitted before on."""
+    with store.transaction() as transaction:
+        transaction.ledger.add_stream(stream)
+        connection = transaction.ledger.connection
+        progress = progress_of(connection, stream)
+        most = None if max_prompts is None else progress.ended + progress.in_flight + max_prompts
+        set_stream_end(connection, stream, StreamEnd(until, most) if until else None)
+
+
+def _end(store: Store, stream: str, waited: bool) -> tuple[dict[str, Any], str] | None:
+    """Where the stream's admission stops, how far it is, and the prompts that stay accepted; None without an end."""
+    with suppress(StoreOutageError), store.reading(COUNTING_S) as transaction:
+        connection = transaction.ledger.connection
+        end = stream_ends(connection).get(stream)
+        if end is None:
+            return None
+        progress = progress_of(connection, stream)
+        named = transaction.ledger.waiting_ids(stream, _NAMED_PROMPTS) if waited else []
+        data = {**end._asdict(), "now": progress.preferences, "left_accepted": progress.accepted, "named": named}
+        if not waited:
+            return data, f"the stream ends at {end.preferences:,} preferences; it has {progress.preferences:,}"
+        text = f"{progress.preferences:,} of {end.preferences:,} preferences"
+        if progress.accepted:
+            first = f" ({', '.join(named)}{', …' if progress.accepted > len(named) else ''})"
+            text += f"; {progress.accepted:,} prompts stay accepted{first}: --until 0 lets them in"
+        return data, escape_control(text)
+    return None
+
+
+def _budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
+    """What says, once, that prompts wait for a higher budget."""
+    said: set[str] = set()
+    look_at_s = [0.0]
+
+    def look() -> None:
+        if time.monotonic() < look_at_s[0]:
+            return
+        look_at_s[0] = time.monotonic() + _LOOK_S
+        with suppress(StoreOutageError), store.reading() as transaction:
+            found = budgets_usd(transaction, pool)
+        for stream in sorted(name for name, budget in found.items() if budget["waits"] and name not in said):
+            said.add(stream)
+            warn(next(waiting({stream: found[stream]})))
+
+    return look
 
 
 def _labels(store: Store, pool: Pool | None, stream: str) -> Labeling | None:

@@ -115,8 +115,7 @@ class Store:
             SchemaError: the database's tables, or this user's rights, are not what this version needs.
         """
         with self._connected(_OVERDUE_S, karma_writes=True) as connection:
-            transaction = self._bound(connection)
-            yield transaction
+            yield (transaction := self._bound(connection))
             transaction.spending.write()
 
     @contextmanager
@@ -272,12 +271,9 @@ class Store:
     def _bound(self, connection: Connection) -> Transaction:
         now = self.clock()
         spending = Spending(connection, now)
+        preferences = Preferences(connection, now, spending)
         return Transaction(
-            Ledger(connection, now),
-            WorkList(connection, now),
-            Preferences(connection, now, spending),
-            JudgeBudgets(connection),
-            spending,
+            Ledger(connection, now), WorkList(connection, now), preferences, JudgeBudgets(connection), spending
         )
 
 

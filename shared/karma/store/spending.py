@@ -18,7 +18,8 @@ from karma.config.pricing import Kind
 from karma.config.settings import Price
 from karma.store.chunks import execute_in, rows_in
 from karma.store.records import NewResponse, NewVerdict
-from karma.store.schema import EVERYTHING, budgets, pairs, prompts, responses, spending, verdicts
+from karma.store.schema import EVERYTHING, pairs, prompts, responses, verdicts
+from karma.store.spending_tables import budgets, spending
 from karma.store.sql import insert_adding, insert_new
 
 DAY_S = 86_400.0

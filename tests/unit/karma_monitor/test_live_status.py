@@ -22,8 +22,8 @@ from karma.store import Store, counting
 from karma.store.records import NewResponse, NewVerdict
 from karma.store.schema import pairs, responses
 from karma.store.streams import pause
-from karma_monitor.figures.cost import Costs
 from karma_monitor.figures.judges import judges
+from karma_monitor.figures.money.cost import Costs
 from karma_monitor.figures.quality import default_margin, quality_of, worst_error
 from karma_monitor.figures.window import Window
 from karma_monitor.live_status import LiveStatus
