@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,8 +17,6 @@ from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.store import Store
 from karma.store.database import COUNTING_S
-from karma.store.streams import StreamEnd, set_stream_end, stream_ends
-from karma.store.until import progress_of
 from karma.telemetry.escaping import escape_control
 from karma_cli.estimates import show_estimate
 from karma_cli.options import (
@@ -33,16 +31,13 @@ from karma_cli.options import (
 )
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts
-from karma_gateway.ingest import Receipt, Refusal, take
+from karma_cli.stream_end import budget_notice, reached, set_end
+from karma_gateway.ingest import Line, Receipt, Refusal, take
 from karma_gateway.sources import read_lines
-from karma_monitor.figures.money.budgets import budgets_usd, waiting
 from karma_monitor.queries.finished import finished_since
 from karma_monitor.queries.stream_goals import Labeling, labeling
 
 _PRINTED_REFUSALS = 20
-#: Prompts that stay accepted and are named, and seconds between two looks at the budgets.
-_NAMED_PROMPTS = 5
-_LOOK_S = 2.0
 _NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keeps what was accepted."
 
 
@@ -81,12 +76,8 @@ def enqueue(
     env = read_environment(home, pool)
     read_pool = pool_if_any(env)
     max_bytes = (read_pool.pipeline if read_pool else PipelineSettings()).prompt_bytes
-    if read_pool and not read_pool.stream_models(stream):
-        warn(f"{read_pool.path} names no model: prompts without `responses` wait until one is added")
-    for notice in notices(kin_judges(read_pool, stream)) if read_pool else ():
-        output.note(notice)
-    if max_prompts is not None and not until and not estimate:
-        raise SettingsError("--max-prompts is the most prompts of --until N: name that too")
+    if read_pool:
+        _say_of_pool(output, read_pool, stream)
     if estimate:
         show_estimate(output, env, read_pool, stream, read_lines(source, max_bytes), max_prompts)
         return
@@ -98,20 +89,13 @@ def enqueue(
         closing(open_store(env, promised=True)) as store,
         progress(output, hidden=source == "-" and sys.stdin.isatty()) as bar,
     ):
-        if until is not None:  # before the first prompt, so that none is admitted too many
-            _set_end(store, stream, until, max_prompts)
+        set_end(store, stream, until, max_prompts)  # before the first prompt, so that none is admitted too many
         total = None if bar.disable else count_lines(source)
         chunks = track(read_lines(source, max_bytes), bar, "lines read", total, len)
+        taking = partial(take, store, stream, max_bytes=max_bytes, priority=priority, all_or_nothing=strict)
         try:
             for lines in [list(chain.from_iterable(chunks))] if strict else chunks:
-                part = take(store, stream, lines, max_bytes=max_bytes, priority=priority, all_or_nothing=strict)
-                _print_refusals(part.refused, already=len(receipt.refused))
-                if strict and part.refused:
-                    wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
-                    raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
-                receipt.accepted += part.accepted
-                receipt.present += part.present
-                receipt.refused += part.refused
+                _accept(taking, lines, receipt, strict)
                 wake_gateway(env)
         except StoreOutageError as cause:
             outage = cause
@@ -119,19 +103,18 @@ def enqueue(
         if outage is None and not any(counts.values()):
             warn(f"{source} holds no prompt")
         if wait and outage is None:
-            wait_for_prompts(store, bar, on_poll=_budget_notice(store, read_pool))
+            wait_for_prompts(store, bar, on_poll=budget_notice(store, read_pool))
             with store.reading(COUNTING_S) as transaction:
                 summary = finished_since(transaction.ledger.connection, stream, started_at)
         labels = None if outage is not None else _labels(store, read_pool, stream)
-        end = None if outage is not None else _end(store, stream, waited=wait)
+        end = reached(store, stream, waited=wait)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
     data = {"stream": stream, **counts, **(labels.data() if labels else {})}
     sentences = [labels.sentence()] if labels and receipt.accepted else []
     if summary is not None:
         data["finished"], sentences = summary.data(), [*summary.sentences()]
-    if end is not None and outage is None:
-        data["until"], sentence = end
-        sentences.append(sentence)
+    if end is not None:
+        data["until"], sentences = end[0], [*sentences, end[1]]
     for sentence in filter(None, sentences):
         output.note(sentence)
     output.result(data, None, [receipt.accepted])
@@ -141,52 +124,23 @@ def enqueue(
         raise typer.Exit(1)
 
 
-def _set_end(store: Store, stream: str, until: int, max_prompts: int | None) -> None:
-    """Record where the stream's admission stops; it counts prompts from those that were admitted before on."""
-    with store.transaction() as transaction:
-        transaction.ledger.add_stream(stream)
-        connection = transaction.ledger.connection
-        progress = progress_of(connection, stream)
-        most = None if max_prompts is None else progress.ended + progress.in_flight + max_prompts
-        set_stream_end(connection, stream, StreamEnd(until, most) if until else None)
+def _say_of_pool(output: Output, pool: Pool, stream: str) -> None:
+    if not pool.stream_models(stream):
+        warn(f"{pool.path} names no model: prompts without `responses` wait until one is added")
+    for notice in notices(kin_judges(pool, stream)):
+        output.note(notice)
 
 
-def _end(store: Store, stream: str, waited: bool) -> tuple[dict[str, Any], str] | None:
-    """Where the stream's admission stops, how far it is, and the prompts that stay accepted; None without an end."""
-    with suppress(StoreOutageError), store.reading(COUNTING_S) as transaction:
-        connection = transaction.ledger.connection
-        end = stream_ends(connection).get(stream)
-        if end is None:
-            return None
-        progress = progress_of(connection, stream)
-        named = transaction.ledger.waiting_ids(stream, _NAMED_PROMPTS) if waited else []
-        data = {**end._asdict(), "now": progress.preferences, "left_accepted": progress.accepted, "named": named}
-        if not waited:
-            return data, f"the stream ends at {end.preferences:,} preferences; it has {progress.preferences:,}"
-        text = f"{progress.preferences:,} of {end.preferences:,} preferences"
-        if progress.accepted:
-            first = f" ({', '.join(named)}{', …' if progress.accepted > len(named) else ''})"
-            text += f"; {progress.accepted:,} prompts stay accepted{first}: --until 0 lets them in"
-        return data, escape_control(text)
-    return None
-
-
-def _budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
-    """What says, once, that prompts wait for a higher budget."""
-    said: set[str] = set()
-    look_at_s = [0.0]
-
-    def look() -> None:
-        if time.monotonic() < look_at_s[0]:
-            return
-        look_at_s[0] = time.monotonic() + _LOOK_S
-        with suppress(StoreOutageError), store.reading() as transaction:
-            found = budgets_usd(transaction, pool)
-        for stream in sorted(name for name, budget in found.items() if budget["waits"] and name not in said):
-            said.add(stream)
-            warn(next(waiting({stream: found[stream]})))
-
-    return look
+def _accept(taking: Callable[..., Receipt], lines: Sequence[Line], receipt: Receipt, strict: bool) -> None:
+    """Accept some lines, and add what came of them to the receipt."""
+    part = taking(lines)
+    _print_refusals(part.refused, already=len(receipt.refused))
+    if strict and part.refused:
+        wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
+        raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
+    receipt.accepted += part.accepted
+    receipt.present += part.present
+    receipt.refused += part.refused
 
 
 def _labels(store: Store, pool: Pool | None, stream: str) -> Labeling | None:

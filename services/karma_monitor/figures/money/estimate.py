@@ -263,7 +263,17 @@ def _from_store(
     # How many calls there will be is not measured: a quarter of them may be missing, or more.
     unsure = (0.25 * per_prompt * cost / _Z95) ** 2
     total = max(0.0, per_prompt * cost)
-    return Part(kind, name, "store", per_prompt * len(xs), *tokens, total, per_prompt**2 * variance + unsure, assumes)
+    return Part(
+        kind,
+        name,
+        "store",
+        per_prompt * len(xs),
+        tokens[0],
+        tokens[1],
+        total,
+        per_prompt**2 * variance + unsure,
+        assumes,
+    )
 
 
 def _from_prices(
