@@ -37,6 +37,10 @@ _TABLES: Mapping[Kind, tuple[Table, tuple[str, ...]]] = {
 }
 
 
+#: Less than any call costs; sums of many calls are not exact.
+_ROUNDING_USD = 1e-9
+
+
 class Sums(NamedTuple):
     """Sums over calls."""
 
@@ -70,9 +74,10 @@ class Budget:
     day_usd: float | None = None
 
     def left(self, spent: float, spent_today: float) -> float:
-        """USD that may still be spent."""
+        """USD that may still be spent; 0 once it is spent."""
         total = math.inf if self.total_usd is None else self.total_usd - spent
-        return min(total, math.inf if self.day_usd is None else self.day_usd - spent_today)
+        left = min(total, math.inf if self.day_usd is None else self.day_usd - spent_today)
+        return 0.0 if left <= _ROUNDING_USD else left
 
 
 class Spending:
