@@ -24,6 +24,8 @@ from karma.store.spending import Budget, Sums
 #: Prompts of a stream in flight while the cost of one is not known.
 _STEP = 8
 
+_ROUNDING = 1e-6  # prompts
+
 _KINDS: Mapping[str, Kind] = {"generate": "model", "judge": "judge"}
 
 
@@ -82,7 +84,12 @@ class _Account:
             return 0
         if each_usd is None:
             return max(0, _STEP - self.in_flight)
-        number = math.floor(self.left_usd / each_usd) if each_usd > 0 else math.inf
+        number = math.inf
+        if each_usd > 0:
+            # Costs differ from prompt to prompt: of t prompts in flight, two standard deviations are kept in reserve,
+            # where that of one prompt is about its mean: t + 2 √t prompts fit into what is left.
+            most = max(0.0, self.left_usd / each_usd + self.in_flight)
+            number = math.floor((math.sqrt(1.0 + most) - 1.0) ** 2 + _ROUNDING) - self.in_flight
         number = min(number, self.most_in_flight - self.in_flight)
         return 1 if number < 1 and not self.in_flight else max(0, number)  # so that a stream ends at its budget
 

@@ -32,6 +32,8 @@ _CHARACTERS_PER_TOKEN = 4.0
 _DEFAULT_TOKENS = 4096
 _JUDGE_INSTRUCTIONS = 250  # tokens
 _Z95 = 1.96
+#: Share of a cost that the interval has on each side at the least: tokens do not follow characters exactly.
+_INEXACT = 0.02
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def estimate(transaction: Transaction, pool: Pool, stream: str, lengths: Sequenc
     cost = math.fsum(part.cost_usd or 0.0 for part in known)
     # Costs of models and judges rise and fall together with the answers: deviations are added, not variances.
     deviation = math.fsum(math.sqrt(part.variance) for part in known)
+    deviation = math.hypot(deviation, _INEXACT / _Z95 * cost)
     low = max(0.0, cost - _Z95 * deviation)
     if any(part.source == "prices" for part in known):
         low = min(low, math.fsum(_least(part) for part in known))

@@ -117,7 +117,7 @@ def test_without_a_call_the_price_and_the_most_tokens_are_taken_and_named() -> N
     assert by_name["a"].cost_usd == pytest.approx(10 * (100 + 2 * 100) / 1e6, rel=0.1)
     assert "max_tokens = 100" in by_name["a"].assumes
     assert said.cost_usd is not None and said.low is not None and said.low < 0.1 * said.cost_usd
-    assert said.high == pytest.approx(said.cost_usd)
+    assert said.high == pytest.approx(said.cost_usd, rel=0.03)
 
 
 def test_given_responses_are_only_judged() -> None:
