@@ -102,6 +102,8 @@ def measure(worker_count: int, number: int, estimated: int, budget: float) -> di
         karma.enqueue(prompts(number, estimated), "--stream", "budgeted")
         end = karma.wait_for_end(number + estimated, 600)
         cost = end["cost_usd"] - before
+        for worker in running.started:  # nothing is left to do; a stop would wait for idle polls
+            worker.process.kill()
     return {
         "workers": worker_count,
         "budget_usd": budget,

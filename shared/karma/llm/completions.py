@@ -21,7 +21,7 @@ from karma.llm.message_text import refusal_in, text_and_reasoning
 from karma.llm.provider_errors import ProviderError, provider_error
 from karma.llm.refusals import FailedAttempt, failure_of
 from karma.llm.request_fields import Changes, own_fields, renamed
-from karma.llm.token_usage import TOKENS_IN, TOKENS_OUT, cached, counts, usage_of
+from karma.llm.token_usage import NO_USAGE, TOKENS_IN, TOKENS_OUT, TokenUsage, cached, counts, usage_of
 from karma.messages import ModelSpec, Turn, with_system
 from karma.messages.results import storable
 
@@ -91,6 +91,11 @@ class ChatResult:
     logprobs_missing: bool = False
     prompt_cut: str | None = None
 
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens of the call."""
+        return TokenUsage(self.tokens_in, self.tokens_out, self.tokens_cached, self.tokens_reasoning)
+
 
 def body_of(spec: ModelSpec, request: ChatRequest, changes: Changes | None = None) -> bytes:
     """The JSON of a call; the model's options and the request's fields override KARMA's own."""
@@ -121,7 +126,11 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
     Raises:
         FailedAttempt: it is empty, no chat completion, or holds an error.
     """
-    choice, usage = _choice_in(body)
+    try:
+        choice, usage = _choice_in(body)
+    except FailedAttempt as cause:
+        cause.usage = _usage_of_failure(body)
+        raise
     message = choice["message"]
     finish_reason = _finish_reason(choice)
     text, reasoning = text_and_reasoning(message)
@@ -144,6 +153,13 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
         logprobs_missing=bool(request.extra.get("logprobs")) and not first_tokens,
         prompt_cut=_prompt_cut(request.messages, tokens_in, usage),
     )
+
+
+def _usage_of_failure(body: bytes) -> TokenUsage:
+    """The tokens of an attempt that failed, which may have to be paid for."""
+    completion = decoded(body)
+    usage = completion.get("usage") if isinstance(completion, dict) else None
+    return usage_of(usage) if isinstance(usage, dict) else NO_USAGE
 
 
 def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -28,6 +28,7 @@ from karma.llm.event_stream import in_one_piece
 from karma.llm.key_masking import without_key
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
+from karma.llm.token_usage import NO_USAGE
 from karma.messages import ModelSpec
 from karma.messages.results import storable
 from karma.telemetry import metrics
@@ -154,6 +155,7 @@ class ChatClient:
         lessons = self._lessons.setdefault((spec.base_url or "", spec.model), Lessons())
         tried: dict[str, str | int | None] = {}  # learnt by the process only if they help
         fitting: dict[str, str | int | None] = {}  # for this prompt only
+        failed_usage = NO_USAGE  # of attempts that failed
         while True:
             if not await _may_begin(lease_):
                 return None
@@ -162,6 +164,7 @@ class ChatClient:
                 result = await self._attempt(spec, request, body_of(spec, request, changes), headers, key)
             except FailedAttempt as cause:
                 metrics.ATTEMPTS.labels(spec.name, cause.kind).inc()
+                failed_usage = failed_usage.plus(cause.usage)
                 if further := next_changes(spec, request, changes, cause):
                     (fitting if cause.kind == "does_not_fit" else tried).update(further)
                     continue
@@ -175,10 +178,12 @@ class ChatClient:
                 metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
                 _learn(spec, request, lessons, tried)
                 left_out = dropped(spec, request, changes)
-                return replace(result, latency_s=time.monotonic() - started, dropped=left_out)
+                used = failed_usage.plus(result.usage)
+                return replace(result, latency_s=time.monotonic() - started, dropped=left_out, **vars(used))
         reason = storable(" ".join(failed.reason.split()))
         reason = reason[:_SHOWN_CHARACTERS] + backoff.given_up(failed)
-        return ChatResult(failure=reason, kind=failed.kind, latency_s=time.monotonic() - started)
+        latency_s = time.monotonic() - started
+        return ChatResult(failure=reason, kind=failed.kind, latency_s=latency_s, **vars(failed_usage))
 
     async def _attempt(
         self, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str], key: str

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from karma.llm.event_stream import decoded
 from karma.llm.key_masking import mask
 from karma.llm.provider_errors import ProviderError, provider_error
+from karma.llm.token_usage import NO_USAGE
 
 _RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
 #: OpenAI's and Azure's own are in milliseconds; the last are litellm's, of the provider behind it.
@@ -95,6 +96,7 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
         retry: whether another attempt may succeed.
         wait_s: the delay that the endpoint requested.
         named: what a refusal of the request names: names of fields that stand by themselves, or else its words.
+        usage: its tokens, where the endpoint says them: they may have to be paid for.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
     ) -> None:
         super().__init__(reason)
         self.kind, self.reason, self.retry, self.wait_s, self.named = kind, reason, retry, wait_s, named
+        self.usage = NO_USAGE
 
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttempt:

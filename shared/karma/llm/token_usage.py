@@ -36,6 +36,14 @@ class TokenUsage:
     tokens_cached: int | None = None
     tokens_reasoning: int | None = None
 
+    def plus(self, other: TokenUsage) -> TokenUsage:
+        """The sum of two attempts; a number that one of them does not know is the other's."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return TokenUsage(*(one if two is None else two + (one or 0) for one, two in pairs))
+
+
+NO_USAGE = TokenUsage()
+
 
 def usage_of(usage: Mapping[str, Any]) -> TokenUsage:
     """The tokens in the `usage` of a completion.

@@ -47,3 +47,16 @@ from karma.llm.token_usage import TokenUsage, usage_of
 )
 def test_what_is_read_of_a_usage(usage: dict[str, Any], read: TokenUsage) -> None:
     assert usage_of(usage) == read
+
+
+def test_what_a_failed_attempt_used_is_kept() -> None:
+    from karma.llm.completions import ChatRequest, result_of
+    from karma.llm.refusals import FailedAttempt
+    from karma.messages import ModelSpec
+
+    spec = ModelSpec(name="m", backend="openai", model="m", base_url="http://127.0.0.1:1/v1")
+    body = b'{"choices": [{"finish_reason": "error"}], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}'
+    with pytest.raises(FailedAttempt) as failed:
+        result_of(body, spec, ChatRequest((), 1))
+    assert failed.value.usage == TokenUsage(7, 3)
+    assert failed.value.usage.plus(TokenUsage(1, None, 2)) == TokenUsage(8, 3, 2)
