@@ -121,15 +121,17 @@ class BudgetRoom:
         """How many of `wanted` prompts may be admitted now."""
         if not self._has_any:
             return wanted
+        accounts = list(self._accounts_of(stream))
+        if not accounts:
+            return wanted
         each = self._expect(stream).each
-        rooms = [account.room(each) for account in self._accounts_of(stream)]
-        return int(min([wanted, *rooms]))
+        return int(min(wanted, *(account.room(each) for account in accounts)))
 
     def take(self, stream: str, number: int) -> None:
         """Reserve what so many admitted prompts are expected to cost."""
         if self._has_any and number:
-            each = self._expect(stream).each or 0.0
             for account in self._accounts_of(stream):
+                each = self._expect(stream).each or 0.0
                 account.left_usd -= number * each
                 account.in_flight += number
 
