@@ -13,7 +13,9 @@ from rich.progress import Progress
 from rich.text import Text
 
 from karma.errors import StoreOutageError
-from karma.store import Store
+from karma.store import Store, Transaction
+from karma.store.streams import stream_ends
+from karma.store.until import progress_of
 from karma.telemetry.escaping import escape_control
 from karma.telemetry.progress_bars import progress_bars
 from karma_cli.output import Output, console
@@ -58,19 +60,31 @@ def track(
 def wait_for_prompts(
     store: Store, bar: Progress, streams: Sequence[str] | None = None, on_poll: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait until every prompt of the streams (None: of the store) is done or dead. An outage only delays the end."""
+    """Wait until every prompt of the streams (None: of the store) is done or dead. An outage only delays the end.
+
+    Prompts that stay accepted because their stream has reached its end (`karma enqueue --until`) are not waited for.
+    """
     answered, finished = (bar.add_task(f"prompts {state}", total=None) for state in ("answered", "finished"))
     while True:
         on_poll()
         with suppress(StoreOutageError):
             with store.reading() as transaction:
                 states = transaction.ledger.count_states(streams)
+                states["accepted"] -= _left_out(transaction, streams)
             total, ended = sum(states.values()), states["done"] + states["dead"]
             bar.update(answered, total=total, completed=ended + states["answered"] + states["matched"])
             bar.update(finished, total=total, completed=ended)
             if ended == total:
                 return
         time.sleep(_POLL_S)
+
+
+def _left_out(transaction: Transaction, among: Sequence[str] | None) -> int:
+    """The accepted prompts of streams that reached their end."""
+    connection = transaction.ledger.connection
+    ends = {name: end for name, end in stream_ends(connection).items() if among is None or name in among}
+    found = ((progress_of(connection, stream), end) for stream, end in ends.items())
+    return sum(progress.accepted for progress, end in found if progress.is_reached(end))
 
 
 def count_lines(source: str) -> int | None:

@@ -21,6 +21,8 @@ from karma.store.records import BatchLimits, OpenItem, Work
 from karma.store.schema import EVERYTHING
 from karma.store.streams import paused, record_goal
 from karma.telemetry import metrics
+from karma_gateway.admission.budgets import BudgetRoom
+from karma_gateway.admission.until import UntilLimits, UntilRoom
 from karma_gateway.fairness.shares import is_below_share, is_express, next_places
 from karma_gateway.planning import Plan, PlannedPrompt, plan
 
@@ -37,6 +39,7 @@ class _Round:
     pool: Pool
     in_flight: InitVar[Mapping[str, int]]
     passed_over: set[str]  # streams that get nothing more
+    limits: Collection[BudgetRoom | UntilRoom]
     held: Counter[str] = field(init=False)  # prompts in flight per stream
     admitted: Counter[str] = field(default_factory=Counter)
     is_full: bool = False  # whether prompts wait for room
@@ -68,6 +71,7 @@ class Dispatcher:
         self._outbox = outbox
         self._competencies = LatestSnapshot()
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
+        self._until = UntilLimits()
         self.prompts_wait = False  # whether the last call left prompts waiting for room
 
     def admit(self) -> int:
@@ -91,7 +95,10 @@ class Dispatcher:
             stopped = paused(transaction.ledger.connection)
             if EVERYTHING in stopped:
                 return 0
-            round_ = _Round(transaction, closed, self._pool, transaction.ledger.in_flight(closed), set(stopped))
+            limits: tuple[BudgetRoom | UntilRoom, ...]
+            limits = BudgetRoom(transaction, self._pool), self._until.room(transaction)
+            in_flight = transaction.ledger.in_flight(closed)
+            round_ = _Round(transaction, closed, self._pool, in_flight, set(stopped), limits)
             while round_.admitted.total() < self._pool.pipeline.plan_prompts and self._share_out(round_):
                 pass
             opened = list(transaction.work.opened)
@@ -116,7 +123,10 @@ class Dispatcher:
         places = next_places(settings.window, most, round_.held, first, round_.weights(first))
         for stream, room in places.items():
             rows = ledger.waiting(stream, priority, room)
-            count = self._dispatch(round_, wanting[stream], rows) if rows else 0
+            allowed = max(0, min(limit.of(stream, len(rows)) for limit in round_.limits))
+            count = self._dispatch(round_, wanting[stream], rows[:allowed]) if rows and allowed else 0
+            for limit in round_.limits:
+                limit.take(stream, count)
             round_.held[stream] += count
             round_.admitted[stream] += count
             round_.is_full |= count < len(rows)

@@ -32,11 +32,13 @@ from karma.queue.claims_view import ClaimsView
 from karma.queue.fault_injection import reach
 from karma.queue.outbox import Outbox
 from karma.queue.redis import renew_incarnation
+from karma.queue.spent import waits_for_budget
 from karma.store import Store, Transaction
 from karma.store.chunks import chunks
 from karma.store.records import BatchLimits, BatchRow, OpenItem
 from karma.store.work import WorkList
 from karma.telemetry import metrics
+from karma_gateway.admission.budgets import assert_spent
 from karma_gateway.redelivery import Redelivery, delay_s
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class Sweeper:
     ) -> None:
         self._store = store
         self._limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
+        self._pool = pool
         self._settings = pool.pipeline
         self._outbox = outbox
         self._keys = publisher.keyring
@@ -105,8 +108,11 @@ class Sweeper:
         if epoch != self._epoch:
             self._epoch, self._epoch_seen_at = epoch, self._clock()
         self._heads = {}
+        spent = assert_spent(self._store, self._redis, self._pool)
         with self._store.reading() as transaction:
             carried = transaction.work.carried()
+        # Calls of streams whose budget is spent are kept as they are until it is raised.
+        carried = [row for row in carried if not waits_for_budget(row.stage, row.stream, spent)]
         # Claims are read after the batches, so that a claim that ended in between is seen as ended.
         view = ClaimsView.read(self._redis, self._settings.claim_silence_s, self._keys)
         now = self._clock()

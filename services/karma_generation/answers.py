@@ -24,6 +24,9 @@ def answer(spec: ModelSpec, item: GenerateItem, result: Generated | ChatResult, 
         model=spec.name,
         sample=item.sample,
         latency_s=latency_s,
-        dropped=getattr(result, "dropped", ()),  # a model in this process refuses no setting
+        # A model in this process refuses no setting, and has no cache that is priced apart.
+        dropped=getattr(result, "dropped", ()),
+        tokens_cached=getattr(result, "tokens_cached", None),
+        tokens_reasoning=getattr(result, "tokens_reasoning", None),
         **fields,
     )

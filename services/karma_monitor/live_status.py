@@ -22,9 +22,10 @@ from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused, stream_names
 from karma_monitor.figures.budget import budget_left, hourly_calls, summed
-from karma_monitor.figures.cost import Cost, Costs
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
+from karma_monitor.figures.money.budgets import budgets_usd
+from karma_monitor.figures.money.cost import Cost, Costs
 from karma_monitor.figures.quality import quality_of, rules_of, summary
 from karma_monitor.figures.redelivered import redelivered
 from karma_monitor.figures.throughput import CARRY_S, Throughput
@@ -66,8 +67,7 @@ class LiveStatus:
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
         self._learned = LatestSnapshot()
-        self._spent = Costs(store, pool)
-        self._costs: Background[Cost] = Background(self._spent.read, most_share=0.1, every_s=1.0)
+        self._costs: Paced[Cost] = Paced(Costs(store, pool).read, most_share=0.01, every_s=0.9)
 
     def read(self) -> dict[str, Any]:
         """The live status now. While Redis is unavailable, queues and workers are empty.
@@ -85,11 +85,9 @@ class LiveStatus:
         self._named.expire()
 
     def read_everything(self) -> None:
-        """Read the window of pairs and all calls, however long it takes: a report is read only once."""
+        """Read the window of pairs, however long it takes: a report is read only once."""
         with self._lock:
             self.window.renew(math.inf)
-            while not self._spent.read().whole:
-                pass
 
     def pairs(self) -> Window:
         """The newest resolved pairs."""
@@ -105,8 +103,11 @@ class LiveStatus:
         return {
             **_cost(spent, decisive),
             "endpoints": [
-                {"name": name, "kind": kind, **tokens._asdict(), "cost": spent.of(kind, name)}
-                for (kind, name), tokens in islice(spent.tokens.items(), 2 * NAMES)
+                {
+                    **{"name": name, "kind": kind, "tokens_in": sums.tokens_in, "tokens_out": sums.tokens_out},
+                    **{"calls": sums.calls, "metered": sums.priced + sums.unpriced, "cost": spent.of(kind, name)},
+                }
+                for (kind, name), sums in islice(spent.sums.items(), 2 * NAMES)
             ],
         }
 
@@ -178,8 +179,9 @@ class LiveStatus:
             names = stream_names(transaction.ledger.connection, STREAMS)
             stopped = paused(transaction.ledger.connection)
             calls = hourly_calls(transaction.ledger.connection, self._pool, self._clock())
+            money = budgets_usd(transaction, self._pool, STREAMS)
         self._hourly = {"budget_left": budget_left(calls), "judge_calls": summed(calls, self._pool)}
-        return {"streams": names, "paused": sorted(stopped)[:STREAMS]}
+        return {"streams": names, "paused": sorted(stopped)[:STREAMS], "budgets": money}
 
     def _flow(self) -> dict[str, Any]:
         """Queues and workers. While Redis is unavailable, every read tries it again."""
@@ -239,7 +241,6 @@ def _cost(spent: Cost, preferences: int) -> dict[str, Any]:
         "cost": total,
         "cost_per_preference": total / preferences if total is not None and preferences else None,
         "currency": "USD",
-        "cost_is_whole": spent.whole,
         "cost_unknown_calls": spent.unknown_calls,
         "cost_excludes": spent.excluded,
     }

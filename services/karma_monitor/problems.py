@@ -14,6 +14,7 @@ from typing import Any, Literal
 from karma.config.kin_judges import kin_judges, notices
 from karma.config.pool import Pool
 from karma_monitor.figures.formatting import share
+from karma_monitor.figures.money.budgets import waiting
 
 Status = dict[str, Any]
 Severity = Literal["critical", "warning"]
@@ -102,6 +103,10 @@ def _paused(status: Status, _pool: Pool) -> Iterator[str]:
     if status["paused"] and status["states"]["accepted"]:
         names = "All streams are" if "*" in status["paused"] else f"{', '.join(status['paused'])}:"
         yield f"{names} paused. {status['states']['accepted']:,} accepted prompts wait."
+
+
+def _waits_for_budget(status: Status, _pool: Pool) -> Iterator[str]:
+    yield from waiting(status.get("budgets", {}))
 
 
 def _dead(status: Status, _pool: Pool) -> Iterator[str]:
@@ -196,6 +201,7 @@ CONDITIONS = (
     Condition("KarmaWorkersMissing", "warning", "/", _heartbeats_expired),
     Condition("KarmaPromptsDead", "warning", "/dead", _dead),
     Condition(None, "warning", "/", _paused),
+    Condition(None, "warning", "/", _waits_for_budget),
     Condition("KarmaSamplesIdentical", "warning", "/endpoints", _samples_identical),
     Condition("KarmaOrderFlipRateHigh", "warning", "/quality", _order_flips),
     Condition("KarmaFirstPositionBias", "warning", "/quality", _first_position),

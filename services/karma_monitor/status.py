@@ -18,6 +18,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.money.budgets import budgets_usd, ends
 from karma_monitor.figures.predictions import predictions
 from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
@@ -48,6 +49,8 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         known = predictions(LatestSnapshot().newest(transaction))
         unsure = unsure_labels(transaction.ledger.connection)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
+        money, until = budgets_usd(transaction, pool), ends(transaction)
+        spent = transaction.spending.spent(pool.prices if pool else {})
     window = Window(store)
     window.renew(_PAIRS_S)
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
@@ -76,6 +79,9 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         },
         "judges": {name: _endpoint(judging.get(name, 0)) for name in judges},
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
+        "cost_usd": spent,
+        "budgets": money,
+        "until": until,
         "judge_budget": {stream: asdict(calls) for stream, calls in budgets.items()},
     }
 

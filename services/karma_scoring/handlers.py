@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from karma.config.derived_streams import teaches
+from karma.config.pricing import Kind, Priced, Usage
 from karma.errors import UnreadableReferenceError
 from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.messages.results import storable
@@ -38,11 +39,15 @@ log = logging.getLogger(__name__)
 #: (text, reference) → quality in [0, 1]; None if it is unknown.
 Check = Callable[[str, str], float | None]
 
+#: Whether it is of a model or a judge, its name, its tokens → what the call cost.
+Price = Callable[[Kind, str, Usage], Priced]
+
 Result = TypeVar("Result", Answer, Verdict)
 
 # Fields that a record has in common with the message of its result.
-_RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "tokens_in", "tokens_out", "latency_s", "reasoning")
-_VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "tokens_in", "tokens_out", "latency_s", "note")
+_CALL_FIELDS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "latency_s")
+_RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "reasoning", *_CALL_FIELDS)
+_VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "note", *_CALL_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -65,19 +70,25 @@ class Learned:
     ended: int = 0  # prompts
 
 
+def unknown_price(_kind: Kind, _name: str, _usage: Usage) -> Priced:
+    """No call has a price."""
+    return Priced()
+
+
 def score(
     batch: ScoreBatch,
     transaction: Transaction,
     check_of: Callable[[str], Check | None],
     limits: BatchLimits,
     sender: str = "",
+    price: Price = unknown_price,
 ) -> tuple[str, list[NewResponse]]:
     """Record responses; prompts with all their responses go on to matching. Returns the stream and what was recorded.
 
     A response is recorded only while its item is open, whichever worker sends it. A second one changes nothing. A
     prompt whose reference cannot be read ends as `dead`. Stream and priority are the ledger's, whatever the message
     says; `check_of` is the check of a stream. A `sender` is the model whose worker signed the results: it answers what
-    it was asked, and brings no given responses.
+    it was asked, and brings no given responses. `price` says what a call cost, which is stored with its response.
     """
     stages = ("generate",) if sender else ("generate", "score")
     prompts, items = _open_items(batch.items, transaction, stages, "dispatched")
@@ -87,7 +98,7 @@ def score(
     responses, unreadable = {}, {}
     for answer in fresh.values():
         try:
-            responses[answer.item] = _response(answer, prompts[answer.prompt], check)
+            responses[answer.item] = _response(answer, prompts[answer.prompt], check, price)
         except UnreadableReferenceError as cause:
             unreadable[answer.prompt] = str(cause)
     for id_, reason in unreadable.items():
@@ -137,7 +148,12 @@ def _copied(result: Answer | Verdict, names: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(result, name) for name in names}
 
 
-def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResponse:
+def _price(price: Price, kind: Kind, name: str, result: Answer | Verdict) -> dict[str, Any]:
+    usage = Usage(result.tokens_in, result.tokens_out, result.tokens_cached, result.tokens_reasoning)
+    return price(kind, name, usage)._asdict()
+
+
+def _response(answer: Answer, prompt: PromptRow, check: Check | None, price: Price) -> NewResponse:
     text = answer.text if answer.failure is None else None
     failure = answer.failure
     if text is not None and not text.strip():
@@ -147,6 +163,7 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None) -> NewResp
     quality = check(text, prompt.reference) if text is not None and prompt.reference is not None and check else None
     return NewResponse(
         **_copied(answer, _RESPONSE_FIELDS),
+        **_price(price, "model", answer.model, answer),
         text=text,
         failure=failure,
         dropped=json.dumps(answer.dropped) if answer.dropped else None,
@@ -171,13 +188,14 @@ def learn(
     outcome_model: Callable[[], OutcomeModel | None] = lambda: None,
     verifiers: Collection[str] = (),
     limits: BatchLimits | None = None,
+    price: Price = unknown_price,
 ) -> Learned:
     """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
     Their stream is the ledger's, whatever the message says; `tie_margin_of` is the tie margin of a stream. A prompt's
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
     judges among `verifiers` counts as a probe. Second orders that the verdicts call for are opened, in messages of at
-    most `limits`.
+    most `limits`. `price` says what a call cost, which is stored with its verdict.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -185,7 +203,7 @@ def learn(
     stream, fresh = _of_one_stream(fresh, prompts)
     if not fresh:
         return Learned(stream)
-    new = [_verdict(verdict) for verdict in fresh.values()]
+    new = [_verdict(verdict, price) for verdict in fresh.values()]
     preferences.add_verdicts(new)
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
@@ -248,7 +266,7 @@ def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel
     return number
 
 
-def _verdict(verdict: Verdict) -> NewVerdict:
+def _verdict(verdict: Verdict, price: Price) -> NewVerdict:
     probability, failure = verdict.probability, verdict.failure
     if probability is not None and not 0.0 <= probability <= 1.0:
         probability, failure = None, f"the probability {probability} is not in [0, 1]"
@@ -256,6 +274,7 @@ def _verdict(verdict: Verdict) -> NewVerdict:
         failure = "neither a probability nor a reason was returned"
     return NewVerdict(
         **_copied(verdict, _VERDICT_FIELDS),
+        **_price(price, "judge", verdict.judge, verdict),
         shown=verdict.order,
         probability=None if failure else probability,
         failure=failure,

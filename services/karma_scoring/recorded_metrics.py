@@ -68,15 +68,12 @@ class ScoringMetrics:
         for direction, tokens in (("in", tokens_in), ("out", tokens_out)):
             if tokens:
                 batch.add(metrics.TOKENS, kind, name, direction, count=tokens)
-        if tokens_in is None and tokens_out is None and (call.failure or call.latency_s is None):
+        if call.cost_usd is not None:
+            batch.add(metrics.COST, kind, name, count=call.cost_usd)
+        elif tokens_in is None and tokens_out is None and (call.failure or call.latency_s is None):
             return
-        price = self._pool.prices.get(name)
-        if price is None:
-            batch.add(metrics.UNPRICED, kind, name, "price")
-        elif (tokens_in is None and price.input) or (tokens_out is None and price.output):
-            batch.add(metrics.UNPRICED, kind, name, "tokens")
         else:
-            batch.add(metrics.COST, kind, name, count=price.of(tokens_in or 0, tokens_out or 0))
+            batch.add(metrics.UNPRICED, kind, name, "tokens" if name in self._pool.prices else "price")
 
 
 def show_quality(quality: PairQuality, batch: MetricBatch) -> None:

@@ -7,11 +7,13 @@ from functools import partial
 
 from karma.config.environment import Environment
 from karma.config.pool import Pool
+from karma.config.pricing import Pricing
 from karma.config.settings import StreamSettings
 from karma.messages import LearnBatch, ScoreBatch
 from karma.plugins import checker
 from karma.plugins.registry import judge_kind
 from karma.queue.outbox import Outbox
+from karma.queue.spent import mark_spent
 from karma.store import Store, Transaction
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits, NewResponse
@@ -23,7 +25,7 @@ from karma.worker.retry import retry_on_outage
 from karma.worker.schema import open_store
 from karma.worker.stage import recording
 from karma_scoring.fit.refit import Refitter
-from karma_scoring.handlers import Check, learn, score
+from karma_scoring.handlers import Check, Learned, learn, score
 from karma_scoring.quality import quality_of
 from karma_scoring.recorded_metrics import ScoringMetrics
 from karma_scoring.skill_discovery.embedding import Embedder, embedder_name
@@ -44,15 +46,23 @@ def main(environment: Environment) -> None:
     finders = _finders(store, pool)
     verifiers = {name for name, judge in pool.judges.items() if judge_kind(judge.kind).checks_reference}
 
+    pricing = Pricing(pool)
+
     def handle_score(batch: ScoreBatch, transaction: Transaction, sender: str) -> Callable[[], None]:
-        stream, responses = score(batch, transaction, check_of, limits, sender)
-        return lambda: scored(stream, responses)
+        stream, responses = score(batch, transaction, check_of, limits, sender, pricing.price)
+        spent = spent_by(transaction, stream)
+        return partial(scored, stream, responses, spent)
+
+    def spent_by(transaction: Transaction, stream: str) -> set[str]:
+        transaction.spending.write()
+        return transaction.spending.exhausted(pool.prices, [stream])
 
     def check_of(stream: str) -> Check:
         name = pool.stream(stream).checker
         return partial(quality_of, checker(name), name)
 
-    def scored(stream: str, responses: Sequence[NewResponse]) -> None:
+    def scored(stream: str, responses: Sequence[NewResponse], spent: set[str]) -> None:
+        mark_spent(connections.redis, spent)
         scoring_metrics.scored(responses)
         if responses and pool.stream(stream).skills == "embeddings":
             finder = finders[_embedder_of(pool.stream(stream))]
@@ -61,8 +71,13 @@ def main(environment: Environment) -> None:
 
     def handle_learn(batch: LearnBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
         newest = lambda: competencies.newest(transaction).outcome  # noqa: E731 - read only where it is needed
-        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits)
-        return lambda: scoring_metrics.learned(learned)
+        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits, pricing.price)
+        spent = spent_by(transaction, learned.stream)
+        return partial(learnt, learned, spent)
+
+    def learnt(learned: Learned, spent: set[str]) -> None:
+        mark_spent(connections.redis, spent)
+        scoring_metrics.learned(learned)
 
     stages = [
         recording("score", handle_score, store, outbox, connections),

@@ -1,7 +1,7 @@
 """Limits of an endpoint under real workers: how much of what it allows is used, and how much it refuses.
 
-An endpoint of 600 requests a minute (a token bucket with a burst of 10, or fixed minutes) answers 429 beyond; one that is
-full at 32 calls at once (250 ms each) never refuses and gets slower. `python -m tests.benchmarks.rate_limits
+An endpoint of 600 requests a minute (a token bucket with a burst of 10, or fixed minutes) answers 429 beyond; one that
+is full at 32 calls at once (250 ms each) never refuses and gets slower. `python -m tests.benchmarks.rate_limits
 [--workers 1 4 16] [--minutes 3] [--kinds bucket minutes full] [--json OUT]`
 """
 

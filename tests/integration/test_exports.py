@@ -144,7 +144,8 @@ def test_judges_agree_where_they_take_the_same_side_and_those_that_failed_are_na
     row = SimpleNamespace(
         **{"chosen": 1, "response_a": 1, "chosen_text": "yes", "rejected_text": "", "chosen_model": "a"},
         **{"rejected_model": "b", "verdicts": given, "prices": {}, "reasons": '{"win_probability": 0.3}'},
-        **{f"{side}_tokens_{way}": 5 for side in ("chosen", "rejected") for way in ("in", "out")},
+        **{f"{side}_tokens_{way}": 5 for side in ("chosen", "rejected") for way in ("in", "out", "cached")},
+        **{f"{side}_cost_usd": None for side in ("chosen", "rejected")},
         tie_margin=0.05,
     )
     found = provenance_of(row)

@@ -18,7 +18,7 @@ from tests.support.pipeline import wait_until
 
 QUEUES = ("generate.a", "generate.b", "judge.j", "score", "match", "learn")
 KEYS = (
-    *("epoch", "claims", "done", "kept", "fates", "refused", "workers", "wake", "full"),
+    *("epoch", "claims", "done", "kept", "fates", "refused", "workers", "wake", "full", "spent", "limit:abc"),
     *(f"{queue}{step}" for queue in QUEUES for step in ("", "\x06\x161", "\x06\x163", "\x06\x168", "\x06\x169")),
     *(f"_kombu.{table}.{queue}" for queue in QUEUES for table in ("binding", "binding_permanent")),
     *(
@@ -33,7 +33,7 @@ KEYS = (
         "x",
     ),
 )
-ALL_KEYS = tuple(f"karma:{key}" if key in KEYS[:9] else key for key in KEYS)
+ALL_KEYS = tuple(f"karma:{key}" if key in KEYS[:11] else key for key in KEYS)
 
 SERVICES = {"gateway", "generation", "scoring", "matching", "judging", "page"}
 
@@ -44,7 +44,7 @@ UNGUARDED = {"auth", "hello", "quit", "reset"}
 ARGUMENTS = {
     "hset": ["f", "v"], "hdel": ["f"], "hget": ["f"], "lpush": ["v"], "ltrim": ["0", "0"], "lindex": ["0"],
     "lrange": ["0", "1"], "sadd": ["m"], "zadd": ["1", "m"], "zscore": ["m"], "zrem": ["m"], "zrange": ["0", "1"],
-    "zremrangebyscore": ["0", "0"], "set": ["v"], "brpop": ["0.01"], "blpop": ["0.01"],
+    "zremrangebyscore": ["0", "0"], "set": ["v"], "brpop": ["0.01"], "blpop": ["0.01"], "srem": ["m"],
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from karma.config.pool import Pool
+from karma.config.pricing import Pricing
 from karma.messages import (
     Answer,
     Batch,
@@ -54,6 +55,7 @@ class Flow:
     def __init__(self, store: Store, pool: Pool | None = None) -> None:
         self.store = store
         self.pool = pool or make_pool()
+        self.pricing = Pricing(self.pool)
         self.sent: list[str] = []
         self.snapshot, self.novelty = Snapshot.empty(), Novelty()
         self.dispatcher = Dispatcher(store, self.pool, self)  # type: ignore[arg-type]
@@ -117,14 +119,14 @@ class Flow:
         with self.store.transaction() as transaction:
             match batch:
                 case ScoreBatch():
-                    score(batch, transaction, lambda _stream: None, LIMITS)
+                    score(batch, transaction, lambda _stream: None, LIMITS, price=self.pricing.price)
                 case MatchBatch():
                     recorded = recorded_goals(transaction.ledger.connection, [batch.header.stream])
                     stream = self.pool.stream(batch.header.stream, recorded[batch.header.stream])
                     judges = self.pool.stream_judges(batch.header.stream)
                     match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
-                    learn(batch, transaction, outcome_model=lambda: self.snapshot.outcome)
+                    learn(batch, transaction, outcome_model=lambda: self.snapshot.outcome, price=self.pricing.price)
                 case _:
                     raise AssertionError(f"no recording stage takes {type(batch).__name__}")
             self.sent.extend(transaction.work.opened)

@@ -29,13 +29,19 @@ class WatchedFlow(Flow):
         with self.store.transaction() as transaction:
             match batch:
                 case ScoreBatch():
-                    _stream, responses = score(batch, transaction, lambda _stream: None, LIMITS)
+                    _stream, responses = score(batch, transaction, lambda _stream: None, LIMITS, "", self.pricing.price)
                 case MatchBatch():
                     judges = self.pool.stream_judges(name)
                     stream = self.pool.stream(name)
                     matched = match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
-                    learned = learn(batch, transaction, self.pool.tie_margin, lambda: self.snapshot.outcome)
+                    learned = learn(
+                        batch,
+                        transaction,
+                        self.pool.tie_margin,
+                        lambda: self.snapshot.outcome,
+                        price=self.pricing.price,
+                    )
             self.sent.extend(transaction.work.opened)
         match batch:
             case ScoreBatch():

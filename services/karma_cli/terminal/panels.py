@@ -15,6 +15,7 @@ from karma.telemetry.escaping import escape_control, shorten_middle, shortened
 from karma_cli.output import chosen_and_rejected
 from karma_cli.terminal.poller import Update
 from karma_monitor.figures.formatting import duration, rate, share, sparkline
+from karma_monitor.figures.money.budgets import described as described_budgets
 
 Status = Mapping[str, Any]
 
@@ -72,6 +73,8 @@ def outcome(status: Status) -> Text:
         each = known["cost_per_preference"]
         currency = escape_control(str(known["currency"]))
         parts.append(f"cost {known['cost']:,.2f} {currency}" + ("" if each is None else f", {each:.5f} per preference"))
+    if status.get("budgets"):
+        parts += [escape_control(line) for line in described_budgets(status["budgets"])]
     if known["time_left_s"]:
         parts.append(f"{duration(known['time_left_s'])} left")
     calls = known["judge_calls"]

@@ -6,9 +6,10 @@ This module has the column `karma` that they share: the provenance and quality o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from karma.config.pricing import Usage, money
 from karma.verdicts import agreement, agrees_with_competency, opinions
 
 Row = dict[str, Any]
@@ -114,16 +115,22 @@ def provenance_of(row: Any) -> Row:
         "judge_agreement": agreement(given),
         "judges_valid": len(given),
         "judges_asked": len({verdict.judge for verdict in row.verdicts}),
-        "tokens": None if any(None in call for call in calls) else sum(call[1] + call[2] for call in calls),
-        "cost": None
-        if any(None in call or call[0] not in row.prices for call in calls)
-        else sum(row.prices[name].of(tokens_in, tokens_out) for name, tokens_in, tokens_out in calls),
+        "tokens": _sum(None if None in usage[:2] else sum(usage[:2]) for _name, usage, _cost in calls),
+        "cost": _sum(money(row.prices.get(name), cost, usage) for name, usage, cost in calls),
     }
 
 
-def _calls(row: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The calls behind a preference: model or judge, input tokens, output tokens."""
+def _sum(values: Iterable[Any]) -> Any:
+    """The sum; None where a value is unknown."""
+    found = list(values)
+    return None if None in found else sum(found)
+
+
+def _calls(row: Any) -> Iterator[tuple[str, Usage, float | None]]:
+    """The calls behind a preference: model or judge, tokens, stored money."""
     for side in ("chosen", "rejected"):
-        yield getattr(row, f"{side}_model"), getattr(row, f"{side}_tokens_in"), getattr(row, f"{side}_tokens_out")
+        names = (f"{side}_{name}" for name in ("tokens_in", "tokens_out", "tokens_cached"))
+        usage = Usage(*(getattr(row, name) for name in names))
+        yield getattr(row, f"{side}_model"), usage, getattr(row, f"{side}_cost_usd")
     for verdict in row.verdicts:
-        yield verdict.judge, verdict.tokens_in, verdict.tokens_out
+        yield verdict.judge, Usage(verdict.tokens_in, verdict.tokens_out), verdict.cost_usd

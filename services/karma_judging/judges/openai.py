@@ -73,6 +73,8 @@ def _verdict(spec: JudgeSpec, item: JudgeItem, result: ChatResult, hashed: str, 
         rationale=rationale,
         tokens_in=result.tokens_in,
         tokens_out=result.tokens_out,
+        tokens_cached=result.tokens_cached,
+        tokens_reasoning=result.tokens_reasoning,
         latency_s=result.latency_s,
         note=_note(result, brief and not is_read) if probability is not None else None,
     )

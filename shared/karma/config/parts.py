@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from karma import plugins
 from karma.config.models import is_path
 from karma.config.pool import Pool
+from karma.config.pricing import Pricing
 from karma.config.tables import errors_in
 from karma.errors import SettingsError
 from karma.plugins.registry import Family, judge_kind
@@ -26,6 +27,7 @@ def check_parts(pool: Pool) -> None:
     check_judges(pool, pool.judges)
     check_policies(pool)
     check_embedders(pool)
+    check_budgets(pool)
 
 
 def check_backends(pool: Pool, models: Iterable[str]) -> None:
@@ -61,6 +63,29 @@ def check_embedders(pool: Pool) -> None:
             )
         if stream.embedder and not folder.is_dir() and is_path(stream.embedder, pool.path.parent):
             raise SettingsError(f"{pool.path}: {where} embedder is {stream.embedder!r}: there is no folder {folder}")
+
+
+def check_budgets(pool: Pool) -> None:
+    """Check that every model and judge of a stream with a budget has a price: else it would never be spent.
+
+    Raises:
+        SettingsError: names the table and the models.
+    """
+    pricing, of_all = Pricing(pool), pool.pipeline.budget_usd_per_day is not None
+    for where, stream in pool.every_stream():
+        if not of_all and stream.budget_usd is None and stream.budget_usd_per_day is None:
+            continue
+        unknown = [f"[models.{name}]" for name in stream.models or pool.models if not pricing.is_known("model", name)]
+        judges = stream.judges or pool.judges
+        unknown += [f"[judges.{name}.model]" for name in judges if not pricing.is_known("judge", name)]
+        if unknown:
+            table = "[pipeline]" if of_all else where
+            raise SettingsError(
+                f"{pool.path}: {table} has a budget in USD, but the price of {', '.join(unknown)} is not known, so "
+                "what is spent would not be either. Give each a price = { input = …, output = … }, USD per million "
+                "tokens (0 where it costs nothing), or install the extra `prices` for models of a provider that it "
+                "lists"
+            )
 
 
 def _check(pool: Pool, where: str, family: Family, name: str) -> None:

@@ -53,6 +53,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     weight: _Positive = 1.0  # share of the places in flight that it gets beside other streams of its priority
     # Label error above which more pairs are judged than budgeted.
     max_label_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    budget_usd: _Positive | None = None  # of the whole stream: no call begins once so much is spent
+    budget_usd_per_day: _Positive | None = None  # of the stream on one day (UTC)
 
     def __post_init__(self) -> None:
         if self.responses_per_prompt == 1:
@@ -74,15 +76,19 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     input: float
     output: float
+    cached_input: float | None = None  # of input that the endpoint read from its cache; None: as other input
 
     def __post_init__(self) -> None:
-        for name, value in (("input", self.input), ("output", self.output)):
-            if not 0 <= value < math.inf:
+        named = {"input": self.input, "output": self.output, "cached_input": self.cached_input}
+        for name, value in named.items():
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {value!r}, expected USD per million tokens, 0 or more")
 
-    def of(self, tokens_in: int, tokens_out: int) -> float:
-        """The cost of a call, USD."""
-        return (self.input * tokens_in + self.output * tokens_out) / 1e6
+    def of(self, tokens_in: int, tokens_out: int, tokens_cached: int = 0) -> float:
+        """The cost of calls, USD; `tokens_cached` are those of `tokens_in` that came from a cache."""
+        cached_input = self.input if self.cached_input is None else self.cached_input
+        cached = min(tokens_cached, tokens_in)
+        return (self.input * (tokens_in - cached) + cached_input * cached + self.output * tokens_out) / 1e6
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,3 +108,4 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     # Further variables of the environment that workers get, for plug-ins; keys of endpoints need not be named here.
     pass_environment: tuple[str, ...] = ()
     max_resends: _Count = 20  # of an item whose message or result was lost; each further loss is a failed attempt
+    budget_usd_per_day: _Positive | None = None  # of all streams on one day (UTC): no call begins once it is spent

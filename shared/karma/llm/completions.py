@@ -21,6 +21,7 @@ from karma.llm.message_text import refusal_in, text_and_reasoning
 from karma.llm.provider_errors import ProviderError, provider_error
 from karma.llm.refusals import FailedAttempt, failure_of
 from karma.llm.request_fields import Changes, own_fields, renamed
+from karma.llm.token_usage import NO_USAGE, TOKENS_IN, TOKENS_OUT, TokenUsage, cached, counts, usage_of
 from karma.messages import ModelSpec, Turn, with_system
 from karma.messages.results import storable
 
@@ -31,11 +32,9 @@ _BODY_BYTES = 8 << 20
 _FINISH_CHARACTERS = 40
 #: Where an end stands that `finish_reason` does not say: OpenRouter, Gemini, OpenAI's older models.
 _NATIVE_ENDS = ("native_finish_reason", "finishReason", "finish_details")
-_TOKENS_OUT = ("completion_tokens", "output_tokens")
-_MOST_DIGITS = 12
 _EMPTY = (b"", b"null", b'""')
 _SHOWN_CHARACTERS = 200
-_MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
+_LARGEST_LOGPROB = 2**31  # a larger one is no log-probability
 
 _WORD = re.compile(r"\w\S*")
 #: Least tokens per word of a prompt that was read whole. Tokenizers split words and do not join them.
@@ -65,8 +64,10 @@ class ChatResult:
             `model_refusal`, `does_not_fit`, `unfinished`, `content_filter`, `empty`, `missing_key`, `redirect` or
             `too_large`.
         finish_reason: by the endpoint.
-        tokens_in: read.
+        tokens_in: read, those from a cache included.
         tokens_out: written, reasoning included.
+        tokens_cached: of those read: from the endpoint's cache.
+        tokens_reasoning: of those written: reasoning.
         latency_s: of the whole call, retries and waits included.
         first_tokens: token → log-probability of the first token, if requested.
         reasoning: the model's, also of a failure.
@@ -81,12 +82,19 @@ class ChatResult:
     finish_reason: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    tokens_cached: int | None = None
+    tokens_reasoning: int | None = None
     latency_s: float | None = None
     first_tokens: Mapping[str, float] = field(default_factory=dict)
     reasoning: str | None = None
     dropped: tuple[str, ...] = ()
     logprobs_missing: bool = False
     prompt_cut: str | None = None
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens of the call."""
+        return TokenUsage(self.tokens_in, self.tokens_out, self.tokens_cached, self.tokens_reasoning)
 
 
 def body_of(spec: ModelSpec, request: ChatRequest, changes: Changes | None = None) -> bytes:
@@ -118,11 +126,15 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
     Raises:
         FailedAttempt: it is empty, no chat completion, or holds an error.
     """
-    choice, usage = _choice_in(body)
+    try:
+        choice, usage = _choice_in(body)
+    except FailedAttempt as cause:
+        cause.usage = _usage_of_failure(body)
+        raise
     message = choice["message"]
     finish_reason = _finish_reason(choice)
     text, reasoning = text_and_reasoning(message)
-    tokens_in, tokens_out = _counts(usage, ("prompt_tokens", "input_tokens")), _counts(usage, _TOKENS_OUT)
+    tokens_in, tokens_out = counts(usage, TOKENS_IN), counts(usage, TOKENS_OUT)
     if finish_reason is None and tokens_out is not None and spec.max_tokens != "default":
         finish_reason = "length" if tokens_out >= spec.max_tokens else None
     first_tokens = _first_tokens(choice.get("logprobs"))
@@ -135,13 +147,19 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
         failure=failure,
         kind=kind,
         finish_reason=finish_reason,
-        tokens_in=tokens_in,
-        tokens_out=tokens_out,
+        **vars(usage_of(usage)),
         first_tokens=first_tokens,
         reasoning=found.reasoning,
         logprobs_missing=bool(request.extra.get("logprobs")) and not first_tokens,
         prompt_cut=_prompt_cut(request.messages, tokens_in, usage),
     )
+
+
+def _usage_of_failure(body: bytes) -> TokenUsage:
+    """The tokens of an attempt that failed, which may have to be paid for."""
+    completion = decoded(body)
+    usage = completion.get("usage") if isinstance(completion, dict) else None
+    return usage_of(usage) if isinstance(usage, dict) else NO_USAGE
 
 
 def _choice_in(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -224,7 +242,7 @@ def _first_tokens(logprobs: Any) -> dict[str, float]:
     for each in top if isinstance(top, list) else ():
         if isinstance(each, dict) and isinstance(each.get("token"), str):
             logprob = each.get("logprob")
-            if isinstance(logprob, int | float) and not isinstance(logprob, bool) and abs(logprob) < _MOST_TOKENS:
+            if isinstance(logprob, int | float) and not isinstance(logprob, bool) and abs(logprob) < _LARGEST_LOGPROB:
                 found[each["token"]] = float(logprob)
     return found
 
@@ -235,33 +253,13 @@ def _is_visible(position: Mapping[str, Any]) -> bool:
     return isinstance(token, str) and bool(token.strip(" \t\r\n▁ĠĊ"))
 
 
-def _counts(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    """The first valid number of tokens by one of the names."""
-    return next((count for name in names if (count := _count(usage.get(name))) is not None), None)
-
-
-def _count(tokens: Any) -> int | None:
-    """The number of tokens; None if the endpoint's number is invalid."""
-    if isinstance(tokens, str) and tokens.isascii() and tokens.isdigit() and len(tokens) < _MOST_DIGITS:
-        tokens = int(tokens)
-    valid = isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens <= _MOST_TOKENS
-    return int(tokens) if valid else None
-
-
 def _prompt_cut(messages: tuple[Turn, ...], tokens_in: int | None, usage: Mapping[str, Any]) -> str | None:
     """How a prompt was cut, where the endpoint read clearly fewer tokens than the prompt has words."""
     characters = sum(len(turn.content) for turn in messages)
     if tokens_in is None or tokens_in < _SHORTEST_CONTEXT or tokens_in >= characters * _TOKENS_PER_WORD / 2:
         return None
     words = sum(len(_WORD.findall(turn.content)) for turn in messages)
-    read_tokens = tokens_in + _cached(usage)
+    read_tokens = tokens_in + cached(usage)
     if read_tokens >= words * _TOKENS_PER_WORD:
         return None
     return f"the endpoint cut the prompt: it read {read_tokens:,} tokens of a prompt of {words:,} words"
-
-
-def _cached(usage: Mapping[str, Any]) -> int:
-    """The tokens of the prompt from a cache, which some servers count apart."""
-    details = usage.get("prompt_tokens_details")
-    named = [usage.get(name) for name in ("cache_read_input_tokens", "cache_creation_input_tokens", "cached_tokens")]
-    return sum(_count(each) or 0 for each in [details.get("cached_tokens") if isinstance(details, dict) else 0, *named])

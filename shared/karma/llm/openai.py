@@ -31,6 +31,7 @@ from karma.llm.key_masking import without_key
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
 from karma.llm.result_groups import Results, next_group
+from karma.llm.token_usage import NO_USAGE
 from karma.messages import ModelSpec
 from karma.messages.results import storable
 from karma.telemetry import metrics
@@ -161,6 +162,7 @@ class ChatClient:
         lessons = self._lessons.setdefault((spec.base_url or "", spec.model), Lessons())
         tried: dict[str, str | int | None] = {}  # learnt by the process only if they help
         fitting: dict[str, str | int | None] = {}  # for this prompt only
+        failed_usage = NO_USAGE  # of attempts that failed
         while True:
             entry = await gate.enter(lease_, _expected_tokens(spec, request), backoff.until)
             if entry == "stop":
@@ -169,14 +171,11 @@ class ChatClient:
                 failed = FailedAttempt(*gate.down, retry=False)
                 break
             changes = {**lessons.changes(spec, request), **tried, **fitting}
-            outcome, begun = None, time.monotonic()
             try:
-                result = await self._attempt(spec, request, body_of(spec, request, changes), headers, key)
-                tokens = (result.tokens_in or 0) + (result.tokens_out or 0)
-                outcome = Outcome("answered", time.monotonic() - begun, tokens or None)
+                result = await self._reported(gate, spec, request, body_of(spec, request, changes), headers, key)
             except FailedAttempt as cause:
                 metrics.ATTEMPTS.labels(spec.name, cause.kind).inc()
-                outcome = outcome_of(cause)
+                failed_usage = failed_usage.plus(cause.usage)
                 if further := next_changes(spec, request, changes, cause):
                     (fitting if cause.kind == "does_not_fit" else tried).update(further)
                     continue
@@ -185,12 +184,8 @@ class ChatClient:
                 metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
                 _learn(spec, request, lessons, tried)
                 left_out = dropped(spec, request, changes)
-                return replace(result, latency_s=time.monotonic() - started, dropped=left_out)
-            finally:
-                if outcome is None:
-                    gate.cancel()
-                else:
-                    gate.leave(outcome)
+                used = failed_usage.plus(result.usage)
+                return replace(result, latency_s=time.monotonic() - started, dropped=left_out, **vars(used))
             wait_s = backoff.wait_s(failed)
             if wait_s is None:
                 break
@@ -198,7 +193,27 @@ class ChatClient:
                 await _wait(wait_s, lease_)
         reason = storable(" ".join(failed.reason.split()))
         reason = reason[:_SHOWN_CHARACTERS] + backoff.given_up(failed)
-        return ChatResult(failure=reason, kind=failed.kind, latency_s=time.monotonic() - started)
+        latency_s = time.monotonic() - started
+        return ChatResult(failure=reason, kind=failed.kind, latency_s=latency_s, **vars(failed_usage))
+
+    async def _reported(
+        self, gate: Gate, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str], key: str
+    ) -> ChatResult:
+        """An attempt that entered the gate, and tells it what came of it."""
+        outcome, begun = None, time.monotonic()
+        try:
+            result = await self._attempt(spec, request, body, headers, key)
+            tokens = (result.tokens_in or 0) + (result.tokens_out or 0)
+            outcome = Outcome("answered", time.monotonic() - begun, tokens or None)
+        except FailedAttempt as cause:
+            outcome = outcome_of(cause)
+            raise
+        finally:
+            if outcome is None:
+                gate.cancel()
+            else:
+                gate.leave(outcome)
+        return result
 
     async def _without_key(self, spec: ModelSpec, gate: Gate, lease_: Lease) -> ChatResult | None:
         """The result of a call that cannot be made here: a failure, or None where other workers may have the key."""

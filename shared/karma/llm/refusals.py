@@ -16,6 +16,7 @@ from http import HTTPStatus
 from karma.llm.event_stream import decoded
 from karma.llm.key_masking import mask
 from karma.llm.provider_errors import ProviderError, provider_error
+from karma.llm.token_usage import NO_USAGE
 
 _RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
 #: OpenAI's and Azure's own are in milliseconds; the last are litellm's, of the provider behind it.
@@ -99,6 +100,7 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
         wait_s: the delay that the endpoint requested.
         named: what a refusal of the request names: names of fields that stand by themselves, or else its words.
         of_endpoint: whether every other request would be refused too: a key, a quota, an unknown model, a redirect.
+        usage: its tokens, where the endpoint says them: they may have to be paid for.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class FailedAttempt(Exception):  # noqa: N818 - it carries a result
         super().__init__(reason)
         self.kind, self.reason, self.retry, self.wait_s, self.named = kind, reason, retry, wait_s, named
         self.of_endpoint = of_endpoint
+        self.usage = NO_USAGE
 
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttempt:

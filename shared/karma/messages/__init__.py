@@ -141,6 +141,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float | None = None
     reasoning: Text | None = None  # the model's reasoning, apart from the answer
     dropped: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()  # settings that the endpoint refused: left out
+    tokens_cached: Count | None = None  # of `tokens_in`: read from the endpoint's cache
+    tokens_reasoning: Count | None = None  # of `tokens_out`: reasoning
 
 
 #: Finish reasons of the providers, in lower case, of texts that did not end by themselves → what ended them.
@@ -218,6 +220,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     tokens_out: Count | None = None
     latency_s: float | None = None
     note: Sentence | None = None  # what was odd about a valid verdict
+    tokens_cached: Count | None = None  # of `tokens_in`: read from the endpoint's cache
+    tokens_reasoning: Count | None = None  # of `tokens_out`: reasoning
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from karma.queue.redis import (
     KEPT_KEY,
     LIMIT_KEY,
     REFUSED_KEY,
+    SPENT_KEY,
     TOMBSTONES_KEY,
     WAKE_KEY,
     WORKERS_KEY,
@@ -62,6 +63,8 @@ _TABLES = ("binding", "binding_permanent")
 _CONNECTION = ("ping", "time", "client|setinfo")
 _HEARTBEAT = Grant(("hset", "hdel"), (WORKERS_KEY,))
 _WAKE = Grant(("lpush", "ltrim"), (WAKE_KEY,))
+_SPENT = Grant(("smembers",), (SPENT_KEY,))
+_MARK_SPENT = Grant(("sadd",), (SPENT_KEY,))
 _REFUSE = Grant(("lpush", "ltrim"), (REFUSED_KEY,))
 _EVALUATE = Grant(("evalsha",), (CLAIMS_KEY, TOMBSTONES_KEY, INCARNATION_KEY, KEPT_KEY, FATES_KEY))
 
@@ -84,6 +87,7 @@ def _worker(reads: tuple[str, ...], *writes: str) -> tuple[Grant, ...]:
         _EVALUATE,
         *_CLAIM,
         _HEARTBEAT,
+        _SPENT,
         _REFUSE,
     )
 
@@ -111,13 +115,14 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant(("get", "set"), (INCARNATION_KEY,)),
         Grant(("set",), (FULL_KEY,)),
         _READ_LIMITS,
+        Grant(("smembers", "sadd", "srem"), (SPENT_KEY,)),
         Grant(("blpop",), (WAKE_KEY,)),
         _WAKE,
         _HEARTBEAT,
         _REFUSE,
     ),
     "generation": (*_worker((GENERATE,), SCORE), _LIMITS),
-    "scoring": (*_worker((SCORE, LEARN), MATCH, JUDGE), Grant(("hset",), (KEPT_KEY,)), *_ROOM),
+    "scoring": (*_worker((SCORE, LEARN), MATCH, JUDGE), Grant(("hset",), (KEPT_KEY,)), _MARK_SPENT, *_ROOM),
     "matching": (*_worker((MATCH,), JUDGE), *_ROOM),
     "judging": (*_worker((JUDGE,), LEARN), _LIMITS),
     "page": (*_LOOK, _HEARTBEAT, _READ_LIMITS),

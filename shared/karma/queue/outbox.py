@@ -36,6 +36,7 @@ from karma.messages.signing import UNSIGNED, Keyring
 from karma.queue.celery_app import Publisher
 from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
+from karma.queue.spent import waits_for_budget
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
 from karma.store.chunks import chunks
@@ -50,7 +51,10 @@ _BATCHES_AT_ONCE = 64
 
 
 class Outbox:
-    """Publishes opened batches; `name` names its owner in fault points and traces."""
+    """Publishes opened batches; `name` names its owner in fault points and traces.
+
+    Calls for a stream whose budget is spent stay unpublished.
+    """
 
     def __init__(
         self, name: str, store: Store, pool: Pool, publisher: Publisher, redis: Any, clock: Callable[[], float]
@@ -77,6 +81,10 @@ class Outbox:
     def _send(self, ids: Sequence[str], trace: Mapping[str, str]) -> None:
         incarnation = current_incarnation(self._redis)
         with self._store.reading() as transaction:
+            rows = transaction.work.batches(ids)
+            spent = transaction.spending.exhausted(self._pool.prices, {row.stream for row in rows})
+            if spent:  # the sweeper publishes the rest once the budget is raised
+                ids = [row.id for row in rows if not waits_for_budget(row.stage, row.stream, spent)]
             now = self._clock()
             messages = compose(transaction, self._pool, ids, incarnation, now, trace, self._publisher.keyring)
         self._publisher.publish(messages)

@@ -13,6 +13,7 @@ Every key that KARMA itself keeps in Redis:
 | `karma:limit:<endpoint>` | string | what its workers share, JSON (`karma.queue.endpoint_limits`); a day |
 | `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
 | `karma:wake` | list | at most one entry: a gateway has something to do |
+| `karma:spent` | set | streams whose budget is spent; `*`: that of all streams (`karma.queue.spent`) |
 | `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 5 s |
 """
 
@@ -37,6 +38,7 @@ WORKERS_KEY = "karma:workers"
 WAKE_KEY = "karma:wake"
 FULL_KEY = "karma:full"
 REFUSED_KEY = "karma:refused"
+SPENT_KEY = "karma:spent"
 
 #: The prefix of the states of endpoints.
 LIMIT_KEY = "karma:limit:"

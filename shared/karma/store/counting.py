@@ -5,14 +5,14 @@ Most scan an index: about 0.1 s for a million rows.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
 from karma.store.pair_rows import IS_UNSURE
-from karma.store.schema import gates, pairs, prompts, resolutions, responses, verdicts
+from karma.store.schema import gates, pairs, prompts, resolutions, responses, streams, verdicts
 from karma.verdicts import OUTCOMES
 
 Resolutions = Mapping[tuple[str, str | None], int]
@@ -28,6 +28,21 @@ def prompts_by_state(connection: Connection, streams: Sequence[str] | None = Non
     if streams is not None:
         query = query.where(prompts.c.stream.in_(list(streams)))
     return Counter({(stream, state): count for state, stream, count in connection.execute(query)})
+
+
+def in_flight_by_stream(connection: Connection) -> dict[str, Counter[str]]:
+    """Stream → its prompts in flight, by state. The index holds them apart from all others."""
+    columns = prompts.c.stream, prompts.c.state
+    query = select(*columns, func.count()).where(prompts.c.state.in_(("dispatched", "answered", "matched")))
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for stream, state, count in connection.execute(query.group_by(*columns)):
+        found[stream][state] = count
+    return found
+
+
+def stream_list(connection: Connection) -> list[str]:
+    """The names of all streams."""
+    return list(connection.execute(select(streams.c.name)).scalars())
 
 
 def prompts_without_pair(connection: Connection) -> Counter[str]:

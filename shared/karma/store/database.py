@@ -27,6 +27,7 @@ from karma.store.ledger import Ledger
 from karma.store.preferences import Preferences
 from karma.store.revision import mismatch
 from karma.store.schema import REVISION, metadata
+from karma.store.spending import Spending
 from karma.store.work import WorkList
 
 _BUSY_TIMEOUT_MS = 60_000
@@ -44,12 +45,13 @@ _WATCH_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Transaction:
-    """One transaction: consistent views of the ledger, open work, preferences and judge budgets."""
+    """One transaction: consistent views of the ledger, open work, preferences, judge budgets and spending."""
 
     ledger: Ledger
     work: WorkList
     preferences: Preferences
     judge_budgets: JudgeBudgets
+    spending: Spending
 
 
 class Store:
@@ -113,7 +115,8 @@ class Store:
             SchemaError: the database's tables, or this user's rights, are not what this version needs.
         """
         with self._connected(_OVERDUE_S, karma_writes=True) as connection:
-            yield self._bound(connection)
+            yield (transaction := self._bound(connection))
+            transaction.spending.write()
 
     @contextmanager
     def reading(self, limit_s: float = _OVERDUE_S) -> Iterator[Transaction]:
@@ -267,8 +270,10 @@ class Store:
 
     def _bound(self, connection: Connection) -> Transaction:
         now = self.clock()
+        spending = Spending(connection, now)
+        preferences = Preferences(connection, now, spending)
         return Transaction(
-            Ledger(connection, now), WorkList(connection, now), Preferences(connection, now), JudgeBudgets(connection)
+            Ledger(connection, now), WorkList(connection, now), preferences, JudgeBudgets(connection), spending
         )
 
 

@@ -40,8 +40,7 @@ class Ledger:
         """
         if not new:
             return []
-        row = {"name": stream, "created_at": self.now, "goal": goal}
-        self.connection.execute(insert_new(self.connection, streams), [row])
+        self.add_stream(stream, goal)
         first: dict[str, NewPrompt] = {}
         for prompt in new:
             first.setdefault(prompt.prompt_id, prompt)
@@ -67,6 +66,21 @@ class Ledger:
             else:
                 results.append("present")
         return results
+
+    def add_stream(self, stream: str, goal: str | None = None) -> None:
+        """Add a stream, unless it exists."""
+        row = {"name": stream, "created_at": self.now, "goal": goal}
+        self.connection.execute(insert_new(self.connection, streams), [row])
+
+    def present(self, stream: str, prompt_ids: Iterable[str]) -> set[str]:
+        """Those of the ids that a stream has."""
+        query = select(prompts.c.prompt_id).where(prompts.c.stream == stream)
+        return {row.prompt_id for row in rows_in(self.connection, query, prompts.c.prompt_id, prompt_ids)}
+
+    def waiting_ids(self, stream: str, limit: int) -> list[str]:
+        """The ids of a stream's accepted prompts, at most `limit`, in order of acceptance."""
+        query = select(prompts.c.prompt_id).where(prompts.c.stream == stream, prompts.c.state == "accepted")
+        return list(self.connection.execute(query.order_by(prompts.c.id).limit(limit)).scalars())
 
     # --- admission ------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ from karma.store.records import (
     ResponseRow,
     VerdictRow,
 )
-from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots, verdicts
+from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots
+from karma.store.spending import Spending
 from karma.store.sql import insert_adding, insert_new
 
 _LIKELIER = case((resolutions.c.probability > 0.5, resolutions.c.probability), else_=1.0 - resolutions.c.probability)
@@ -36,13 +37,14 @@ _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow._fields]
 class Preferences:
     """The preferences within one transaction; `now` is the transaction's time in seconds since 1970."""
 
-    def __init__(self, connection: Connection, now: float) -> None:
+    def __init__(self, connection: Connection, now: float, spending: Spending) -> None:
         self.connection = connection
         self.now = now
+        self._spending = spending
 
     def add_responses(self, new: Sequence[NewResponse]) -> None:
-        """Record responses; existing ones are not changed."""
-        self._add(responses, new)
+        """Record responses and what they cost; existing ones are not changed."""
+        self._spending.record("model", new)
 
     def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
         """The responses of prompts, in order of their ids."""
@@ -69,8 +71,8 @@ class Preferences:
         return {prompt: prompt_weight(group) for prompt, group in formed.items()}
 
     def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
-        """Record verdicts; existing ones are not changed."""
-        self._add(verdicts, new)
+        """Record verdicts and what they cost; existing ones are not changed."""
+        self._spending.record("judge", new)
 
     def count_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int], opened: Counter[int]) -> list[PairRow]:
         """Lower the pairs' awaited verdicts by the recorded ones and raise them by those that are now asked for.
@@ -195,7 +197,7 @@ class Preferences:
                 *(
                     side.c[name].label(f"{label}_{name}")
                     for label, side in (("chosen", chosen), ("rejected", rejected))
-                    for name in ("tokens_in", "tokens_out", "finish_reason")
+                    for name in ("tokens_in", "tokens_out", "tokens_cached", "cost_usd", "finish_reason")
                 ),
                 chosen.c.reasoning.is_not(None).label("chosen_has_reasoning"),
                 rejected.c.reasoning.is_not(None).label("rejected_has_reasoning"),

@@ -91,7 +91,20 @@ class BatchRow(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewResponse:
+class NewCall:
+    """What a call took and cost; unknown of given responses and of judges without a model."""
+
+    tokens_in: int | None
+    tokens_out: int | None
+    latency_s: float | None
+    tokens_cached: int | None = None  # of tokens_in
+    tokens_reasoning: int | None = None  # of tokens_out
+    cost_usd: float | None = None
+    priced_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewResponse(NewCall):
     """A response to be recorded; `features` and `dropped` are JSON."""
 
     prompt: int
@@ -102,9 +115,6 @@ class NewResponse:
     features: str | None
     quality: float | None
     finish_reason: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    latency_s: float | None
     reasoning: str | None = None
     dropped: str | None = None
 
@@ -176,7 +186,7 @@ class PairRow(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewVerdict:
+class NewVerdict(NewCall):
     """A verdict to be recorded."""
 
     pair: int
@@ -186,9 +196,6 @@ class NewVerdict:
     probability: float | None
     failure: str | None
     rationale: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    latency_s: float | None
     note: str | None = None
 
 
@@ -202,6 +209,7 @@ class VerdictRow(NamedTuple):
     failure: str | None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

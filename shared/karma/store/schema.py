@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0010"
+REVISION = "0011"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -58,6 +58,9 @@ streams = Table(
     Column("created_at", Float, nullable=False),
     # that it began with (`karma.config.goals`); written once, when its first prompt is admitted; null until then
     Column("goal", Text),
+    # `karma enqueue --until`: nothing more is admitted once it has so many preferences, or so many admitted prompts
+    Column("until_preferences", BigInteger),
+    Column("most_admitted", BigInteger),
 )
 
 #: Paused streams: no more of their prompts are admitted; admitted ones are finished. Written by `pause` and `resume`.
@@ -149,6 +152,10 @@ responses = Table(
     Column("finish_reason", Text),
     Column("tokens_in", Integer),
     Column("tokens_out", Integer),
+    Column("tokens_cached", Integer),  # of tokens_in
+    Column("tokens_reasoning", Integer),  # of tokens_out
+    Column("cost_usd", Float),  # null: unknown
+    Column("priced_by", Text),  # pool, or genai-prices with its version; null where the cost is unknown
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("prompt", "model", "sample"),
@@ -198,6 +205,10 @@ verdicts = Table(
     Column("note", Text),  # what was odd about a valid verdict, for example missing log-probabilities
     Column("tokens_in", Integer),
     Column("tokens_out", Integer),
+    Column("tokens_cached", Integer),  # of tokens_in
+    Column("tokens_reasoning", Integer),  # of tokens_out
+    Column("cost_usd", Float),  # null: unknown
+    Column("priced_by", Text),  # pool, or genai-prices with its version; null where the cost is unknown
     Column("latency_s", Float),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("pair", "judge", "template_hash", "shown"),

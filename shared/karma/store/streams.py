@@ -6,6 +6,7 @@ A pause stops the admission of prompts; admitted prompts are finished.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -49,6 +50,27 @@ def record_goal(connection: Connection, stream: str, goal: str) -> None:
     free = select(streams.c.name).where(streams.c.name == stream, streams.c.goal.is_(None))
     free = free.with_for_update(skip_locked=True, key_share=True)  # prompts may be added to it meanwhile
     connection.execute(update(streams).where(streams.c.name.in_(free)).values(goal=goal))
+
+
+class StreamEnd(NamedTuple):
+    """Where the admission of a stream stops: at so many preferences, or at so many admitted prompts (None: all)."""
+
+    preferences: int
+    most_admitted: int | None
+
+
+def stream_ends(connection: Connection) -> dict[str, StreamEnd]:
+    """The ends of streams that have one (`karma enqueue --until`)."""
+    columns = streams.c.name, streams.c.until_preferences, streams.c.most_admitted
+    query = select(*columns).where(streams.c.until_preferences.is_not(None))
+    return {row[0]: StreamEnd(row[1], row[2]) for row in connection.execute(query)}
+
+
+def set_stream_end(connection: Connection, stream: str, end: StreamEnd | None) -> None:
+    """Write the end of a stream that exists; None lifts it."""
+    preferences, most = (None, None) if end is None else end
+    values = {"until_preferences": preferences, "most_admitted": most}
+    connection.execute(update(streams).where(streams.c.name == stream).values(**values))
 
 
 def recorded_goals(connection: Connection, names: Iterable[str]) -> dict[str, str | None]:

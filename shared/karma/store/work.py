@@ -204,6 +204,12 @@ class WorkList:
         )
         return {row[0]: row[1] for row in self.connection.execute(query)}
 
+    def open_by_stream_and_target(self) -> dict[tuple[str, str, str], int]:
+        """Number of open items per stream, stage, and model or judge; parked ones are left out."""
+        columns = batches.c.stream, work_items.c.stage, work_items.c.target
+        query = select(*columns, func.count()).join(batches, batches.c.id == work_items.c.batch).group_by(*columns)
+        return {(row[0], row[1], row[2]): row[3] for row in self.connection.execute(query)}
+
 
 def _address(row: BatchRow) -> _Address:
     return _Address(row.stage, row.target, row.stream, row.priority, is_express(row.id))

@@ -51,7 +51,7 @@ CALL_SECONDS = Histogram(
     "karma_call_seconds", "Time of a recorded call, retries included.", ["kind", "name"], buckets=_SECONDS
 )
 TOKENS = Counter("karma_tokens_total", "Tokens read (in) and written (out).", ["kind", "name", "direction"])
-COST = Counter("karma_cost_usd_total", "Cost of recorded calls, by the pool file's prices.", ["kind", "name"])
+COST = Counter("karma_cost_usd_total", "Cost of recorded calls, as stored with each.", ["kind", "name"])
 UNPRICED = Counter(
     "karma_calls_unpriced_total", "Recorded calls without a price or a token count.", ["kind", "name", "lacks"]
 )

@@ -10,6 +10,7 @@ from karma.config.environment import Environment
 from karma.queue.celery_app import Publisher, create_app
 from karma.queue.claims import SILENCE_S, Claims
 from karma.queue.redis import RedisClock, connect
+from karma.queue.spent import SpentStreams
 from karma.worker.exclusive import ExclusiveExecution
 from karma.worker.retry import Shutdown
 
@@ -19,7 +20,7 @@ STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Connections:
-    """Celery's application, Redis, this process's claims, the shared clock, and the shutdown request."""
+    """Celery's application, Redis, this process's claims, the shared clock, spent streams, and the shutdown request."""
 
     app: Any
     redis: Any
@@ -28,6 +29,7 @@ class Connections:
     clock: Callable[[], float]
     shutdown: Shutdown
     exclusive: ExclusiveExecution = field(default_factory=ExclusiveExecution)
+    spent: SpentStreams = field(default_factory=SpentStreams)
 
     @classmethod
     def open(cls, environment: Environment, silence_s: float = SILENCE_S) -> Connections:
@@ -39,4 +41,5 @@ class Connections:
         url, keys = environment.broker_url(), environment.keyring()
         redis, app = connect(url), create_app(url)
         claims = Claims(redis, silence_s, keys)
-        return cls(app, redis, Publisher(app, keys), claims, RedisClock(redis), Shutdown(STOP_S))
+        parts = Publisher(app, keys), claims, RedisClock(redis), Shutdown(STOP_S)
+        return cls(app, redis, *parts, spent=SpentStreams(redis))

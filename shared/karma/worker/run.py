@@ -43,6 +43,8 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
         main = import_module(module).main
     except ModuleNotFoundError as cause:
         raise MissingExtraError(str(cause.name), extra, f"the service {service}") from cause
+    if service in ("gateway", "scoring") and environment.pool_path.exists():
+        parts.check_budgets(Pool.read(environment.pool_path))
     if service in ("matching", "scoring") and environment.pool_path.exists():
         (parts.check_policies if service == "matching" else parts.check_embedders)(Pool.read(environment.pool_path))
     if service in ("generation", "judging"):

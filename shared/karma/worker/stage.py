@@ -30,6 +30,7 @@ from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation, wake_if_full
 from karma.queue.refused import refuse
 from karma.queue.slots import SLOTS
+from karma.queue.spent import ASKING_STAGES
 from karma.telemetry import logging as logs
 from karma.telemetry import metrics, tracing
 from karma.worker.admission import Admitted, Memory, admit
@@ -119,7 +120,7 @@ class Stage:
             metrics.WAIT_SECONDS.labels(self.name).observe(waited_s)
         with (
             tracing.processing(self.name, queue_of(batch), batch, waited_s),
-            lease.held(lambda: "stop" if shutdown.requested else claims.state(name)),
+            lease.held(lambda: "stop" if shutdown.requested else self._state(name, batch.header.stream)),
         ):
             self._work(admitted)
         took_s = time.monotonic() - started
@@ -130,6 +131,13 @@ class Stage:
         self._retry(lambda: claims.complete(name), "release")
         reach(f"{self.name}.after_release")
         return "done"
+
+    def _state(self, name: str, stream: str) -> lease.LeaseState:
+        """Whether calls may begin: none for a stream whose budget is spent."""
+        state = self._connections.claims.state(name)
+        if state != "go" or self.name not in ASKING_STAGES:
+            return state
+        return self._connections.spent.lease(stream)
 
     def _retry(self, action: Callable[[], Any], what: str) -> Any:
         return retry_on_outage(action, f"{self.name}: {what}", self._connections.shutdown)
@@ -169,6 +177,7 @@ def asking(
     def work(admitted: Admitted) -> None:
         batch = admitted.batch
         spec = served.asked(batch)
+        lease.require()  # a part that makes calls without asking for the lease begins none for a spent stream
         for result in handle(batch, spec):
             tracing.calls(spec, result)
             reach(f"{name}.before_publish")

@@ -366,7 +366,6 @@ const points = (value, error, pairs) =>
 
 function cost({ cost: found, stream }) {
   if (stream !== null) return h("p", { class: "empty" }, "Known for all streams together: calls are not split by stream.");
-  if (!found.cost_is_whole) return h("p", { class: "empty" }, "The calls are being counted.");
   if (found.cost === null) return h("p", { class: "empty" }, "Unknown: the pool file has no prices.");
   const rows = found.endpoints.map((one) => [
     one.name,

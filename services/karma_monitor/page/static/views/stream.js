@@ -61,7 +61,7 @@ export function open(root, context) {
 }
 
 /** The figures of the outcome; a report leaves out those of a running stream. */
-export function outcomeTiles({ outcome, preferences, resolutions, states }, isReport = false) {
+export function outcomeTiles({ outcome, preferences, resolutions, states, budgets = {} }, isReport = false) {
   const accepted = Object.values(states).reduce((sum, one) => sum + one, 0);
   const predicted = preferences.predicted ? `, ${count(preferences.predicted)} predicted` : "";
   const total = `${count(outcome.preferences)} in total${predicted}`;
@@ -83,9 +83,21 @@ export function outcomeTiles({ outcome, preferences, resolutions, states }, isRe
       money(outcome.cost_per_preference, outcome.currency),
       outcome.cost === null ? spentNote(outcome) : `${money(outcome.cost, outcome.currency)}, ${spentNote(outcome)}`,
     ],
+    ...Object.entries(budgets).map(([name, one]) => budgetTile(name, one, outcome.currency)),
     ...(isReport ? [] : running),
     ["Lost", ...lost(resolutions, states)],
   ];
+}
+
+/** What is spent of a stream's budget; that of a day where it has no other. */
+function budgetTile(name, found, currency) {
+  const ofDay = found.budget_usd === null;
+  const [spent, most] = ofDay
+    ? [found.spent_today_usd, found.budget_usd_per_day]
+    : [found.spent_usd, found.budget_usd];
+  const of = name === "*" ? "all streams" : name;
+  const note = `${of}${ofDay ? ", today (UTC)" : ""}${found.waits ? "; waits for a higher budget" : ""}`;
+  return ["Budget", `${money(spent, currency)} of ${money(most, currency)}`, note];
 }
 
 /** The judge calls of the last 60 minutes against their hourly limit; streams have a limit each. */

@@ -1,0 +1,76 @@
+"""Budgets in USD, as the gateway holds streams to them, what is spent of each, and which streams wait for more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from karma.config.pool import Pool
+from karma.store import Transaction
+from karma.store.schema import EVERYTHING, prompts
+from karma.store.streams import stream_ends
+
+_UNFINISHED = ("accepted", "dispatched", "answered", "matched")
+
+
+def budgets_usd(transaction: Transaction, pool: Pool | None, most: int | None = None) -> dict[str, dict[str, Any]]:
+    """Stream (`*`: all together) → its limits, USD spent, and whether prompts of it wait for a higher budget.
+
+    Args:
+        transaction: of the store.
+        pool: whose prices apply to calls without stored money; None: they count as nothing.
+        most: budgets that are named; None: all.
+    """
+    limits = transaction.spending.budgets()
+    limits = dict(sorted(limits.items())[:most])
+    spent = transaction.spending.spent_under(limits, pool.prices if pool else {}) if limits else {}
+    return {
+        stream: {
+            "budget_usd": budget.total_usd,
+            "budget_usd_per_day": budget.day_usd,
+            "spent_usd": spent[stream][0] if budget.total_usd is not None else None,
+            "spent_today_usd": spent[stream][1] if budget.day_usd is not None else None,
+            "waits": budget.left(*spent[stream]) <= 0 and _is_unfinished(transaction, stream),
+        }
+        for stream, budget in limits.items()
+    }
+
+
+def _is_unfinished(transaction: Transaction, stream: str) -> bool:
+    query = select(prompts.c.id).where(prompts.c.state.in_(_UNFINISHED)).limit(1)
+    if stream != EVERYTHING:
+        query = query.where(prompts.c.stream == stream)
+    return transaction.ledger.connection.execute(query).first() is not None
+
+
+def ends(transaction: Transaction) -> dict[str, dict[str, int | None]]:
+    """Stream → the preferences and the admitted prompts at which its admission stops (`karma enqueue --until`)."""
+    return {
+        stream: {"preferences": end.preferences, "most_prompts": end.most_admitted}
+        for stream, end in sorted(stream_ends(transaction.ledger.connection).items())
+    }
+
+
+def described(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """For people: each budget, what is spent of it, and whether the stream waits."""
+    for stream, budget in found.items():
+        name = "all streams" if stream == EVERYTHING else stream
+        waits = "; it waits for a higher budget" if budget["waits"] else ""
+        yield f"budget of {name}: {', '.join(_amounts(budget))}{waits}"
+
+
+def waiting(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for each budget that prompts wait for."""
+    for stream, budget in found.items():
+        if budget["waits"]:
+            what = "All streams wait" if stream == EVERYTHING else f"{stream} waits"
+            yield f"{what} for budget: {', '.join(_amounts(budget))}. Raise it in the pool file, restart the gateway."
+
+
+def _amounts(budget: Mapping[str, Any]) -> Iterable[str]:
+    if budget["budget_usd"] is not None:
+        yield f"{budget['spent_usd']:,.2f} of {budget['budget_usd']:,.2f} USD spent"
+    if budget["budget_usd_per_day"] is not None:
+        yield f"{budget['spent_today_usd']:,.2f} of {budget['budget_usd_per_day']:,.2f} USD spent today (UTC)"
