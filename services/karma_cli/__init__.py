@@ -23,7 +23,7 @@ from karma.telemetry.escaping import escape_control
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
 COMMANDS = {
-    "check": "Check whether every model and judge works: names, keys, folders, and one small call of each.",
+    "doctor": "Find out what does not work: models, judges, keys, the pool file, Redis, the store and the disk.",
     "up": "Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.",
     "down": "Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`.",
     "worker": "Run one worker. Start more workers to scale a service.",
@@ -47,9 +47,10 @@ COMMANDS = {
     "demo": "Run the pipeline on bundled tiny models and print the results.",
 }
 
-#: Modules of `karma_cli.commands` that hold a second command.
+#: Modules of `karma_cli.commands` with another name than the command.
 _MODULES = {
     **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
+    **{"doctor": "doctor.command"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 
