@@ -12,13 +12,19 @@ from typing import TypeVar
 from rich.progress import Progress
 from rich.text import Text
 
+from karma.config.environment import Environment
 from karma.errors import StoreOutageError
 from karma.store import Store
 from karma.telemetry.escaping import escape_control
 from karma.telemetry.progress_bars import progress_bars
-from karma_cli.output import Output, console
+from karma_cli.options import any_worker
+from karma_cli.output import Output, console, warn
+
+#: Said by a command that waits.
+NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C loses nothing that was accepted."
 
 _POLL_S = 0.2
+_LOOK_S = 1.0  # between two looks at the workers
 _DRAW_S = 0.1
 _READ_BYTES = 1 << 20
 
@@ -71,6 +77,28 @@ def wait_for_prompts(
             if ended == total:
                 return
         time.sleep(_POLL_S)
+
+
+class WorkerWatch:
+    """Says when no worker runs while a command waits, and when one runs again; called at each poll.
+
+    Args:
+        env: names the Redis that has the heartbeats.
+        said: that none runs was said before the wait.
+    """
+
+    def __init__(self, env: Environment, said: bool = False) -> None:
+        self._env, self._missing, self._next = env, said, 0.0
+
+    def __call__(self) -> None:
+        """Look again, if the last look is a second ago."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LOOK_S
+        missing = not any_worker(self._env)
+        if missing != self._missing:
+            warn(NO_WORKER if missing else "a worker runs")
+        self._missing = missing
 
 
 def count_lines(source: str) -> int | None:

@@ -28,14 +28,13 @@ from karma_cli.options import (
     wake_gateway,
 )
 from karma_cli.output import Output, warn, with_format_flags
-from karma_cli.progress import count_lines, progress, track, wait_for_prompts
+from karma_cli.progress import NO_WORKER, WorkerWatch, count_lines, progress, track, wait_for_prompts
 from karma_gateway.ingest import Receipt, Refusal, take
 from karma_gateway.sources import read_lines
 from karma_monitor.queries.finished import finished_since
 from karma_monitor.queries.stream_goals import Labeling, labeling
 
 _PRINTED_REFUSALS = 20
-_NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keeps what was accepted."
 
 
 @with_format_flags
@@ -66,8 +65,9 @@ def enqueue(
     for notice in notices(kin_judges(read_pool, stream)) if read_pool else ():
         output.note(notice)
     receipt, started_at, summary = Receipt(), time_of(env), None
-    if wait and not any_worker(env):
-        warn(_NO_WORKER)
+    warned = wait and not any_worker(env)
+    if warned:
+        warn(NO_WORKER)
     outage: StoreOutageError | None = None
     with (
         closing(open_store(env, promised=True)) as store,
@@ -92,9 +92,10 @@ def enqueue(
         if outage is None and not any(counts.values()):
             warn(f"{source} holds no prompt")
         if wait and outage is None:
-            wait_for_prompts(store, bar)
+            wait_for_prompts(store, bar, on_poll=WorkerWatch(env, warned))
             with store.reading(COUNTING_S) as transaction:
-                summary = finished_since(transaction.ledger.connection, stream, started_at)
+                prices = read_pool.prices if read_pool else None
+                summary = finished_since(transaction.ledger.connection, stream, started_at, prices)
         labels = None if outage is not None else _labels(store, read_pool, stream)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
     data = {"stream": stream, **counts, **(labels.data() if labels else {})}
