@@ -23,6 +23,7 @@ from karma.telemetry.escaping import escape_control
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
 COMMANDS = {
+    "init": "Write a pool file for Ollama, vLLM, OpenAI, LiteLLM, or folders with checkpoints.",
     "doctor": "Find out what does not work: models, judges, keys, the pool file, Redis, the store and the disk.",
     "up": "Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.",
     "down": "Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`.",
@@ -50,7 +51,7 @@ COMMANDS = {
 #: Modules of `karma_cli.commands` with another name than the command.
 _MODULES = {
     **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
-    **{"doctor": "doctor.command"},
+    **{"doctor": "doctor.command", "init": "init.command"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 _READ_BYTES = 8 << 20
 _PROBE_S = 3.0
+_NAME_CHARACTERS = 200  # of a model; longer names are left out
 _TO_TLS = "the server at {where} speaks TLS, and base_url says http://"
 
 
@@ -118,7 +119,7 @@ def models_in(body: bytes) -> list[str] | None:
     if not isinstance(entries, list):
         return None
     names = [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(name for name in names if name.isprintable() and 0 < len(name) <= _NAME_CHARACTERS))
 
 
 def _speaks_tls(host: str, port: int) -> bool:
