@@ -31,6 +31,7 @@ COMMANDS = {
     "page": "Serve the page alone. `karma up` already serves it.",
     "token": "Print a link that opens the page, with a new token.",
     "enqueue": "Accept prompts from a file or standard input.",
+    "judge": "Judge answers that exist already, and write the preferences. Nothing is generated.",
     "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
     "acl": "Print the users of Redis: one per service, with its own commands and keys only.",
     "refused": "Show the newest messages that were refused, and why.",
@@ -51,7 +52,7 @@ COMMANDS = {
 #: Modules of `karma_cli.commands` with another name than the command.
 _MODULES = {
     **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
-    **{"doctor": "doctor.command", "init": "init.command"},
+    **{"doctor": "doctor.command", "init": "init.command", "judge": "judge.command"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 

@@ -78,7 +78,7 @@ def enqueue(
         try:
             for lines in [list(chain.from_iterable(chunks))] if strict else chunks:
                 part = take(store, stream, lines, max_bytes=max_bytes, priority=priority, all_or_nothing=strict)
-                _print_refusals(part.refused, already=len(receipt.refused))
+                print_refusals(part.refused, already=len(receipt.refused))
                 if strict and part.refused:
                     wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
                     raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
@@ -118,7 +118,8 @@ def _labels(store: Store, pool: Pool | None, stream: str) -> Labeling | None:
     return None
 
 
-def _print_refusals(refused: Sequence[Refusal], already: int) -> None:
+def print_refusals(refused: Sequence[Refusal], already: int) -> None:
+    """Print refused lines, the first twenty of a file; `already` have been printed or counted."""
     for refusal in refused[: max(0, _PRINTED_REFUSALS - already)]:
         print(f"× {escape_control(str(refusal))}", file=sys.stderr)
     if already < _PRINTED_REFUSALS <= already + len(refused):

@@ -72,11 +72,11 @@ class Finished:
         unsure = f"; {self.unsure:,} of these are not sure enough, and exports leave them out" if self.unsure else ""
         return f"labels: {judged:,} judged, {predicted:,} predicted{unsure}"
 
-    def sentences(self) -> Iterator[str]:
-        """For people: the counts, labels, calls and cost, then the most frequent reasons."""
+    def sentences(self, when: str = " meanwhile") -> Iterator[str]:
+        """For people: the counts of prompts that finished `when`, labels, calls and cost, then the reasons."""
         counts = {**self.outcomes, "without a pair": self.without_pair, "dead": self.dead}
         named = [f"{count:,} {what}" for what, count in counts.items() if count]
-        yield f"{_counted(self.prompts, 'prompt')} finished meanwhile: {', '.join(named) or 'no pair'}"
+        yield f"{_counted(self.prompts, 'prompt')} finished{when}: {', '.join(named) or 'no pair'}"
         if any(self.labels.values()):
             yield self.labels_sentence()
         if self.spending.calls:
