@@ -23,13 +23,15 @@ from karma.telemetry.escaping import escape_control
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
 COMMANDS = {
-    "check": "Check whether every model and judge works: names, keys, folders, and one small call of each.",
+    "init": "Write a pool file for Ollama, vLLM, OpenAI, LiteLLM, or folders with checkpoints.",
+    "doctor": "Find out what does not work: models, judges, keys, the pool file, Redis, the store and the disk.",
     "up": "Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.",
     "down": "Stop the pipeline that `karma up` started. Unfinished work resumes at the next `karma up`.",
     "worker": "Run one worker. Start more workers to scale a service.",
     "page": "Serve the page alone. `karma up` already serves it.",
     "token": "Print a link that opens the page, with a new token.",
     "enqueue": "Accept prompts from a file or standard input.",
+    "judge": "Judge answers that exist already, and write the preferences. Nothing is generated.",
     "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
     "acl": "Print the users of Redis: one per service, with its own commands and keys only.",
     "refused": "Show the newest messages that were refused, and why.",
@@ -47,9 +49,10 @@ COMMANDS = {
     "demo": "Run the pipeline on bundled tiny models and print the results.",
 }
 
-#: Modules of `karma_cli.commands` that hold a second command.
+#: Modules of `karma_cli.commands` with another name than the command.
 _MODULES = {
     **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
+    **{"doctor": "doctor.command", "init": "init.command", "judge": "judge.command"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 

@@ -12,15 +12,21 @@ from typing import TypeVar
 from rich.progress import Progress
 from rich.text import Text
 
+from karma.config.environment import Environment
 from karma.errors import StoreOutageError
 from karma.store import Store, Transaction
 from karma.store.streams import stream_ends
 from karma.store.until import progress_of
 from karma.telemetry.escaping import escape_control
 from karma.telemetry.progress_bars import progress_bars
-from karma_cli.output import Output, console
+from karma_cli.options import any_worker
+from karma_cli.output import Output, console, warn
+
+#: Said by a command that waits.
+NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C loses nothing that was accepted."
 
 _POLL_S = 0.2
+_LOOK_S = 1.0  # between two looks at the workers
 _DRAW_S = 0.1
 _READ_BYTES = 1 << 20
 
@@ -58,7 +64,7 @@ def track(
 
 
 def wait_for_prompts(
-    store: Store, bar: Progress, streams: Sequence[str] | None = None, on_poll: Callable[[], None] = lambda: None
+    store: Store, bar: Progress, streams: Sequence[str] | None = None, on_poll: Iterable[Callable[[], None]] = ()
 ) -> None:
     """Wait until every prompt of the streams (None: of the store) is done or dead. An outage only delays the end.
 
@@ -66,7 +72,8 @@ def wait_for_prompts(
     """
     answered, finished = (bar.add_task(f"prompts {state}", total=None) for state in ("answered", "finished"))
     while True:
-        on_poll()
+        for look in on_poll:
+            look()
         with suppress(StoreOutageError):
             with store.reading() as transaction:
                 states = transaction.ledger.count_states(streams)
@@ -85,6 +92,28 @@ def _left_out(transaction: Transaction, among: Sequence[str] | None) -> int:
     ends = {name: end for name, end in stream_ends(connection).items() if among is None or name in among}
     found = ((progress_of(connection, stream), end) for stream, end in ends.items())
     return sum(progress.accepted for progress, end in found if progress.is_reached(end))
+
+
+class WorkerWatch:
+    """Says when no worker runs while a command waits, and when one runs again; called at each poll.
+
+    Args:
+        env: names the Redis that has the heartbeats.
+        said: that none runs was said before the wait.
+    """
+
+    def __init__(self, env: Environment, said: bool = False) -> None:
+        self._env, self._missing, self._next = env, said, 0.0
+
+    def __call__(self) -> None:
+        """Look again, if the last look is a second ago."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LOOK_S
+        missing = not any_worker(self._env)
+        if missing != self._missing:
+            warn(NO_WORKER if missing else "a worker runs")
+        self._missing = missing
 
 
 def count_lines(source: str) -> int | None:

@@ -27,6 +27,25 @@ ROWS_AT_ONCE = 500
 _TYPED_BYTES = 10 << 20
 
 
+def check_out(out: Path) -> None:
+    """Check the name and the folder of a file before anything is exported to it.
+
+    Raises:
+        SettingsError: they are not as expected.
+        MissingExtraError: Parquet needs a package that is not installed.
+    """
+    if out.is_dir():
+        raise SettingsError(f"{out}: is a folder; name a file in it, for example {out / 'preferences.jsonl'}")
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise SettingsError(
+            f"{out}: the name of the file must end with .jsonl or .parquet, for example {out.with_suffix('.jsonl')}"
+        )
+    if not out.parent.is_dir():
+        raise SettingsError(f"{out}: there is no folder {out.parent}; make it first, or name another file")
+    if out.suffix == ".parquet":
+        _require_pyarrow()
+
+
 def write(
     exported: Iterable[Row], out: Path, columns: Columns | None, remark: Callable[[str], None] = lambda _text: None
 ) -> int:
@@ -45,24 +64,15 @@ def write(
         SettingsError: the name, the folder or a row is not as expected.
         KarmaError: the file cannot be written, or an empty export would replace it.
     """
-    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
-    if out.is_dir():
-        raise SettingsError(f"{out}: is a folder; name a file in it, for example {out / 'preferences.jsonl'}")
-    if out.suffix not in writers:
-        raise SettingsError(
-            f"{out}: the name of the file must end with .jsonl or .parquet, for example {out.with_suffix('.jsonl')}"
-        )
-    if not out.parent.is_dir():
-        raise SettingsError(f"{out}: there is no folder {out.parent}; make it first, or name another file")
-    if out.suffix == ".parquet":
-        _require_pyarrow()
+    check_out(out)
     with whole_file(out) as unfinished, TemporaryFile(dir=out.parent) as file:
         spool = _Spool(file)
         for row in exported:
             spool.add(row if columns is None else hold(row, columns))
         if not spool.count and out.exists():
             raise KarmaError(f"{out}: kept as it is, as there is no preference to export")
-        writers[out.suffix](spool, columns, unfinished)
+        writer = _write_parquet if out.suffix == ".parquet" else _write_jsonl
+        writer(spool, columns, unfinished)
     if out.suffix == ".jsonl" and (dates := spool.types.dates()):
         remark(
             f"every text in {', '.join(dates)} looks like a date: `datasets` reads such a column of JSON Lines as "

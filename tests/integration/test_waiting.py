@@ -11,8 +11,9 @@ import pytest
 
 from karma.config.environment import Environment
 from tests.support.databases import migrate
+from tests.support.endpoint import pool, serve
 from tests.support.instant import POOL
-from tests.support.pipeline import KARMA, Pipeline
+from tests.support.pipeline import KARMA, Pipeline, wait_until
 
 FAILING = """
 [models.a]
@@ -20,6 +21,20 @@ backend = "openai"
 model = "a"
 base_url = "http://127.0.0.1:9/v1"
 max_retries = 0
+[models.b]
+backend = "instant"
+model = "b"
+[judges.j]
+kind = "instant"
+"""
+
+
+SLOW = """
+[models.a]
+backend = "openai"
+model = "a"
+base_url = "http://127.0.0.1:9/v1"
+max_retries = 1000
 [models.b]
 backend = "instant"
 model = "b"
@@ -65,11 +80,48 @@ def test_prompts_that_came_to_something_exit_0(tmp_path: Path) -> None:
     assert (finished["prompts"], finished["decisive"], finished["reasons"]) == (1, 1, [])
 
 
-@pytest.mark.parametrize("command", [["requeue"], ["failures"], ["report", "out.html"]], ids=" ".join)
+def test_workers_that_end_during_the_wait_are_missed_within_seconds(tmp_path: Path) -> None:
+    karma = Pipeline(tmp_path, SLOW, "tests.support.instant")
+    with karma.up():
+        command = [*KARMA, "enqueue", "-", "--wait"]
+        waiting = subprocess.Popen(
+            command, env=karma.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert waiting.stdin is not None
+        assert waiting.stderr is not None
+        waiting.stdin.write('{"prompt": "x"}\n')
+        waiting.stdin.close()
+        wait_until(lambda: sum(karma.status()["prompts"].values()) == 1, 30, "the prompt is accepted")
+        karma.run("down")
+        assert waiting.stderr.readline().startswith("no worker runs; start karma up")
+        waiting.send_signal(signal.SIGTERM)
+        waiting.wait(30)
+
+
+def test_the_summary_has_calls_tokens_and_the_cost(tmp_path: Path) -> None:
+    with serve() as endpoint:
+        text = pool(endpoint.url).replace('model = "red"', 'model = "red"\nprice = {input = 1000.0, output = 1000.0}')
+        karma = Pipeline(tmp_path, text)
+        with karma.up():
+            done = karma.run("enqueue", "-", "--wait", text='{"prompt": "x y"}\n')
+            both = karma.run("enqueue", "-", "--wait", "--json", text='{"prompt": "z"}\n')
+    lines = done.stderr.splitlines()
+    assert "labels: 1 judged, 0 predicted" in lines
+    assert lines[-1].startswith("calls: 2 of models, 2 of judges; tokens: ")
+    assert lines[-1].endswith(", without 3 calls of unknown cost")
+    assert "; cost: $0.01" in lines[-1]
+    finished = json.loads(both.stdout)["finished"]
+    assert (finished["model_calls"], finished["judge_calls"], finished["calls_without_cost"]) == (2, 2, 3)
+    assert finished["cost_usd"] > 0
+
+
+@pytest.mark.parametrize(
+    "command", [["requeue", "--stream"], ["failures"], ["report", "out.html", "--stream"]], ids=" ".join
+)
 def test_an_unknown_stream_is_refused_with_the_nearest(tmp_path: Path, command: list[str]) -> None:
     karma = Pipeline(tmp_path, POOL, "tests.support.instant")
     karma.enqueue([{"prompt": "x"}], "--stream", "maths")
-    done = karma.call(*command, "--stream", "math", check=False)
+    done = karma.call(*command, "math", check=False)
     assert (done.returncode, done.stderr) == (2, "karma: no stream is called 'math' (did you mean 'maths'?)\n")
 
 

@@ -32,7 +32,7 @@ from karma_gateway import exports
 from karma_gateway.ingest import take
 from karma_monitor.figures.models.leaderboard import leaderboard, skills_of
 from karma_monitor.figures.quality import measure
-from karma_monitor.queries.finished import finished_since
+from karma_monitor.queries.finished import Finished, finished_since
 from karma_monitor.queries.totals import count as count_totals
 
 _POLL_S = 0.2
@@ -70,11 +70,13 @@ def demo(
         receipt = take(store, scenario.STREAM, lines, max_bytes=pool.pipeline.prompt_bytes)
         output.note(f"{receipt.accepted} prompts accepted, {receipt.present} already present")
         with progress(output) as bar:
-            wait_for_prompts(store, bar, on_poll=lambda: supervisor.check(warn))
+            wait_for_prompts(store, bar, on_poll=[lambda: supervisor.check(warn)])
         _wait_for_refit(store)
         count = exports.write(exports.rows(store, "trl-dpo", ExportFilter.usual()), path)
-        data, shown = _results(store, pool, tasks)
+        data, shown, finished = _results(store, pool, tasks)
     took_s = time.monotonic() - started
+    for sentence in finished.reason_sentences():
+        output.note(sentence)
     if output.form in ("human", "plain"):
         output.result({}, shown, [])
     output.note(
@@ -82,6 +84,8 @@ def demo(
         f"Next: karma page --home {_short(own)} --pool {_short(pool_path)}"
     )
     output.result({"path": str(path), "preferences": count, "took_s": round(took_s, 1), **data}, _short(path), [path])
+    if finished.failed and not count:
+        raise typer.Exit(1)
 
 
 def _wait_for_refit(store: Store) -> None:
@@ -96,12 +100,12 @@ def _wait_for_refit(store: Store) -> None:
         time.sleep(_POLL_S)
 
 
-def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any], RenderableType]:
-    """The results as data and for people."""
+def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any], RenderableType, Finished]:
+    """The results as data and for people, and what the prompts came to."""
     with store.reading() as transaction:
         totals = count_totals(transaction.ledger.connection, transaction.ledger.now)
         snapshot = LatestSnapshot().newest(transaction)
-        finished = finished_since(transaction.ledger.connection, scenario.STREAM, 0.0)
+        finished = finished_since(transaction.ledger.connection, scenario.STREAM, 0.0, pool.prices)
     outcomes = {**totals.outcomes, "no_pair": totals.without_pair}
     policies = measure(store, pool.tie_margin, [scenario.STREAM]).policies.values()
     flipped, both = sum(sums.flipped for sums in policies), sum(sums.both_orders for sums in policies)
@@ -114,6 +118,8 @@ def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any
         "resolutions": outcomes,
         "labels": finished.data()["labels"],
         "unsure_labels": finished.unsure,
+        "reasons": [reason.data() for reason in finished.reasons],
+        **finished.spending.data(),
         "judge_calls": calls,
         "judge_calls_of_all_pairs": all_calls,
         "flipped": flipped,
@@ -127,6 +133,7 @@ def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any
     orders = "in every order" if len(one_order) < len(pool.judges) else "once"
     spent = Text(
         f"{finished.labels_sentence()}\n"
+        f"{finished.spending.sentence()}\n"
         f"judge calls: {calls:,}; to judge each of the {pairs:,} pairs {orders} would have taken {all_calls:,}\n"
         f"order flips: {flipped:.0f} of {both:.0f} pairs judged in both orders{why}\n"
     )
@@ -138,7 +145,7 @@ def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any
         f"  Spearman correlation of competency with held-out accuracy: {result.spearman:.3f} "
         f"over {len(snapshot.models)} models"
     )
-    return data, Group(table, spent, competencies(boards, Output.console().width), checked)
+    return data, Group(table, spent, competencies(boards, Output.console().width), checked), finished
 
 
 def _right(labels: scenario.Labels) -> str:

@@ -30,7 +30,7 @@ from karma_cli.options import (
     wake_gateway,
 )
 from karma_cli.output import Output, warn, with_format_flags
-from karma_cli.progress import count_lines, progress, track, wait_for_prompts
+from karma_cli.progress import NO_WORKER, WorkerWatch, count_lines, progress, track, wait_for_prompts
 from karma_cli.stream_end import budget_notice, reached, set_end
 from karma_gateway.ingest import Line, Receipt, Refusal, take
 from karma_gateway.sources import read_lines
@@ -38,7 +38,6 @@ from karma_monitor.queries.finished import finished_since
 from karma_monitor.queries.stream_goals import Labeling, labeling
 
 _PRINTED_REFUSALS = 20
-_NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C keeps what was accepted."
 
 
 @with_format_flags
@@ -82,8 +81,9 @@ def enqueue(
         show_estimate(output, env, read_pool, stream, read_lines(source, max_bytes), max_prompts)
         return
     receipt, started_at, summary = Receipt(), time_of(env), None
-    if wait and not any_worker(env):
-        warn(_NO_WORKER)
+    warned = wait and not any_worker(env)
+    if warned:
+        warn(NO_WORKER)
     outage: StoreOutageError | None = None
     with (
         closing(open_store(env, promised=True)) as store,
@@ -103,9 +103,11 @@ def enqueue(
         if outage is None and not any(counts.values()):
             warn(f"{source} holds no prompt")
         if wait and outage is None:
-            wait_for_prompts(store, bar, on_poll=budget_notice(store, read_pool))
+            watches = WorkerWatch(env, warned), budget_notice(store, read_pool)
+            wait_for_prompts(store, bar, on_poll=watches)
             with store.reading(COUNTING_S) as transaction:
-                summary = finished_since(transaction.ledger.connection, stream, started_at)
+                prices = read_pool.prices if read_pool else None
+                summary = finished_since(transaction.ledger.connection, stream, started_at, prices)
         labels = None if outage is not None else _labels(store, read_pool, stream)
         end = reached(store, stream, waited=wait)
     output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
@@ -134,7 +136,7 @@ def _say_of_pool(output: Output, pool: Pool, stream: str) -> None:
 def _accept(taking: Callable[..., Receipt], lines: Sequence[Line], receipt: Receipt, strict: bool) -> None:
     """Accept some lines, and add what came of them to the receipt."""
     part = taking(lines)
-    _print_refusals(part.refused, already=len(receipt.refused))
+    print_refusals(part.refused, already=len(receipt.refused))
     if strict and part.refused:
         wrong = f"{len(part.refused)} of {len(lines)} lines are wrong"
         raise SettingsError(f"nothing was accepted: {wrong} (--strict)")
@@ -150,7 +152,8 @@ def _labels(store: Store, pool: Pool | None, stream: str) -> Labeling | None:
     return None
 
 
-def _print_refusals(refused: Sequence[Refusal], already: int) -> None:
+def print_refusals(refused: Sequence[Refusal], already: int) -> None:
+    """Print refused lines, the first twenty of a file; `already` have been printed or counted."""
     for refusal in refused[: max(0, _PRINTED_REFUSALS - already)]:
         print(f"× {escape_control(str(refusal))}", file=sys.stderr)
     if already < _PRINTED_REFUSALS <= already + len(refused):

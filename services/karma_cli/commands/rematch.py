@@ -16,9 +16,9 @@ from rich.text import Text
 from karma.errors import KarmaError
 from karma.store import Store
 from karma.telemetry.escaping import escape_control
-from karma_cli.options import HomeOption, any_worker, open_store, pool_if_any, read_environment, wake_gateway
-from karma_cli.output import Output, warn, with_format_flags
-from karma_cli.progress import progress, wait_for_prompts
+from karma_cli.options import HomeOption, open_store, pool_if_any, read_environment, wake_gateway
+from karma_cli.output import Output, with_format_flags
+from karma_cli.progress import WorkerWatch, progress, wait_for_prompts
 from karma_gateway.rematch import derivations, derive
 from karma_monitor.figures.quality import default_margin
 from karma_monitor.figures.rematch import compare
@@ -57,10 +57,10 @@ def rematch(
             output.note(f"{name}: {count.added} prompts added, {count.present} already present; left out: {left_out}")
         wake_gateway(env)
         if wait:
-            if not any_worker(env):
-                warn("no worker is running; pairs are judged once one is: karma up. Ctrl-C keeps what was added.")
+            watch = WorkerWatch(env)
+            watch()
             with progress(output) as bar:
-                wait_for_prompts(store, bar, list(counts))
+                wait_for_prompts(store, bar, list(counts), on_poll=[watch])
         states = _states(store, list(counts))
         compared = compare(store, derived, pool.tie_margin if pool else default_margin)
     streams = {name: {**asdict(counts[name]), **values} for name, values in compared.items()}

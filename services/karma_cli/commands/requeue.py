@@ -25,7 +25,11 @@ from karma_monitor.queries.failures import reasons
 
 
 @with_format_flags
-def failures(output: Output, stream: StreamOption = None, home: HomeOption = None) -> None:
+def failures(
+    output: Output,
+    stream: Annotated[str | None, typer.Argument(metavar="STREAM", help="Only this stream. Default: all.")] = None,
+    home: HomeOption = None,
+) -> None:
     """Show why calls and prompts failed, by model and judge, and what helps.
 
     One row per reason, with the number of failed calls and an example. Of dead prompts the name is that of the stream.

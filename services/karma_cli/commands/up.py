@@ -18,7 +18,7 @@ from karma.config.home import make_private
 from karma.config.parts import check_parts
 from karma.config.pool import Pool
 from karma.errors import KarmaError
-from karma_cli.commands import check as check_command
+from karma_cli.commands.doctor import at_start
 from karma_cli.local.pid_file import already_running, running_pid
 from karma_cli.local.supervisor import UNSIGNED, Supervisor, last_log_line
 from karma_cli.options import HomeOption, PoolOption, read_environment, token_command
@@ -39,7 +39,8 @@ def up(
     redis_port: Annotated[int, typer.Option("--redis-port", help="Port of the embedded Redis; 0: any free port.")] = 0,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page.")] = True,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Make one small call of each model and judge (karma check).")
+        bool,
+        typer.Option("--check/--no-check", help="Make one small call of each model and judge (karma doctor --quick)."),
     ] = True,
 ) -> None:
     """Run the whole pipeline on this machine: an embedded Redis, one process per service, and the page.
@@ -57,7 +58,7 @@ def up(
         raise already_running(env.home, pid)
     if make_private(env.home):
         warn(f"other users of this machine could read {env.home}; now only you and its group can")
-    checking = check_command.start([f"--home={env.home}", f"--pool={env.pool_path}"]) if check else None
+    checking = at_start.start([f"--home={env.home}", f"--pool={env.pool_path}"]) if check else None
     try:
         if detach:
             _detach(env, redis_port, page)
@@ -91,7 +92,7 @@ def _run(env: Environment, pool: Pool, redis_port: int, page: bool, checking: su
                 with suppress(OSError):  # a full disk ends nothing: the next check retries
                     supervisor.check(_report)
                 if checking is not None and checking.poll() is not None:
-                    check_command.report(checking, _report)
+                    at_start.report(checking, _report)
                     checking = None
                 time.sleep(_POLL_S)
     except KeyboardInterrupt:
@@ -141,9 +142,9 @@ def _report_soon(checking: subprocess.Popen[str]) -> None:
     try:
         checking.wait(_CHECK_S)
     except subprocess.TimeoutExpired:
-        warn("a model or judge has not answered yet; to see which: karma check")
+        warn("a model or judge has not answered yet; to see which: karma doctor")
     else:
-        check_command.report(checking, _report)
+        at_start.report(checking, _report)
 
 
 def _detach(env: Environment, redis_port: int, page: bool) -> None:

@@ -36,7 +36,7 @@ _HELP_FOR_KIND = {
     "connection": "is the endpoint running at base_url? Then karma requeue failed",
     "redirect": "give the address that it redirects to as base_url",
     "refused": "check base_url, which usually ends with /v1, and the model's name",
-    "empty": "raise max_tokens: a model that reasons may have spent all of them",
+    "empty": "the model ended at once: see its chat template, or let another model answer",
     "missing_key": "set the variable where the worker runs, restart it, then karma requeue failed",
     "too_large": "lower max_tokens",
     "unparsable": "raise the judge's max_tokens, or take a model that follows the verdict's form",
@@ -51,6 +51,7 @@ _HELP_FOR_KIND = {
     "prompt_cut": "the prompt is longer than the endpoint's context: raise the context there or shorten prompts",
     "broken": "see the log of the worker that made the call",
 }
+_HELP_FOR_HIDDEN = "raise max_tokens: a model that reasons may have spent all of them"
 _HELP_OTHERWISE = "see the worker's log; karma requeue retries"
 
 
@@ -98,6 +99,8 @@ def reasons(connection: Connection, among: ColumnElement[bool] | None = None) ->
 
 def help_for(failure: str) -> str:
     """What helps against a failure."""
+    if kind_of(failure) == "empty" and "raise max_tokens" in failure:  # it was cut before any text
+        return _HELP_FOR_HIDDEN
     return _HELP_FOR_STATUS.get(failure[:3]) or _HELP_FOR_KIND.get(kind_of(failure), _HELP_OTHERWISE)
 
 

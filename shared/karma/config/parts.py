@@ -1,7 +1,7 @@
 """Checks that the parts and the embedders that a pool file names exist in this environment.
 
 `Pool.read` cannot: a plug-in need only be installed where the service runs that uses it. Each worker checks its own
-names when it starts, and `karma up` and `karma check` those of all services.
+names when it starts, and `karma up` and `karma doctor` those of all services.
 """
 
 from __future__ import annotations

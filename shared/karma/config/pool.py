@@ -99,7 +99,8 @@ class Pool:
             tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
         except FileNotFoundError as cause:
             raise SettingsError(
-                f"{path}: no such file. Write a pool file (see docs/pool.md) and name it with --pool or KARMA_POOL."
+                f"{path}: no such file. Write a pool file (`karma init`, or docs/pool.md), or name one with --pool "
+                "or KARMA_POOL."
             ) from cause
         except UnicodeDecodeError as cause:
             raise SettingsError(f"{path}: not UTF-8 at byte {cause.start}. Save it as UTF-8.") from cause

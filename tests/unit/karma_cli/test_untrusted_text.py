@@ -24,7 +24,7 @@ SAFE = "a\\x1b[31m\\x9b1mb\\u202e[bold]"
         ["status", f"--home={ODD}", ODD],
         ["export", ODD, "out.jsonl"],
         ["enqueue", f"{ODD}.jsonl"],
-        ["check", f"--pool={ODD}.toml"],
+        ["doctor", f"--pool={ODD}.toml"],
         ["report", f"{ODD}/x.html"],
     ],
 )
@@ -37,7 +37,7 @@ def test_errors_quote_what_was_read_without_its_control_characters(
     with pytest.raises(SystemExit) as ended:
         main()
 
-    said = capsys.readouterr().err
+    said = "".join(capsys.readouterr())  # doctor's findings are a result
     assert ended.value.code in (1, 2)
     assert "a\\x1b" in said
     assert not set("\x1b\x9b\u202e") & set(said)

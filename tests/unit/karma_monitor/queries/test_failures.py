@@ -76,6 +76,8 @@ def test_reasons_of_one_stream_leave_out_the_others(store: Store) -> None:
         ("the environment variable K (api_key_env of m) is not set here", "set the variable"),
         ("unparsable verdict: ''", "max_tokens"),
         ("a plug-in's own words", "worker's log"),
+        ("empty answer: finish_reason stop. No text came", "chat template"),
+        ("empty answer: finish_reason length. All tokens may have gone: raise max_tokens", "spent all of them"),
     ],
 )
 def test_what_helps_is_said(failure: str, helps: str) -> None:

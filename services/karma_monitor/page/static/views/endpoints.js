@@ -38,7 +38,7 @@ export function windowOf(endpoints, noun) {
 }
 
 export function endpointTable(endpoints) {
-  if (endpoints.length === 0) return empty("The pool file names none.", "karma check");
+  if (endpoints.length === 0) return empty("The pool file names none.", "karma doctor");
   const rows = endpoints.map((one) => [
     named(one),
     one.kind,

@@ -1,4 +1,4 @@
-"""`karma check`: one small call of each model and judge says what works, why the rest does not, and what helps."""
+"""`karma doctor`: what it calls, what `karma up` says of it, plug-ins, and judges that are kin to what they judge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from karma_cli.commands.check import report, start
+from karma_cli.commands.doctor.at_start import report, start
 from tests.support.endpoint import Endpoint, serve
 from tests.support.pipeline import Pipeline
 
@@ -37,46 +37,24 @@ def model(name: str, url: str, more: str = "") -> str:
 
 
 def checked(tmp_path: Path, pool: str, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The exit code of `karma check`, and its rows by name."""
+    """The exit code of `karma doctor`, and its rows by name, each with its findings."""
     karma = Pipeline(tmp_path, pool, "tests.support.instant")
     karma.environment["KEY_WITHOUT_VALUE"] = ""
-    done = karma.run("check", "--json", *arguments, check=False)
-    return done.returncode, {row["name"]: row for row in json.loads(done.stdout)["checked"]}
+    done = karma.run("doctor", "--json", *arguments, check=False)
+    said = json.loads(done.stdout)
+    return done.returncode, {
+        row["name"]: {**row, "codes": [found["code"] for found in said["findings"] if found["name"] == row["name"]]}
+        for row in said["checked"]
+    }
 
 
-def test_what_works_is_called_once(tmp_path: Path, endpoint: Endpoint) -> None:
-    code, rows = checked(
-        tmp_path, model("a", endpoint.url) + model("b", endpoint.url) + JUDGES.format(url=endpoint.url)
-    )
-    assert (code, {row["state"] for row in rows.values()}) == (0, {"works"})
-    assert endpoint.requests == {"a": 1, "b": 1, "judge-fair": 1}
-
-
-def test_what_does_not_work_is_named_with_the_reason_and_what_helps(tmp_path: Path, endpoint: Endpoint) -> None:
-    pool = (
-        model("good", endpoint.url)
-        + model("keyless", endpoint.url, 'api_key_env = "KEY_WITHOUT_VALUE"')
-        + model("short", endpoint.url.removesuffix("/v1"))
-        + model("dead", "http://127.0.0.1:9/v1")
-        + '[models.empty]\nbackend = "transformers"\nmodel = "./empty"\n'
-        + '[models.far]\nbackend = "transformers"\nmodel = "nosuch/model"\n'
-        + JUDGES.format(url=endpoint.url)
-    )
-    (tmp_path / "empty").mkdir()
+def test_what_works_is_called_twice_and_a_judge_also_with_long_responses(tmp_path: Path, endpoint: Endpoint) -> None:
+    pool = model("a", endpoint.url) + model("b", endpoint.url) + JUDGES.format(url=endpoint.url)
     code, rows = checked(tmp_path, pool)
-    assert code == 1
-    assert {name: row["why"] for name, row in rows.items() if row["why"] is None} == dict.fromkeys(
-        ["good", "reference", "fair"]
-    )
-    for name, why, helps in (
-        ("keyless", "KEY_WITHOUT_VALUE", "set the variable"),
-        ("short", "404", "base_url does not end with /v1"),
-        ("dead", "connection dropped", "is the endpoint running at base_url?"),
-        ("empty", "has no config.json and no *.safetensors", "the folder of a checkpoint"),
-        ("far", "nosuch/model is no folder, not in the hub's cache", "download it once"),
-    ):
-        assert why in rows[name]["why"]
-        assert helps in rows[name]["help"]
+    assert (code, {row["state"] for row in rows.values()}) == (0, {"works"})
+    assert endpoint.requests == {"a": 2, "b": 2, "judge-fair": 3}
+    assert checked(tmp_path, pool, "--quick")[0] == 0
+    assert endpoint.requests == {"a": 3, "b": 3, "judge-fair": 4}
 
 
 def test_an_endpoint_that_is_busy_works(tmp_path: Path, endpoint: Endpoint) -> None:
@@ -84,14 +62,15 @@ def test_an_endpoint_that_is_busy_works(tmp_path: Path, endpoint: Endpoint) -> N
     code, rows = checked(
         tmp_path, model("a", endpoint.url) + model("b", endpoint.url) + JUDGES.format(url=endpoint.url)
     )
-    assert (code, rows["a"]["why"]) == (0, None)
+    assert (code, {row["state"] for row in rows.values()}) == (0, {"works"})
+    assert [code for row in rows.values() for code in row["codes"]].count("rate-limited") == 1
 
 
 def test_only_what_is_named_is_called(tmp_path: Path, endpoint: Endpoint) -> None:
     pool = model("a", endpoint.url) + model("b", endpoint.url) + JUDGES.format(url=endpoint.url)
     _code, rows = checked(tmp_path, pool, "b", "reference")
-    assert (list(rows), endpoint.requests) == (["b", "reference"], {"b": 1})
-    done = Pipeline(tmp_path, pool).run("check", "fare", check=False)
+    assert (list(rows), endpoint.requests) == (["b", "reference"], {"b": 2})
+    done = Pipeline(tmp_path, pool).run("doctor", "fare", check=False)
     assert (done.returncode, "did you mean 'fair'?" in done.stderr) == (2, True)
 
 
@@ -107,14 +86,13 @@ def test_up_says_what_does_not_work_and_runs_all_the_same(tmp_path: Path, endpoi
     said = karma.run("up", "--detach", "--no-page").stderr
     try:
         assert "KARMA is up" in said
-        assert "the model dead does not work: connection dropped" in said
+        assert "the model dead does not work: nothing listens at 127.0.0.1:9 (start the server" in said
         assert "the model good" not in said
         assert karma.workers("generation")
     finally:
         karma.run("down")
 
 
-@pytest.mark.parametrize("command", [["up"], ["check"]], ids=" ".join)
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
@@ -124,11 +102,9 @@ def test_up_says_what_does_not_work_and_runs_all_the_same(tmp_path: Path, endpoi
         ('[stream]\nembedder = "./nowhere"\n', "embedder is './nowhere': there is no folder"),
     ],
 )
-def test_a_wrong_name_is_refused_before_anything_starts(
-    tmp_path: Path, command: list[str], wrong: str, expected: str
-) -> None:
+def test_a_wrong_name_is_refused_before_anything_starts(tmp_path: Path, wrong: str, expected: str) -> None:
     pool = model("a", "http://h/v1") + model("b", "http://h/v1") + JUDGES.format(url="http://h/v1") + wrong
-    done = Pipeline(tmp_path, pool).call(*command, check=False)
+    done = Pipeline(tmp_path, pool).call("up", check=False)
     assert (done.returncode, expected in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "logs").exists()
 
@@ -138,11 +114,12 @@ def test_a_judge_that_is_kin_to_a_model_is_named_and_works_all_the_same(tmp_path
     pool = model("a", endpoint.url) + model("judge-fair", endpoint.url) + JUDGES.format(url=endpoint.url)
     karma = Pipeline(tmp_path, pool, "tests.support.instant")
     said = "The judge fair may favor its kin, which it judges: judge-fair (the judge's own model). Name a judge of "
-    found = json.loads(karma.call("check", "--json").stdout)
-    assert [notice[: len(said)] for notice in found["notices"]] == [said]
+    found = json.loads(karma.call("doctor", "--json").stdout)
+    said = said.partition(" Name a")[0]
+    assert [one["read"] for one in found["findings"] if one["code"] == "judge-kin"] == [said]
     assert {row["state"] for row in found["checked"]} == {"works"}
-    assert said in " ".join(karma.call("check", "fair").stderr.split())
-    assert "kin" not in karma.call("check", "reference").stderr
+    assert said in " ".join(karma.call("doctor", "fair").stdout.split())
+    assert "kin" not in karma.call("doctor", "reference").stdout
     assert said in " ".join(karma.call("status").stdout.split())
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "Say yes"}\n')
     assert said in " ".join(karma.call("enqueue", str(tmp_path / "prompts.jsonl")).stderr.split())
