@@ -155,6 +155,20 @@ def _endpoints() -> list[Panel]:
             axis="calls",
         ),
         graph(
+            "Limits of endpoints, over all workers",
+            "short",
+            Query(f"max by (name, state) (karma_endpoint_calls{{{N}}})", "{{name}}: {{state}}"),
+            description="Concurrent calls: the limit now, those in progress, and those that wait for a limit.",
+            axis="calls",
+        ),
+        graph(
+            "Circuit breakers",
+            "short",
+            Query(f"max by (name) (karma_endpoint_open{{{N}}})", "{{name}}"),
+            description="1 while an endpoint is not called.",
+            axis="open",
+        ),
+        graph(
             "Calls that wait before a further attempt",
             "short",
             Query(f"sum by (name, result) (karma_calls_backing_off{{{N}}})", "{{name}}: after {{result}}"),

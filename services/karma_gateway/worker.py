@@ -13,6 +13,7 @@ from typing import Any
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import OutageError
+from karma.queue.endpoint_limits import closed_to_work, endpoints, read_limits
 from karma.queue.heartbeats import new_info, remove_expired
 from karma.queue.outbox import Outbox
 from karma.queue.redis import WAKE_KEY, has_room, mark_full, outages, wake
@@ -55,7 +56,10 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
     measure(store)
     dispatching = Outbox("dispatch", store, pool, connections.publisher, redis, connections.clock)
     sweeping = Outbox("sweep", store, pool, connections.publisher, redis, connections.clock)
-    dispatcher = Dispatcher(store, pool, dispatching, lambda: has_room(redis))
+    called, clock = endpoints([*pool.models.values(), *pool.judges.values()]), connections.clock
+    dispatcher = Dispatcher(
+        store, pool, dispatching, lambda: has_room(redis), lambda: closed_to_work(read_limits(redis, called, clock()))
+    )
     sweeper = Sweeper(store, pool, sweeping, connections.publisher, redis, connections.clock)
     port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
     heartbeat = HeartbeatThread(connections, new_info("gateway", port, ()), environment.supervisor_pid)

@@ -24,6 +24,7 @@ from karma.store.streams import paused, stream_names
 from karma_monitor.figures.budget import budget_left, hourly_calls, summed
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
+from karma_monitor.figures.limits import endpoint_limits
 from karma_monitor.figures.money.budgets import budgets_usd
 from karma_monitor.figures.money.cost import Cost, Costs
 from karma_monitor.figures.quality import quality_of, rules_of, summary
@@ -114,7 +115,8 @@ class LiveStatus:
     def _status(self) -> dict[str, Any]:
         whole, totals = self._current_totals()
         self._throughput.add(totals)
-        named = self._named.value()
+        named, flow = self._named.value(), self._flow()
+        limits = flow.pop("limits")
         status = {
             "version": 1,
             "at": self._clock(),
@@ -127,9 +129,9 @@ class LiveStatus:
             "preferences": totals.preferences,
             "funnel": funnel(totals),
             "rates": {f"{name}_per_s": rate for name, rate in self._throughput.rates.items()},
-            **self._flow(),
+            **flow,
             "in_flight": sum(totals.states[state] for state in ("dispatched", "answered", "matched")),
-            "endpoints": self._called.value(),
+            "endpoints": [one | {"limits": limits.get(one["name"])} for one in self._called.value()],
             "endpoints_left_out": self._endpoints.left_out,
             "quality": self._judged.value(),
         }
@@ -185,11 +187,11 @@ class LiveStatus:
 
     def _flow(self) -> dict[str, Any]:
         """Queues and workers. While Redis is unavailable, every read tries it again."""
-        nothing: dict[str, Any] = {"queues": [], "redelivered": None, "workers": []}
+        nothing: dict[str, Any] = {"queues": [], "redelivered": None, "workers": [], "limits": {}}
         if self._redis is None:
             return nothing
         try:
-            return self._queued.value()
+            return dict(self._queued.value())
         except BrokerOutageError:
             return nothing
 
@@ -211,7 +213,8 @@ class LiveStatus:
             }
             for info in self._alive
         ]
-        return {"queues": queues, "redelivered": self._resent.value(), "workers": alive}
+        limits = endpoint_limits(self._redis, self._pool, now)
+        return {"queues": queues, "redelivered": self._resent.value(), "workers": alive, "limits": limits}
 
     def _ask_gateways(self) -> int | None:
         return redelivered(self._alive)

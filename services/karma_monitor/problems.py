@@ -14,6 +14,7 @@ from typing import Any, Literal
 from karma.config.kin_judges import kin_judges, notices
 from karma.config.pool import Pool
 from karma_monitor.figures.formatting import share
+from karma_monitor.figures.limits import down
 from karma_monitor.figures.money.budgets import waiting
 
 Status = dict[str, Any]
@@ -21,6 +22,7 @@ Severity = Literal["critical", "warning"]
 
 _SERVICES = ("gateway", "generation", "scoring", "matching", "judging")
 _QUEUE_AGE_S = 600.0
+_DOWN_S = 30.0  # that an endpoint is left alone
 _RATE_OF_STAGE = {"generate": "responses_per_s", "match": "pairs_per_s", "judge": "verdicts_per_s"}
 _FAILED, _MOST_FAILED, _MIN_CALLS = 0.1, 0.5, 20
 _FLIPPED, _MIN_PAIRS = 0.25, 50
@@ -129,6 +131,13 @@ def _errors(kind: str, most: bool) -> Callable[[Status, Pool], Iterator[str]]:
     return summaries
 
 
+def _endpoints_down(status: Status, _pool: Pool) -> Iterator[str]:
+    for one in status["endpoints"]:
+        limits = one.get("limits")
+        if limits and limits["breaker"] != "closed" and (limits["open_s"] or 0.0) >= _DOWN_S:
+            yield down(one["name"], one["kind"], limits)
+
+
 def _samples_identical(status: Status, _pool: Pool) -> Iterator[str]:
     for one in status["endpoints"]:
         samples = one.get("samples")
@@ -194,6 +203,7 @@ CONDITIONS = (
     Condition("KarmaRedisTrouble", "critical", "/", _redis),
     Condition("KarmaWorkersMissing", "critical", "/", _workers_missing),
     Condition("KarmaStageStuck", "critical", "/", _stage_stuck),
+    Condition("KarmaEndpointDown", "critical", "/endpoints", _endpoints_down),
     Condition("KarmaModelErrorsHigh", "critical", "/endpoints", _errors("model", most=True)),
     Condition("KarmaJudgeErrorsHigh", "critical", "/endpoints", _errors("judge", most=True)),
     Condition("KarmaModelErrorsHigh", "warning", "/endpoints", _errors("model", most=False)),

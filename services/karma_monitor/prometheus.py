@@ -30,10 +30,11 @@ from karma.store.preference_quality import preference_quality
 from karma.store.streams import StreamGoals, paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
-from karma_monitor.figures.budget import HourlyCalls, hourly_calls
+from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.figures.window import Window
+from karma_monitor.pool_metrics import show_hourly_calls, show_limits, show_prices
 from karma_monitor.queries import counts
 from karma_monitor.refresh import Pace
 
@@ -63,6 +64,7 @@ class LedgerMetrics:
     def __init__(self, store: Store, redis: Any, pool: Pool) -> None:
         self._store, self._redis, self._pool = store, redis, pool
         self._queues = all_queues(pool)
+        self._targets = [("generate", name) for name in pool.models] + [("judge", name) for name in pool.judges]
         self._newest = Window(store)
         self._competencies, self._goals = LatestSnapshot(), StreamGoals()
         self._shown_version = -1
@@ -121,6 +123,7 @@ class LedgerMetrics:
         for queue, (length, age) in queue_state(self._redis, self._queues, self._store.clock()).items():
             metrics.QUEUE_LENGTH.labels(queue).set(length)
             metrics.QUEUE_AGE.labels(queue).set(max(0.0, age))
+        show_limits(self._redis, self._pool, self._store.clock())
         alive = {(service, state): 0 for service in _SERVICES for state in ("ready", "silent")}
         metrics.WORKERS.show(alive | Counter((info.service, info.state) for info in workers(self._redis)))
         with outages():
@@ -129,9 +132,7 @@ class LedgerMetrics:
         metrics.REDIS_MEMORY_LIMIT.set(memory.get("maxmemory", 0))
 
     def read_store(self) -> None:
-        """Open work, judge budgets, size and competencies, whose cost does not grow with the ledger."""
-        generate = {("generate", model): 0 for model in self._pool.models}
-        judge = {("judge", name): 0 for name in self._pool.judges}
+        """Open work, budgets, size and competencies, whose cost does not grow with the ledger."""
         with self._store.reading() as transaction:
             connection = transaction.ledger.connection
             open_items, oldest = counts.open_items(connection), counts.oldest_batches(connection)
@@ -146,7 +147,10 @@ class LedgerMetrics:
         same = {(name, "yes"): float(one["identical"]) for name, one in samples.items()}
         others = {(name, "no"): float(one["compared"] - one["identical"]) for name, one in samples.items()}
         metrics.SAMPLES.show(same | others)
-        metrics.OPEN_ITEMS.show(generate | judge | open_items)
+        none = {("generate", model): 0 for model in self._pool.models} | {
+            ("judge", name): 0 for name in self._pool.judges
+        }
+        metrics.OPEN_ITEMS.show(none | open_items)
         for stage in _STAGES:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
         self._show_judge_budgets(judged, budgeted)
@@ -210,22 +214,6 @@ def show_preferences(found: Sequence[Mapping[str, Any]]) -> None:
     ):
         known = {(*key, *more): one[name] for key, one in own.items() for more, name in of.items()}
         gauge.replace({key: value for key, value in known.items() if value is not None})
-
-
-def show_hourly_calls(found: Mapping[str, HourlyCalls]) -> None:
-    """Show the judge calls of the last hour and their limits; a limit cannot be summed up in `other`."""
-    own = {stream: calls for stream, calls in found.items() if _has_own_series("stream", stream)}
-    metrics.JUDGE_CALLS_LAST_HOUR.replace({(stream,): calls.calls_last_hour for stream, calls in own.items()})
-    metrics.JUDGE_CALLS_LIMIT.replace({(stream,): calls.calls_per_hour for stream, calls in own.items()})
-
-
-def show_prices(pool: Pool) -> None:
-    """Show the prices that the pool file gives."""
-    for kind, names in (("generate", pool.models), ("judge", pool.judges)):
-        for name in names:
-            if name in pool.prices:
-                metrics.PRICE.labels(kind, name, "in").set(pool.prices[name].input / 1e6)
-                metrics.PRICE.labels(kind, name, "out").set(pool.prices[name].output / 1e6)
 
 
 def show_competencies(snapshot: Snapshot) -> None:

@@ -18,6 +18,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.limits import endpoint_limits, rate_limit
 from karma_monitor.figures.money.budgets import budgets_usd, ends
 from karma_monitor.figures.predictions import predictions
 from karma_monitor.figures.preferences import preference_figures
@@ -55,6 +56,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
     window.renew(_PAIRS_S)
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
+    limits = endpoint_limits(redis, pool, RedisClock(redis)()) if redis is not None and pool else {}
     return {
         "version": 1,
         "prompts": totals.states,
@@ -74,10 +76,11 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
             for info in (workers(redis) if redis is not None else [])
         ],
         "models": {
-            name: _endpoint(generating.get(name, 0)) | sampled.get(name, {"dropped": {}, "samples": None})
+            name: _endpoint(generating.get(name, 0), limits.get(name))
+            | sampled.get(name, {"dropped": {}, "samples": None})
             for name in models
         },
-        "judges": {name: _endpoint(judging.get(name, 0)) for name in judges},
+        "judges": {name: _endpoint(judging.get(name, 0), limits.get(name)) for name in judges},
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
         "cost_usd": spent,
         "budgets": money,
@@ -86,6 +89,9 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
     }
 
 
-def _endpoint(open_items: int) -> dict[str, Any]:
-    """The open work of a model or judge. Limits and breakers are not shared between workers yet: unknown here."""
-    return {"open": open_items, "rate_limit": None, "breaker": None}
+def _endpoint(open_items: int, limits: dict[str, Any] | None) -> dict[str, Any]:
+    """The open work of a model or judge, and the limits of its endpoint; None where it is called at none."""
+    if limits is None:
+        return {"open": open_items, "rate_limit": None, "breaker": None}
+    named = {key: limits[key] for key in ("reason", "concurrency", "in_progress", "waiting")}
+    return {"open": open_items, "rate_limit": rate_limit(limits), "breaker": limits["breaker"], **named}

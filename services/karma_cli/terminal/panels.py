@@ -202,6 +202,8 @@ def endpoints(status: Status) -> RenderableType:
         name.append(" (judge)" if endpoint["kind"] == "judge" else "")
         if endpoint.get("dropped"):
             name.append(f" ({', '.join(sorted(endpoint['dropped']))} left out)", style="dim")
+        if (limits := endpoint.get("limits")) and limits["breaker"] != "closed":
+            name.append(f" (not called: {shortened(str(limits['reason']), 60)})", style=BAD)
         failed = Text(f"{endpoint['failed']:,}", style=BAD if endpoint["failed"] else "")
         if reasons := endpoint["failures"]:
             failed.append(f" ({shortened(max(reasons, key=reasons.get), 30)})")

@@ -137,12 +137,10 @@ class ChatClient:
 
         async def call(index: int, request: ChatRequest) -> None:
             result: ChatResult | None = None
-            with metrics.CALLS_IN_PROGRESS.labels(spec.name).track_inprogress():
-                try:
-                    result = await self._ask(spec, request, gate, lease_)
-                except Exception as cause:  # its text may contain a header, and so the key
-                    result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
-            metrics.CALL_LIMIT.labels(spec.name).set(gate.limit)
+            try:
+                result = await self._ask(spec, request, gate, lease_)
+            except Exception as cause:  # its text may contain a header, and so the key
+                result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
             if result is not None:
                 observe_call("openai", spec.model, result.latency_s, result.tokens_in, result.tokens_out, result.kind)
             arrivals.put((index, result))
@@ -201,8 +199,10 @@ class ChatClient:
     ) -> ChatResult:
         """An attempt that entered the gate, and tells it what came of it."""
         outcome, begun = None, time.monotonic()
+        metrics.CALL_LIMIT.labels(spec.name).set(gate.limit)
         try:
-            result = await self._attempt(spec, request, body, headers, key)
+            with metrics.CALLS_IN_PROGRESS.labels(spec.name).track_inprogress():
+                result = await self._attempt(spec, request, body, headers, key)
             tokens = (result.tokens_in or 0) + (result.tokens_out or 0)
             outcome = Outcome("answered", time.monotonic() - begun, tokens or None)
         except FailedAttempt as cause:

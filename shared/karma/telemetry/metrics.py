@@ -57,9 +57,13 @@ UNPRICED = Counter(
 )
 PRICE = Gauge("karma_price_usd_per_token", "Price in the pool file; absent without one.", ["kind", "name", "direction"])
 ATTEMPTS = Counter("karma_call_attempts_total", "Attempts at an endpoint, by result.", ["name", "result"])
-CALLS_IN_PROGRESS = Gauge("karma_calls_in_progress", "Pending calls to an endpoint, backoff included.", ["name"])
+CALLS_IN_PROGRESS = Gauge("karma_calls_in_progress", "Attempts in progress at an endpoint, of this process.", ["name"])
 CALLS_BACKING_OFF = Gauge("karma_calls_backing_off", "Calls in backoff, by last result.", ["name", "result"])
-CALL_LIMIT = Gauge("karma_calls_limit", "Most concurrent calls of this process to an endpoint.", ["name"])
+CALL_LIMIT = Gauge(
+    "karma_calls_limit",
+    "Most concurrent calls of this process to an endpoint now: its part of the shared limit.",
+    ["name"],
+)
 
 # --- The calls by OpenTelemetry's conventions for generative AI, which may still change -------------------------------
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics; the boundaries are those required there, and more.
@@ -270,6 +274,15 @@ LEDGER_READ_AT = Gauge("karma_ledger_read_timestamp_seconds", "Time of the last 
 QUEUE_LENGTH = Gauge("karma_queue_length", "Batches waiting in a queue.", ["queue"])
 QUEUE_AGE = Gauge("karma_queue_age_seconds", "Age of the oldest batch waiting in a queue.", ["queue"])
 WORKERS = Gauge("karma_workers", "Workers, by service; silent: the heartbeat expired.", ["role", "state"])
+ENDPOINT_OPEN = Gauge("karma_endpoint_open", "1 while the circuit breaker of an endpoint is open, else 0.", ["name"])
+ENDPOINT_CALLS = Gauge(
+    "karma_endpoint_calls", "Calls of all workers to an endpoint: limit, in progress, waiting.", ["name", "state"]
+)
+ENDPOINT_RATE = Gauge(
+    "karma_endpoint_requests_per_minute_limit",
+    "Limit of requests to an endpoint: configured, or learned from its refusals.",
+    ["name", "source"],
+)
 SERVER_UP = Gauge("karma_server_up", "1 if the gateway's last access to the store or Redis succeeded.", ["server"])
 STORE_SIZE = Gauge("karma_store_size_bytes", "Size of the database.")
 REDIS_MEMORY = Gauge("karma_redis_memory_bytes", "Memory that Redis uses.")

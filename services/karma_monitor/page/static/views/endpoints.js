@@ -48,10 +48,32 @@ export function endpointTable(endpoints) {
     span(one.p95_s),
     rate(one.tokens_per_s, "tokens/s"),
     count(one.open),
+    limits(one.limits),
     reasons(one.failures),
   ]);
-  const head = ["name", "kind", "calls", "failed", "p50", "p95", "output", "pending", "failures by reason"];
-  return table("Endpoints", head, rows, { texts: [1, 8] });
+  const head = ["name", "kind", "calls", "failed", "p50", "p95", "output", "pending", "limits", "failures by reason"];
+  return table("Endpoints", head, rows, { texts: [1, 8, 9] });
+}
+
+/** Whether the endpoint is called, calls at once, and calls per minute. */
+function limits(found) {
+  if (!found) return "–";
+  const parts = [];
+  if (found.breaker !== "closed") {
+    const next = found.probe_in_s ? `tries again in ${span(found.probe_in_s)}` : "tries again now";
+    parts.push(h("span", { class: "chip bad" }, `not called since ${span(found.open_s)}: ${found.reason}; ${next}`));
+  }
+  if (found.concurrency !== null) {
+    const waiting = found.waiting ? `, ${count(found.waiting)} waiting` : "";
+    parts.push(h("span", { class: "chip" }, `${count(found.in_progress)} of ${count(found.concurrency)} at once${waiting}`));
+  }
+  if (found.requests_per_minute !== null) parts.push(h("span", { class: "chip" }, `${count(found.requests_per_minute)}/min`));
+  if (found.tokens_per_minute !== null) parts.push(h("span", { class: "chip" }, `${count(found.tokens_per_minute)} tokens/min`));
+  if (found.learned_per_minute !== null) {
+    parts.push(h("span", { class: "chip" }, `about ${count(Math.round(found.learned_per_minute))}/min by 429`));
+  }
+  if (found.blocked_s) parts.push(h("span", { class: "chip bad" }, `waits ${span(found.blocked_s)} after 429`));
+  return parts.length ? h("div", { class: "chips" }, parts) : "–";
 }
 
 /** The name, and the settings that the endpoint refused. */
