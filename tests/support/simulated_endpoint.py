@@ -67,6 +67,16 @@ def fixed_minutes(per_minute: int, latency_s: float = 0.05) -> Callable[[Endpoin
     return decide
 
 
+def refusing_at_random(share: float, latency_s: float = 0.01, seed: int = 1) -> Callable[[Endpoint, float], Outcome]:
+    """Answers 429 to a share of the calls, however few there are."""
+    random_ = random.Random(seed)
+
+    def decide(_endpoint: Endpoint, _now: float) -> Outcome:
+        return Outcome("refused", wait_s=0.02) if random_.random() < share else Outcome("answered", latency_s)
+
+    return decide
+
+
 def saturating(
     best: int, latency_s: float = 0.05, spread: float = 0.3, seed: int = 1
 ) -> Callable[[Endpoint, float], Outcome]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from karma.limits import adaptation, breaker, pacing, shares
 from karma.limits.state import EndpointState, Grant, Report, Settings
 
@@ -45,7 +47,9 @@ def exchange(state: EndpointState, process: str, report: Report, settings: Setti
     if not paced:
         lacks = slots < report.in_progress + report.waiting
         return Grant(slots=slots, answered_at=answered_at, again_s=_LACKING_S if lacks else _SATISFIED_S)
-    most = max(0, min(report.waiting, slots) - report.unused)
+    # No more than its calls in progress leave room for, so that none is kept from another process.
+    rounds = math.ceil(pacing.AHEAD_S / report.call_s) if report.call_s else 1
+    most = max(0, min(report.waiting, slots * rounds) - report.unused)
     count, first_s, step_s = pacing.starts(state.pace, report, settings, most, now)
     again_s = first_s if not count and most else count * step_s / 2
     return Grant(

@@ -72,7 +72,7 @@ class Gate:
         self._in_progress = 0
         self._waiters: deque[_Waiter] = deque()
         self._starts: deque[float] = deque()
-        self._tokens_per_call = 0.0
+        self._tokens_per_call = self._call_s = 0.0
         self._answered_at = float("-inf")
         self._exchange_at = 0.0
         self._exchanged_at = float("-inf")
@@ -135,6 +135,7 @@ class Gate:
             case "answered":
                 report.answered += 1
                 report.latency_s += outcome.latency_s
+                self._call_s += (_NEW if self._call_s else 1.0) * (outcome.latency_s - self._call_s)
                 self._answered_at = asyncio.get_running_loop().time()
             case "refused":
                 report.refused += 1
@@ -262,6 +263,7 @@ class Gate:
         report, self._report = self._report, Report()
         report.in_progress, report.waiting = self._in_progress, len(self._waiters)
         report.unused, report.tokens_per_call = len(self._starts), self._tokens_per_call
+        report.call_s = self._call_s
         self._exchange_at = float("inf")
         asked = report.in_progress + report.waiting
         try:

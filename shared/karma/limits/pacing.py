@@ -17,47 +17,55 @@ AHEAD_S = 0.5
 #: The part of a configured limit that is used: the spacing is this much wider, for calls that begin late.
 _USED = 0.995
 
-#: Seconds of the first block after a 429 without a word on when to come back; doubled with each further one.
+#: Refusals in a row, over all processes, after which an allowance counts as used up and nothing is called for a while.
+_IN_A_ROW = 8
+#: Seconds of that block, doubled with each further one; an endpoint's own word goes before.
 _FIRST_BLOCK_S = 0.5
 _MOST_BLOCK_S = 5.0
-#: Seconds in which the call that tries first would have been refused.
+#: Seconds in which the call that tries first after a block would have been refused.
 _TRY_S = 0.5
 
-#: After a 429 the rate is this share of what was answered since the one before, and at least the second of what it was.
+#: A rate is learned from windows of at least so many seconds and calls; or of so many seconds.
+_WINDOW_S, _WINDOW_CALLS, _MOST_WINDOW_S = 2.0, 20, 10.0
+#: In a window with refusals the rate falls to this share of what was answered, and at least the second of what it was.
 _CUT, _MOST_CUT = 0.95, 0.5
-#: Seconds over which that is counted at least; and a shorter time without 429 is an allowance that was used up at once.
-_LEAST_S, _SHORT_S = 0.5, 2.0
-#: Least rate that is learnt, calls per second.
+#: Where so many lower rates leave more than this part of the refusals, they have another cause, and are borne.
+_OTHER_CAUSE, _CUTS = 0.6, 2
+#: Standard deviations by which refusals must exceed those that are borne.
+_DEVIATIONS = 2.0
+_BORNE, _BORNE_MORE = 1.5, 0.02
+#: Least rate that is learned, calls per second.
 _LEAST_PER_S = 0.05
-#: Growth of a learnt rate per second: below the rate of the last 429, above it, and long after it.
+#: Growth of a learned rate per second: below the rate of the last refusals, above it, and long after them.
 _GROWTH_BELOW, _GROWTH_ABOVE, _GROWTH_LATER = 0.04, 0.01, 0.1
-#: The same after a rate that was learnt from less than this many seconds, which may be far too low.
-_GROWTH_ROUGH, _ROUGH_S = 0.3, 5.0
+#: The same after a first rate that may be far too low.
+_GROWTH_ROUGH = 0.3
 _NEAR = 0.97
 _LATER_S = 60.0
-#: A learnt rate above this many times what is answered limits nothing, and is forgotten.
+#: A learned rate above this many times what is answered limits nothing, and is forgotten.
 _FORGET = 4.0
-#: Seconds without a report after which answers are counted anew.
+#: Seconds without a report after which a window begins anew.
 _PAUSE_S = 5.0
 
 
 def observe(pace: Pace, report: Report, settings: Settings, now: float) -> None:
-    """Learn from a report: a block and a lower rate by a 429, else a higher rate."""
+    """Learn from a report: a block, and a lower or a higher rate."""
     if now - pace.seen_at > _PAUSE_S:
-        pace.answered, pace.since = 0, now
-    elif now - pace.since > 2 * _LATER_S:  # the newer half counts
-        pace.answered, pace.since = pace.answered // 2, now - _LATER_S
+        _begin_window(pace, now)
     pace.seen_at = now
     pace.answered += report.answered
+    pace.refused += report.refused
+    pace.in_a_row = 0 if report.answered else pace.in_a_row + report.refused
     if report.token_correction and settings.tokens_per_minute:
         pace.token_at += report.token_correction * 60.0 / settings.tokens_per_minute / _USED
-    if report.refused:
-        _refused(pace, report, now)
-    elif report.wait_s and not report.failed:
+    if report.wait_s and not report.failed:
         pace.blocked_until = max(pace.blocked_until, now + report.wait_s)
-    else:
-        if pace.refusals and pace.tried_at and (report.answered or now - pace.tried_at >= _TRY_S):
-            _recovered(pace, now)
+    if report.refused and (pace.in_a_row >= _IN_A_ROW or pace.tried_at):
+        _used_up(pace, now)
+    elif pace.refusals and pace.tried_at and (report.answered or now - pace.tried_at >= _TRY_S):
+        _recovered(pace, now)
+    elif not pace.refusals:
+        _end_window(pace, now)
         _grow(pace, report, now)
 
 
@@ -104,29 +112,51 @@ def _step_s(pace: Pace, settings: Settings) -> float:
     return max(steps, default=0.0)
 
 
-def _refused(pace: Pace, report: Report, now: float) -> None:
+def _used_up(pace: Pace, now: float) -> None:
     if now < pace.blocked_until and not pace.tried_at:  # one of those that were in progress with the first
-        pace.blocked_until = max(pace.blocked_until, now + report.wait_s)
         return
-    if not pace.refusals:
-        pace.active_s = now - pace.since
     pace.refusals += 1
-    pace.tried_at = 0.0
+    pace.tried_at, pace.in_a_row = 0.0, 0
     block_s = min(_MOST_BLOCK_S, _FIRST_BLOCK_S * 2.0 ** min(pace.refusals - 1, 8))
-    pace.blocked_until = now + (report.wait_s or block_s)
+    pace.blocked_until = max(pace.blocked_until, now + block_s)
 
 
 def _recovered(pace: Pace, now: float) -> None:
-    """Calls are answered again after a block: the new rate is what was answered since the block before."""
-    # An allowance that was used up at once, or stayed used up: the time until it was there anew counts.
-    used_up = pace.refusals > 1 or pace.active_s < _SHORT_S
-    elapsed_s = max(_LEAST_S, now - pace.since if used_up else pace.active_s)
-    seen, before = pace.answered / elapsed_s, pace.per_s
-    pace.best_per_s = seen if before is None else min(before, max(seen, _MOST_CUT * before))
-    pace.per_s = max(_LEAST_PER_S, (1.0 if pace.refusals > 1 else _CUT) * pace.best_per_s)
-    pace.rough = before is None and elapsed_s < _ROUGH_S
+    """Calls are answered again after a block: what was allowed was used up, until it was allowed anew."""
+    seen, before = pace.answered / max(0.5, now - pace.since), pace.per_s
+    pace.rough = before is None and pace.refusals == 1
+    _set(pace, seen if before is None else min(before, max(seen, _MOST_CUT * before)), now)
     pace.refusals, pace.tried_at, pace.blocked_until = 0, 0.0, now
-    pace.answered, pace.since, pace.changed_at = 0, now, now
+    _begin_window(pace, now)
+
+
+def _end_window(pace: Pace, now: float) -> None:
+    """At the end of a window with refusals, lower the rate, or find that they have another cause."""
+    elapsed_s, calls = now - pace.since, pace.answered + pace.refused
+    if elapsed_s < _WINDOW_S or (calls < _WINDOW_CALLS and elapsed_s < _MOST_WINDOW_S):
+        return
+    share, borne = pace.refused / max(1, calls), pace.borne * calls
+    if pace.refused <= max(1.0, borne + _DEVIATIONS * math.sqrt(borne)):
+        pace.cuts = 0
+    elif pace.cuts >= _CUTS and share > _OTHER_CAUSE * pace.cut_share:
+        pace.borne, pace.cuts, pace.per_s = _BORNE * share + _BORNE_MORE, 0, pace.before_per_s
+    else:
+        before, pace.rough = pace.per_s, False
+        if not pace.cuts:
+            pace.cut_share, pace.before_per_s = share, before
+        pace.cuts += 1
+        seen = pace.answered / elapsed_s
+        _set(pace, _CUT * (seen if before is None else min(before, max(seen, _MOST_CUT * before))), now)
+    _begin_window(pace, now)
+
+
+def _set(pace: Pace, per_s: float, now: float) -> None:
+    pace.per_s = pace.best_per_s = max(_LEAST_PER_S, per_s)
+    pace.changed_at = pace.cut_at = now
+
+
+def _begin_window(pace: Pace, now: float) -> None:
+    pace.answered, pace.refused, pace.since = 0, 0, now
 
 
 def _grow(pace: Pace, report: Report, now: float) -> None:
@@ -137,14 +167,13 @@ def _grow(pace: Pace, report: Report, now: float) -> None:
         pace.changed_at = max(pace.changed_at, now)
         return
     pace.changed_at = now
-    below = pace.per_s < _NEAR * pace.best_per_s
-    elapsed_s = now - pace.since
     if pace.rough:
         growth = _GROWTH_ROUGH
-    elif elapsed_s > _LATER_S:
+    elif now - pace.cut_at > _LATER_S:
         growth = _GROWTH_LATER
     else:
-        growth = _GROWTH_BELOW if below else _GROWTH_ABOVE
+        growth = _GROWTH_BELOW if pace.per_s < _NEAR * pace.best_per_s else _GROWTH_ABOVE
     pace.per_s *= 1.0 + growth * passed_s
-    if elapsed_s > _LATER_S / 2 and pace.per_s > _FORGET * pace.answered / elapsed_s:
+    elapsed_s = now - pace.since
+    if now - pace.cut_at > _LATER_S and elapsed_s > 1.0 and pace.per_s > _FORGET * (pace.answered + 1) / elapsed_s:
         pace.per_s = None

@@ -66,20 +66,26 @@ class Window(msgspec.Struct):
 
 
 class Pace(msgspec.Struct):
-    """When the next call may begin, and the rate that 429 taught."""
+    """When the next call may begin, and the rate that refusals (429) taught."""
 
     request_at: float = 0.0  # of the next request, by requests per minute
     token_at: float = 0.0  # the same by tokens per minute
-    blocked_until: float = 0.0  # by a 429 or the endpoint's own words
+    blocked_until: float = 0.0  # by refusals in a row, or the endpoint's own words
+    in_a_row: int = 0  # refusals since the last answer
     refusals: int = 0  # blocks in a row
-    active_s: float = 0.0  # from `since` to the first of them
     tried_at: float = 0.0  # when a call began to try after a block; 0: none did
-    per_s: float | None = None  # learnt; None: no limit is known
-    best_per_s: float = 0.0  # answers per second when the last 429 came
+    per_s: float | None = None  # learned; None: no limit is known
+    best_per_s: float = 0.0  # what it was set to last
+    rough: bool = False  # whether it was learned from a few seconds only
     changed_at: float = 0.0
-    rough: bool = False  # whether the rate was learnt from a few seconds only
-    answered: int = 0  # since `since`
-    since: float = 0.0  # the last 429, or the end of a pause
+    cut_at: float = 0.0  # when it was set last
+    cuts: int = 0  # windows in a row for which it was lowered
+    cut_share: float = 0.0  # of refusals, in the first of them
+    before_per_s: float | None = None  # before it
+    borne: float = 0.0  # share of refusals that a lower rate does not prevent
+    answered: int = 0  # in the window
+    refused: int = 0
+    since: float = 0.0  # the window's beginning
     seen_at: float = 0.0  # the last report
 
 
@@ -107,6 +113,7 @@ class Report(msgspec.Struct):
     reason: str = ""
     refused: int = 0  # calls that were answered by 429
     wait_s: float = 0.0  # the longest delay that the endpoint asked for
+    call_s: float = 0.0  # expected of an answered call; 0: unknown
     tokens_per_call: float = 0.0  # expected
     token_correction: float = 0.0  # tokens of ended calls, used less expected
 

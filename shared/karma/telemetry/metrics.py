@@ -271,7 +271,7 @@ LEDGER_READ_AT = Gauge("karma_ledger_read_timestamp_seconds", "Time of the last 
 
 # --- Queues, workers and servers: the gateway -------------------------------------------------------------------------
 
-QUEUE_LENGTH = Gauge("karma_queue_length", "Batches waiting in a queue.", ["queue"])
+QUEUE_LENGTH = Gauge("karma_queue_length", "Batches waiting in a queue, in all its lists.", ["queue"])
 QUEUE_AGE = Gauge("karma_queue_age_seconds", "Age of the oldest batch waiting in a queue.", ["queue"])
 WORKERS = Gauge("karma_workers", "Workers, by service; silent: the heartbeat expired.", ["role", "state"])
 ENDPOINT_OPEN = Gauge("karma_endpoint_open", "1 while the circuit breaker of an endpoint is open, else 0.", ["name"])

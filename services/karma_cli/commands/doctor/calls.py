@@ -43,8 +43,10 @@ def is_local(spec: ModelSpec | JudgeSpec) -> bool:
 
 def endpoint_of(spec: ModelSpec | JudgeSpec) -> ModelSpec | None:
     """The model behind an endpoint that KARMA itself calls; None for others."""
-    model = spec if isinstance(spec, ModelSpec) else spec.model if spec.kind == "openai" else None
-    return model if model is not None and model.backend == "openai" and model.base_url else None
+    model = spec if isinstance(spec, ModelSpec) else spec.model
+    if model is None or is_local(spec):
+        return None
+    return model if backend_kind(model.backend).needs_base_url and model.base_url else None
 
 
 def impatient(spec: ModelSpec) -> ModelSpec:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from karma.config.kin_judges import kin_judges, notices
 from karma.config.pool import Pool
 from karma.messages import ModelSpec
+from karma.plugins.registry import backend_kind
 from karma_cli.commands.doctor.findings import Finding, finding
 
 
@@ -57,4 +58,4 @@ def _remote(pool: Pool) -> Iterator[tuple[str, ModelSpec]]:
     tables += [
         (f"[judges.{name}.model]", judge.model) for name, judge in pool.judges.items() if judge.model is not None
     ]
-    yield from ((table, spec) for table, spec in tables if spec.backend == "openai" and spec.base_url)
+    yield from ((table, spec) for table, spec in tables if backend_kind(spec.backend).needs_base_url and spec.base_url)

@@ -9,6 +9,7 @@ from karma.llm.completions import ChatRequest, ChatResult, body_of, result_of
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import dropped, next_changes
 from karma.messages import JudgeSpec, ModelSpec
+from karma.plugins.registry import judge_kind
 from karma.telemetry.failure_kinds import kind_of
 from karma_cli.commands.doctor.calls import ASKED_ANY, CALL_S, Called, endpoint_of, judge_pair, judge_prompt, long_pair
 from karma_cli.commands.doctor.diagnosis import key_of
@@ -103,7 +104,7 @@ def _of_verdict(spec: ModelSpec | JudgeSpec, called: Called) -> Iterator[Finding
     probability = called.probability
     if (
         isinstance(spec, JudgeSpec)
-        and spec.kind != "prior"
+        and judge_kind(spec.kind).reads_responses
         and probability is not None
         and probability < _PROBABLY_WRONG
     ):

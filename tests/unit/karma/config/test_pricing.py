@@ -59,7 +59,6 @@ def test_unknown_is_not_nothing() -> None:
 
 
 def test_a_providers_model_has_the_price_of_the_list() -> None:
-    pytest.importorskip("genai_prices")
     priced = Pricing(pool(OPENAI, "gpt-4o-mini")).price("model", "m", Usage(1_000_000, 0))
     assert priced.cost_usd == pytest.approx(0.15, rel=0.9)
     assert priced.priced_by is not None and priced.priced_by.startswith("genai-prices ")
@@ -82,7 +81,6 @@ def test_a_providers_model_has_the_price_of_the_list() -> None:
     ],
 )
 def test_only_a_known_host_is_priced_by_the_list(url: str, model: str) -> None:
-    pytest.importorskip("genai_prices")
     assert hosted_price(url, model, Usage(1000, 100)) is None
 
 

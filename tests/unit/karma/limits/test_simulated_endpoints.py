@@ -6,7 +6,14 @@ import pytest
 
 from karma.limits.gate import Outcome
 from karma.limits.state import EndpointState, Settings
-from tests.support.simulated_endpoint import Endpoint, Simulation, fixed_minutes, saturating, token_bucket
+from tests.support.simulated_endpoint import (
+    Endpoint,
+    Simulation,
+    fixed_minutes,
+    refusing_at_random,
+    saturating,
+    token_bucket,
+)
 
 BEGAN = 1_000.0
 
@@ -47,6 +54,14 @@ def test_an_unknown_allowance_per_minute_is_used_up_and_waited_for() -> None:
     in_whole_minutes = [moment for moment in endpoint.answered if 1_020 <= moment < 1_200]
     assert len(in_whole_minutes) >= 0.85 * 3 * 300
     assert len(endpoint.refused) <= 0.15 * 900
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_refusals_that_no_lower_rate_prevents_do_not_slow_an_endpoint_down(share: float) -> None:
+    endpoint = Simulation(Settings(slots=4), Endpoint(refusing_at_random(share)), 2, calls=8).run(60).endpoint
+
+    later = [moment for moment in endpoint.answered if moment >= BEGAN + 20]
+    assert len(later) >= 0.3 * 40 * 4 / 0.01
 
 
 def test_tokens_per_minute_are_kept_though_calls_need_more_than_expected() -> None:
