@@ -64,6 +64,8 @@ class Endpoint:
     gate: threading.Event | None = None  # calls after the first wait until it is set
     under_way: int = 0
     most_under_way: int = 0
+    down: set[str] = field(default_factory=set)  # models whose calls are dropped
+    spent: set[str] = field(default_factory=set)  # models whose quota is spent
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20)
@@ -114,6 +116,10 @@ class Endpoint:
             if self.gate is not None and number > 1:
                 while not self.gate.is_set():
                     await asyncio.sleep(0.002)
+            if body["model"] in self.spent:
+                outcome = "spent"
+                error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+                return web.json_response({"error": error}, status=429)
             if self.scripted:
                 outcome = "scripted"
                 return self.scripted.popleft()
@@ -121,7 +127,7 @@ class Endpoint:
                 self.refused["429"] += 1
                 outcome = "429"
                 return web.Response(status=429, headers={"Retry-After": str(self.behaviour.retry_after_s)})
-            if self._random.random() < self.behaviour.drop:
+            if body["model"] in self.down or self._random.random() < self.behaviour.drop:
                 self.refused["dropped"] += 1
                 outcome = "dropped"
                 assert request.transport is not None

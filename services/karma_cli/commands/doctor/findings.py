@@ -144,7 +144,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     # The pool file.
     "pool-file": _error("a valid pool file", "correct what is named; docs/pool.md has every key"),
     "endpoint-limits": _warning(
-        "one concurrency for one model of one endpoint", "give both the same: the first that is called decides"
+        "one concurrency for one model of one endpoint", "give both the same: they share its limits"
     ),
     "no-models": _warning("two models or more", "without, only prompts with `responses` are judged"),
     "no-price": _warning("the price of a model that needs a key", "add price = { input = …, output = … }"),
