@@ -59,10 +59,8 @@ class Gate:
     """Lets calls of one endpoint begin. All methods run in the event loop.
 
     Args:
-        endpoint: its id (`karma.limits.state.endpoint_of`).
-        settings: its limits.
-        exchange: with what all processes share.
-        executor: runs the exchanges, which may block.
+        endpoint: its id (`karma.limits.state.endpoint_of`), and `settings` its limits.
+        exchange: with what all processes share; `executor` runs it, as it may block.
     """
 
     def __init__(self, endpoint: str, settings: Settings, exchange: Exchange, executor: Executor) -> None:
@@ -147,10 +145,10 @@ class Gate:
         if outcome.tokens is not None:
             report.token_correction += outcome.tokens - self._tokens_per_call
             self._tokens_per_call += _NEW * (outcome.tokens - self._tokens_per_call)
-        if outcome.result == "refused" or outcome.for_good:
+        if outcome.wait_s or outcome.for_good:
             self._grant.paced, self._exchange_at = True, 0.0  # nothing more begins before the others know
             self._starts.clear()
-        elif outcome.result == "failed":
+        elif outcome.result != "answered":
             self._hasten()
         self._admit()
         self._run_soon()
@@ -268,8 +266,9 @@ class Gate:
         asked = report.in_progress + report.waiting
         try:
             grant = await loop.run_in_executor(self._executor, self._exchange, self._endpoint, report, self._settings)
-        except OutageError as cause:
-            log.debug("the limits of an endpoint cannot be read: %s", cause)
+        except Exception as cause:
+            if not isinstance(cause, OutageError):
+                log.exception("the limits of an endpoint cannot be exchanged; calls that wait go on waiting")
             self._put_back(report)
             self._exchange_at = loop.time() + _OUTAGE_S
             return
@@ -284,7 +283,7 @@ class Gate:
         again_at = now + grant.again_s
         self._exchanged_at = now
         self._satisfied = grant.slots >= asked and not (grant.paced and report.waiting > len(self._starts))
-        self._exchange_at = 0.0 if self._report.refused else again_at
+        self._exchange_at = 0.0 if self._report.wait_s else again_at
 
     def _put_back(self, report: Report) -> None:
         """Report it the next time."""

@@ -27,17 +27,18 @@ _TRY_S = 0.5
 
 #: A rate is learned from windows of at least so many seconds and calls; or of so many seconds.
 _WINDOW_S, _WINDOW_CALLS, _MOST_WINDOW_S = 2.0, 20, 10.0
-#: In a window with refusals the rate falls to this share of what was answered, and at least the second of what it was.
+#: In a window with refusals the rate falls to this share of the part that was answered; after a block at least to the
+#: second of what it was.
 _CUT, _MOST_CUT = 0.95, 0.5
 #: Where so many lower rates leave more than this part of the refusals, they have another cause, and are borne.
-_OTHER_CAUSE, _CUTS = 0.6, 2
+_OTHER_CAUSE, _CUTS = 0.6, 3
 #: Standard deviations by which refusals must exceed those that are borne.
 _DEVIATIONS = 2.0
 _BORNE, _BORNE_MORE = 1.5, 0.02
 #: Least rate that is learned, calls per second.
 _LEAST_PER_S = 0.05
 #: Growth of a learned rate per second: below the rate of the last refusals, above it, and long after them.
-_GROWTH_BELOW, _GROWTH_ABOVE, _GROWTH_LATER = 0.04, 0.01, 0.1
+_GROWTH_BELOW, _GROWTH_ABOVE, _GROWTH_LATER = 0.04, 0.01, 0.03
 #: The same after a first rate that may be far too low.
 _GROWTH_ROUGH = 0.3
 _NEAR = 0.97
@@ -141,12 +142,12 @@ def _end_window(pace: Pace, now: float) -> None:
     elif pace.cuts >= _CUTS and share > _OTHER_CAUSE * pace.cut_share:
         pace.borne, pace.cuts, pace.per_s = _BORNE * share + _BORNE_MORE, 0, pace.before_per_s
     else:
-        before, pace.rough = pace.per_s, False
+        before, pace.rough = pace.per_s, pace.per_s is None
         if not pace.cuts:
             pace.cut_share, pace.before_per_s = share, before
         pace.cuts += 1
-        seen = pace.answered / elapsed_s
-        _set(pace, _CUT * (seen if before is None else min(before, max(seen, _MOST_CUT * before))), now)
+        # Fewer were answered than the rate allowed also where fewer were asked, so that the share of refusals counts.
+        _set(pace, _CUT * (pace.answered / elapsed_s if before is None else before * (1.0 - share)), now)
     _begin_window(pace, now)
 
 
