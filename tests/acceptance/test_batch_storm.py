@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def storm(home: Path, endpoint: BatchEndpoint, prompts: int, kills: int, flushes
             if fault == "kill":
                 asking = [*karma.workers("generation"), *karma.workers("judging")]
                 for worker in asking:
-                    os.kill(int(worker.pid), signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # of the last kill, and not yet forgotten
+                        os.kill(worker.pid, signal.SIGKILL)
             else:
                 with redis_of(karma._found()) as redis:
                     assert redis is not None

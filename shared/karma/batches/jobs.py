@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _FIRST_POLL_S = 1.0  # doubled up to `batch_poll_s`
 _NAP_S = 0.5  # longest part of a wait; then the leases are asked again
 _LOOK_BACK_S = 3 * 86_400.0  # age of the oldest jobs that are looked at: three times the longest that one takes
+_MISSING_KEY_S = 10.0  # after which another worker gets requests that this one has no key for
 _GONE = "404"
 _MOST_BYTES = 100 << 20  # of one file of requests
 
@@ -51,12 +52,15 @@ class Call:
     arrivals: Results
     begun: float = field(default_factory=time.monotonic)
     attempts: int = 0
+    done: bool = False
     seen: set[str] = field(default_factory=set)  # jobs that ended without a result for it
     own: set[str] = field(default_factory=set)  # jobs that it was put into here
 
     def deliver(self, result: ChatResult | None) -> None:
         """Hand out the result; None: the call was left to another worker."""
-        self.arrivals.put((self.index, result))
+        if not self.done:
+            self.done = True
+            self.arrivals.put((self.index, result))
 
 
 class Lane:
@@ -89,11 +93,19 @@ class Lane:
                 failed = cause
             except Exception as cause:  # its text may contain a header, and so the key
                 failed = FailedAttempt("refused", f"no job can be created: {type(cause).__name__}", retry=False)
-            left = [call for call in calls if not any(call in held for held in self._jobs.values())]
-            if not failed.retry:
+            placed = {call.id for held in [*self._jobs.values(), self._queue] for call in held}
+            left = [call for call in calls if not call.done and call.id not in placed]
+            if failed.kind == "missing_key":  # another worker may have it
+                await asyncio.sleep(_MISSING_KEY_S)
                 for call in left:
-                    self._end(call, ChatResult(failure=failed.reason, kind=failed.kind))
+                    call.deliver(None)
                 continue
+            if not failed.retry:  # but what passes for every request, such as a spent quota, is waited for
+                oldest = time.monotonic() - (self._spec.outage_wait_s if failed.of_endpoint else 0.0)
+                for call in left:
+                    if call.begun <= oldest:
+                        self._end(call, ChatResult(failure=failed.reason, kind=failed.kind))
+                left = [call for call in left if not call.done]
             log.warning("no batch job of %s can be created now: %s", self._spec.name, failed.kind)
             self._queue.extend(left)
             await asyncio.sleep(failed.wait_s or wait_s)
