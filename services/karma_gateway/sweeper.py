@@ -177,7 +177,9 @@ class Sweeper:
             # Results that its worker published may still wait to be recorded.
             if row.stage in _RESULTS and not self._passed(_RESULTS[row.stage], row, view.last_seen(name)):
                 return None
-            return _announced(view.reason(name, row.target if row.stage in _RESULTS else ""))
+            loss = _announced(view.reason(name, row.target if row.stage in _RESULTS else ""))
+            # A job goes on at the provider without its worker: whoever gets its requests next finds it there.
+            return Loss(loss.reason) if batches_at_provider(self._pool, row.stage, row.target) else loss
         ended = ended_at(self._redis, row.id, row.stage)
         if ended is not None and row.stage in _RESULTS:
             queue, sent_at = _RESULTS[row.stage], ended
@@ -249,6 +251,14 @@ class Sweeper:
     def _due_in_s(self, attempts: int) -> float:
         """Seconds until an item's next attempt; an item without attempts left is published as a failure at once."""
         return delay_s(attempts) if attempts < self._settings.max_attempts else 0.0
+
+
+def batches_at_provider(pool: Pool, stage: str, target: str) -> bool:
+    """Whether the work of a model or judge goes through its provider's batch jobs."""
+    if stage == "judge":
+        judge = pool.judges.get(target)
+        return judge is not None and judge.model is not None and judge.model.batch
+    return stage == "generate" and target in pool.models and pool.models[target].batch
 
 
 def _announced(reason: str) -> Loss:

@@ -13,9 +13,9 @@ class OpenAIBackend:
 
     def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
         """The answers, as they arrive."""
+        from karma.batches.client import complete
         from karma.llm.completions import ChatRequest
-        from karma.llm.openai import client
 
         requests = [ChatRequest(item.messages, item.seed) for item in items]
-        for group in client().complete(spec, requests):
+        for group in complete(spec, requests):
             yield [answer(spec, items[index], result, result.latency_s) for index, result in group]

@@ -32,15 +32,15 @@ class OpenAIJudge:
         Raises:
             SettingsError: the specification names no model, or an unknown template.
         """
+        from karma.batches.client import complete
         from karma.llm.completions import ChatRequest
-        from karma.llm.openai import client
 
         model = model_of(spec)
         brief = bool(spec.options.get("logprobs", False))
         extra = {"logprobs": True, "top_logprobs": _TOP_LOGPROBS, "max_tokens": 1} if brief else {}
         hashed = template_hash(spec.template, brief)
         requests = [ChatRequest((Turn("user", render(spec, item, brief)),), item.seed, extra) for item in items]
-        for group in client().complete(model, requests):
+        for group in complete(model, requests):
             yield [
                 guarded(spec, items[index], partial(_verdict, spec, items[index], result, hashed, brief))
                 for index, result in group

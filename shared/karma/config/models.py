@@ -27,6 +27,7 @@ RENAMED = ("temperature", "top_p", "max_tokens", "seed")
 _MACHINE = (
     *("api_key_env", "concurrency", "adaptive_concurrency", "requests_per_minute", "tokens_per_minute"),
     *("timeout_s", "max_retries", "rate_limit_wait_s", "outage_wait_s"),
+    *("batch_requests", "batch_wait_s", "batch_poll_s", "batch_discount"),
     *("device", "dtype"),
 )
 
@@ -184,11 +185,19 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         elif is_path(spec.model, folder):
             raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
     _check_ranges(spec)
+    if spec.batch:
+        if spec.backend != "openai":
+            raise SettingsError(f'batch is true, but the backend is "{spec.backend}": only "openai" has batch jobs')
+        price = None if price is None else price.discounted(spec.batch_discount)
+    _check_fields(spec)
+    return spec, written, price
+
+
+def _check_fields(spec: ModelSpec) -> None:
     for key, name in spec.fields.items():
         check_known(key, RENAMED, "fields", "setting that can be renamed")
         if not name or name in ("model", "messages"):
             raise SettingsError(f"fields.{key} is {name!r}, expected the endpoint's name of {key}")
-    return spec, written, price
 
 
 def _check_ranges(spec: ModelSpec) -> None:
@@ -201,6 +210,10 @@ def _check_ranges(spec: ModelSpec) -> None:
         ("max_retries", spec.max_retries >= 0, "0 or more"),
         ("rate_limit_wait_s", spec.rate_limit_wait_s >= 0, "0 or more"),
         ("outage_wait_s", spec.outage_wait_s >= 0, "0 or more"),
+        ("batch_requests", 1 <= spec.batch_requests <= 50_000, "1 to 50000"),
+        ("batch_wait_s", spec.batch_wait_s >= 0, "0 or more"),
+        ("batch_poll_s", spec.batch_poll_s > 0, "above 0"),
+        ("batch_discount", 0 <= spec.batch_discount <= 1, "0 to 1"),
         ("requests_per_minute", (spec.requests_per_minute or 1) > 0, "above 0"),
         ("tokens_per_minute", (spec.tokens_per_minute or 1) > 0, "above 0"),
     ):

@@ -74,6 +74,8 @@ class Pricing:
         if spec is None or spec.base_url is None or None in usage[:2]:
             return Priced()
         cost = hosted_price(spec.base_url, spec.model, usage)
+        if cost is not None and spec.batch:
+            cost *= spec.batch_discount
         return Priced() if cost is None else Priced(cost, f"genai-prices {_version()}")
 
     def is_known(self, kind: Kind, name: str) -> bool:

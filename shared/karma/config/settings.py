@@ -84,6 +84,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {value!r}, expected USD per million tokens, 0 or more")
 
+    def discounted(self, share: float) -> Price:
+        """The price of calls that cost a share of it."""
+        cached = None if self.cached_input is None else self.cached_input * share
+        return Price(input=self.input * share, output=self.output * share, cached_input=cached)
+
     def of(self, tokens_in: int, tokens_out: int, tokens_cached: int = 0) -> float:
         """The cost of calls, USD; `tokens_cached` are those of `tokens_in` that came from a cache."""
         cached_input = self.input if self.cached_input is None else self.cached_input

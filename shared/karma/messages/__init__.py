@@ -98,6 +98,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     outage_wait_s: float = (
         86_400.0  # most time that one call waits for an endpoint that is down, which uses up no retry
     )
+    batch: bool = False  # through the provider's jobs, at a discount, instead of call by call
+    batch_requests: int = 10_000  # of one job, at most
+    batch_wait_s: float = 10.0  # that requests wait for others, to be put into one job
+    batch_poll_s: float = 60.0  # longest time between two looks at a job
+    batch_discount: float = 0.5  # what a call through a job costs, as a share of its price
     device: str = "auto"
     dtype: str = "auto"
     options: dict[str, Any] = {}  # passed to the endpoint's body or to the plug-in unchanged

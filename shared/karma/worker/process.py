@@ -207,7 +207,7 @@ def run_asking(
     share_limits(EndpointLimits(connections.redis, secrets.token_hex(8), connections.clock).exchange)
     queues = [queue_name(stage, name) for name in served.specs]
     stages = [asking(stage, handle, served, connections)]
-    slots = None if served.local else slots_of(len(queues))
+    slots = None if served.local else _batch_slots(served, len(queues)) or slots_of(len(queues))
     # One thread more per queue: Celery counts a batch for a moment longer than its slot is in use.
     threads = 1 if slots is None else len(queues) * (slots + 1)
     run(environment, Consumer(service, queues, stages, threads, slots), connections)
@@ -216,3 +216,9 @@ def run_asking(
 def slots_of(queues: int) -> int:
     """Batches of each queue that a worker of so many remote models or judges processes at once."""
     return max(1, min(_MODEL_SLOTS, _MOST_SLOTS // max(1, queues)))
+
+
+def _batch_slots(served: Served[Any], queues: int) -> int:
+    """Batches of each queue at once of a worker whose models all answer through jobs; 0 for any other worker."""
+    specs = [getattr(spec, "model", None) if hasattr(spec, "kind") else spec for spec in served.specs.values()]
+    return max(1, _MOST_SLOTS // queues) if all(getattr(spec, "batch", False) for spec in specs) else 0
