@@ -99,8 +99,7 @@ class LoadedModel:
         """The tokens of the chats that leave `room` for further tokens, and the faults of the others, both by index."""
         rows: dict[int, list[int]] = {}
         faults: dict[int, str] = {}
-        for index, (chat, more) in enumerate(zip(chats, room, strict=True)):
-            tokens = self._chats.prompt(chat, system)
+        for index, (tokens, more) in enumerate(zip(self._chats.prompts(chats, system), room, strict=True)):
             if isinstance(tokens, str):
                 faults[index] = tokens
             elif fault := self._fault(tokens, more):

@@ -105,8 +105,7 @@ class LocalModel(LoadedModel):
         rows: dict[int, list[int]] = {}
         answers: dict[int, list[int]] = {}
         results = [Likelihood() for _chat in chats]
-        for index, (chat, response) in enumerate(zip(chats, responses, strict=True)):
-            found = self._chats.continued(chat, [response])
+        for index, found in enumerate(self._chats.all_continued(chats, [[response] for response in responses])):
             if isinstance(found, str):
                 results[index] = Likelihood(failure=found)
                 continue
@@ -163,8 +162,7 @@ class LocalModel(LoadedModel):
         ids: dict[int, list[int]] = {}
         results = [LabelProbability() for _chat in chats]
         alike = f"this model cannot tell {labels[0]!r} from {labels[1]!r} by one token"
-        for index, chat in enumerate(chats):
-            found = self._chats.continued(chat, labels)
+        for index, found in enumerate(self._chats.all_continued(chats, [labels] * len(chats))):
             fault = found if isinstance(found, str) else self._fault(found[0][0], 0)
             if isinstance(found, str) or fault is not None:
                 results[index] = LabelProbability(failure=fault)
