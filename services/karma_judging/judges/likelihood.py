@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from karma.errors import SettingsError
+from karma.llm.generation import Likelihood
 from karma.messages import JudgeItem, JudgeSpec, Verdict
 from karma_judging.verdicts import model_of, verdict
 
@@ -23,7 +24,7 @@ class LikelihoodJudge:
         Raises:
             SettingsError: the specification has no model, or an invalid scale or normalization.
         """
-        from karma.llm.transformers import Likelihood, LocalModel
+        from karma.llm.transformers import LocalModel
 
         normalise = spec.options.get("normalise", "mean")
         if normalise not in ("mean", "sum") or spec.scale <= 0:
@@ -34,7 +35,7 @@ class LikelihoodJudge:
         model = model_of(spec)
         chats = [item.messages for item in items for _response in range(2)]
         responses = [response for item in items for response in (item.first, item.second)]
-        likelihoods = LocalModel.load(model).log_likelihood(chats, responses, model.concurrency)
+        likelihoods = LocalModel.load(model).log_likelihood(chats, responses, model.concurrency, model.batch_tokens)
 
         def score(likelihood: Likelihood) -> float:
             return likelihood.nats / likelihood.tokens if normalise == "mean" else likelihood.nats

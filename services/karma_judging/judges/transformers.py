@@ -24,7 +24,8 @@ class TransformersJudge:
         local, hashed = LocalModel.load(model), template_hash(spec.template, brief=True)
         chats = [(Turn("user", render(spec, item, brief=True)),) for item in items]
         verdicts = []
-        for item, label in zip(items, local.label_probability(chats, ("A", "B"), model.concurrency), strict=True):
+        labels = local.label_probability(chats, ("A", "B"), model.concurrency, model.batch_tokens)
+        for item, label in zip(items, labels, strict=True):
             probability = None if label.failure else share_of_first(label.first, label.second)
             failure = label.failure
             if probability is None and failure is None:

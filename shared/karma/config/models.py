@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from karma.config.local_models import check_local
 from karma.config.settings import Price
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError
@@ -28,7 +29,7 @@ _MACHINE = (
     *("api_key_env", "concurrency", "adaptive_concurrency", "requests_per_minute", "tokens_per_minute"),
     *("timeout_s", "max_retries", "rate_limit_wait_s", "outage_wait_s"),
     *("batch_requests", "batch_wait_s", "batch_poll_s", "batch_discount"),
-    *("device", "dtype"),
+    *("device", "dtype", "batch_tokens"),
 )
 
 #: A name on a hub, with or without its organization.
@@ -171,6 +172,8 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         raise SettingsError("has the key adaptive_concurrency: the limit is adaptive where concurrency is not set")
     spec = written = convert({"adaptive_concurrency": "concurrency" not in table, **table}, ModelSpec)
     _check_key_names(spec.options)
+    if spec.backend == "transformers":
+        check_local(spec)
     kind = backend_kind(spec.backend)
     if kind.needs_base_url and not spec.base_url:
         raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')

@@ -17,7 +17,8 @@ def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any,
     Args:
         name: a folder, or a name on a hub.
         revision: of a name on a hub: a commit, a tag or a branch; None: the newest.
-        dtype: torch's name; `auto`: the checkpoint's own, and single precision on a CPU.
+        dtype: torch's name; `auto`: single precision on a CPU; on a GPU the checkpoint's own, and bfloat16 for one in
+            single precision where the GPU computes in it.
         device: torch's name; `auto`: CUDA if available.
 
     Raises:
@@ -26,7 +27,7 @@ def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any,
     """
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging as transformers_logging
     except ImportError as cause:
         raise MissingExtraError(str(cause.name), "local", "a model in this process") from cause
@@ -38,13 +39,15 @@ def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any,
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if target.type == "cpu":
         torch.set_num_threads(_threads())
-    # Half precision on a CPU is slow, if it is supported.
-    precision = torch.float32 if dtype == "auto" and target.type == "cpu" else dtype
     try:
         pinned: dict[str, Any] = {"revision": revision} if revision else {}
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left", **pinned)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
         read: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-        model = read(name, dtype=precision, use_safetensors=True, trust_remote_code=False, **pinned).to(target)
+        precision = precision_of(dtype, target, config)
+        model = read(name, config=config, dtype=precision, use_safetensors=True, trust_remote_code=False, **pinned).to(
+            target
+        )
     except (OSError, ValueError) as cause:
         raise SettingsError(
             f"the model {name} cannot be loaded: {reason_of(name, cause)}. "
@@ -52,6 +55,28 @@ def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any,
         ) from cause
     model.eval()
     return model, tokenizer, target
+
+
+def precision_of(dtype: str, device: Any, config: Any) -> Any:
+    """The number type to load a checkpoint in, as `from_pretrained` takes it.
+
+    Args:
+        dtype: torch's name, which decides; or `auto`.
+        device: where the model will run.
+        config: of the checkpoint.
+    """
+    import torch
+
+    if dtype != "auto":
+        return dtype
+    if device.type == "cpu":  # half precision on a CPU is slow, if it is supported
+        return torch.float32
+    if device.type != "cuda" or getattr(config, "quantization_config", None) is not None:
+        return "auto"
+    own = getattr(config.get_text_config(), "dtype", None)
+    # 16 bits stay what they are: float16 has a finer grid, and is as fast.
+    is_single = own in (None, torch.float32)
+    return torch.bfloat16 if is_single and torch.cuda.is_bf16_supported(including_emulation=False) else "auto"
 
 
 def quiet_hub() -> None:

@@ -105,6 +105,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     batch_discount: float = 0.5  # what a call through a job costs, as a share of its price
     device: str = "auto"
     dtype: str = "auto"
+    batch_tokens: int | None = None  # of one forward batch of a local model, padding included; None: by free memory
     options: dict[str, Any] = {}  # passed to the endpoint's body or to the plug-in unchanged
 
 

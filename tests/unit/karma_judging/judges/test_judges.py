@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from karma.errors import SettingsError
-from karma.llm.transformers import LabelProbability, Likelihood, LocalModel
+from karma.llm.generation import LabelProbability, Likelihood
+from karma.llm.transformers import LocalModel
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
 from karma.telemetry.failure_kinds import kind_of
 from karma_judging import worker
@@ -89,7 +90,9 @@ class TestPrior:
 class Scores:
     """Stands in for a model: a response's likelihood is told by its text, `nats/tokens`."""
 
-    def log_likelihood(self, _chats: Sequence[object], responses: Sequence[str], _batch: int) -> list[Likelihood]:
+    def log_likelihood(
+        self, _chats: Sequence[object], responses: Sequence[str], *_batch: int | None
+    ) -> list[Likelihood]:
         return [
             Likelihood(failure="too long")
             if text == "long"
@@ -140,7 +143,7 @@ class TestLikelihood:
     ) -> None:
         class Rounding(Scores):
             def log_likelihood(
-                self, _chats: Sequence[object], responses: Sequence[str], _batch: int
+                self, _chats: Sequence[object], responses: Sequence[str], *_batch: int | None
             ) -> list[Likelihood]:
                 return [Likelihood(-1.0 + place * 1e-6, 1) for place, _text in enumerate(responses)]
 
