@@ -29,7 +29,7 @@ SETTINGS: Mapping[Goal, Mapping[str, Any]] = MappingProxyType(
             "label_at": 0.9,
             "judge_share": 0.07,
         },
-        "reward": {"policy": "random", "label_at": 0.9, "judge_share": 0.2, "audit_share": 0.05},
+        "reward": {"policy": "random", "label_at": 0.9, "judge_share": 0.2, "audit_share": 0.2},
         "rank": {"policy": "informative"},
         "label": {"policy": "informative"},
     }

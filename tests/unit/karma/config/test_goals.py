@@ -102,7 +102,7 @@ def test_the_goal_train_labels_by_prediction_under_a_judge_budget() -> None:
 def test_the_goal_reward_pairs_at_random_and_labels_by_prediction() -> None:
     found = settings(goal="reward")
 
-    assert (found.policy, found.label_at, found.judge_share, found.audit_share) == ("random", 0.9, 0.2, 0.05)
+    assert (found.policy, found.label_at, found.judge_share, found.audit_share) == ("random", 0.9, 0.2, 0.2)
     assert settings(goal="reward", judges={"j": VERIFIER}) == StreamSettings(goal="reward", policy="random")
 
 
