@@ -13,7 +13,8 @@ by seed, with Student's 95 % interval. `self` is not here: there is one answer a
 Below them stand streams (`reward_stream`) that start cold and learn from their own verdicts, so that what is known of
 the models is paid for: `best-vs-worst/cold`, the selection rules of ActiveUltraFeedback (`active_policies`), and those
 that label by prediction what they are sure of: `train` and `reward` by these goals, `best-vs-random/labels` like
-`reward` with another policy, `reward/all` with every pair judged that is not sure. Labels cost no call and are rows.
+`reward` with another policy, `reward/uneven` with few verdicts on pairs that are sure or likely ties, `reward/all` with
+every pair judged that is not sure. Labels cost no call and are rows.
 A policy of which the fit prompts have too few different pairs spends less than it may.
 """
 

@@ -49,8 +49,9 @@ STREAMS: Mapping[str, StreamSettings] = {
     "infomax": StreamSettings(policy="infomax"),
     "train": StreamSettings(**SETTINGS["train"]),
     "reward": StreamSettings(**_LABELED),
+    "reward/uneven": StreamSettings(**{**_LABELED, "audit_share": 0.05}),
     "best-vs-random/labels": StreamSettings(**{**_LABELED, "policy": "best-vs-random"}),
-    "reward/all": StreamSettings(**{**_LABELED, "judge_share": 1.0}),
+    "reward/all": StreamSettings(**{**_LABELED, "judge_share": 1.0, "audit_share": 0.05}),
 }
 
 
