@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from karma import lease
@@ -111,10 +110,11 @@ class LoadedModel:
     def _pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         import torch
 
-        pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True, padding_side="left")
-        inputs = [torch.tensor(row) for row in rows]
-        mask = pad([torch.ones_like(row) for row in inputs])
-        return pad(inputs, padding_value=self._pad_id).to(self._device), mask.to(self._device)
+        width = max(map(len, rows))
+        inputs = torch.tensor([[self._pad_id] * (width - len(row)) + list(row) for row in rows])
+        lengths = torch.tensor([[len(row)] for row in rows])
+        mask = (torch.arange(width) >= width - lengths).long()
+        return inputs.to(self._device), mask.to(self._device)
 
     def _fault(self, prompt: list[int], more: int) -> str | None:
         """Why a prompt cannot be followed by `more` tokens; None if it can."""
