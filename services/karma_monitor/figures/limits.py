@@ -31,7 +31,7 @@ def figures_of(view: EndpointView) -> dict[str, Any]:
         "waiting": view.waiting,
         "requests_per_minute": view.requests_per_minute,
         "tokens_per_minute": view.tokens_per_minute,
-        "learned_per_minute": view.learnt_per_minute,
+        "learned_per_minute": view.learned_per_minute,
         "blocked_s": view.blocked_s,
     }
 

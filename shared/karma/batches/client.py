@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import threading
 from collections.abc import Generator, Sequence
@@ -12,14 +11,14 @@ from typing import Any
 from karma import lease
 from karma.batches.jobs import Call, Lane, custom_id
 from karma.batches.provider import Provider
-from karma.errors import KarmaError, ReleasedError
+from karma.errors import KarmaError
 from karma.llm import openai
 from karma.llm.completions import ChatRequest, ChatResult
-from karma.llm.result_groups import Results, next_group
+from karma.llm.loop_thread import LoopThread
+from karma.llm.result_groups import Results, in_groups
 from karma.messages import ModelSpec
 
 _LINGER_S = 0.1
-_CLOSE_S = 10.0
 
 
 def complete(spec: ModelSpec, requests: Sequence[ChatRequest]) -> Generator[list[tuple[int, ChatResult]], None, None]:
@@ -31,9 +30,7 @@ class BatchClient:
     """Makes calls through jobs for any number of threads. `batch_client()` returns the one of this process."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="batches", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("batches")
         self._session: Any = None
         self._lanes: dict[tuple[str, str, str], Lane] = {}
         self._waiting: set[Results] = set()
@@ -57,22 +54,12 @@ class BatchClient:
             if self._closed:
                 raise KarmaError("the batch client is closed; make calls before the process ends")
             self._waiting.add(arrivals)
-            self._loop.call_soon_threadsafe(self._add, spec, calls)
-        left, begun = len(calls), True
+            self._thread.loop.call_soon_threadsafe(self._add, spec, calls)
         try:
-            while left:
-                group = next_group(arrivals, left, _LINGER_S)
-                if not group:
-                    raise ReleasedError(f"the batch client was closed with {left} calls to {spec.name} under way")
-                left -= len(group)
-                results = [(index, result) for index, result in group if result is not None]
-                begun = begun and len(results) == len(group)
-                if results:
-                    yield results
+            not_begun = f"batch jobs of {spec.name} are left to another worker"
+            yield from in_groups(arrivals, len(calls), _LINGER_S, "batch client", spec.name, not_begun)
         finally:
             self._waiting.discard(arrivals)
-        if not begun:
-            raise ReleasedError(f"batch jobs of {spec.name} are left to another worker")
 
     def _add(self, spec: ModelSpec, calls: list[Call]) -> None:
         import aiohttp
@@ -90,16 +77,9 @@ class BatchClient:
             if self._closed:
                 return
             self._closed = True
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_CLOSE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CLOSE_S)
-        self._loop.close()
+        self._thread.close(self._end)
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for other in others:
-            other.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
         for arrivals in list(self._waiting):
             arrivals.put(None)
         if self._session is not None:

@@ -1,4 +1,4 @@
-"""When calls may begin: requests and tokens per minute, the endpoint's own words, and a rate learnt from 429.
+"""When calls may begin: requests and tokens per minute, the endpoint's own words, and a rate learned from 429.
 
 Beginnings are spaced evenly (the generic cell rate algorithm of ITU-T I.371, without bursts), and handed out at most
 half a second ahead. So no minute has more calls than the limit, however many processes there are, and a limit that was

@@ -19,7 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from karma import lease
-from karma.errors import KarmaError, ReleasedError
+from karma.errors import KarmaError
 from karma.lease import Lease
 from karma.limits.gate import Exchange, Gate, Outcome, unshared
 from karma.limits.state import endpoint_of, settings_of
@@ -28,9 +28,10 @@ from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
 from karma.llm.event_stream import in_one_piece
 from karma.llm.key_masking import without_key
+from karma.llm.loop_thread import LoopThread
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
-from karma.llm.result_groups import Results, next_group
+from karma.llm.result_groups import Results, in_groups
 from karma.llm.token_usage import NO_USAGE
 from karma.messages import ModelSpec
 from karma.messages.results import storable
@@ -63,12 +64,10 @@ class ChatClient:
     def __init__(self, exchange: Exchange = unshared) -> None:
         self._exchange = exchange
         self._exchanges = ThreadPoolExecutor(_EXCHANGES, "limits")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="chat", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("chat")
         self._session: aiohttp.ClientSession | None = None
         self._gates: dict[str, Gate] = {}  # by endpoint
-        self._lessons: dict[tuple[str, str], Lessons] = {}  # what endpoints accept, as learnt from them
+        self._lessons: dict[tuple[str, str], Lessons] = {}  # what endpoints accept, as learned from them
         self._closed = False
         self._starting = threading.Lock()  # no call starts on a loop that is being closed
 
@@ -90,23 +89,13 @@ class ChatClient:
             if self._closed:
                 raise KarmaError("the chat client is closed; make calls before the process ends")
             calls = self._all(spec, requests, arrivals, lease.current())
-            future = asyncio.run_coroutine_threadsafe(calls, self._loop)
+            future = asyncio.run_coroutine_threadsafe(calls, self._thread.loop)
         future.add_done_callback(lambda _done: arrivals.put(None))
-        left, begun = len(requests), True
         try:
-            while left:
-                group = next_group(arrivals, left, linger_s)
-                if not group:
-                    raise ReleasedError(f"the chat client was closed with {left} calls to {spec.name} under way")
-                left -= len(group)
-                results = [(index, result) for index, result in group if result is not None]
-                begun = begun and len(results) == len(group)
-                if results:
-                    yield results
+            not_begun = f"calls to {spec.name} were not begun"
+            yield from in_groups(arrivals, len(requests), linger_s, "chat client", spec.name, not_begun)
         finally:
             future.cancel()
-        if not begun:
-            raise ReleasedError(f"calls to {spec.name} were not begun")
 
     def close(self) -> None:
         """Cancel pending calls, close the connections and end the thread; a second call does nothing."""
@@ -114,17 +103,9 @@ class ChatClient:
             if self._closed:
                 return
             self._closed = True
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_CONNECT_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CONNECT_S)
-        self._loop.close()
+        self._thread.close(self._end)
 
     async def _end(self) -> None:
-        """Cancel all tasks of the loop, so that no thread waits for their results."""
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for other in others:
-            other.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
         self._exchanges.shutdown(wait=False, cancel_futures=True)
         if self._session is not None:
             await self._session.close()
@@ -158,7 +139,7 @@ class ChatClient:
         backoff = Backoff(spec, gate, _BACKOFF_S)
         started = time.monotonic()
         lessons = self._lessons.setdefault((spec.base_url or "", spec.model), Lessons())
-        tried: dict[str, str | int | None] = {}  # learnt by the process only if they help
+        tried: dict[str, str | int | None] = {}  # learned by the process only if they help
         fitting: dict[str, str | int | None] = {}  # for this prompt only
         failed_usage = NO_USAGE  # of attempts that failed
         while True:

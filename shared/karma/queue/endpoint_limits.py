@@ -88,7 +88,7 @@ class EndpointView(NamedTuple):
     waiting: int
     requests_per_minute: float | None  # configured
     tokens_per_minute: float | None
-    learnt_per_minute: float | None  # requests, by 429
+    learned_per_minute: float | None  # requests, by 429
     blocked_s: float  # until calls may begin again, by a 429
 
     @property
@@ -136,7 +136,7 @@ def _view(name: str, spec: ModelSpec, state: EndpointState, now: float) -> Endpo
         waiting=sum(share.demand for share in shares) - in_progress,
         requests_per_minute=spec.requests_per_minute,
         tokens_per_minute=spec.tokens_per_minute,
-        learnt_per_minute=None if pace.per_s is None else 60.0 * pace.per_s,
+        learned_per_minute=None if pace.per_s is None else 60.0 * pace.per_s,
         blocked_s=max(0.0, pace.blocked_until - now),
     )
 
