@@ -5,11 +5,9 @@ It notes every request that was in two jobs at once, and every one that was answ
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from tests.support.serving import in_thread
 
 
 @dataclass
@@ -151,29 +151,13 @@ def _answer(body: dict[str, Any]) -> dict[str, Any]:
 def serve(**behaviour: Any) -> Iterator[BatchEndpoint]:
     """A server in a thread of this process."""
     endpoint = BatchEndpoint(**behaviour)
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
-    runners: list[web.AppRunner] = []
 
-    async def start() -> None:
+    async def start() -> web.AppRunner:
         runner = web.AppRunner(endpoint.app(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        runners.append(runner)
-        ready.set()
+        return runner
 
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with in_thread(start):
         yield endpoint
-    finally:
-        asyncio.run_coroutine_threadsafe(runners[0].cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()

@@ -23,6 +23,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.serving import in_thread
+
 _FENCE = re.compile(r"^(==[0-9a-f]{16}==) RESPONSE A\n(.*)^\1 RESPONSE B\n(.*)^\1 END$", re.DOTALL | re.MULTILINE)
 
 _PROMPT = re.compile(r"\bSay (\w+)\.")
@@ -225,25 +227,8 @@ async def _start(endpoint: Endpoint, port: int) -> web.AppRunner:
 def serve(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
     """A server in a thread of this process."""
     endpoint = Endpoint(behaviour or Behaviour())
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
-    runners: list[web.AppRunner] = []
-
-    def run() -> None:
-        runners.append(loop.run_until_complete(_start(endpoint, 0)))
-        ready.set()
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with in_thread(lambda: _start(endpoint, 0)):
         yield endpoint
-    finally:
-        asyncio.run_coroutine_threadsafe(runners[0].cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def main() -> None:

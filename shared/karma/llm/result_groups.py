@@ -38,8 +38,8 @@ def in_groups(
     """Yield the results of `number` calls in groups, as they arrive.
 
     Raises:
-        ReleasedError: the client was closed (`client`) with calls to `name` under way, or calls were not begun (`not_begun`);
-            what arrived was yielded before.
+        ReleasedError: the client was closed (`client`) with calls to `name` under way, or calls were not begun
+            (`not_begun`); what arrived was yielded before.
     """
     left, begun = number, True
     while left:
