@@ -73,9 +73,9 @@ def main(environment: Environment) -> None:
         newest = lambda: competencies.newest(transaction).outcome  # noqa: E731 - read only where it is needed
         learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits, pricing.price)
         spent = spent_by(transaction, learned.stream)
-        return partial(learnt, learned, spent)
+        return partial(judged, learned, spent)
 
-    def learnt(learned: Learned, spent: set[str]) -> None:
+    def judged(learned: Learned, spent: set[str]) -> None:
         mark_spent(connections.redis, spent)
         scoring_metrics.learned(learned)
 
