@@ -14,8 +14,9 @@ from karma.limits.state import Pace, Report, Settings
 #: Seconds ahead that beginnings are handed out.
 AHEAD_S = 0.5
 
-#: The part of a configured limit that is used: the spacing is this much wider, for calls that begin late.
-_USED = 0.995
+#: The part of a configured limit that is used: calls arrive at an endpoint later than they begin, and not evenly so
+#: (at .995, 601 of 600 arrived in one minute of four workers).
+_USED = 0.985
 
 #: Refusals in a row, over all processes, after which an allowance counts as used up and nothing is called for a while.
 _IN_A_ROW = 8
