@@ -22,6 +22,18 @@ SAID = {
     "contradicts itself softly": ((0.9, 0.9), ("judge", 0, 1)),
 }
 
+#: What the migrations after 0009 add, next to the tables of budgets and spending.
+LATER_COLUMNS = [
+    ("streams", "goal"),
+    ("streams", "until_preferences"),
+    ("streams", "most_admitted"),
+    *(
+        (table, column)
+        for table in ("responses", "verdicts")
+        for column in ("tokens_cached", "tokens_reasoning", "cost_usd", "priced_by")
+    ),
+]
+
 JUDGE = {"kind": "openai", "both_orders": True, "model": {**ENDPOINT, "model": "j"}}
 STREAMS = {"default": {"judges": ["j"]}, "probes": {"judges": ["v"]}, "default@kin": {"judges": ["j"]}}
 
@@ -86,7 +98,10 @@ def test_counts_of_an_earlier_version_get_their_sources(store: Store, facts: Seq
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE source = 'orders'")
         connection.exec_driver_sql("UPDATE competency_counts SET ties = 0")
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE wins_a + wins_b = 0")
-        connection.exec_driver_sql("ALTER TABLE streams DROP COLUMN goal")
+        for table, column in LATER_COLUMNS:
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("budgets", "spending"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
 
     store.migrate()

@@ -37,10 +37,10 @@ def next_places(
     fair_level = size / sum(weights[name] for name in active) if active else 0.0
     free = size - sum(held.values())
     given: dict[str, int] = {}
-    queue = [(_level(number, weights[name]), name) for name, number in places.items()]
+    queue = [(*_need(number, weights[name]), name) for name, number in places.items()]
     heapq.heapify(queue)
     while queue and most > 0:
-        _, name = queue[0]
+        *_, name = queue[0]
         if free <= 0 and (places[name] + 1) / weights[name] > fair_level:
             heapq.heappop(queue)
             continue
@@ -48,13 +48,16 @@ def next_places(
         given[name] = given.get(name, 0) + 1
         free -= 1
         most -= 1
-        heapq.heapreplace(queue, (_level(places[name], weights[name]), name))
+        heapq.heapreplace(queue, (*_need(places[name], weights[name]), name))
     return given
 
 
-def _level(places: int, weight: float) -> float:
-    """Places per weight with the next one. A stream without any comes first, however small its weight."""
-    return (places + 1) / weight if places > 0 else 0.0
+def _need(places: int, weight: float) -> tuple[float, float]:
+    """The least comes first: places per weight with the next one, and then the heavier stream.
+
+    Streams without any place come before all others, however small their weight.
+    """
+    return ((places + 1) / weight if places > 0 else 0.0, -weight)
 
 
 def is_below_share(name: str, size: int, held: Mapping[str, int], weights: Mapping[str, float]) -> bool:

@@ -19,7 +19,7 @@ from karma.config.settings import Price
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError
 from karma.messages import JudgeSpec, ModelSpec
-from karma.plugins.registry import backend_kind, judge_kind
+from karma.plugins.registry import BACKENDS, backend_kind, judge_kind
 
 #: Settings whose field in the body of a request may have another name: `[models.NAME.fields]`.
 RENAMED = ("temperature", "top_p", "max_tokens", "seed")
@@ -172,9 +172,9 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         raise SettingsError("has the key adaptive_concurrency: the limit is adaptive where concurrency is not set")
     spec = written = convert({"adaptive_concurrency": "concurrency" not in table, **table}, ModelSpec)
     _check_key_names(spec.options)
-    if spec.backend == "transformers":
-        check_local(spec)
     kind = backend_kind(spec.backend)
+    if kind.local:
+        check_local(spec)
     if kind.needs_base_url and not spec.base_url:
         raise SettingsError(f'has backend "{spec.backend}" but no base_url (for instance "http://127.0.0.1:8000/v1")')
     if spec.base_url:
@@ -189,8 +189,9 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
             raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
     _check_ranges(spec)
     if spec.batch:
-        if spec.backend != "openai":
-            raise SettingsError(f'batch is true, but the backend is "{spec.backend}": only "openai" has batch jobs')
+        if not kind.has_batch_jobs:
+            able = " or ".join(f'"{name}"' for name, other in BACKENDS.items() if other.has_batch_jobs)
+            raise SettingsError(f'batch is true, but the backend is "{spec.backend}": only {able} has batch jobs')
         price = None if price is None else price.discounted(spec.batch_discount)
     _check_fields(spec)
     return spec, written, price

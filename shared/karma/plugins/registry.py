@@ -26,6 +26,7 @@ class BackendKind(BuiltIn):
 
     local: bool = False  # the model runs in the worker's own process
     needs_base_url: bool = False
+    has_batch_jobs: bool = False  # its endpoint takes files of requests
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class PolicyKind(BuiltIn):
 
 
 BACKENDS: Final[Mapping[str, BackendKind]] = {
-    "openai": BackendKind("karma_generation.backends.openai:OpenAIBackend", needs_base_url=True),
+    "openai": BackendKind("karma_generation.backends.openai:OpenAIBackend", needs_base_url=True, has_batch_jobs=True),
     "transformers": BackendKind("karma_generation.backends.transformers:TransformersBackend", local=True),
 }
 
