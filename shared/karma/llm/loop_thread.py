@@ -27,8 +27,8 @@ class LoopThread:
         self.loop.close()
 
     async def _end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for other in others:
-            other.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # a task that ends may begin another
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         await last()
