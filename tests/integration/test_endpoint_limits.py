@@ -11,7 +11,9 @@ import pytest
 
 from karma.errors import BrokerOutageError
 from karma.limits.state import Report, Settings, endpoint_of
-from karma.messages import ModelSpec
+from karma.llm.completions import ChatRequest
+from karma.llm.openai import ChatClient
+from karma.messages import ModelSpec, Turn
 from karma.queue.endpoint_limits import EndpointLimits, closed_to_work, read_limits
 from karma.queue.redis import RedisClock, connect
 from tests.support import needs
@@ -79,6 +81,18 @@ def test_without_redis_an_exchange_says_so(server: Redis) -> None:
 
     with pytest.raises(BrokerOutageError):
         own.exchange("e", Report(waiting=1), Settings(slots=2))
+
+
+def test_an_endpoint_that_says_that_nothing_is_left_is_not_called_before_its_reset(server: Redis) -> None:
+    client = ChatClient(limits(server, "one").exchange)
+    requests = [ChatRequest((Turn("user", f"Question {number}"),), number) for number in range(25)]
+    with serve(Behaviour(per_minute=600, burst=10, limit_headers=True)) as endpoint:
+        spec = ModelSpec(name="m", backend="openai", model="m", base_url=endpoint.url, concurrency=1)
+        found = [result for group in client.complete(spec, requests) for _, result in group]
+        client.close()
+
+    assert [result.failure for result in found] == [None] * 25
+    assert endpoint.refused.total() == 0
 
 
 def test_an_open_breaker_closes_an_endpoint_to_new_work_until_only_new_work_could_try_it(server: Redis) -> None:

@@ -45,6 +45,7 @@ class Behaviour:
     retry_after_s: float = 0.02
     per_minute: float = 0.0  # calls that are allowed; others are answered by 429. 0: all
     burst: float = 0.0  # of a token bucket; 0: in each minute of the clock
+    limit_headers: bool = False  # of a token bucket: answers say what is left of it, and when it is full again
     full_at: int = 0  # calls at once beyond which each takes longer in proportion; 0: never
     seed: int = 0
 
@@ -137,7 +138,7 @@ class Endpoint:
                 return web.Response(status=500)
             self.calls[body["model"]] += 1
             outcome = "answered"
-            return web.json_response(self.answer(body))
+            return web.json_response(self.answer(body), headers=self._limit_headers())
         finally:
             self.under_way -= 1
             if self.log is not None:
@@ -157,6 +158,17 @@ class Endpoint:
             return False
         self._level -= 1
         return True
+
+    def _limit_headers(self) -> dict[str, str]:
+        behaviour = self.behaviour
+        if not behaviour.limit_headers:
+            return {}
+        full_s = (behaviour.burst - self._level) * 60 / behaviour.per_minute
+        return {
+            "x-ratelimit-limit-requests": f"{behaviour.burst:.0f}",
+            "x-ratelimit-remaining-requests": f"{int(self._level)}",
+            "x-ratelimit-reset-requests": f"{1e3 * full_s:.0f}ms",
+        }
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         asked = body["messages"][-1]["content"]

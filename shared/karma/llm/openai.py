@@ -28,6 +28,7 @@ from karma.llm.call_metrics import observe_call
 from karma.llm.completions import ChatRequest, ChatResult, body_of, read, result_of
 from karma.llm.event_stream import in_one_piece
 from karma.llm.key_masking import without_key
+from karma.llm.limit_headers import used_up_s
 from karma.llm.loop_thread import LoopThread
 from karma.llm.refusals import FailedAttempt, refusal_of
 from karma.llm.request_fields import Changes, Lessons, dropped, next_changes
@@ -183,9 +184,9 @@ class ChatClient:
         metrics.CALL_LIMIT.labels(spec.name).set(gate.limit)
         try:
             with metrics.CALLS_IN_PROGRESS.labels(spec.name).track_inprogress():
-                result = await self._attempt(spec, request, body, headers, key)
+                result, reset_s = await self._attempt(spec, request, body, headers, key)
             tokens = (result.tokens_in or 0) + (result.tokens_out or 0)
-            outcome = Outcome("answered", time.monotonic() - begun, tokens or None)
+            outcome = Outcome("answered", time.monotonic() - begun, tokens or None, reset_s)
         except FailedAttempt as cause:
             outcome = outcome_of(cause)
             raise
@@ -207,7 +208,8 @@ class ChatClient:
 
     async def _attempt(
         self, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str], key: str
-    ) -> ChatResult:
+    ) -> tuple[ChatResult, float]:
+        """The result, and the seconds until the limit is reset of which the endpoint says that nothing is left."""
         import aiohttp
 
         if self._session is None:
@@ -224,7 +226,7 @@ class ChatClient:
             ) as response:
                 said = without_key(in_one_piece(await read(response)), key)
                 if 200 <= response.status < 300:  # some proxies say 201
-                    return result_of(said, spec, request)
+                    return result_of(said, spec, request), used_up_s(response.headers)
                 raise refusal_of(response.status, response.headers, said)
         except aiohttp.ConnectionTimeoutError as cause:
             raise FailedAttempt("timeout", f"no connection within {timeout.sock_connect:g} s", retry=True) from cause

@@ -6,29 +6,17 @@ looks like a key is masked.
 
 from __future__ import annotations
 
-import math
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from karma.llm.event_stream import decoded
 from karma.llm.key_masking import mask
+from karma.llm.limit_headers import MOST_S, requested_wait_s, used_up_s
 from karma.llm.provider_errors import ProviderError, provider_error
 from karma.llm.token_usage import NO_USAGE
 
-_RETRY_AFTER_MOST_S = 300.0  # a longer Retry-After is cut to it
-#: OpenAI's and Azure's own are in milliseconds; the last are litellm's, of the provider behind it.
-_WAIT_HEADERS = {
-    "retry-after-ms": 1e-3,
-    "x-ms-retry-after-ms": 1e-3,
-    "Retry-After": 1.0,
-    "llm_provider-retry-after-ms": 1e-3,
-    "llm_provider-retry-after": 1.0,
-}
-
-#: The same in words: `Please try again in 1m26.4s`, `Please retry after 6 seconds`.
+#: Seconds to wait in words: `Please try again in 1m26.4s`, `Please retry after 6 seconds`.
 _WAIT_WORDS = re.compile(
     r"(?:try again|retry)(?: your request)? (?:in|after) (?:(\d{1,4}) ?h(?:ours?)? ?)?"
     r"(?:(\d{1,4}) ?m(?!s)(?:in(?:utes?)?)? ?)?(?:(\d{1,6}(?:\.\d{1,9})?) ?(ms|s))?",
@@ -132,7 +120,7 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
     if error is None or not error.message:
         text = mask(" ".join(body.decode("utf-8", "replace").split()))
         error = ProviderError(text or _phrase(status), error.code if error else "", error.status if error else None)
-    return failure_of(status, error, _retry_after(headers))
+    return failure_of(status, error, _wait_s(headers))
 
 
 def failure_of(status: int | None, error: ProviderError, wait_s: float | None = None) -> FailedAttempt:
@@ -171,13 +159,19 @@ def _kind(status: int | None, error: ProviderError) -> str:
     return next((kind for kind, does in holds.items() if does), "refused")
 
 
+def _wait_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by the headers; None if they say none."""
+    asked_s = requested_wait_s(headers)
+    return asked_s if asked_s is not None else used_up_s(headers) or None
+
+
 def _wait_in(words: str) -> float | None:
     """Seconds to wait by an endpoint's words; None if they say none."""
     for match in _WAIT_WORDS.finditer(words):
         hours, minutes, number, unit = match.groups()
         if hours or minutes or number:
             seconds = float(number or 0) * (1e-3 if unit == "ms" else 1)
-            return min(_RETRY_AFTER_MOST_S, int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds)
+            return min(MOST_S, int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds)
     return None
 
 
@@ -189,19 +183,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "no reason is given"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by a header, which contains seconds or a date; None if there is none that is valid."""
-    for name, unit_s in _WAIT_HEADERS.items():
-        header = headers.get(name, "").strip()
-        try:
-            wait_s = float(header.removesuffix("s")) * unit_s
-        except ValueError:
-            try:
-                wait_s = parsedate_to_datetime(header).timestamp() - time.time()
-            except (ValueError, OverflowError):
-                continue
-        if not math.isnan(wait_s):
-            return min(_RETRY_AFTER_MOST_S, max(0.0, wait_s))
-    return None
