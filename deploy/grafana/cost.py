@@ -86,6 +86,12 @@ def _course() -> list[Panel]:
             description="What is spent for each preference that is recorded.",
         ),
         graph(
+            "Budgets",
+            "currencyUSD",
+            Query("max by (stream, period, of) (karma_budget_usd)", "{{stream}}, {{period}}: {{of}}"),
+            description="Of each stream and of all (*): the limit and what is spent, in all or today (UTC).",
+        ),
+        graph(
             "Tokens",
             "short",
             Query(per_s("karma_tokens_total", N, "kind, direction"), "{{kind}}: {{direction}}"),

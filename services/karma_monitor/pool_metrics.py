@@ -19,6 +19,25 @@ def show_hourly_calls(found: Mapping[str, HourlyCalls]) -> None:
     metrics.JUDGE_CALLS_LIMIT.replace({(stream,): calls.calls_per_hour for stream, calls in own.items()})
 
 
+def show_budgets(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show limits in USD and what is spent of them, by the figures of `budgets_usd`."""
+    columns = (
+        ("total", "limit", "budget_usd"),
+        ("total", "spent", "spent_usd"),
+        ("day", "limit", "budget_usd_per_day"),
+        ("day", "spent", "spent_today_usd"),
+    )
+    metrics.BUDGET.replace(
+        {
+            (stream, period, of): budget[column]
+            for stream, budget in found.items()
+            if shown("stream", stream) == stream
+            for period, of, column in columns
+            if budget[column] is not None
+        }
+    )
+
+
 def show_prices(pool: Pool) -> None:
     """Show the prices that the pool file gives."""
     for kind, names in (("generate", pool.models), ("judge", pool.judges)):

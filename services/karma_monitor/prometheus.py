@@ -31,10 +31,11 @@ from karma.store.streams import StreamGoals, paused
 from karma.telemetry import metrics
 from karma.telemetry.bounded_metrics import shown
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.money.budgets import budgets_usd
 from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.figures.window import Window
-from karma_monitor.pool_metrics import show_hourly_calls, show_limits, show_prices
+from karma_monitor.pool_metrics import show_budgets, show_hourly_calls, show_limits, show_prices
 from karma_monitor.queries import counts
 from karma_monitor.refresh import Pace
 
@@ -141,7 +142,7 @@ class LedgerMetrics:
             budgeted = {stream: self._pool.stream(stream, self._goals.of(connection, stream)) for stream in judged}
             sampled = sampling(connection, self._pool)
             newest, now = self._competencies.newest(transaction), transaction.ledger.now
-            hourly = hourly_calls(connection, self._pool, now)
+            hourly, budgets = hourly_calls(connection, self._pool, now), budgets_usd(transaction, self._pool)
         metrics.PAUSED.show({(stream,): 1.0 for stream in stopped})
         samples = {name: model["samples"] for name, model in sampled.items() if model["samples"]}
         same = {(name, "yes"): float(one["identical"]) for name, one in samples.items()}
@@ -155,6 +156,7 @@ class LedgerMetrics:
             metrics.OPEN_AGE.labels(stage).set(max(0.0, now - oldest.get(stage, now)))
         self._show_judge_budgets(judged, budgeted)
         show_hourly_calls(hourly)
+        show_budgets(budgets)
         metrics.STORE_SIZE.set(size)
         if newest.version != self._shown_version:
             show_competencies(newest)

@@ -113,6 +113,7 @@ judges = ["fair"]
 models = ["red", "blue", "insider"]
 judge_share = 0.5
 max_label_error = 0.4
+budget_usd = 50
 
 [pipeline]
 batch_items = 4

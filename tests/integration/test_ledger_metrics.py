@@ -20,6 +20,8 @@ from sqlalchemy import create_engine, text
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.store import Store
+from karma.store.schema import EVERYTHING
+from karma.store.spending import Budget
 from karma_monitor.prometheus import LedgerMetrics
 from tests.support import needs
 from tests.support.endpoint import Behaviour, serve
@@ -246,6 +248,29 @@ def test_judge_calls_of_the_last_hour_stand_beside_their_limit_and_only_where_th
     assert shown("karma_judge_calls_hourly_limit") == {"limited": 100.0}
     LedgerMetrics(store, None, make_pool("ab")).read_store()
     assert shown("karma_judge_calls_last_hour") == shown("karma_judge_calls_hourly_limit") == {}
+
+
+def test_a_budget_stands_beside_what_is_spent_of_it(store: Store) -> None:
+    forget_all()
+    flow = Flow(store, make_pool("ab"))
+    flow.accept({"prompt": "Hello"}, stream="cheap")
+    flow.finish()
+    with store.transaction() as transaction:
+        transaction.spending.set_budgets({"cheap": Budget(2.5, None), EVERYTHING: Budget(None, 10.0)})
+    LedgerMetrics(store, None, make_pool("ab")).read_store()
+    amounts = {
+        (stream, period, of): value("karma_budget_usd", stream=stream, period=period, of=of)
+        for stream, period, of in (
+            ("cheap", "total", "limit"),
+            ("cheap", "total", "spent"),
+            (EVERYTHING, "day", "limit"),
+        )
+    }
+    assert amounts == {
+        ("cheap", "total", "limit"): 2.5,
+        ("cheap", "total", "spent"): 0.0,
+        (EVERYTHING, "day", "limit"): 10.0,
+    }
 
 
 def shown(name: str) -> dict[str, float]:

@@ -116,6 +116,7 @@ def test_a_sequence_that_does_not_fit_alone_fails_alone_with_the_reason(short: C
     assert failed[0].failure == said
 
 
+@pytest.mark.ci
 def test_judging_halves_its_batches_too(short: Callable[[int, int], None]) -> None:
     judge = LocalModel.load(spec(model=str(checkpoint_path(JUDGE))))
     likelihoods = judge.log_likelihood(CHATS, RESPONSES)

@@ -193,6 +193,7 @@ JUDGE_CALLS_LAST_HOUR = Gauge(
 JUDGE_CALLS_LIMIT = Gauge(
     "karma_judge_calls_hourly_limit", "judge_calls_per_hour in the pool file; absent without one.", ["stream"]
 )
+BUDGET = Gauge("karma_budget_usd", "Budgets (`*`: all streams), and what is spent.", ["stream", "period", "of"])
 LABEL_ERROR = Gauge(
     "karma_label_error_ratio", "Audited share of wrong predicted labels, with its 95 % interval.", ["stream", "bound"]
 )
@@ -223,8 +224,7 @@ PAIR_COVERAGE = Gauge(
     "karma_model_pairs_compared_ratio", "Share of the pairs of models with enough verdicts for the kinship threshold."
 )
 MODEL_GROUPS = Gauge(
-    "karma_model_groups",
-    "Groups of models that no verdict connects: their gaps are unknown; 1: none are apart.",
+    "karma_model_groups", "Groups of models that no verdict connects: their gaps are unknown; 1: none are apart."
 )
 MISFIT_PAIRS = Gauge(
     "karma_misfit_model_pairs",
@@ -236,9 +236,7 @@ SELF_PREFERENCE = Gauge(
     ["judge", "bound"],
 )
 SELF_PREFERENCE_VERDICTS = Gauge(
-    "karma_judge_self_preference_verdicts",
-    "Pairs of a judge's own model and another on which it took a side.",
-    ["judge"],
+    "karma_judge_self_preference_verdicts", "Pairs of a judge's own model and another, with a side taken.", ["judge"]
 )
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest snapshot.")
 REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of a refit, by result.", ["result"], buckets=_SECONDS)
