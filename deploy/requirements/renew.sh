@@ -15,7 +15,9 @@ compile() { # NAME and the arguments of `uv pip compile`
 }
 
 for service in gateway scoring matching generation judging cli generation-local judging-local; do
-  compile "$service" pyproject.toml --extra "$service" --extra traces
+  more=(--extra traces)
+  case $service in gateway | scoring | cli) more+=(--extra prices) ;; esac # these reckon in money
+  compile "$service" pyproject.toml --extra "$service" "${more[@]}"
 done
 echo hatchling | compile build -
 if grep --quiet --extended-regexp '^(nvidia|triton|torch)' deploy/requirements/*.txt; then
