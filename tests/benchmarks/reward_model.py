@@ -213,6 +213,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep embeddings here; making them takes minutes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.seeds < 2:
+        parser.error(f"--seeds is {arguments.seeds}; agreement and intervals need 2 or more")
     register()
     names = list(dict.fromkeys([BASELINE, *arguments.policies]))
     fitted, evaluation = recordings(arguments, arguments.fit_prompts)

@@ -18,6 +18,9 @@ from karma_scoring.fit.likelihood import Array
 #: A normalized cut below this divides a pool. It is 1 where as many verdicts lie across as random pairs would give.
 _THIN = 0.6
 _SMALLEST = 2  # models, or families of them, of a group that is cut off
+#: Verdicts per model below which no cut is thin: the graph of so few has thin cuts wherever they fell, and most of all
+#: where they were planned, between neighbors (24 models: with groups, a plan needs a fifth more to rank them).
+_LEAST_PER_MODEL = 10.0
 
 
 def groups(comparisons: Array, related: Iterable[tuple[int, int]]) -> list[Members]:
@@ -53,6 +56,8 @@ def _divided(joined: Array, members: Members) -> list[Members]:
     apart = components(within > 0.0)  # a side of a cut need not hang together
     if len(apart) > 1:
         return [part for component in apart for part in _divided(joined, members[component])]
+    if within.sum() < _LEAST_PER_MODEL * len(members):
+        return [members]
     root = np.sqrt(within.sum(axis=1))
     _values, vectors = np.linalg.eigh(within / root[:, None] / root)
     order = np.argsort(vectors[:, -2] / root, kind="stable")
