@@ -209,7 +209,7 @@ def enqueue(karma: Pipeline, part: int) -> None:
 def wait_for_end(server: prometheus.Prometheus, count: int) -> None:
     """Wait until so many prompts have ended, as the gateway shows and as the workers that ended them do."""
     for ended in ('sum(karma_ledger_prompts{state=~"done|dead"})', "sum(karma_prompts_ended_total)"):
-        wait_until(lambda e=ended: server.value(e) == count, 120, f"{count} prompts have ended: {ended}")
+        wait_until(lambda e=ended: server.value(e) == count, 240, f"{count} prompts have ended: {ended}")
 
 
 def kill(karma: Pipeline, service: str) -> None:
