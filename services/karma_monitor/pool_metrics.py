@@ -67,6 +67,9 @@ def show_limits(redis: Any, pool: Pool, now: float) -> None:
             if value is not None
         }
     )
+    metrics.BATCH_JOBS.show(
+        {(name,): float(one["batch_jobs"]["jobs"]) for name, one in found.items() if one["batch_jobs"]}
+    )
     metrics.ENDPOINT_RATE.show(
         {
             (name, source): float(value)

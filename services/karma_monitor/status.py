@@ -93,5 +93,5 @@ def _endpoint(open_items: int, limits: dict[str, Any] | None) -> dict[str, Any]:
     """The open work of a model or judge, and the limits of its endpoint; None where it is called at none."""
     if limits is None:
         return {"open": open_items, "rate_limit": None, "breaker": None}
-    named = {key: limits[key] for key in ("reason", "concurrency", "in_progress", "waiting")}
+    named = {key: limits[key] for key in ("reason", "concurrency", "in_progress", "waiting", "batch_jobs")}
     return {"open": open_items, "rate_limit": rate_limit(limits), "breaker": limits["breaker"], **named}

@@ -33,15 +33,13 @@ def storm(home: Path, endpoint: BatchEndpoint, prompts: int, kills: int, flushes
     with karma.up():
         karma.enqueue([{"id": str(number), "prompt": f"Say {number}."} for number in range(prompts)])
         wait_until(lambda: endpoint.jobs, 60, "a job was created")
+        wait_until(lambda: karma.status()["models"]["red"]["batch_jobs"], 20, "the status shows the jobs")
         faults = ["kill"] * kills
         for number in range(flushes):
             faults.insert((number + 1) * len(faults) // (flushes + 1) + 1, "flush")
         for fault in faults:
             if fault == "kill":
-                asking = [*karma.workers("generation"), *karma.workers("judging")]
-                for worker in asking:
-                    with suppress(ProcessLookupError):  # of the last kill, and not yet forgotten
-                        os.kill(worker.pid, signal.SIGKILL)
+                wait_until(lambda: kill_those_that_ask(karma), 60, "a worker was killed")
             else:
                 with redis_of(karma._found()) as redis:
                     assert redis is not None
@@ -67,6 +65,16 @@ def storm(home: Path, endpoint: BatchEndpoint, prompts: int, kills: int, flushes
     assert (endpoint.answered.total(), spent[1]) == (calls, calls)
     # 10 tokens read and 5 written, at half of the price.
     assert spent[0] == pytest.approx(calls * 0.5 * (10 * 1000 + 5 * 2000) / 1e6)
+
+
+def kill_those_that_ask(karma: Pipeline) -> int:
+    """SIGKILL the workers of generation and judging; returns how many there were."""
+    killed = 0
+    for worker in [*karma.workers("generation"), *karma.workers("judging")]:
+        with suppress(ProcessLookupError):  # of the last kill, and not yet forgotten
+            os.kill(worker.pid, signal.SIGKILL)
+            killed += 1
+    return killed
 
 
 _TABLES = ("responses", "verdicts", "resolutions", "work_items")

@@ -11,10 +11,12 @@ import pytest
 
 from karma import lease
 from karma.batches.client import BatchClient
+from karma.batches.open_jobs import OpenJobs, noted
 from karma.errors import ReleasedError
 from karma.llm.completions import ChatRequest, ChatResult
 from karma.messages import ModelSpec, Turn
 from tests.support.batch_endpoint import BatchEndpoint, serve
+from tests.support.pipeline import wait_until
 
 
 @pytest.fixture
@@ -52,6 +54,15 @@ def test_requests_of_several_batches_travel_in_one_job(client: BatchClient) -> N
         assert all(result.failure is None for each in found for result in each.values())
         assert len(endpoint.jobs) == 1
         assert set(endpoint.answered.values()) == {1}
+
+
+def test_open_jobs_are_known_while_they_are_open(client: BatchClient) -> None:
+    with serve(takes_s=1) as endpoint:
+        thread = threading.Thread(target=ask, args=(client, spec(endpoint, batch_requests=4), requests(10)))
+        thread.start()
+        wait_until(lambda: noted() == (OpenJobs("red", jobs=3, requests=10),), 10, "three jobs are open")
+        thread.join(20)
+    assert noted() == ()
 
 
 def test_a_job_has_at_most_so_many_requests(client: BatchClient) -> None:

@@ -204,6 +204,10 @@ def endpoints(status: Status) -> RenderableType:
             name.append(f" ({', '.join(sorted(endpoint['dropped']))} left out)", style="dim")
         if (limits := endpoint.get("limits")) and limits["breaker"] != "closed":
             name.append(f" (not called: {shortened(str(limits['reason']), 60)})", style=BAD)
+        if limits and (jobs := limits.get("batch_jobs")):
+            name.append(
+                f" ({jobs['jobs']:,} batch jobs, {jobs['requests'] + jobs['gathered']:,} requests)", style="dim"
+            )
         failed = Text(f"{endpoint['failed']:,}", style=BAD if endpoint["failed"] else "")
         if reasons := endpoint["failures"]:
             failed.append(f" ({shortened(max(reasons, key=reasons.get), 30)})")

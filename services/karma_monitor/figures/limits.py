@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from karma.batches.open_jobs import OpenJobs, summed
 from karma.config.pool import Pool
 from karma.queue.endpoint_limits import EndpointView, endpoints, read_limits
+from karma.queue.heartbeats import workers
 
 
 def endpoint_limits(redis: Any, pool: Pool, now: float) -> dict[str, dict[str, Any]]:
@@ -15,11 +18,12 @@ def endpoint_limits(redis: Any, pool: Pool, now: float) -> dict[str, dict[str, A
         BrokerOutageError: Redis is unavailable.
     """
     called = endpoints([*pool.models.values(), *pool.judges.values()])
-    return {view.name: figures_of(view) for view in read_limits(redis, called, now)}
+    jobs = summed(one for info in workers(redis) if info.state != "silent" for one in info.batch_jobs)
+    return {view.name: figures_of(view, jobs.get(view.name)) for view in read_limits(redis, called, now)}
 
 
-def figures_of(view: EndpointView) -> dict[str, Any]:
-    """The limits of one model or judge as plain data; times in seconds, None is unknown."""
+def figures_of(view: EndpointView, jobs: OpenJobs | None = None) -> dict[str, Any]:
+    """The limits and open batch jobs of one model or judge as plain data; times in seconds, None is unknown."""
     state = "closed" if view.open_reason is None else "open" if view.probe_in_s else "half_open"
     return {
         "breaker": state,
@@ -33,6 +37,9 @@ def figures_of(view: EndpointView) -> dict[str, Any]:
         "tokens_per_minute": view.tokens_per_minute,
         "learned_per_minute": view.learned_per_minute,
         "blocked_s": view.blocked_s,
+        "batch_jobs": None
+        if jobs is None
+        else {"jobs": jobs.jobs, "requests": jobs.requests, "gathered": jobs.gathered},
     }
 
 
@@ -48,6 +55,15 @@ def rate_limit(figures: dict[str, Any]) -> str | None:
     if figures["blocked_s"]:
         parts.append(f"none for {figures['blocked_s']:.0f} s by its own word")
     return "; ".join(parts) or None
+
+
+def described_jobs(called: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """For people: the open batch jobs of each model and judge of a status."""
+    for name, one in called.items():
+        if jobs := one.get("batch_jobs"):
+            gathered = f"; {jobs['gathered']:,} requests are in no job yet" if jobs["gathered"] else ""
+            waiting = f"{jobs['jobs']:,} batch jobs at the provider, {jobs['requests']:,} requests wait for them"
+            yield f"{name}: {waiting}{gathered}"
 
 
 def down(name: str, kind: str, figures: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from karma.batches.open_jobs import OpenJobs, note
 from karma.batches.provider import MARK, Job, Provider
 from karma.lease import Lease, LeaseState
 from karma.llm.call_metrics import observe_call
@@ -78,8 +79,13 @@ class Lane:
     def add(self, calls: Iterable[Call]) -> None:
         """Take calls; they are put into jobs after `batch_wait_s`."""
         self._queue.extend(calls)
+        self._note()
         if self._gathering is None or self._gathering.done():
             self._gathering = asyncio.ensure_future(self._gather())
+
+    def _note(self) -> None:
+        followed = sum(len(calls) for calls in self._jobs.values())
+        note(OpenJobs(self._spec.name, len(self._jobs), followed, len(self._queue)))
 
     async def _gather(self) -> None:
         wait_s = _FIRST_POLL_S
@@ -88,6 +94,7 @@ class Lane:
             calls, self._queue = self._queue, []
             try:
                 await self._place(calls)
+                self._note()
                 continue
             except FailedAttempt as cause:
                 failed = cause
@@ -108,6 +115,7 @@ class Lane:
                 left = [call for call in left if not call.done]
             log.warning("no batch job of %s can be created now: %s", self._spec.name, failed.kind)
             self._queue.extend(left)
+            self._note()
             await asyncio.sleep(failed.wait_s or wait_s)
             self._queue = _still_wanted(self._queue)
             wait_s = min(2 * wait_s, max(wait_s, self._spec.batch_poll_s))
@@ -191,6 +199,7 @@ class Lane:
             self._jobs[job.id] = _still_wanted(self._jobs[job.id])
             if not self._jobs[job.id]:
                 del self._jobs[job.id]
+                self._note()
                 return
             try:
                 if job.ended:
@@ -211,6 +220,7 @@ class Lane:
             wait_s = min(2 * wait_s, self._spec.batch_poll_s)
         log.info("batch job %s of %s: %s, %d results", job.id, self._spec.name, job.state, len(results))
         again = [call for call in self._jobs.pop(job.id) if not self._settle(call, job, results.get(call.id))]
+        self._note()
         if again:
             self.add(again)
 

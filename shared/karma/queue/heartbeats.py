@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from karma.batches.open_jobs import OpenJobs, noted
 from karma.queue.redis import WORKERS_KEY, outages, server_time
 from karma.telemetry import metrics
 
@@ -30,6 +31,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[int, Meta(ge=0, lt=2**16)]
     queues: Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=1000)] = ()
     state: _Word = "ready"
+    batch_jobs: Annotated[tuple[OpenJobs, ...], Meta(max_length=1000)] = ()
     beat: float = 0.0  # Redis' clock
 
 
@@ -48,7 +50,7 @@ def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> Worker
 def send_heartbeat(redis: Any, info: WorkerInfo) -> None:
     """Write this worker's heartbeat."""
     with outages():
-        current = msgspec.structs.replace(info, beat=server_time(redis))
+        current = msgspec.structs.replace(info, beat=server_time(redis), batch_jobs=noted()[:1000])
         redis.hset(WORKERS_KEY, info.id, msgspec.json.encode(current))
 
 

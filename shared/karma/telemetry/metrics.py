@@ -281,6 +281,7 @@ ENDPOINT_RATE = Gauge(
     "Limit of requests to an endpoint: configured, or learned from its refusals.",
     ["name", "source"],
 )
+BATCH_JOBS = Gauge("karma_batch_jobs", "Batch jobs at a provider that workers follow.", ["name"])
 SERVER_UP = Gauge("karma_server_up", "1 if the gateway's last access to the store or Redis succeeded.", ["server"])
 STORE_SIZE = Gauge("karma_store_size_bytes", "Size of the database.")
 REDIS_MEMORY = Gauge("karma_redis_memory_bytes", "Memory that Redis uses.")

@@ -67,6 +67,11 @@ function limits(found) {
     const waiting = found.waiting ? `, ${count(found.waiting)} waiting` : "";
     parts.push(h("span", { class: "chip" }, `${count(found.in_progress)} of ${count(found.concurrency)} at once${waiting}`));
   }
+  if (found.batch_jobs) {
+    const { jobs, requests, gathered } = found.batch_jobs;
+    const said = jobs ? `${count(jobs)} batch jobs, ${count(requests)} requests` : `${count(gathered)} requests for a batch job`;
+    parts.push(h("span", { class: "chip" }, said));
+  }
   if (found.requests_per_minute !== null) parts.push(h("span", { class: "chip" }, `${count(found.requests_per_minute)}/min`));
   if (found.tokens_per_minute !== null) parts.push(h("span", { class: "chip" }, `${count(found.tokens_per_minute)} tokens/min`));
   if (found.learned_per_minute !== null) {
