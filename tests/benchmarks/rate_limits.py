@@ -1,7 +1,8 @@
 """Limits of an endpoint under real workers: how much of what it allows is used, and how much it refuses.
 
 An endpoint of 600 requests a minute (a token bucket with a burst of 10, or fixed minutes) answers 429 beyond; one that
-is full at 32 calls at once (250 ms each) never refuses and gets slower. `python -m tests.benchmarks.rate_limits
+is full at 32 calls at once (250 ms each) never refuses and gets slower. Fixed minutes are counted from the beginning of
+one. `python -m tests.benchmarks.rate_limits
 [--workers 1 4 16] [--minutes 3] [--kinds bucket minutes full] [--json OUT]`
 """
 
@@ -78,13 +79,15 @@ def measure(kind: str, workers: int, configured: bool, duration_s: float, empty_
         log = home / "calls.jsonl"
         with endpoint(log, options) as url:
             karma = Pipeline(home, pool(url, limits), plugins="tests.support.instant")
-            prompts = int(best * (duration_s + WARM_UP_S + 30) / 60)
+            prompts = int(best * (duration_s + WARM_UP_S + 90) / 60)
             with karma.up():
                 redis = connect(Environment.read(karma.environment).broker_url())
                 karma.start_workers("generation", workers - 1)
                 pids = [info.pid for info in karma.workers("generation")]
                 karma.enqueue([{"id": f"q{n}", "prompt": f"What is {n}?"} for n in range(prompts)])
                 time.sleep(WARM_UP_S)
+                if kind == "minutes":  # the allowance of a minute that is under way may be used up
+                    time.sleep(60 - time.time() % 60)
                 began, cpu = time.time(), cpu_s(pids)
                 emptied_at = began + duration_s / 2
                 while (now := time.time()) < began + duration_s:

@@ -29,8 +29,8 @@ _TRY_S = 0.5
 #: A rate is learned from windows of at least so many seconds and calls; or of so many seconds.
 _WINDOW_S, _WINDOW_CALLS, _MOST_WINDOW_S = 2.0, 20, 10.0
 #: In a window with refusals the rate falls to this share of the part that was answered; after a block at least to the
-#: second of what it was.
-_CUT, _MOST_CUT = 0.95, 0.5
+#: second of what it was, or to the fourth where an allowance took so many seconds to be used up and given anew.
+_CUT, _MOST_CUT, _MOST_LATE_CUT, _LONG_CYCLE_S = 0.95, 0.5, 0.25, 30.0
 #: Where so many lower rates leave more than this part of the refusals, they have another cause, and are borne.
 _OTHER_CAUSE, _CUTS = 0.6, 3
 #: Standard deviations by which refusals must exceed those that are borne.
@@ -54,8 +54,10 @@ def observe(pace: Pace, report: Report, settings: Settings, now: float) -> None:
     """Learn from a report: a block, and a lower or a higher rate."""
     if now - pace.seen_at > _PAUSE_S:
         _begin_window(pace, now)
+        _begin_cycle(pace, now)
     pace.seen_at = now
     pace.answered += report.answered
+    pace.cycle_answered += report.answered
     pace.refused += report.refused
     pace.in_a_row = 0 if report.answered else pace.in_a_row + report.refused
     if report.token_correction and settings.tokens_per_minute:
@@ -124,12 +126,18 @@ def _used_up(pace: Pace, now: float) -> None:
 
 
 def _recovered(pace: Pace, now: float) -> None:
-    """Calls are answered again after a block: what was allowed was used up, until it was allowed anew."""
-    seen, before = pace.answered / max(0.5, now - pace.since), pace.per_s
+    """Calls are answered again after a block: what was allowed was used up, until it was allowed anew.
+
+    An allowance of a minute is what was answered from one such moment to the next, however fast it was used up.
+    """
+    cycle_s, before = now - pace.cycle_since, pace.per_s
+    seen = pace.cycle_answered / max(0.5, cycle_s)
+    most_cut = _MOST_CUT if cycle_s < _LONG_CYCLE_S else _MOST_LATE_CUT
     pace.rough = before is None and pace.refusals == 1
-    _set(pace, seen if before is None else min(before, max(seen, _MOST_CUT * before)), now)
+    _set(pace, seen if before is None else min(before, max(seen, most_cut * before)), now)
     pace.refusals, pace.tried_at, pace.blocked_until = 0, 0.0, now
     _begin_window(pace, now)
+    _begin_cycle(pace, now)
 
 
 def _end_window(pace: Pace, now: float) -> None:
@@ -159,6 +167,10 @@ def _set(pace: Pace, per_s: float, now: float) -> None:
 
 def _begin_window(pace: Pace, now: float) -> None:
     pace.answered, pace.refused, pace.since = 0, 0, now
+
+
+def _begin_cycle(pace: Pace, now: float) -> None:
+    pace.cycle_answered, pace.cycle_since = 0, now
 
 
 def _grow(pace: Pace, report: Report, now: float) -> None:

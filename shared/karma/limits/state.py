@@ -86,6 +86,8 @@ class Pace(msgspec.Struct):
     answered: int = 0  # in the window
     refused: int = 0
     since: float = 0.0  # the window's beginning
+    cycle_answered: int = 0  # since an allowance was given anew
+    cycle_since: float = 0.0  # when that was, or the first report
     seen_at: float = 0.0  # the last report
 
 
