@@ -206,7 +206,7 @@ def _check_fields(spec: ModelSpec) -> None:
 
 def _check_ranges(spec: ModelSpec) -> None:
     for key, good, expected in (
-        ("temperature", spec.temperature == "default" or spec.temperature >= 0, '0 or more, or "default"'),
+        ("temperature", spec.temperature == "default" or 0 <= spec.temperature < math.inf, '0 or more, or "default"'),
         ("top_p", spec.top_p == "default" or 0 < spec.top_p <= 1, 'above 0, at most 1, or "default"'),
         ("max_tokens", spec.max_tokens == "default" or spec.max_tokens >= 1, '1 or more, or "default"'),
         ("concurrency", spec.concurrency >= 1, "1 or more"),
@@ -218,8 +218,8 @@ def _check_ranges(spec: ModelSpec) -> None:
         ("batch_wait_s", spec.batch_wait_s >= 0, "0 or more"),
         ("batch_poll_s", spec.batch_poll_s > 0, "above 0"),
         ("batch_discount", 0 <= spec.batch_discount <= 1, "0 to 1"),
-        ("requests_per_minute", (spec.requests_per_minute or 1) > 0, "above 0"),
-        ("tokens_per_minute", (spec.tokens_per_minute or 1) > 0, "above 0"),
+        ("requests_per_minute", spec.requests_per_minute is None or 0 < spec.requests_per_minute < math.inf, "above 0"),
+        ("tokens_per_minute", spec.tokens_per_minute is None or 0 < spec.tokens_per_minute < math.inf, "above 0"),
     ):
         if not good:
             raise SettingsError(f"{key} is {getattr(spec, key)!r}, expected {expected}")

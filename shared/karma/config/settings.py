@@ -13,7 +13,8 @@ from karma.config.goals import DEFAULT_GOAL, LEAST_SURE, Goal
 MIB = 1 << 20
 
 _Count = Annotated[int, Meta(ge=1)]
-_Positive = Annotated[float, Meta(gt=0)]
+_MOST = 1e12  # of a number: TOML has `inf`, with which nothing can be reckoned
+_Positive = Annotated[float, Meta(gt=0, le=_MOST)]
 _Share = Annotated[float, Meta(gt=0, le=1)]
 
 #: In which orders a judge is asked about a pair (`karma.ranking.orders`).
@@ -36,7 +37,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     responses_per_prompt: Annotated[int, Meta(ge=0)] = 2  # 0: every model answers
     pairs_per_prompt: Annotated[int, Meta(ge=0)] = 1  # at most; 0: as many as the policy forms
     # Characters of the longer response / those of the shorter one, above which two responses are not paired.
-    max_length_ratio: Annotated[float, Meta(ge=1)] | None = None
+    max_length_ratio: Annotated[float, Meta(ge=1, le=_MOST)] | None = None
     explore_share: Annotated[float, Meta(ge=0, le=1)] = 0.1  # of prompts: their models are chosen to reduce uncertainty
     checker: str = "answer"  # checks responses against a prompt's reference
     tie_margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05  # |p − 0.5| within which a verdict is a tie
