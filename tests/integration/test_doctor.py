@@ -57,6 +57,12 @@ def test_what_works_is_called_twice_and_a_judge_also_with_long_responses(tmp_pat
     assert endpoint.requests == {"a": 3, "b": 3, "judge-fair": 4}
 
 
+def test_a_model_with_batch_jobs_is_called_without_one(tmp_path: Path, endpoint: Endpoint) -> None:
+    pool = model("a", endpoint.url, "batch = true") + model("b", endpoint.url) + JUDGES.format(url=endpoint.url)
+    code, rows = checked(tmp_path, pool, "--quick")
+    assert (code, rows["a"]["state"], endpoint.requests["a"]) == (0, "works", 1)
+
+
 def test_an_endpoint_that_is_busy_works(tmp_path: Path, endpoint: Endpoint) -> None:
     endpoint.scripted.append(web.Response(status=429))
     code, rows = checked(

@@ -50,8 +50,8 @@ def endpoint_of(spec: ModelSpec | JudgeSpec) -> ModelSpec | None:
 
 
 def impatient(spec: ModelSpec) -> ModelSpec:
-    """The same model with one short attempt."""
-    return replace(spec, timeout_s=min(spec.timeout_s, CALL_S), max_retries=0)
+    """The same model with one short attempt, and without batch jobs: these may take a day."""
+    return replace(spec, timeout_s=min(spec.timeout_s, CALL_S), max_retries=0, batch=False)
 
 
 def call(spec: ModelSpec | JudgeSpec) -> Called:
