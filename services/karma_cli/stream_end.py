@@ -64,7 +64,7 @@ def reached(store: Store, stream: str, waited: bool) -> tuple[dict[str, Any], st
 
 
 def budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
-    """What says, once, that prompts wait for a higher budget."""
+    """What says that prompts wait for a higher budget: once, and again where they went on meanwhile."""
     said: set[str] = set()
     look_at_s = [0.0]
 
@@ -74,8 +74,10 @@ def budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
         look_at_s[0] = time.monotonic() + _LOOK_S
         with suppress(StoreOutageError), store.reading() as transaction:
             found = budgets_usd(transaction, pool)
-        for stream in sorted(name for name, budget in found.items() if budget["waits"] and name not in said):
-            said.add(stream)
+        now = {name for name, budget in found.items() if budget["waits"]}
+        for stream in sorted(now - said):
             warn(next(waiting({stream: found[stream]})))
+        said.clear()
+        said.update(now)
 
     return look

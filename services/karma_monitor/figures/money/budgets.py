@@ -10,6 +10,7 @@ from sqlalchemy import select
 from karma.config.pool import Pool
 from karma.store import Transaction
 from karma.store.schema import EVERYTHING, prompts
+from karma.store.spending import Budget
 from karma.store.streams import stream_ends
 
 _UNFINISHED = ("accepted", "dispatched", "answered", "matched")
@@ -57,7 +58,8 @@ def described(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """For people: each budget, what is spent of it, and whether the stream waits."""
     for stream, budget in found.items():
         name = "all streams" if stream == EVERYTHING else stream
-        waits = "; it waits for a higher budget" if budget["waits"] else ""
+        goes_on = "a higher budget, or for the next day (UTC)" if _is_of_day(budget) else "a higher budget"
+        waits = f"; it waits for {goes_on}" if budget["waits"] else ""
         yield f"budget of {name}: {', '.join(_amounts(budget))}{waits}"
 
 
@@ -66,11 +68,23 @@ def waiting(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for stream, budget in found.items():
         if budget["waits"]:
             what = "All streams wait" if stream == EVERYTHING else f"{stream} waits"
-            yield f"{what} for budget: {', '.join(_amounts(budget))}. Raise it in the pool file, restart the gateway."
+            helps = "It goes on at 0:00 UTC; or raise" if _is_of_day(budget) else "Raise"
+            yield f"{what} for budget: {', '.join(_amounts(budget))}. {helps} it in the pool file, restart the gateway."
+
+
+def _is_of_day(budget: Mapping[str, Any]) -> bool:
+    """Whether only the day's budget is spent, where any is."""
+    of_day, total = budget["budget_usd_per_day"], budget["budget_usd"]
+    return of_day is not None and (total is None or Budget(total).left(budget["spent_usd"], 0.0) > 0)
 
 
 def _amounts(budget: Mapping[str, Any]) -> Iterable[str]:
     if budget["budget_usd"] is not None:
-        yield f"{budget['spent_usd']:,.2f} of {budget['budget_usd']:,.2f} USD spent"
+        yield f"{_of(budget['spent_usd'], budget['budget_usd'])} spent"
     if budget["budget_usd_per_day"] is not None:
-        yield f"{budget['spent_today_usd']:,.2f} of {budget['budget_usd_per_day']:,.2f} USD spent today (UTC)"
+        yield f"{_of(budget['spent_today_usd'], budget['budget_usd_per_day'])} spent today (UTC)"
+
+
+def _of(spent: float, budget: float) -> str:
+    digits = 2 if budget >= 1 else 4
+    return f"{spent:,.{digits}f} of {budget:,.{digits}f} USD"

@@ -10,6 +10,7 @@ from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
 from karma.store import Store
 from karma.store.spending import Budget
+from karma_cli import stream_end
 from karma_gateway.admission.budgets import BudgetRoom, budget_of, has_budgets
 from karma_monitor.figures.money.budgets import budgets_usd, described, waiting
 from tests.support.memory import ENDPOINT, Flow
@@ -154,4 +155,26 @@ def test_status_says_what_is_spent_and_who_waits() -> None:
     assert list(described(shown)) == [
         "budget of default: 3.00 of 3.00 USD spent; it waits for a higher budget",
     ]
-    assert "default waits for budget: 3.00 of 3.00 USD spent" in next(waiting(shown))
+    assert "default waits for budget: 3.00 of 3.00 USD spent. Raise it" in next(waiting(shown))
+
+
+def test_a_spent_day_goes_on_by_itself() -> None:
+    one = {"budget_usd": 3.0, "budget_usd_per_day": 0.002, "spent_usd": 1.0, "spent_today_usd": 0.0021, "waits": True}
+    amounts = "1.00 of 3.00 USD spent, 0.0021 of 0.0020 USD spent today (UTC)"
+    waits = "it waits for a higher budget, or for the next day (UTC)"
+    assert list(described({"default": one})) == [f"budget of default: {amounts}; {waits}"]
+    raised = "It goes on at 0:00 UTC; or raise it in the pool file, restart the gateway."
+    assert list(waiting({"default": one})) == [f"default waits for budget: {amounts}. {raised}"]
+    assert "0:00" not in next(waiting({"default": one | {"spent_usd": 3.0}}))
+
+
+def test_who_waits_again_is_told_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(stream_end, "_LOOK_S", 0.0)
+    found = flow(50, budget_usd=3.0)
+    found.finish()
+    look = stream_end.budget_notice(found.store, found.pool)
+    for usd in (3.0, 3.0, 30.0, 3.0):
+        with found.store.transaction() as transaction:
+            transaction.spending.set_budgets({"default": Budget(usd)})
+        look()
+    assert capsys.readouterr().err.count("default waits for budget") == 2

@@ -89,14 +89,15 @@ export function outcomeTiles({ outcome, preferences, resolutions, states, budget
   ];
 }
 
-/** What is spent of a stream's budget; that of a day where it has no other. */
+/** What is spent of a stream's budget; that of a day where it has no other, or waits for the next day. */
 function budgetTile(name, found, currency) {
-  const ofDay = found.budget_usd === null;
+  const waitsForDay = found.waits && found.budget_usd_per_day !== null && found.spent_usd < found.budget_usd;
+  const ofDay = found.budget_usd === null || waitsForDay;
   const [spent, most] = ofDay
     ? [found.spent_today_usd, found.budget_usd_per_day]
     : [found.spent_usd, found.budget_usd];
   const of = name === "*" ? "all streams" : name;
-  const note = `${of}${ofDay ? ", today (UTC)" : ""}${found.waits ? "; waits for a higher budget" : ""}`;
+  const note = `${of}${ofDay ? ", today (UTC)" : ""}${found.waits ? `; waits for a higher budget${ofDay ? " or the next day" : ""}` : ""}`;
   return ["Budget", `${money(spent, currency)} of ${money(most, currency)}`, note];
 }
 
