@@ -30,4 +30,4 @@ def report(checking: subprocess.Popen[str], say: Callable[[str], object]) -> Non
     for one, finding in broken:
         say(f"the {one.of} {one.name} does not work: {finding.read} ({finding.help})")
     if broken:
-        say("prompts that need them will fail; once they work: karma requeue failed. To check again: karma doctor")
+        say("prompts that need them wait or fail; what failed: karma requeue failed. To check again: karma doctor")
