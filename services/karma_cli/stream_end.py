@@ -1,4 +1,4 @@
-"""The end of a stream (`karma enqueue --until`), and what is said while prompts wait for a higher budget."""
+"""The end of a stream (`karma enqueue --until`), and what is said while prompts wait for a budget or an endpoint."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from contextlib import suppress
 from typing import Any
 
 from karma.config.derived_streams import check_enqueued
+from karma.config.environment import Environment
 from karma.config.pool import Pool
-from karma.errors import SettingsError, StoreOutageError
+from karma.errors import KarmaError, SettingsError, StoreOutageError
+from karma.queue.redis import RedisClock, connect
 from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.streams import StreamEnd, set_stream_end, stream_ends
 from karma.store.until import progress_of
 from karma.telemetry.escaping import escape_control
 from karma_cli.output import warn
+from karma_monitor.figures.limits import down, endpoint_limits
 from karma_monitor.figures.money.budgets import budgets_usd, waiting
 
 #: Prompts that stay accepted and are named.
 _NAMED_PROMPTS = 5
 #: Seconds between two looks at the budgets.
 _LOOK_S = 2.0
+#: Seconds for which an endpoint is left alone before a command that waits says so.
+_DOWN_S = 10.0
 
 
 def set_end(store: Store, stream: str, until: int | None, max_prompts: int | None) -> None:
@@ -79,5 +84,27 @@ def budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
             warn(next(waiting({stream: found[stream]})))
         said.clear()
         said.update(now)
+
+    return look
+
+
+def endpoint_notice(env: Environment, pool: Pool | None) -> Callable[[], None]:
+    """What says that a model or judge is not called, and why: once, and again where it was called meanwhile."""
+    said: set[str] = set()
+    look_at_s = [0.0]
+
+    def look() -> None:
+        if pool is None or time.monotonic() < look_at_s[0]:
+            return
+        look_at_s[0] = time.monotonic() + _LOOK_S
+        with suppress(KarmaError):
+            redis = connect(env.broker_url())
+            limits = endpoint_limits(redis, pool, RedisClock(redis)())
+            shut = {name: one for name, one in limits.items() if one["breaker"] != "closed"}
+            late = {name for name, one in shut.items() if (one["open_s"] or 0.0) >= _DOWN_S}
+            for name in sorted(late - said):
+                warn(escape_control(down(name, "model" if name in pool.models else "judge", shut[name])))
+            said.intersection_update(shut)
+            said.update(late)
 
     return look

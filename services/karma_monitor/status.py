@@ -93,5 +93,6 @@ def _endpoint(open_items: int, limits: dict[str, Any] | None) -> dict[str, Any]:
     """The open work of a model or judge, and the limits of its endpoint; None where it is called at none."""
     if limits is None:
         return {"open": open_items, "rate_limit": None, "breaker": None}
-    named = {key: limits[key] for key in ("reason", "concurrency", "in_progress", "waiting", "batch_jobs")}
+    keys = ("reason", "open_s", "probe_in_s", "concurrency", "in_progress", "waiting", "batch_jobs")
+    named = {key: limits[key] for key in keys}
     return {"open": open_items, "rate_limit": rate_limit(limits), "breaker": limits["breaker"], **named}

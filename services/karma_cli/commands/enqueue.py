@@ -31,7 +31,7 @@ from karma_cli.options import (
 )
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import NO_WORKER, WorkerWatch, count_lines, progress, track, wait_for_prompts
-from karma_cli.stream_end import budget_notice, reached, set_end
+from karma_cli.stream_end import budget_notice, endpoint_notice, reached, set_end
 from karma_gateway.ingest import Line, Receipt, Refusal, take
 from karma_gateway.sources import read_lines
 from karma_monitor.queries.finished import finished_since
@@ -103,7 +103,7 @@ def enqueue(
         if outage is None and not any(counts.values()):
             warn(f"{source} holds no prompt")
         if wait and outage is None:
-            watches = WorkerWatch(env, warned), budget_notice(store, read_pool)
+            watches = WorkerWatch(env, warned), budget_notice(store, read_pool), endpoint_notice(env, read_pool)
             wait_for_prompts(store, bar, on_poll=watches)
             with store.reading(COUNTING_S) as transaction:
                 prices = read_pool.prices if read_pool else None

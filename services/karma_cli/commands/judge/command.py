@@ -35,6 +35,7 @@ from karma_cli.local.supervisor import Supervisor
 from karma_cli.options import PoolOption, open_store, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts, working
+from karma_cli.stream_end import endpoint_notice
 from karma_gateway import exports
 from karma_gateway.export_files import check_out
 from karma_gateway.sources import read_lines
@@ -126,7 +127,8 @@ def _judge(
         with working(output, "starting Redis and the workers") as show:
             supervisor = stack.enter_context(Supervisor(env, own).run(show))
         with progress(output) as bar:
-            wait_for_prompts(store, bar, [_STREAM], on_poll=[lambda: supervisor.check(warn)])
+            watches = [lambda: supervisor.check(warn), endpoint_notice(env, own)]
+            wait_for_prompts(store, bar, [_STREAM], on_poll=watches)
         finished = _finished(store, own)
         count = _export(store, own, exporter, out) if finished.outcomes["decisive"] else 0
     for sentence in finished.sentences(when=""):
