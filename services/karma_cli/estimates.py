@@ -38,11 +38,16 @@ def show_estimate(
         new.sort(key=lambda prompt: prompt.given is not None)
         lengths = [len(prompt.messages) for prompt in new]
         result = estimate(transaction, pool, stream, lengths, sum(prompt.given is not None for prompt in new))
+        spent = transaction.spending.spent(pool.prices, stream)
     if not found:
         raise SettingsError("there is no prompt to estimate the cost of")
     if refused:
         output.note(f"{refused:,} lines would be refused")
     output.note(escape_control(result.sentence()))
+    budget = pool.stream(stream).budget_usd
+    if budget is not None and result.cost_usd is not None and result.cost_usd > budget - spent:
+        left = f"{max(0.0, budget - spent):,.4f} of {budget:,.4f} USD"
+        output.note(escape_control(f"the budget of {stream} ends it before: {left} are left (budget_usd)"))
     data = {"stream": stream, "present": len(present), "refused": refused, **result.data()}
     output.result(data, _table(result), [result.cost_usd if result.cost_usd is not None else "unknown"])
 

@@ -55,17 +55,23 @@ def karma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
 
 def test_answers_become_preferences_and_nothing_else_is_left(karma: Pipeline, tmp_path: Path) -> None:
     """No model is called or loaded, the stream's goal does not matter, and a line that cannot be judged is named."""
-    extra = [{"prompt": "no answer"}, {"prompt": "one answer", "responses": {"a": "x"}}, {"prompt": ""}]
+    extra = [
+        {"prompt": "no answer"},
+        {"prompt": "one answer", "responses": {"a": "x"}},
+        {"prompt": ""},
+        {"prompt": "an empty answer", "responses": {"a": "x", "b": " "}},
+    ]
     out = tmp_path / "preferences.jsonl"
     done = karma.run("judge", written(tmp_path, [*LINES, *extra]), str(out), check=False)
-    assert (done.returncode, done.stdout) == (1, f"{out}\n")  # three lines were refused
+    assert (done.returncode, done.stdout) == (1, f"{out}\n")  # four lines were refused
     said = done.stderr.splitlines()
     assert said[0].endswith(":7: has no `responses`; expected two or more, such as "
                             '{"model-a": "text", "model-b": "text"}')  # fmt: skip
     assert "answers.jsonl:8: has one response" in said[1]
     assert "`prompt` is empty" in said[2]
-    assert said[3:] == [
-        "6 accepted, 0 already present, 3 refused",
+    assert "answers.jsonl:10: has one response and 1 empty" in said[3]
+    assert said[4:] == [
+        "6 accepted, 0 already present, 4 refused",
         "6 prompts finished: 6 decisive",
         "labels: 6 judged, 0 predicted",
         "6 preferences",

@@ -59,10 +59,14 @@ def tables(state: dict[str, Any]) -> RenderableType:
         parts.append(f"{unsure}: exports leave them out by default")
     parts += [Text(escape_control(line)) for line in described_budgets(state["budgets"])]
     parts += [
-        Text(escape_control(f"{stream} ends at {end['preferences']:,} preferences (karma enqueue --until)"))
+        Text(escape_control(f"{stream} ends at {_end(end)} (karma enqueue --until)"))
         for stream, end in state["until"].items()
     ]
-    parts += [Text(escape_control(line)) for line in described_jobs(state["models"] | state["judges"])]
+    if state["cost_usd"]:
+        parts.append(Text(f"cost of all calls so far: {state['cost_usd']:,.4f} USD"))
+    called = state["models"] | state["judges"]
+    parts += [Text(escape_control(f"{name}: {one['rate_limit']}")) for name, one in called.items() if one["rate_limit"]]
+    parts += [Text(escape_control(line)) for line in described_jobs(called)]
     parts += [
         Text(escape_control(down(name, kind, one)))
         for kind in ("model", "judge")
@@ -93,6 +97,11 @@ def tables(state: dict[str, Any]) -> RenderableType:
         parts.append(queues)
     parts.append(workers if workers.row_count else "no worker is running; start them with `karma up`")
     return Group(*parts)
+
+
+def _end(end: dict[str, Any]) -> str:
+    prompts = f", or with {end['most_prompts']:,} prompts" if end["most_prompts"] is not None else ""
+    return f"{end['preferences']:,} preferences{prompts}"
 
 
 @with_format_flags

@@ -38,6 +38,23 @@ def test_status_says_which_model_is_not_called_and_why() -> None:
     assert "blue has not" not in shown.get()
 
 
+def test_status_says_limits_open_batch_jobs_the_cost_and_where_a_stream_ends() -> None:
+    state = status(memory(), None, POOL)
+    jobs = {"jobs": 2, "requests": 500, "gathered": 20}
+    state["models"]["red"] |= {**CLOSED, "rate_limit": "600 requests/min", "batch_jobs": jobs}
+    state |= {"cost_usd": 1.25, "until": {"s": {"preferences": 1000, "most_prompts": 70}}}
+    console = Console(width=300, no_color=True)
+    with console.capture() as shown:
+        console.print(tables(state))
+    for said in (
+        "red: 600 requests/min",
+        "red: 2 batch jobs at the provider, 500 requests wait for them; 20 requests are in no job yet",
+        "cost of all calls so far: 1.2500 USD",
+        "s ends at 1,000 preferences, or with 70 prompts (karma enqueue --until)",
+    ):
+        assert said in shown.get()
+
+
 def test_a_command_that_waits_says_it_once_until_calls_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

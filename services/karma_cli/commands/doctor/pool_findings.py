@@ -10,6 +10,9 @@ from karma.messages import ModelSpec
 from karma.plugins.registry import backend_kind
 from karma_cli.commands.doctor.findings import Finding, finding
 
+#: Tables that one finding names, at most.
+_MOST_NAMED = 5
+
 
 def pool_findings(pool: Pool) -> list[Finding]:
     """All findings of a valid pool file, but for those of `kin_findings`."""
@@ -46,11 +49,12 @@ def _limits(pool: Pool) -> Iterator[Finding]:
 
 
 def _prices(pool: Pool) -> Iterator[Finding]:
-    for table, spec in _remote(pool):
-        if spec.api_key_env and spec.name not in pool.prices:
-            yield finding(
-                "no-price", "pool", pool.path.name, f"{table} has api_key_env and no price, so its cost is unknown"
-            )
+    unpriced = [table for table, spec in _remote(pool) if spec.api_key_env and spec.name not in pool.prices]
+    if unpriced:
+        named = ", ".join(unpriced[:_MOST_NAMED]) + (", …" if len(unpriced) > _MOST_NAMED else "")
+        have, their = ("has", "its") if len(unpriced) == 1 else ("have", "their")
+        read = f"{named} {have} api_key_env and no price, so {their} cost is unknown"
+        yield finding("no-price", "pool", pool.path.name, read)
 
 
 def _remote(pool: Pool) -> Iterator[tuple[str, ModelSpec]]:

@@ -38,8 +38,11 @@ class Answers:
             given = json.loads(prompt_lines.read(line.content, self._max_bytes).given or "[]")
         except RefusedError:
             return None
-        if len(given) < 2:
-            count = "no `responses`" if not given else "one response"
-            return f'has {count}; expected two or more, such as {{"model-a": "text", "model-b": "text"}}'
+        texts = [text for _model, _sample, text in given if text.strip()]
+        if len(texts) < 2:
+            empty = len(given) - len(texts)
+            count = "no `responses`" if not given else "one response" if texts else "no response with a text"
+            also = f" and {empty} empty" if empty and texts else ""
+            return f'has {count}{also}; expected two or more, such as {{"model-a": "text", "model-b": "text"}}'
         self.one_model = self.one_model and len({model for model, _sample, _text in given}) == 1
         return None

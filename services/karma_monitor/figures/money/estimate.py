@@ -109,11 +109,12 @@ class Estimate:
     def sentence(self) -> str:
         """For people: the cost and its interval."""
         unknown = [f"{part.kind} {part.name}" for part in self.parts if part.cost_usd is None]
+        prompts = f"{self.prompts:,} prompt{'' if self.prompts == 1 else 's'}"
         if self.cost_usd is None or self.low is None or self.high is None:
-            return f"{self.prompts:,} prompts would cost an unknown amount: no price of {', '.join(unknown)}"
+            return f"{prompts} would cost an unknown amount: no price of {', '.join(unknown)}"
         left_out = f", without {', '.join(unknown)} (no price)" if unknown else ""
         interval = f"95 % interval {self.low:,.4f} to {self.high:,.4f}"
-        return f"{self.prompts:,} prompts would cost about {self.cost_usd:,.4f} USD ({interval}){left_out}"
+        return f"{prompts} would cost about {self.cost_usd:,.4f} USD ({interval}){left_out}"
 
 
 @dataclass
