@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,11 @@ def guarded(spec: JudgeSpec, item: JudgeItem, make: Callable[[], Verdict]) -> Ve
 def share_of_first(first: float, second: float) -> float | None:
     """P(first label) among the two labels, from their probabilities as the next token; None if both are unlikely."""
     return first / (first + second) if first + second >= LEAST_MASS else None
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + e^−logit), without overflow; NaN stays NaN and becomes a failure."""
+    return 0.5 * (1.0 + math.tanh(logit / 2.0))
 
 
 def model_of(spec: JudgeSpec) -> ModelSpec:

@@ -6,13 +6,12 @@ the judged models. With `options = {normalise = "sum"}` it prefers short respons
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from karma.errors import SettingsError
 from karma.llm.generation import Likelihood
 from karma.messages import JudgeItem, JudgeSpec, Verdict
-from karma_judging.verdicts import model_of, verdict
+from karma_judging.verdicts import model_of, sigmoid, verdict
 
 
 class LikelihoodJudge:
@@ -52,8 +51,3 @@ class LikelihoodJudge:
                 verdict(spec, item, probability=probability, failure=failure, tokens_in=first.tokens + second.tokens)
             )
         yield verdicts
-
-
-def sigmoid(logit: float) -> float:
-    """1 / (1 + e^−logit), without overflow; NaN stays NaN and becomes a failure."""
-    return 0.5 * (1.0 + math.tanh(logit / 2.0))

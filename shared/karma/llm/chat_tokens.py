@@ -72,26 +72,44 @@ class ChatTokens:
                 found.append([split_at_seam(prompt, tokens) for tokens in whole if not isinstance(tokens, str)])
         return found
 
-    def _rendered(self, chats: Sequence[Chat], system: str | None) -> list[str]:
-        """Chats as texts for generation; or the chat template's refusals. A chat that comes again is rendered once."""
+    def finished(self, chats: Sequence[Chat], responses: Sequence[str]) -> list[list[int] | str]:
+        """The tokens of each chat with its response as the last turn; or the reason if the chat template refuses it.
+
+        A tokenizer without a chat template that separates two texts, as those of encoders do, gets chat and response as
+        two texts; another one gets the response after the chat.
+        """
+        if self._tokenizer.chat_template:
+            whole = [(*chat, Turn("assistant", response)) for chat, response in zip(chats, responses, strict=True)]
+            return self._encoded(self._rendered(whole, None, opens_answer=False))
+        prompts, answers = self._rendered(chats, None), [self._plain(response) for response in responses]
+        if self._tokenizer.sep_token is None:
+            return self._encoded([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
+        prompts = [prompt.rstrip() for prompt in prompts]
+        return list(self._tokenizer(prompts, answers)["input_ids"]) if prompts else []
+
+    def _rendered(self, chats: Sequence[Chat], system: str | None, opens_answer: bool = True) -> list[str]:
+        """Chats as texts; or the chat template's refusals. A chat that comes again is rendered once.
+
+        `opens_answer`: an answer shall be generated, so the template opens its turn.
+        """
         different = list({id(chat): chat for chat in chats}.values())
         turns = [[self._turn(turn) for turn in with_system(chat, system)] for chat in different]
         if not self._tokenizer.chat_template:
             texts = ["\n\n".join(turn["content"] for turn in chat) + "\n\n" for chat in turns]
         else:
             try:
-                texts = self._applied(turns)
+                texts = self._applied(turns, opens_answer)
             except Exception:  # templates refuse by raising: a system turn, roles that do not alternate
-                texts = [self._applied_alone(chat) for chat in turns]
+                texts = [self._applied_alone(chat, opens_answer) for chat in turns]
         known = {id(chat): text for chat, text in zip(different, texts, strict=True)}
         return [known[id(chat)] for chat in chats]
 
-    def _applied(self, chats: Sequence[Any]) -> list[str]:
-        return list(self._tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False))
+    def _applied(self, chats: Sequence[Any], opens_answer: bool) -> list[str]:
+        return list(self._tokenizer.apply_chat_template(chats, add_generation_prompt=opens_answer, tokenize=False))
 
-    def _applied_alone(self, chat: Any) -> str:
+    def _applied_alone(self, chat: Any, opens_answer: bool) -> str:
         try:
-            return self._applied([chat])[0]
+            return self._applied([chat], opens_answer)[0]
         except Exception as cause:
             return Refusal(f"the model's chat template refuses this chat: {type(cause).__name__}: {cause}"[:200])
 

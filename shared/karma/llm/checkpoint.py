@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from karma.errors import MissingExtraError, SettingsError
 
+_SHOWN_WEIGHTS = 3
 
-def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any, Any, Any]:
+
+def load(name: str, revision: str | None, dtype: str, device: str, is_classifier: bool = False) -> tuple[Any, Any, Any]:
     """The model, its tokenizer and its device.
 
     Args:
@@ -20,14 +22,15 @@ def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any,
         dtype: torch's name; `auto`: single precision on a CPU; on a GPU the checkpoint's own, and bfloat16 for one in
             single precision where the GPU computes in it.
         device: torch's name; `auto`: CUDA if available.
+        is_classifier: whether it classifies a text, as a reward model does; else it is a causal language model.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        SettingsError: the checkpoint cannot be loaded, or needs code of its own.
+        SettingsError: the checkpoint cannot be loaded, needs code of its own, or lacks weights of a classifier.
     """
     try:
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging as transformers_logging
     except ImportError as cause:
         raise MissingExtraError(str(cause.name), "local", "a model in this process") from cause
@@ -43,18 +46,29 @@ def load(name: str, revision: str | None, dtype: str, device: str) -> tuple[Any,
         pinned: dict[str, Any] = {"revision": revision} if revision else {}
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, padding_side="left", **pinned)
         config = AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
-        read: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-        precision = precision_of(dtype, target, config)
-        model = read(name, config=config, dtype=precision, use_safetensors=True, trust_remote_code=False, **pinned).to(
-            target
-        )
+        kind = AutoModelForSequenceClassification if is_classifier else AutoModelForCausalLM
+        read: Callable[..., Any] = kind.from_pretrained
+        pinned |= {"dtype": precision_of(dtype, target, config), "use_safetensors": True, "trust_remote_code": False}
+        model, loading = read(name, config=config, output_loading_info=True, **pinned)
+        model = model.to(target)
     except (OSError, ValueError) as cause:
         raise SettingsError(
             f"the model {name} cannot be loaded: {reason_of(name, cause)}. "
             "Expected a checkpoint with its tokenizer and safetensors that needs no code of its own."
         ) from cause
+    if is_classifier:
+        _check_whole(name, loading["missing_keys"])
     model.eval()
     return model, tokenizer, target
+
+
+def _check_whole(name: str, missing: Iterable[str]) -> None:
+    """Refuse a classifier without all of its weights: the library draws them, so its scores would be random."""
+    if lacking := sorted(missing):
+        raise SettingsError(
+            f"the model {name} lacks {', '.join(lacking[:_SHOWN_WEIGHTS])}, so its scores would be random. Expected a "
+            "reward model: a checkpoint that was trained for sequence classification, with its head."
+        )
 
 
 def precision_of(dtype: str, device: Any, config: Any) -> Any:

@@ -48,6 +48,15 @@ class LabelProbability:
     failure: str | None = None
 
 
+@dataclass(frozen=True)
+class Score:
+    """The score that a reward model gives a response; `failure` is the reason if it could not be computed."""
+
+    logit: float = 0.0
+    tokens: int = 0  # that were read, the prompt included
+    failure: str | None = None
+
+
 def cut_at(text: str, stops: Sequence[str]) -> str:
     """The text before the first of the texts at which a generation ends."""
     return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

@@ -113,12 +113,12 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Everything that a worker needs to judge; the fields of `[judges.NAME]` in `pool.toml`."""
 
     name: str
-    kind: str  # `likelihood`, `verifier`, `openai`, `transformers`, `prior`, or the name of a plug-in
+    kind: str  # `likelihood`, `reward`, `verifier`, `openai`, `transformers`, `prior`, or the name of a plug-in
     model: ModelSpec | None = None  # of judges that use one
     both_orders: bool = True  # whether a verdict can depend on which response is shown first
     template: str = "pairwise"  # name of the judge template, for judges that use one
     checker: str = "answer"  # of `verifier`
-    scale: float = 1.0  # of `likelihood`: nats per token that count as one logit
+    scale: float = 1.0  # what counts as one logit: of `likelihood` nats per token, of `reward` points of the score
     options: dict[str, Any] = {}
 
 

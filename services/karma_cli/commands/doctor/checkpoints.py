@@ -6,14 +6,18 @@ import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from karma.messages import JudgeSpec, ModelSpec
+from karma.plugins.registry import judge_kind
 from karma_cli.commands.doctor.findings import Finding, Of, finding
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _INDEX = "model.safetensors.index.json"
 _SHOWN_FILES = 3
+_SHOWN_LABELS = 8
+_USUAL_LABELS = 2  # of a configuration that does not say it, by the library
 
 
 def checkpoint_findings(spec: ModelSpec | JudgeSpec) -> list[Finding]:
@@ -25,6 +29,8 @@ def checkpoint_findings(spec: ModelSpec | JudgeSpec) -> list[Finding]:
     found = list(_of_packages())
     folder = Path(model.model)
     found += _of_folder(folder) if folder.is_dir() else _of_hub(model)
+    if isinstance(spec, JudgeSpec) and judge_kind(spec.kind).classifies:
+        found += _of_classifier(folder, spec.options.get("label"))
     return [finding(code, of, spec.name, read) for code, read in found]
 
 
@@ -59,6 +65,23 @@ def _of_folder(folder: Path) -> Iterator[tuple[str, str]]:
         yield "no-tokenizer", f"{folder} has none of {', '.join(_TOKENIZERS)}"
     elif not _has_chat_template(folder):
         yield "no-chat-template", f"{folder} has no chat_template.jinja, and tokenizer_config.json holds none"
+
+
+def _of_classifier(folder: Path, label: Any) -> Iterator[tuple[str, str]]:
+    """What the configuration of a reward model says; a folder without one has its own finding."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kinds = [str(kind) for kind in config.get("architectures") or ()]
+        names = [str(name) for name in (config.get("id2label") or {}).values()]
+        count = int(config.get("num_labels", len(names) or _USUAL_LABELS))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return
+    if not any("SequenceClassification" in kind for kind in kinds):
+        yield "not-a-reward-model", f"{folder} holds a {' and '.join(kinds) or 'model of no known kind'}"
+    elif label is None and count != 1:
+        yield "several-labels", f"{folder} has {count} labels: {', '.join(names[:_SHOWN_LABELS])}"
+    elif label is not None and label not in names:
+        yield "several-labels", f"options.label is {label!r}, the labels are {', '.join(names[:_SHOWN_LABELS])}"
 
 
 def _missing_shards(folder: Path) -> list[str]:

@@ -139,6 +139,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "no-chat-template": _warning(
         "a chat template", "a base model gets the bare text; otherwise copy chat_template.jinja into the folder"
     ),
+    "not-a-reward-model": _error(
+        "a checkpoint that was trained for sequence classification",
+        "name a reward model, or take another kind of judge",
+    ),
+    "several-labels": _error("one label, or options.label with the name of one", 'set options = { label = "…" }'),
     "not-downloaded": _error("a folder, or a model in the hub's cache", "download it once, or give its folder"),
     "does-not-load": _error("a checkpoint that loads and answers", "see the reason; often it is memory"),
     # The pool file.

@@ -14,8 +14,8 @@ from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
 from karma.telemetry.failure_kinds import kind_of
 from karma_judging import worker
 from karma_judging.judges import verifier
-from karma_judging.judges.likelihood import sigmoid
 from karma_judging.judges.openai import from_logprobs
+from karma_judging.verdicts import sigmoid
 
 MODEL = ModelSpec(name="m", backend="transformers", model="nowhere")
 
