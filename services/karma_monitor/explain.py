@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from karma.config.judge_templates import known_templates
 from karma.errors import KarmaError
+from karma.messages import JudgeSpec
 from karma.ranking.orders import OrderPlan, expected_win
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
@@ -21,13 +23,16 @@ Facts = dict[str, Any]
 _FORMED = ("policy", "kinship", "gap", "gap_deviation", "information", "likeness", "novelty", "snapshot", "created_at")
 
 
-def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None) -> Facts:
+def explain(
+    store: Store, pair: int, competencies: LatestSnapshot | None = None, judges: Iterable[JudgeSpec] = ()
+) -> Facts:
     """Everything about a pair. Texts are whole and as they are stored: not safe to show.
 
     Args:
         store: to read.
         pair: its id.
         competencies: a cache of the newest ones, for callers that explain many pairs.
+        judges: of the pool file, whose templates the verdicts may be by.
 
     Raises:
         KarmaError: no pair has the id.
@@ -42,6 +47,7 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
             "`karma export jsonl -` says."
         )
     reasons = json.loads(row.reasons)
+    templates = known_templates(judges)
     misfit = newest.misfit(row.model_a, row.model_b)
     return {
         "pair": row.id,
@@ -75,11 +81,17 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
                 "probability": one.probability,
                 "better_a": None if one.probability is None else a_is_better(one.probability, one.shown),
                 "failure": one.failure,
+                "template": templates.get(one.template_hash, (None,))[0],
+                "template_hash": one.template_hash or None,
                 "rationale": one.rationale,
                 "note": one.note,
             }
             for one in opinions
         ],
+        # Texts of the templates, as far as the pool file still has them: hash → text.
+        "templates": {
+            one.template_hash: templates[one.template_hash][1] for one in opinions if one.template_hash in templates
+        },
         "resolution": None
         if row.outcome is None
         else {

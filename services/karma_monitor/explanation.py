@@ -183,6 +183,9 @@ def _verdicts(facts: Facts) -> list[str]:
             lines.append(f"{judge} failed: {shortened(one['failure'] or 'no reason', 200)}.")
         else:
             lines.append(f"{judge}: {_preferred(facts, one['better_a'])}.")
+        if one["template_hash"]:
+            of_pool = one["template"] or "no longer that of a judge in the pool file"
+            lines.append(f"  Template {one['template_hash']}: {escape_control(of_pool)}.")
         if one["note"]:
             lines.append(f"  Note: {shortened(one['note'], 300)}")
         if one["rationale"]:

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from karma.config.judge_templates import template_hash
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
 from karma_judging.judges.openai import OpenAIJudge
-from karma_judging.template import template_hash
 from tests.support.endpoint import Behaviour, Endpoint, serve
 
 pytestmark = pytest.mark.timeout(60)
 
 PAIRS = 200
+PLAIN = JudgeSpec(name="fair", kind="openai")
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_both_orders_of_every_pair_prefer_the_same_response(endpoint: Endpoint) 
     assert len(found) == 2 * PAIRS
     assert {one.probability for one in found.values()} == {0.0, 1.0}
     assert all(found[2 * pair].probability == 1 - (found[2 * pair + 1].probability or 0) for pair in range(PAIRS))
-    assert {one.template_hash for one in found.values()} == {template_hash("pairwise")}
+    assert {one.template_hash for one in found.values()} == {template_hash(PLAIN)}
     assert found[0].rationale == "One is clearer."
 
 
@@ -85,7 +86,7 @@ def test_with_log_probabilities_the_verdict_has_degrees(endpoint: Endpoint) -> N
     found = judged(endpoint, items(), logprobs=True)
 
     assert {round(one.probability or -1, 6) for one in found.values()} == {0.1, 0.9}
-    assert {one.template_hash for one in found.values()} == {template_hash("pairwise", brief=True)}
+    assert {one.template_hash for one in found.values()} == {template_hash(PLAIN, brief=True)}
     assert {body["max_tokens"] for body in endpoint.bodies} == {1}
 
 

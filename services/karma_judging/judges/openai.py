@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from karma.config.judge_templates import template_hash
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
-from karma_judging.template import render, template_hash
+from karma_judging.template import render
 from karma_judging.verdict_lines import parse, parse_letter
 from karma_judging.verdicts import LEAST_MASS, guarded, model_of, share_of_first, verdict
 
@@ -38,7 +39,7 @@ class OpenAIJudge:
         model = model_of(spec)
         brief = bool(spec.options.get("logprobs", False))
         extra = {"logprobs": True, "top_logprobs": _TOP_LOGPROBS, "max_tokens": 1} if brief else {}
-        hashed = template_hash(spec.template, brief)
+        hashed = template_hash(spec, brief)
         requests = [ChatRequest((Turn("user", render(spec, item, brief)),), item.seed, extra) for item in items]
         for group in complete(model, requests):
             yield [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from karma.config.judge_templates import template_hash
 from karma.messages import JudgeItem, JudgeSpec, Turn, Verdict
-from karma_judging.template import render, template_hash
+from karma_judging.template import render
 from karma_judging.verdicts import LEAST_MASS, model_of, share_of_first, verdict
 
 
@@ -21,7 +22,7 @@ class TransformersJudge:
         from karma.llm.transformers import LocalModel
 
         model = model_of(spec)
-        local, hashed = LocalModel.load(model), template_hash(spec.template, brief=True)
+        local, hashed = LocalModel.load(model), template_hash(spec, brief=True)
         chats = [(Turn("user", render(spec, item, brief=True)),) for item in items]
         verdicts = []
         labels = local.label_probability(chats, ("A", "B"), model.concurrency, model.batch_tokens)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from karma.errors import OutageError
+from karma.messages import JudgeSpec
 from karma.queue.redis import outages
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
@@ -36,10 +38,13 @@ _SHOWN_REASONS = 50
 class Views:
     """Every answer. Any number of threads may call at once."""
 
-    def __init__(self, store: Store, redis: Any | None, live: LiveStatus, tie_margin: TieMargin) -> None:
+    def __init__(
+        self, store: Store, redis: Any | None, live: LiveStatus, tie_margin: TieMargin, judges: Iterable[JudgeSpec] = ()
+    ) -> None:
         self._store = store
         self._redis = redis
         self._live = live
+        self._judges = tuple(judges)
         self._competencies = LatestSnapshot()
         self._leaderboards = Leaderboards(store, live)
         self._quality = QualityView(store, live, tie_margin)
@@ -84,7 +89,7 @@ class Views:
 
     def pair(self, number: int) -> dict[str, Any]:
         """Everything about a pair, and the same as sentences."""
-        facts = explain(self._store, number, self._competencies)
+        facts = explain(self._store, number, self._competencies, self._judges)
         return {**facts, "words": [line for line in sentences(facts, _CHARACTERS).splitlines() if line.strip()]}
 
     def dead(self, before: int | None, limit: int) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from karma.config.judge_templates import check_name
 from karma.config.local_models import check_local
 from karma.config.settings import Price
 from karma.config.tables import check_known, convert, errors_in
+from karma.config.template_files import add_template, check_template
 from karma.errors import SettingsError
 from karma.messages import JudgeSpec, ModelSpec
-from karma.plugins.registry import BACKENDS, backend_kind, judge_kind
+from karma.plugins.registry import BACKENDS, JUDGES, backend_kind, judge_kind
 
 #: Settings whose field in the body of a request may have another name: `[models.NAME.fields]`.
 RENAMED = ("temperature", "top_p", "max_tokens", "seed")
@@ -140,8 +142,13 @@ def judge_table(name: str, table: Mapping[str, Any], folder: Path) -> JudgeTable
             # Greedy unless the pool file says otherwise, so that a judge gives the same verdict twice.
             own["model"], written, price = _model({"name": name, "temperature": 0.0, **own["model"]}, folder)
     with errors_in(f"[judges.{name}]"):
+        add_template(own, folder, kind.has_template)
         spec = convert({"both_orders": kind.sees_order, **own}, JudgeSpec)
         _check_key_names(spec.options)
+        if spec.template_text:
+            check_template(spec)
+        elif kind.has_template and spec.kind in JUDGES:  # a plug-in may have templates of its own
+            check_name(spec)
         return JudgeTable(spec, fingerprint_of(msgspec.structs.replace(spec, model=written)), price)
 
 

@@ -116,7 +116,9 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind: str  # `likelihood`, `reward`, `verifier`, `openai`, `transformers`, `prior`, or the name of a plug-in
     model: ModelSpec | None = None  # of judges that use one
     both_orders: bool = True  # whether a verdict can depend on which response is shown first
-    template: str = "pairwise"  # name of the judge template, for judges that use one
+    template: str = "pairwise"  # of judges that use one: name of a built-in judge template, or path of a template file
+    template_text: str = ""  # of the template file, read with the pool file; empty for a built-in template
+    criteria: dict[str, str] = {}  # that the template shows: name → what it means, or nothing
     checker: str = "answer"  # of `verifier`
     scale: float = 1.0  # what counts as one logit: of `likelihood` nats per token, of `reward` points of the score
     options: dict[str, Any] = {}

@@ -39,6 +39,7 @@ class JudgeKind(BuiltIn):
     reads_responses: bool = True  # False: it uses only the models' competencies
     checks_reference: bool = False  # its verdicts are about correctness, not preference
     free: bool = False  # it asks no model, so that sparing it saves nothing
+    has_template: bool = True  # its model is asked by a template
     classifies: bool = False  # its model is a sequence classifier, no model that generates
 
 
@@ -57,14 +58,25 @@ BACKENDS: Final[Mapping[str, BackendKind]] = {
 
 _JUDGES = "karma_judging.judges"
 JUDGES: Final[Mapping[str, JudgeKind]] = {
-    "likelihood": JudgeKind(f"{_JUDGES}.likelihood:LikelihoodJudge", sees_order=False, local=True, needs_model=True),
+    "likelihood": JudgeKind(
+        f"{_JUDGES}.likelihood:LikelihoodJudge", sees_order=False, local=True, needs_model=True, has_template=False
+    ),
     "openai": JudgeKind(f"{_JUDGES}.openai:OpenAIJudge", needs_model=True),
-    "prior": JudgeKind(f"{_JUDGES}.prior:PriorJudge", sees_order=False, reads_responses=False, free=True),
+    "prior": JudgeKind(
+        f"{_JUDGES}.prior:PriorJudge", sees_order=False, has_template=False, reads_responses=False, free=True
+    ),
     "reward": JudgeKind(
-        f"{_JUDGES}.reward:RewardJudge", sees_order=False, local=True, needs_model=True, classifies=True
+        f"{_JUDGES}.reward:RewardJudge",
+        sees_order=False,
+        local=True,
+        needs_model=True,
+        has_template=False,
+        classifies=True,
     ),
     "transformers": JudgeKind(f"{_JUDGES}.transformers:TransformersJudge", local=True, needs_model=True),
-    "verifier": JudgeKind(f"{_JUDGES}.verifier:VerifierJudge", sees_order=False, checks_reference=True, free=True),
+    "verifier": JudgeKind(
+        f"{_JUDGES}.verifier:VerifierJudge", sees_order=False, has_template=False, checks_reference=True, free=True
+    ),
 }
 
 POLICIES: Final[Mapping[str, PolicyKind]] = {

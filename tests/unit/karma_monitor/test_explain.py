@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_spec
 from sqlalchemy import insert, select, update
 
+from karma.config.judge_templates import template_hash
 from karma.errors import KarmaError
-from karma.messages import GenerateBatch, JudgeBatch
+from karma.messages import GenerateBatch, JudgeBatch, JudgeSpec
 from karma.ranking.misfit import MisfitPair, PairFit
 from karma.ranking.orders import SecondOrder
 from karma.ranking.snapshot import Snapshot
@@ -73,6 +75,26 @@ def test_what_models_and_users_wrote_cannot_steer_the_terminal(flow: Flow) -> No
     assert "\u202e" not in text
     assert r"Say \x1b[31mhi" in text
     assert r"\x1b]0;owned\x07 \u202e evil" in text
+
+
+def test_the_template_of_a_verdict_is_named_while_the_pool_file_has_it(flow: Flow) -> None:
+    own = JudgeSpec(name="j", kind="openai", template="own.jinja", template_text="{{ first }}\x1b[2J")
+    change(flow, verdicts, template_hash=template_hash(own))
+
+    facts = explain(flow.store, 1, judges=[own, replace_spec(own, template="nosuch", template_text="")])
+    unnamed = explain(flow.store, 1)
+
+    assert f"  Template {template_hash(own)}: own.jinja." in sentences(facts, 600)
+    assert facts["templates"] == {template_hash(own): own.template_text}
+    assert {one["template"] for one in facts["verdicts"]} == {"own.jinja"}
+    assert f"Template {template_hash(own)}: no longer that of a judge in the pool file." in sentences(unnamed, 600)
+    assert unnamed["templates"] == {}
+
+
+def test_a_verdict_without_a_template_names_none(flow: Flow) -> None:
+    change(flow, verdicts, template_hash="")
+
+    assert "Template" not in told(flow)
 
 
 @pytest.mark.parametrize(
