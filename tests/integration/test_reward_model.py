@@ -108,7 +108,8 @@ def test_a_model_without_a_template_and_padding_is_read_at_the_last_token_whatev
         assert one.logit == pytest.approx(alone(plain, tokenizer(f"Hi\n\n{response}")["input_ids"]), abs=1e-4)
 
 
-def test_an_encoder_gets_chat_and_response_as_two_texts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("segments", [False, True])
+def test_an_encoder_gets_chat_and_response_as_two_texts(tmp_path: Path, segments: bool) -> None:
     torch.manual_seed(3)
     plain = BertForSequenceClassification(
         BertConfig(
@@ -131,6 +132,9 @@ def test_an_encoder_gets_chat_and_response_as_two_texts(tmp_path: Path) -> None:
         pair="<|bos|> $A <|end|> $B:1 <|end|>:1",
         special_tokens=[("<|bos|>", 1), ("<|end|>", 2)],
     )
+    if segments:
+        tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
     tokenizer.save_pretrained(tmp_path)
     model = RewardModel.load(spec(tmp_path))
 
@@ -138,6 +142,7 @@ def test_an_encoder_gets_chat_and_response_as_two_texts(tmp_path: Path) -> None:
 
     for response, one in zip(RESPONSES, found, strict=True):
         both = tokenizer("Hi", response, return_tensors="pt")
+        assert ("token_type_ids" in both) is segments
         with torch.no_grad():
             assert one.logit == pytest.approx(float(plain(**both).logits[0, 0]), abs=1e-4)
 

@@ -29,6 +29,9 @@ class RewardModel(LoadedModel):
         super().__init__(model, tokenizer, device)
         self._padding = threading.Lock()
         pad = self._config.pad_token_id
+        # Encoders with two kinds of segments: the response is of the second.
+        named = "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in self._accepted
+        self._border = tokenizer.sep_token_id if named and not tokenizer.chat_template else None
         self._own_pad = pad if isinstance(pad, int) and 0 <= pad < self._vocabulary else None
         if tokenizer.sep_token is not None:  # an encoder has a table of positions, whose size includes some for itself
             self.context_tokens = min(self.context_tokens, int(tokenizer.model_max_length))
@@ -118,7 +121,10 @@ class RewardModel(LoadedModel):
         inputs = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=self._device)
         lengths = torch.tensor([[len(row)] for row in rows])
         mask = (torch.arange(width) < lengths).long().to(self._device)
-        accepted = {"use_cache": False} if "use_cache" in self._accepted else {}
+        accepted: dict[str, Any] = {"use_cache": False} if "use_cache" in self._accepted else {}
+        if self._border is not None:
+            ends_first = (inputs == self._border).long().cumsum(-1)
+            accepted["token_type_ids"] = ((ends_first - (inputs == self._border).long() > 0) * mask).long()
         with self._padding, torch.inference_mode():
             if self._own_pad is None:
                 self._model.config.pad_token_id = self._config.pad_token_id = pad
