@@ -10,8 +10,9 @@ from karma.extraction.markup import without_end_tokens
 from karma.extraction.objects import Pairs, objects
 from karma.llm.reasoning import split_reasoning
 
-_PROBABILITY = {"a": 1.0, "b": 0.0, "tie": 0.5}
-_RATIONALE_CHARACTERS = 2000
+#: Label of a verdict → P(A is better).
+PROBABILITY = {"a": 1.0, "b": 0.0, "tie": 0.5}
+RATIONALE_CHARACTERS = 2000
 _ANSWER_CHARACTERS = 100_000
 _LINE_CHARACTERS = 200
 _REMARK_CHARACTERS = 1000
@@ -107,7 +108,7 @@ def parse(text: str, cut: bool = False) -> tuple[float | None, str | None]:
     if label is None or not _is_remark("\n".join([*lines[last + 1 :], unfinished]), after_first_line=last == first):
         return None, None
     rationale = "\n".join(lines[:last]).strip().removesuffix("```").strip() or _reason(lines[last])
-    return _PROBABILITY[label], rationale[:_RATIONALE_CHARACTERS] or None
+    return PROBABILITY[label], rationale[:RATIONALE_CHARACTERS] or None
 
 
 def parse_letter(text: str) -> tuple[float | None, None]:
@@ -116,7 +117,7 @@ def parse_letter(text: str) -> tuple[float | None, None]:
     words = _words(line) if not _negates(line) else []
     if len(words) == 2 and words[0].lower() in _BETWEEN:
         del words[0]
-    return (_PROBABILITY[words[0].lower()] if words in (["A"], ["B"]) else None), None
+    return (PROBABILITY[words[0].lower()] if words in (["A"], ["B"]) else None), None
 
 
 def _negates(text: str) -> bool:
@@ -171,7 +172,7 @@ def _label(line: str) -> str | None:
     if words == ["a", "tie"]:
         del words[0]
     after = line[line.lower().rfind(keyword) :] if keyword else line
-    return words[0] if len(words) == 1 and words[0] in _PROBABILITY and not _negates(after) else None
+    return words[0] if len(words) == 1 and words[0] in PROBABILITY and not _negates(after) else None
 
 
 def _object_labels(pairs: Pairs) -> set[str | None]:
@@ -198,7 +199,7 @@ def _only_sentence(lines: Sequence[str]) -> float | None:
     sentence = _SENTENCE.fullmatch(" ".join(_words(spoken[0])))
     if sentence is None or sentence["other"] == sentence["label"]:
         return None
-    return _PROBABILITY[sentence["label"].lower()]
+    return PROBABILITY[sentence["label"].lower()]
 
 
 def _is_remark(text: str, after_first_line: bool) -> bool:

@@ -59,6 +59,7 @@ JUDGES = (
     ("mistaken", 'model = "wrong-judge"', "", "verdict-wrong", "it prefers 5 to 4", "larger"),
     ("narrow", 'model = "cut-judge"', "", "context-too-small", "it read 512 tokens of a prompt of 3,", "num_ctx"),
     ("deaf", 'model = "deaf-judge"', "options = {logprobs = true}", "logprobs-ignored", "none came", "logprobs"),
+    ("wordy", 'model = "judge"', "options = {structured = true}", "structured-ignored", "no JSON came", "structured"),
     ("gone", 'model = "judg"', "", "unknown-model", "(did you mean 'judge'?)", "lists"),
 )  # fmt: skip
 

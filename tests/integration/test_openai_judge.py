@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from karma.config.judge_templates import template_hash
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
@@ -97,3 +100,63 @@ def test_a_failed_call_is_a_failed_verdict_with_the_calls_reason(endpoint: Endpo
         found = next(iter(OpenAIJudge().judge(spec, items()[:1])))[0]
 
     assert (found.probability, found.failure) == (None, "429: rate limited after 0 retries")
+
+
+def completion(text: str, first: dict[str, float] | None = None) -> web.Response:
+    choice: dict[str, Any] = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": text},
+    }
+    if first is not None:
+        listed = [{"token": token, "logprob": logprob} for token, logprob in first.items()]
+        choice["logprobs"] = {"content": [{**listed[0], "top_logprobs": listed}]}
+    return web.json_response({"object": "chat.completion", "choices": [choice]})
+
+
+def test_a_structured_verdict_is_asked_for_by_a_schema_and_read_from_it(endpoint: Endpoint) -> None:
+    endpoint.scripted.append(completion('{"reasoning": "Verdict: A, says one.", "verdict": "B"}'))
+
+    found = judged(endpoint, items()[:1], structured=True)
+
+    (body,) = endpoint.bodies
+    asked = body["response_format"]["json_schema"]
+    assert (body["response_format"]["type"], asked["strict"]) == ("json_schema", True)
+    assert list(asked["schema"]["properties"]) == ["reasoning", "verdict"]
+    assert (found[0].probability, found[0].rationale, found[0].note) == (0.0, "Verdict: A, says one.", None)
+
+
+def test_an_endpoint_that_refuses_the_schema_is_asked_for_a_line_once_and_for_all(endpoint: Endpoint) -> None:
+    error = {"message": "This response_format type is unavailable now", "type": "invalid_request_error"}
+    endpoint.scripted.append(web.json_response({"error": error}, status=400))
+
+    found = judged(endpoint, items()[:1], structured=True)
+    again = judged(endpoint, items()[1:2], structured=True)
+
+    assert ["response_format" in body for body in endpoint.bodies] == [True, False, False]
+    for one in (found[0], again[1]):
+        assert one.probability in (0.0, 1.0)
+        assert one.note == "settings that the endpoint refused: response_format"
+
+
+def test_log_probabilities_of_named_tokens_are_exact_where_the_letters_are_unlikely(endpoint: Endpoint) -> None:
+    """vLLM gives the token that was sampled and those that were asked for, however unlikely these are."""
+    exact = {"The": math.log(0.9), "A": math.log(0.06), "B": math.log(0.02)}
+    endpoint.scripted.append(completion("The", exact))
+
+    found = judged(endpoint, items()[:1], logprobs=True, logprob_token_ids=[32, 33])
+
+    assert endpoint.bodies[0]["logprob_token_ids"] == [32, 33]
+    assert endpoint.bodies[0]["logprobs"] is True
+    assert found[0].probability == pytest.approx(0.75)
+
+
+def test_an_endpoint_that_knows_no_token_ids_gives_its_likeliest_tokens(endpoint: Endpoint) -> None:
+    error = {"message": "[{'type': 'extra_forbidden', 'loc': ('body', 'logprob_token_ids')}]"}
+    endpoint.scripted.append(web.json_response({"error": error}, status=400))
+
+    found = judged(endpoint, items()[:1], logprobs=True, logprob_token_ids=[32, 33])
+
+    assert ["logprob_token_ids" in body for body in endpoint.bodies] == [True, False]
+    assert round(found[0].probability or -1, 6) in (0.1, 0.9)
+    assert found[0].note == "settings that the endpoint refused: logprob_token_ids"

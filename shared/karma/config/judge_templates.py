@@ -61,8 +61,10 @@ def source_of(spec: JudgeSpec) -> str:
 
 
 def template_hash(spec: JudgeSpec, brief: bool = False) -> str:
-    """Twelve hexadecimal digits of the text, the form and the criteria that a judge is asked by."""
+    """Twelve hexadecimal digits of the text, the forms of prompt and answer, and the criteria of a judge."""
     asked = f"{source_of(spec)}\x1f{brief}"
+    if spec.options.get("structured"):
+        asked += "\x1fstructured"
     if spec.criteria:  # without any, the hash is what it was before there were criteria
         asked += f"\x1f{json.dumps(list(spec.criteria.items()), ensure_ascii=False)}"
     return hashlib.sha256(asked.encode()).hexdigest()[:_HASH_DIGITS]

@@ -22,12 +22,25 @@ _ANY = object()  # in place of a value
 Changes = Mapping[str, str | int | None]
 
 #: What is changed first where words name several: what an answer depends on least.
-_ORDER = ("top_logprobs", "logprobs", "seed", "top_p", "max_tokens", "temperature")
+_ORDER = (
+    "response_format",
+    "logprob_token_ids",
+    "top_logprobs",
+    "logprobs",
+    "seed",
+    "top_p",
+    "max_tokens",
+    "temperature",
+)
 _NEXT_NAME = {"max_tokens": "max_completion_tokens"}
 _LOGPROBS = frozenset(("logprobs", "top_logprobs"))
 _FEWER_LOGPROBS = 5  # several endpoints give no more
 #: Names of the fields with the servers behind an endpoint, whose words a proxy passes on.
 _NAMES = {
+    # Of a schema that an endpoint cannot follow, some say `json_schema`, or how they would have followed it.
+    "response_format": r"response[ _]?format(?:\.\w+){0,4}|json[ _](?:schema|mode)|structured[ _]outputs?|grammar"
+    r"|guided[ _](?:decoding|json)",
+    "logprob_token_ids": r"logprob_token_ids(?:\.\w+)?",
     "top_logprobs": r"top_?log_?probs|top_n_tokens",
     "logprobs": r"(?:response_?|sample )?log_?probs|log[ -]prob(?:s|abilities)",
     "seed": r"(?:random_?)?seed",
@@ -116,6 +129,10 @@ def next_changes(spec: ModelSpec, request: ChatRequest, changes: Changes, refusa
     }
 
 
+#: Fields that are left out whatever their value: an endpoint has them, or it has not.
+_WHATEVER_VALUE = frozenset(("seed", "response_format", "logprob_token_ids"))
+
+
 class Lessons:
     """What an endpoint's model accepts. A name holds for every value; a field that is left out, for the value sent."""
 
@@ -126,7 +143,8 @@ class Lessons:
         """The changes that a request needs."""
         changes = {}
         for field, value in _changeable(spec, request).items():
-            for key in ((field, _ANY), (field, value)):
+            known = ((field, _ANY),) if field in _WHATEVER_VALUE else ((field, _ANY), (field, value))
+            for key in known:
                 if key in self._learnt:
                     changes[field] = self._learnt[key]
         return changes
@@ -136,7 +154,7 @@ class Lessons:
         asked = _changeable(spec, request)
         new = {}
         for field, change in helped.items():
-            key = (field, _ANY if isinstance(change, str) or field == "seed" else asked[field])
+            key = (field, _ANY if isinstance(change, str) or field in _WHATEVER_VALUE else asked[field])
             if self._learnt.get(key, field) != change:
                 self._learnt[key] = change
                 new[field] = change

@@ -126,6 +126,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "logprobs-ignored": _warning(
         "log-probabilities, which this judge asks for", "the letter alone counts: take logprobs out of options"
     ),
+    "structured-ignored": _warning(
+        "JSON of a schema, which this judge asks for", "the verdict line counts: take structured out of options"
+    ),
     # Checkpoints in this process.
     "missing-extra": _error("torch and transformers", "pip install 'karma[local]' where the worker runs"),
     "no-config": _error("a folder with config.json", _LOCAL),

@@ -88,6 +88,8 @@ def _of_settings(
     if isinstance(spec, JudgeSpec):
         if spec.options.get("logprobs") and (result is None or not result.first_tokens):
             yield finding("logprobs-ignored", of, spec.name, "log-probabilities were asked for, and none came")
+        if spec.options.get("structured") and called.note is not None:
+            yield finding("structured-ignored", of, spec.name, f"JSON was asked for: {called.note}")
     elif (
         result is not None
         and result.text is not None

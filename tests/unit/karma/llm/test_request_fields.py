@@ -24,6 +24,10 @@ def sent(spec: ModelSpec, request: ChatRequest = ASKED, changes: Changes | None 
     return fields
 
 
+def replace_extra(extra: dict[str, Any]) -> ChatRequest:
+    return ChatRequest(ASKED.messages, ASKED.seed, extra)
+
+
 def refusal(named: frozenset[str] | str) -> FailedAttempt:
     return FailedAttempt("refused", f"400: {named}", retry=False, named=named)
 
@@ -68,6 +72,47 @@ def test_options_override_settings() -> None:
 )
 def test_a_refused_field_is_renamed_or_left_out(named: frozenset[str] | str, changes: Changes) -> None:
     assert next_changes(SPEC, ASKED, {}, refusal(named)) == changes
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frozenset({"response_format"}),
+        frozenset({"response_format.json_schema"}),
+        "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+        "This response_format type is unavailable now",
+        "response_format.type `json_schema` is unavailable now",
+        "This model does not support response format `json_schema`. See supported models.",
+        "Json mode is not supported for this model.",
+        "Structured outputs are not supported for this model",
+        "failed to parse grammar",
+    ],
+)
+def test_an_answer_in_json_that_is_refused_is_asked_for_in_words_from_then_on(said: frozenset[str] | str) -> None:
+    schema, other = (replace_extra({"response_format": {"type": kind}}) for kind in ("json_schema", "json_object"))
+    lessons = Lessons()
+
+    changes = next_changes(SPEC, schema, {}, refusal(said))
+
+    assert changes == {"response_format": None}
+    assert "response_format" in sent(SPEC, schema)
+    assert "response_format" not in sent(SPEC, schema, changes)
+    assert dropped(SPEC, schema, changes) == ("response_format",)
+    assert lessons.changes(SPEC, schema) == {}
+    assert lessons.keep(SPEC, schema, changes) == changes
+    assert lessons.changes(SPEC, other) == changes
+    assert lessons.changes(SPEC, ASKED) == {}
+    assert next_changes(SPEC, ASKED, {}, refusal(said)) == {}
+
+
+def test_tokens_that_an_endpoint_gives_no_log_probability_of_are_left_out_alone() -> None:
+    exact = replace_extra({**LETTER.extra, "logprob_token_ids": [32, 33]})
+
+    changes = next_changes(SPEC, exact, {}, refusal("extra_forbidden: logprob_token_ids"))
+
+    assert changes == {"logprob_token_ids": None}
+    assert Lessons().keep(SPEC, exact, changes) == changes
+    assert sent(SPEC, exact, changes)["top_logprobs"] == 10
 
 
 def test_no_field_is_changed_without_end() -> None:

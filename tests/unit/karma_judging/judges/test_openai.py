@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karma.errors import SettingsError
 from karma.llm import openai
 from karma.llm.completions import ChatRequest, ChatResult
 from karma.messages import JudgeItem, JudgeSpec, ModelSpec, Turn, Verdict
@@ -155,3 +156,58 @@ def test_a_letter_after_reasoning_is_read_and_noted(monkeypatch: pytest.MonkeyPa
 )
 def test_a_letter_that_is_not_listed_may_have_what_is_left(tokens: dict[str, float], probability: float | None) -> None:
     assert from_logprobs(tokens) == (None if probability is None else pytest.approx(probability))
+
+
+class TestStructured:
+    JSON = '{"reasoning": "Clearer.", "verdict": "B"}'
+
+    def test_an_object_of_the_schema_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (found,) = judged(monkeypatch, [ChatResult(text=self.JSON + "</s>")], structured=True)
+
+        assert (found.probability, found.rationale, found.note) == (0.0, "Clearer.", None)
+
+    def test_the_line_is_read_where_the_endpoint_refused_the_field(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        results = [ChatResult(text="Clear.\nVerdict: A", dropped=("response_format",))]
+
+        (found,) = judged(monkeypatch, results, structured=True)
+
+        assert (found.probability, found.rationale) == (1.0, "Clear.")
+        assert found.note == "settings that the endpoint refused: response_format"
+
+    def test_the_line_is_read_where_the_endpoint_ignored_the_field(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (found,) = judged(monkeypatch, [ChatResult(text="Clear.\nVerdict: A")], structured=True)
+
+        assert (found.probability, found.note) == (1.0, "no JSON came, so the verdict line was read")
+
+    @pytest.mark.parametrize(
+        "text", ['{"reasoning": "x", "verdict": "A", "verdict": "B"}', '{"winner": "A"}', '{"reasoning": "Verdict: A']
+    )
+    def test_an_object_of_another_form_is_no_verdict(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+        (found,) = judged(monkeypatch, [ChatResult(text=text)], structured=True)
+
+        assert found.probability is None
+        assert (found.failure or "").startswith("unparsable verdict: ")
+
+    def test_it_is_another_identity_than_a_verdict_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (one,) = judged(monkeypatch, [ChatResult(text=self.JSON)], structured=True)
+        (other,) = judged(monkeypatch, [ChatResult(text=self.JSON)])
+
+        assert one.template_hash != other.template_hash
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"structured": True, "logprobs": True}, "judge j has options.structured and options.logprobs"),
+        ({"logprob_token_ids": [32, 33]}, r"options.logprob_token_ids \[32, 33\]. Expected logprobs = true"),
+        ({"logprobs": True, "logprob_token_ids": [32]}, "the ids of the tokens A and B"),
+        ({"logprobs": True, "logprob_token_ids": ["A", "B"]}, "the ids of the tokens A and B"),
+        ({"logprobs": True, "logprob_token_ids": [True, -1]}, "the ids of the tokens A and B"),
+        ({"logprobs": True, "logprob_token_ids": 32}, "the ids of the tokens A and B"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        judged(monkeypatch, [ChatResult(text="A")], **options)
