@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -80,6 +81,34 @@ def test_answers_become_preferences_and_nothing_else_is_left(karma: Pipeline, tm
     assert sorted(row["chosen"][0]["content"] for row in rows) == sorted(str(2 * n) for n in range(1, 7))
     assert os.listdir(tmp_path / "temporary") == []
     assert sorted(path.name for path in karma.home.iterdir()) == ["pool.toml"]
+
+
+def test_a_reward_model_and_a_template_file_judge_and_explain_shows_by_what(karma: Pipeline, tmp_path: Path) -> None:
+    """The command writes a pool file of its own, in another folder: the template goes with it."""
+    from tests.integration.test_reward_model import llama
+
+    llama(tmp_path / "reward")
+    (tmp_path / "usual" / "own.jinja").write_text(
+        "{{ fence }} RESPONSE A\n{{ first }}\n{{ fence }} RESPONSE B\n{{ second }}\n{{ fence }} END\n"
+    )
+    home, out = tmp_path / "home", tmp_path / "preferences.jsonl"
+    with serve() as endpoint:
+        model = f'backend = "openai"\nmodel = "judge-fair"\nbase_url = "{endpoint.url}"\n'
+        karma.pool_path.write_text(
+            f'[judges.own]\nkind = "openai"\ntemplate = "own.jinja"\n[judges.own.model]\n{model}'
+            '[judges.reward]\nkind = "reward"\n'
+            f'[judges.reward.model]\nbackend = "transformers"\nmodel = "{tmp_path / "reward"}"\n'
+        )
+        karma.run("judge", written(tmp_path, LINES[:2]), str(out), f"--home={home}")
+    assert all(body["messages"][-1]["content"].endswith(" END") for body in endpoint.bodies)
+
+    told = karma.run("explain", "1", f"--home={home}").stdout
+    facts = json.loads(karma.run("explain", "1", f"--home={home}", "--json").stdout)
+
+    assert re.search(r"reward \(a first\): .*\n +Rationale: score -?[\d.]+ against -?[\d.]+\n", told)
+    (hashed,) = facts["templates"]
+    assert f"  Template {hashed}: own.jinja." in told
+    assert facts["templates"][hashed].startswith("{{ fence }} RESPONSE A")
 
 
 @pytest.mark.parametrize(

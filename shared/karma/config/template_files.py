@@ -39,17 +39,27 @@ def add_template(table: dict[str, Any], folder: Path, has_template: bool) -> Non
     Raises:
         SettingsError: names the key, its value, and what was expected.
     """
-    if "template_text" in table:
-        raise SettingsError(f"has the key template_text: name a file that ends in {SUFFIX} under template")
     name = table.get("template")
     is_file = isinstance(name, str) and name.endswith(SUFFIX)
+    if "template_text" in table and not is_file:
+        raise SettingsError(f'has the key template_text: give the text a name, such as template = "own{SUFFIX}"')
     if not has_template and (is_file or table.get("criteria")):
         key = "template" if is_file else "criteria"
         raise SettingsError(f"has the key {key}, but a judge of kind {table['kind']!r} is asked by no template")
     if is_file:
-        table["template_text"] = read_template(str(name), folder)
+        given = table.get("template_text")
+        table["template_text"] = read_template(str(name), folder) if given is None else _sized(name, given)
     if "criteria" in table:
         table["criteria"] = criteria_of(table["criteria"])
+
+
+def _sized(name: Any, text: Any) -> str:
+    if not isinstance(text, str) or not text.strip() or len(text.encode(errors="replace")) > MOST_BYTES:
+        raise SettingsError(
+            f"template_text of template {name!r} is {text!r:.60}, expected the text of a template, at most "
+            f"{MOST_BYTES >> 10} KiB"
+        )
+    return text
 
 
 def read_template(name: str, folder: Path) -> str:

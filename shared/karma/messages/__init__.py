@@ -117,7 +117,7 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model: ModelSpec | None = None  # of judges that use one
     both_orders: bool = True  # whether a verdict can depend on which response is shown first
     template: str = "pairwise"  # of judges that use one: name of a built-in judge template, or path of a template file
-    template_text: str = ""  # of the template file, read with the pool file; empty for a built-in template
+    template_text: str = ""  # of a template file: read with the pool file, or in it; empty for a built-in template
     criteria: dict[str, str] = {}  # that the template shows: name → what it means, or nothing
     checker: str = "answer"  # of `verifier`
     scale: float = 1.0  # what counts as one logit: of `likelihood` nats per token, of `reward` points of the score

@@ -38,11 +38,13 @@ def judging_pool(pool: Pool, pairs_per_prompt: int, one_model: bool) -> str:
 
 
 def _judge(pool: Pool, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    """A judge's table; a folder is named from everywhere."""
-    spec = pool.judges[name].model
+    """A judge's table; a folder is named from everywhere, and a template file is its text."""
+    spec, own = pool.judges[name].model, dict(table)
+    if text := pool.judges[name].template_text:
+        own["template_text"] = text
     if spec is None or spec.base_url is not None or not Path(spec.model).is_absolute():
-        return dict(table)
-    return {**table, "model": {**table["model"], "model": spec.model}}
+        return own
+    return {**own, "model": {**table["model"], "model": spec.model}}
 
 
 def _value(value: Any) -> str:

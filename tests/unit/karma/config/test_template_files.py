@@ -39,6 +39,16 @@ def test_a_template_file_travels_with_the_judge(tmp_path: Path) -> None:
     assert known_templates([carried])[template_hash(spec, brief=True)] == ("./own.jinja", OWN)
 
 
+def test_a_pool_file_that_travels_alone_has_the_text_in_it(tmp_path: Path) -> None:
+    filed = read(tmp_path, 'template = "own.jinja"')
+    (tmp_path / "own.jinja").unlink()
+
+    alone = read(tmp_path, f'template = "own.jinja"\ntemplate_text = """\n{OWN}"""', None)
+
+    assert alone.judges == filed.judges
+    assert alone.judge_fingerprints == filed.judge_fingerprints
+
+
 def test_the_template_of_the_docs_is_one(tmp_path: Path) -> None:
     text = (Path(__file__).parents[4] / "docs" / "pool.md").read_text(encoding="utf-8").split("```jinja\n")[1]
 
@@ -123,7 +133,14 @@ def test_criteria_are_names_or_names_with_sentences(tmp_path: Path, keys: str, c
         (f"criteria = {[f'c{n}' for n in range(21)]}", "has 21 names, expected at most 20"),
         ('template = "pairwse"', r"template is 'pairwse' \(did you mean 'pairwise'\?\).*ends in .jinja"),
         ('template = "criteria"', "template is 'criteria' and needs criteria"),
-        ('template_text = "x"', "name a file that ends in .jinja under template"),
+        ('template_text = "x"', 'give the text a name, such as template = "own.jinja"'),
+        ('template = "pairwise"\ntemplate_text = "x"', "give the text a name"),
+        (
+            'template = "own.jinja"\ntemplate_text = ""',
+            "template_text of template 'own.jinja' is '', expected the text",
+        ),
+        ('template = "own.jinja"\ntemplate_text = 3', "template_text of template 'own.jinja' is 3, expected the text"),
+        ('template = "own.jinja"\ntemplate_text = "x"', "template 'own.jinja' uses no variable and lacks first"),
         ("template = 3", "template is 3"),
     ],
 )
