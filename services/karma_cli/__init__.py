@@ -46,6 +46,7 @@ COMMANDS = {
     "explain": "Explain why a pair was formed, how it was judged, and its outcome.",
     "report": "Write an HTML report: the page with its data in one file. It needs no network.",
     "rematch": "Pair stored responses by other policies, have the pairs judged, and compare the policies.",
+    "rejudge": "Have the stored pairs of a stream judged by other judges, and compare the labels.",
     "demo": "Run the pipeline on bundled tiny models and print the results.",
 }
 

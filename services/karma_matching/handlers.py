@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karma.config.derived_streams import REJUDGE, derivation
 from karma.config.goals import chosen_by_goal
 from karma.config.settings import StreamSettings
-from karma.errors import KarmaError
+from karma.errors import KarmaError, SettingsError
 from karma.messages import JudgeSpec, MatchBatch
 from karma.messages.results import reason_of
 from karma.policies.candidates import Candidate
@@ -20,11 +21,12 @@ from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store import Transaction
 from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, ResponseRow, Work
+from karma.store.stored_pairs import stored_pairs
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import JudgeBudget, Prediction
 from karma_matching.novelty import Novelty
 from karma_matching.orders import orders_of, plan_orders
-from karma_matching.pairing import FormedPair, form
+from karma_matching.pairing import FormedPair, form, form_again
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ def match(
     }
     responses = preferences.responses_of(ready)
     name = batch.header.stream
+    pairs_of = _pairing(name, ready, stream, judges, snapshot, transaction)
     budget = JudgeBudget.lock(name, transaction, stream, judges, snapshot) if stream.has_judge_budget else None
     chats = ledger.messages_of(ready) if budget else {}
     new = novelty.of(ledger, name, ready)
@@ -94,7 +97,7 @@ def match(
     for id_, prompt in sorted(ready.items()):
         candidates = _candidates(responses.get(id_, []))
         try:
-            pairs, reason = _formed(candidates, prompt, stream, snapshot)
+            pairs, reason = pairs_of(candidates, prompt)
         except PolicyFailedError as cause:
             broken[id_] = str(cause)
             continue
@@ -147,6 +150,32 @@ def match(
     return Matched(formed, unpaired, predicted)
 
 
+def _pairing(
+    name: str,
+    ready: Mapping[int, PromptRow],
+    stream: StreamSettings,
+    judges: Sequence[JudgeSpec],
+    snapshot: Snapshot,
+    transaction: Transaction,
+) -> Callable[[Sequence[Candidate], PromptRow], tuple[list[FormedPair], str]]:
+    """What pairs the responses to a prompt of a stream: its policy, or in a rejudged stream the pairs of its base.
+
+    Raises:
+        SettingsError: a judge of a rejudged stream is not in the pool.
+    """
+    derived = derivation(name)
+    if derived is None or not derived.judges:
+        return lambda candidates, prompt: _formed(candidates, prompt, stream, snapshot)
+    if missing := sorted(set(derived.judges) - {judge.name for judge in judges}):
+        raise SettingsError(
+            f"the stream {name} has its pairs judged by {', '.join(missing)}, which the pool file of this worker does "
+            "not name. Add it again, restart the workers, and run karma requeue dead."
+        )
+    base, prompt_ids = derived.base, [prompt.prompt_id for prompt in ready.values()]
+    stored = stored_pairs(transaction.ledger.connection, base, prompt_ids)
+    return lambda candidates, prompt: form_again(candidates, stored[prompt.prompt_id], base, snapshot, prompt.skill)
+
+
 def _formed(
     candidates: Sequence[Candidate], prompt: PromptRow, stream: StreamSettings, snapshot: Snapshot
 ) -> tuple[list[FormedPair], str]:
@@ -193,7 +222,8 @@ def _pair(
 ) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
-    reasons |= {"goal": stream.goal, "by_goal": chosen_by_goal(stream.goal, stream)}
+    if formed.pair.reasons["policy"] != REJUDGE:  # whatever the goal is, it chose nothing of a given pair
+        reasons |= {"goal": stream.goal, "by_goal": chosen_by_goal(stream.goal, stream)}
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
         reasons |= {"contrast": prediction.relative_features, **prediction.signs}

@@ -3,7 +3,7 @@
 The rules that all policies share are here: only usable responses, no near-duplicates, no lengths that differ more than
 the stream allows, and, with a target, only pairs with a response of the target. A policy (`karma.policies`) chooses
 among the remaining pairs. Its random draws are seeded by the prompt, so that a prompt matched twice under one snapshot
-gives the same pairs.
+gives the same pairs. In a rejudged stream all pairs of its base are formed again, and nothing is chosen.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from karma.config.derived_streams import REJUDGE
 from karma.plugins import policy_named
 from karma.plugins.protocols import Policy
 from karma.policies.candidates import Candidate, Candidates, Choice
 from karma.policies.similarity import near_duplicates
 from karma.ranking.snapshot import Snapshot
+from karma.store.stored_pairs import StoredPair
 
 Reasons = dict[str, float | str | None]
 
@@ -82,6 +84,35 @@ def form(
     choices, reason = rule.choose(allowed, limit, random.Random(f"match {seed}"))  # noqa: S311 - a reproducible draw, no secret
     formed = [_formed(allowed, choice, rule.name) for choice in sorted(choices, key=lambda choice: choice.pair)]
     return formed, "" if formed else reason
+
+
+def form_again(
+    candidates: Sequence[Candidate], stored: Sequence[StoredPair], base: str, snapshot: Snapshot, skill: str | None
+) -> tuple[list[FormedPair], str]:
+    """The stored pairs of a prompt's copy in the stream `base`, of the copied responses; none is left out or chosen.
+
+    What competencies say of a pair is what they say now.
+
+    Returns:
+        As `form`; a pair whose response is missing is left out.
+    """
+    usable = tuple(sorted(candidates, key=lambda candidate: candidate.response_id))
+    places = {(candidate.model, candidate.sample): place for place, candidate in enumerate(usable)}
+    found: dict[tuple[int, int], StoredPair] = {}
+    for pair in stored:
+        sides = places.get((pair.model_a, pair.sample_a)), places.get((pair.model_b, pair.sample_b))
+        if sides[0] is not None and sides[1] is not None:
+            found[min(sides[0], sides[1]), max(sides[0], sides[1])] = pair
+    if not found:
+        return [], "no stored pair"
+    allowed = Candidates(usable, sorted(found), snapshot, skill)
+    choices = [
+        Choice(
+            index, 1.0, f"it is the pair {found[sides].id} of the stream {base}, by the policy {found[sides].policy}"
+        )
+        for index, sides in enumerate(allowed.pairs)
+    ]
+    return [_formed(allowed, choice, REJUDGE) for choice in choices], ""
 
 
 def _are_near(first: int, second: int, most: float) -> bool:

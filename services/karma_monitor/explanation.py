@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from karma.config.derived_streams import REJUDGE
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
 from karma.telemetry.escaping import escape_control, shortened
 from karma_monitor.figures.models.misfit import misfit_sentence
@@ -52,10 +53,13 @@ def _formed(facts: Facts) -> list[str]:
     formed = facts["formed"]
     a, b = _names(facts)
     why = escape_control(str(formed.get("why") or "no reason was stored"))
-    lines = [f"The policy {escape_control(formed['policy'])} chose it: {why}."]
+    drawn = formed["policy"] != REJUDGE
+    lines = [
+        f"The policy {escape_control(formed['policy'])} chose it: {why}." if drawn else f"No policy chose it: {why}."
+    ]
     if by_goal := _by_goal(formed):
         lines.append(by_goal)
-    if formed.get("probability") is not None:
+    if drawn and formed.get("probability") is not None:
         lines.append(f"Its chance of being drawn from the prompt's pairs was {_percent(formed['probability'])}.")
     lines.append(_kinship(facts))
     if facts["misfit"]:

@@ -63,6 +63,9 @@ class Pool:
             new = self.streams[name] if own else self.default_stream
             return self.begun.get((began_with or "", name if own else ""), new)
         base = self.stream(derived.base, began_with)
+        if derived.judges:  # every stored pair is judged: no budget chooses among them
+            budget = {"judge_share": None, "judge_calls_per_hour": None, "label_at": None, "max_label_error": None}
+            return msgspec.structs.replace(base, judges=derived.judges, **budget)
         pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
         return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
 
@@ -82,8 +85,13 @@ class Pool:
         return self.stream(name).models or tuple(self.models)
 
     def stream_judges(self, name: str) -> tuple[JudgeSpec, ...]:
-        """The judges of a stream."""
-        return self._judges_of(self.stream(name))
+        """The judges of a stream; those of a rejudged stream that this pool lacks are left out (`missing_judges`)."""
+        named = self.stream(name).judges or tuple(self.judges)
+        return tuple(self.judges[judge] for judge in named if judge in self.judges)
+
+    def missing_judges(self, name: str) -> list[str]:
+        """The judges that the name of a rejudged stream asks for and the pool lacks."""
+        return [judge for judge in self.stream(name).judges if judge not in self.judges]
 
     def _judges_of(self, stream: StreamSettings) -> tuple[JudgeSpec, ...]:
         return tuple(self.judges[judge] for judge in stream.judges or tuple(self.judges))

@@ -21,6 +21,34 @@ def test_what_a_name_was_made_of_is_read_from_it(base: str, policy: str, pairs: 
     assert teaches(derived.name) is teach
 
 
+@given(NAMES, st.lists(st.sampled_from(["fair", "a.b", "b-2", "j_1"]), min_size=1), st.booleans())
+def test_the_judges_of_a_rejudged_stream_are_read_from_its_name(base: str, judges: list[str], teach: bool) -> None:
+    derived = Derivation.rejudged(base, tuple(judges), teach)
+    assert derivation(derived.name) == derived
+    assert teaches(derived.name) is teach
+    assert Derivation.rejudged(base, tuple(reversed(judges)), teach).name == derived.name
+
+
+def test_a_jury_without_a_judge_or_with_an_unspeakable_one_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no judge is named"):
+        Derivation.rejudged("mine", ())
+    with pytest.raises(SettingsError, match="cannot name a stream"):
+        Derivation.rejudged("mine", ("a,b",))
+    with pytest.raises(SettingsError, match="begins as judges do"):
+        Derivation("mine", "rejudge:fair")
+    assert derivation("mine@rejudge:") is None
+
+
+def test_a_rejudged_stream_has_its_judges_and_no_judge_budget() -> None:
+    pool = make_pool("abcd", streams={"mine": {"goal": "train", "judges": ["j"], "tie_margin": 0.1}})
+    settings = pool.stream("mine@rejudge:j,k")
+    assert (settings.judges, settings.has_judge_budget, settings.label_at) == (("j", "k"), False, None)
+    assert (settings.tie_margin, settings.policy) == (0.1, pool.stream("mine").policy)
+    assert [judge.name for judge in pool.stream_judges("mine@rejudge:j,k")] == ["j"]
+    assert pool.missing_judges("mine@rejudge:j,k") == ["k"]
+    assert pool.missing_judges("mine") == []
+
+
 @given(NAMES)
 def test_a_name_without_a_mark_is_no_derived_stream_and_teaches(name: str) -> None:
     assert derivation(name) is None
