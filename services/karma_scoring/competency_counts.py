@@ -1,13 +1,21 @@
-"""What a resolved pair adds to the competency counts."""
+"""What a resolved pair adds to the competency counts, and taking it out again."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from sqlalchemy import Connection, select
+
+from karma.config.derived_streams import teaches
 from karma.ranking.verdict_sources import source_of
 from karma.ranking.verdict_weights import PromptWeight
+from karma.store.chunks import rows_in
+from karma.store.pair_rows import pair_records, prompt_weights
 from karma.store.records import Count, PairRow, VerdictRow
+from karma.store.schema import prompts
+from karma.store.withdrawn_counts import withdraw_counts
 from karma.verdicts import resolve
+from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.second_orders import first_verdicts
 
@@ -52,3 +60,44 @@ def count_of(
         ties=weight * tied,
         squares=square,
     )
+
+
+def withdraw(
+    connection: Connection,
+    pair_ids: Sequence[int],
+    tie_margin_of: Callable[[str], float],
+    verifiers: Collection[str],
+    aliases: Mapping[str, str],
+) -> None:
+    """Take resolved pairs out of the competency counts, so that they count once when they are resolved again.
+
+    Args:
+        connection: of a transaction that holds their prompts' rows.
+        pair_ids: resolved ones.
+        tie_margin_of: of a stream.
+        verifiers: judges whose pairs are probes.
+        aliases: earlier name of a model → its name.
+    """
+    records = [
+        record
+        for record in pair_records(connection, pair_ids)
+        if teaches(record.stream)
+        and record.label_source != "predicted"
+        and record.outcome not in (None, "unscored")
+        and record.pair.model_a != record.pair.model_b
+    ]
+    of_prompts = sorted({record.pair.prompt for record in records})
+    weights = prompt_weights(connection, of_prompts)
+    skills = {
+        row.id: row.skill
+        for row in rows_in(connection, select(prompts.c.id, prompts.c.skill), prompts.c.id, of_prompts)
+    }
+    added = []
+    for record in records:
+        pair = record.pair._replace(
+            model_a=aliases.get(record.pair.model_a, record.pair.model_a),
+            model_b=aliases.get(record.pair.model_b, record.pair.model_b),
+        )
+        skill, weight, margin = skills[pair.prompt], weights[pair.prompt], tie_margin_of(record.stream)
+        added.append(count_of(pair, record.verdicts, skill, weight, record.resolved_at, verifiers, margin))
+    withdraw_counts(connection, added, MARK)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
 from karma.store.database import COUNTING_S
-from karma.store.requeue import bring_back, requeue_dead, requeue_unanswered, requeue_unscored
+from karma.store.requeue import (
+    Requeue,
+    bring_back,
+    requeue_dead,
+    requeue_incomplete,
+    requeue_unanswered,
+    requeue_unscored,
+)
 from karma.store.schema import prompts
 from karma.store.streams import check_stream
 from karma_cli.options import (
@@ -16,11 +24,13 @@ from karma_cli.options import (
     StreamOption,
     open_store,
     open_store_to_read,
+    pool_if_any,
     read_environment,
     wake_gateway,
 )
 from karma_cli.output import Output, reason_table, with_format_flags
 from karma_cli.progress import progress
+from karma_cli.withdrawal import withdrawal
 from karma_monitor.queries.failures import reasons
 
 
@@ -53,21 +63,29 @@ def requeue(
     output: Output,
     what: Annotated[
         Literal["dead", "failed", "all"],
-        typer.Argument(metavar="dead|failed|all", help="Dead prompts, or failed calls: no pair, or unscored pairs."),
+        typer.Argument(
+            metavar="dead|failed|all", help="Dead prompts, or failed calls: no pair, unscored pairs, missing verdicts."
+        ),
     ] = "all",
     stream: StreamOption = None,
     home: HomeOption = None,
 ) -> None:
     """Retry dead prompts and failed calls.
 
-    A prompt resumes where it failed. Responses and verdicts that exist are kept and not paid for again.
+    A prompt resumes where it failed. Responses and verdicts that exist are kept and not paid for again. Where one of
+    several judges failed for a reason that may have passed, its verdict is asked for again; until it is given, the pair
+    has no label, and then one by all judges. That needs the pool file.
 
     `-q` prints the number of requeued prompts.
     """
     env = read_environment(home)
-    kinds = {"dead": requeue_dead, "without_pair": requeue_unanswered, "unscored": requeue_unscored}
-    chosen = {"dead": ["dead"], "failed": ["without_pair", "unscored"], "all": list(kinds)}[what]
-    counts = dict.fromkeys(kinds, 0)
+    pool = pool_if_any(env)
+    kinds: dict[str, Requeue] = {"dead": requeue_dead, "without_pair": requeue_unanswered}
+    if pool is not None:  # before the unscored ones: prompts may have pairs of both kinds
+        kinds["missing_verdicts"] = partial(requeue_incomplete, withdrawal(pool))
+    kinds["unscored"] = requeue_unscored
+    chosen = [kind for kind in kinds if what == "all" or (kind == "dead") == (what == "dead")]
+    counts = {"missing_verdicts": 0, **dict.fromkeys(kinds, 0)}
     with closing(open_store(env, promised=True)) as store, progress(output) as bar:
         with store.reading() as transaction:
             check_stream(transaction.ledger.connection, stream)
@@ -80,6 +98,8 @@ def requeue(
         wake_gateway(env)
     output.note(
         f"requeued: {counts['dead']} dead, {counts['without_pair']} without a pair, "
-        f"{counts['unscored']} with unscored pairs"
+        f"{counts['unscored']} with unscored pairs, {counts['missing_verdicts']} with missing verdicts"
     )
+    if pool is None and what != "dead":
+        output.note(f"missing verdicts were not looked for, as that needs the pool file {env.pool_path}")
     output.result(counts, None, [sum(counts.values())])

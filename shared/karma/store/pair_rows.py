@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from karma.ranking.orders import OrderPlan
+from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
 from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
@@ -70,6 +71,13 @@ def verdict_rows(connection: Connection, ids: Iterable[int]) -> dict[int, list[V
     """The verdicts on pairs, by pair, in the order in which they were recorded."""
     query = select(*_VERDICT_COLUMNS).order_by(verdicts.c.id)
     return groups_in(connection, query, verdicts.c.pair, ids, VerdictRow)
+
+
+def prompt_weights(connection: Connection, prompt_ids: Iterable[int]) -> dict[int, PromptWeight]:
+    """How much the verdicts on the pairs of each prompt count."""
+    query = select(*(pairs.c[name] for name in PromptPair._fields))
+    formed = groups_in(connection, query, pairs.c.prompt, prompt_ids, PromptPair)
+    return {prompt: prompt_weight(group) for prompt, group in formed.items()}
 
 
 def pair_records(connection: Connection, ids: Sequence[int]) -> list[PairRecord]:

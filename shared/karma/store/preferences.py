@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, delet
 
 from karma.config.derived_streams import MARK
 from karma.messages import FINISH_PREFIXES, UNFINISHED
-from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
+from karma.ranking.verdict_weights import PromptWeight
 from karma.store.chunks import execute_in, groups_in, rows_in
 from karma.store.export_filter import ExportFilter
-from karma.store.pair_rows import IS_SURE, IS_UNSURE, pair_rows, verdict_rows
+from karma.store.pair_rows import IS_SURE, IS_UNSURE, pair_rows, prompt_weights, verdict_rows
 from karma.store.records import (
     Count,
     NewPair,
@@ -66,9 +66,7 @@ class Preferences:
 
     def prompt_weights(self, prompt_ids: Iterable[int]) -> dict[int, PromptWeight]:
         """How much the verdicts on the pairs of each prompt count."""
-        query = select(*(pairs.c[name] for name in PromptPair._fields))
-        formed = groups_in(self.connection, query, pairs.c.prompt, prompt_ids, PromptPair)
-        return {prompt: prompt_weight(group) for prompt, group in formed.items()}
+        return prompt_weights(self.connection, prompt_ids)
 
     def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
         """Record verdicts and what they cost; existing ones are not changed."""

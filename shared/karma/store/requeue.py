@@ -11,9 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, literal, select, update
 
+from karma.store.chunks import chunks
 from karma.store.database import Store
 from karma.store.records import Stage
 from karma.store.schema import PARKED, pairs, prompts, resolutions, responses, verdicts, work_items
+from karma.telemetry.failure_kinds import may_pass
 
 #: Requeues up to `AT_ONCE` prompts of a stream (None: of all) with ids above a given one; returns their ids.
 Requeue = Callable[[Connection, str | None, int], Sequence[int]]
@@ -69,23 +71,74 @@ def requeue_unscored(connection: Connection, stream: str | None = None, after: i
         resolutions.c.prompt == prompts.c.id, resolutions.c.outcome == "unscored"
     )
     ids = _lock(connection, (prompts.c.state == "done") & has_unscored.exists(), stream, after)
-    if not ids:
-        return ids
-    unscored = list(
-        connection.execute(
-            select(resolutions.c.pair).where(resolutions.c.prompt.in_(ids), resolutions.c.outcome == "unscored")
-        ).scalars()
-    )
-    failed = verdicts.c.pair.in_(unscored) & verdicts.c.failure.is_not(None)
-    awaited = select(func.count()).where(failed, verdicts.c.pair == pairs.c.id).scalar_subquery()
-    connection.execute(update(pairs).where(pairs.c.id.in_(unscored)).values(awaited=awaited))
-    columns = {"prompt": pairs.c.prompt, "target": verdicts.c.judge, "pair": pairs.c.id, "shown": verdicts.c.shown}
-    asked = select(verdicts.c.id).join(pairs, pairs.c.id == verdicts.c.pair).where(failed).order_by(verdicts.c.id)
-    _park(connection, "judge", columns, asked)
-    connection.execute(delete(resolutions).where(resolutions.c.pair.in_(unscored)))
-    connection.execute(delete(verdicts).where(failed))
-    _reopen(connection, ids)
+    if ids:
+        failed = [row.id for row in _failed_verdicts(connection, ids) if row.outcome == "unscored"]
+        _judge_again(connection, ids, failed)
     return ids
+
+
+def requeue_incomplete(
+    withdraw: Callable[[Connection, Sequence[int]], None],
+    connection: Connection,
+    stream: str | None = None,
+    after: int = 0,
+) -> Sequence[int]:
+    """Requeue up to `AT_ONCE` prompts with pairs that were resolved without some verdict; returns their ids, in order.
+
+    Such a verdict failed for a reason that may have passed (`may_pass`), while another one on its pair is valid. The
+    pair is open again until the verdict is given, and is then resolved by all. Pairs of these prompts without any valid
+    verdict are judged again, too.
+
+    Args:
+        withdraw: takes the pairs with these ids, which are still resolved, out of the competency counts.
+        connection: of the transaction.
+        stream: None: of all streams.
+        after: an id.
+    """
+    has_failed = (
+        select(verdicts.c.id)
+        .join(pairs, pairs.c.id == verdicts.c.pair)
+        .join(resolutions, resolutions.c.pair == pairs.c.id)
+        .where(pairs.c.prompt == prompts.c.id, verdicts.c.failure.is_not(None), resolutions.c.outcome != "unscored")
+    )
+    while locked := _lock(connection, (prompts.c.state == "done") & has_failed.exists(), stream, after):
+        failed = _failed_verdicts(connection, locked)
+        passing = [row for row in failed if row.outcome != "unscored" and may_pass(row.failure)]
+        if ids := sorted({row.prompt for row in passing}):
+            withdraw(connection, sorted({row.pair for row in passing}))
+            unscored = [row for row in failed if row.outcome == "unscored" and row.prompt in ids]
+            _judge_again(connection, ids, [row.id for row in (*passing, *unscored)])
+            return ids
+        after = locked[-1]
+    return []
+
+
+def _failed_verdicts(connection: Connection, ids: Sequence[int]) -> list[Any]:
+    """The failed verdicts on the resolved pairs of prompts: `id`, `pair`, `prompt`, `failure`, and their `outcome`."""
+    columns = verdicts.c.id, verdicts.c.pair, pairs.c.prompt, verdicts.c.failure, resolutions.c.outcome
+    query = (
+        select(*columns)
+        .join(pairs, pairs.c.id == verdicts.c.pair)
+        .join(resolutions, resolutions.c.pair == pairs.c.id)
+        .where(pairs.c.prompt.in_(ids), verdicts.c.failure.is_not(None))
+    )
+    return list(connection.execute(query))
+
+
+def _judge_again(connection: Connection, ids: Sequence[int], failed: Sequence[int]) -> None:
+    """Reopen the pairs of these failed verdicts, and the prompts with these ids, to which they belong."""
+    for chunk in chunks(failed):
+        among = verdicts.c.id.in_(chunk)
+        columns = {"prompt": pairs.c.prompt, "target": verdicts.c.judge, "pair": pairs.c.id, "shown": verdicts.c.shown}
+        asked = select(verdicts.c.id).join(pairs, pairs.c.id == verdicts.c.pair).where(among).order_by(verdicts.c.id)
+        _park(connection, "judge", columns, asked)
+        awaited = select(func.count()).where(among, verdicts.c.pair == pairs.c.id).scalar_subquery()
+        reopened = list(connection.execute(select(verdicts.c.pair).where(among).distinct()).scalars())
+        waits = pairs.c.id.in_(reopened)
+        connection.execute(update(pairs).where(waits).values(awaited=pairs.c.awaited + awaited))
+        connection.execute(delete(resolutions).where(resolutions.c.pair.in_(reopened)))
+        connection.execute(delete(verdicts).where(among))
+    _reopen(connection, ids)
 
 
 def _park(connection: Connection, stage: Stage, columns: dict[str, Any], failures: Select[Any]) -> None:

@@ -32,6 +32,14 @@ _BEGINNINGS = (
 )
 _KINDS = tuple((re.compile(beginning), kind) for beginning, kind in _BEGINNINGS)
 
+#: Kinds that lie in the texts or the settings: the same call would fail again.
+_LASTING = frozenset(
+    {
+        *("model_refusal", "unfinished", "content_filter", "empty", "too_large", "does_not_fit", "prompt_cut"),
+        *("unparsable", "unsound", "nothing_to_go_by"),
+    }
+)
+
 #: Every kind, including that of unknown reasons.
 KINDS = (*dict.fromkeys(kind for _beginning, kind in _BEGINNINGS), "other")
 
@@ -39,3 +47,8 @@ KINDS = (*dict.fromkeys(kind for _beginning, kind in _BEGINNINGS), "other")
 def kind_of(failure: str) -> str:
     """The kind of a stored reason; `other` if it is unknown, for example a plug-in's."""
     return next((kind for beginning, kind in _KINDS if beginning.match(failure)), "other")
+
+
+def may_pass(failure: str) -> bool:
+    """Whether the same call may succeed another time: its endpoint or its worker failed, or nobody knows what did."""
+    return kind_of(failure) not in _LASTING

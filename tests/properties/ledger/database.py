@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from karma.messages import Batch, GenerateBatch, JudgeBatch, LearnBatch, MatchBatch, ScoreBatch
@@ -16,7 +17,8 @@ from karma.queue.outbox import Outbox
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import BatchRow
-from karma.store.requeue import requeue_dead, requeue_unanswered, requeue_unscored
+from karma.store.requeue import requeue_dead, requeue_incomplete, requeue_unanswered, requeue_unscored
+from karma_cli.withdrawal import withdrawal
 from karma_gateway.ingest import Line, take
 from karma_gateway.redelivery import Redelivery
 from karma_gateway.sweeper import Loss, Sweeper
@@ -144,7 +146,12 @@ class World(Flow):
         self.redelivery.redeliver(name, ClaimsView(1e9, 10.0, {batch.header.batch: {name: 0.0}}, {name: ("", error)}))
 
     def requeue(self, what: str, stream: str | None) -> int:
-        command = {"dead": requeue_dead, "unanswered": requeue_unanswered, "unscored": requeue_unscored}[what]
+        command = {
+            "dead": requeue_dead,
+            "unanswered": requeue_unanswered,
+            "incomplete": partial(requeue_incomplete, withdrawal(POOL)),
+            "unscored": requeue_unscored,
+        }[what]
         with self.store.transaction() as transaction:
             return len(command(transaction.ledger.connection, stream))
 

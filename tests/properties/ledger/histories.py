@@ -52,7 +52,7 @@ class Tally:
 WANTED = (
     *("decisive", "tie", "inconsistent", "unscored", "near-duplicates only", "fewer than two usable answers"),
     *("dead in generate", "dead in score", "dead in match", "dead in judge"),
-    *("requeued dead", "requeued unanswered", "requeued unscored"),
+    *("requeued dead", "requeued unanswered", "requeued incomplete", "requeued unscored"),
     *("a result of an old batch that was the first", "a result of work that was open no more"),
     "a result for a prompt that was dead",
     *("an audit of orders", "a first verdict that was enough", "a second order that the first verdict called for"),
@@ -84,6 +84,8 @@ errors = st.sampled_from(["boom", "boom", "boom", RELEASED])
 new_prompts = st.lists(st.tuples(st.sampled_from("pqrs"), st.integers(0, len(CONTENTS) - 1)), min_size=1, max_size=4)
 streams = st.sampled_from(sorted(MODELS))
 
+REQUEUES = ("dead", "unanswered", "incomplete", "unscored")
+
 #: The commands (methods of `Ledgers`), how often each is drawn, and what it is given.
 COMMANDS: tuple[tuple[str, int, tuple[st.SearchStrategy[Any], ...]], ...] = (
     ("accept", 3, (streams, new_prompts, st.sampled_from([0, 0, 5]))),
@@ -97,6 +99,6 @@ COMMANDS: tuple[tuple[str, int, tuple[st.SearchStrategy[Any], ...]], ...] = (
     ("sweep_what_was_read_before", 1, (picks, st.sampled_from(["vanished", "silent"]), crashes)),
     ("sweep_everything", 1, (crashes,)),
     ("fail_to_record", 4, (picks, errors, st.sampled_from([False, False, False, True]), st.integers(1, 3))),
-    ("requeue", 3, (st.sampled_from(["dead", "unanswered", "unscored"]), st.sampled_from([None, None, *MODELS]))),
+    ("requeue", 4, (st.sampled_from(REQUEUES), st.sampled_from([None, None, *MODELS]))),
 )
 commands = st.one_of(*(st.tuples(st.just(name), *given) for name, weight, given in COMMANDS for _time in range(weight)))

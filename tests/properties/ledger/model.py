@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -41,6 +41,7 @@ class Model:
         self.counts: dict[tuple[str, str, str, int, str], float] = {}  # skill, models, bucket, what
         self.now = 0.0
         self._asked = 0
+        self._counted: dict[tuple[int, Pair], tuple[str, str, str, int, str]] = {}  # cell of a counted pair
 
     def accept(self, stream: str, prompt_id: str, content: str, priority: int) -> str:
         known = self.prompts.setdefault((stream, prompt_id), new := Prompt(content, priority))
@@ -166,6 +167,7 @@ class Model:
             what = "tie" if found[1] is None else "first" if found[1][0] == first else "second"
             cell = CONTENT[prompt.content].get("skill", ""), first, second, bucket_at(self.now), what
             self.counts[cell] = self.counts.get(cell, 0.0) + weight_of(prompt.pairs)
+            self._counted[id(prompt), pair] = cell
         prompt.awaited -= 1
         if not prompt.awaited:
             prompt.state = "done"
@@ -201,9 +203,18 @@ class Model:
         for key, prompt in self.prompts.items():
             failed = [side for side, (_, failure) in prompt.responses.items() if failure is not None]
             unscored = [pair for pair, found in prompt.resolutions.items() if found[0] == "unscored"]
+            missing = {
+                (pair, shown)
+                for (pair, shown), (_, failure) in prompt.verdicts.items()
+                if failure is not None
+                and not failure.startswith("the probability")
+                and pair in prompt.resolutions
+                and pair not in unscored
+            }
             is_meant = {
                 "dead": prompt.state == "dead",
                 "unanswered": prompt.state == "done" and prompt.no_pair is not None and failed,
+                "incomplete": prompt.state == "done" and missing,
                 "unscored": prompt.state == "done" and unscored,
             }
             if not is_meant[what] or stream not in (None, key[0]):
@@ -219,6 +230,8 @@ class Model:
                     del prompt.responses[side]
                 self._open(prompt, [Item("generate", *side) for side in failed], parked=True)
             else:
+                if what == "incomplete":
+                    self._ask_for_missing(prompt, missing)
                 for pair in unscored:
                     failed_orders = [shown for shown in (0, 1) if prompt.verdicts.pop((pair, shown), None)]
                     prompt.pairs[pair] = len(failed_orders)
@@ -226,6 +239,21 @@ class Model:
                     again = [Item("judge", "j", 0, pair, shown) for shown in failed_orders]
                     self._open(prompt, again, parked=True)
         return back
+
+    def _ask_for_missing(self, prompt: Prompt, missing: Collection[tuple[Pair, int]]) -> None:
+        """Verdicts that failed beside valid ones are asked for again; their pairs are open, and count nothing."""
+        for pair in sorted({pair for pair, _shown in missing}):
+            orders = [shown for shown in (0, 1) if (pair, shown) in missing]
+            for shown in orders:
+                del prompt.verdicts[pair, shown]
+            prompt.pairs[pair] = len(orders)
+            del prompt.resolutions[pair]
+            self._open(prompt, [Item("judge", "j", 0, pair, shown) for shown in orders], parked=True)
+            cell = self._counted.pop((id(prompt), pair), None)
+            if cell is not None:
+                self.counts[cell] -= weight_of(prompt.pairs)
+                if abs(self.counts[cell]) < 1e-9:
+                    del self.counts[cell]
 
     def _open(self, prompt: Prompt, items: Sequence[Item], parked: bool = False) -> None:
         for item in items:

@@ -136,7 +136,7 @@ class Ledgers(RuleBasedStateMachine):
         if not self.sound:
             return
         self._drive()
-        for what in ("dead", "unanswered", "unscored"):
+        for what in ("dead", "unanswered", "incomplete", "unscored"):
             self.requeue(what, None)
         ends = self._drive()
         assert not ends["dead"]

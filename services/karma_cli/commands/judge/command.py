@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from karma.store import Store
 from karma.store.atomic_file import write_private
 from karma.store.database import COUNTING_S
 from karma.store.export_filter import ExportFilter
-from karma.store.requeue import bring_back, requeue_dead, requeue_unscored
+from karma.store.requeue import bring_back, requeue_dead, requeue_incomplete, requeue_unscored
 from karma.telemetry.escaping import escape_control
 from karma_cli.commands.doctor.checkup import check_all
 from karma_cli.commands.enqueue import print_refusals
@@ -36,6 +37,7 @@ from karma_cli.options import PoolOption, open_store, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts, working
 from karma_cli.stream_end import endpoint_notice
+from karma_cli.withdrawal import withdrawal
 from karma_gateway import exports
 from karma_gateway.export_files import check_out
 from karma_gateway.sources import read_lines
@@ -117,7 +119,8 @@ def _judge(
                 raise SettingsError(f"{source} holds no prompt with two responses")
             warn(f"{source} holds no prompt")
             return
-        again = sum(sum(bring_back(store, kind, _STREAM)) for kind in (requeue_dead, requeue_unscored))
+        kinds = requeue_dead, partial(requeue_incomplete, withdrawal(named)), requeue_unscored
+        again = sum(sum(bring_back(store, kind, _STREAM)) for kind in kinds)
         if again:
             output.note(f"{again} prompts with failed calls are judged again")
         write_private(env.pool_path, judging_pool(named, pairs, answers.one_model))
