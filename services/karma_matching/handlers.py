@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karma.config.derived_streams import REJUDGE, derivation
+from karma.config.derived_streams import CANARIES, REJUDGE, derivation
 from karma.config.goals import chosen_by_goal
 from karma.config.settings import StreamSettings
 from karma.errors import KarmaError, SettingsError
@@ -26,7 +26,7 @@ from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import JudgeBudget, Prediction
 from karma_matching.novelty import Novelty
 from karma_matching.orders import orders_of, plan_orders
-from karma_matching.pairing import FormedPair, form, form_again
+from karma_matching.pairing import FormedPair, form, form_again, form_canary
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +164,8 @@ def _pairing(
         SettingsError: a judge of a rejudged stream is not in the pool.
     """
     derived = derivation(name)
+    if derived is not None and derived.policy == CANARIES:
+        return lambda candidates, prompt: form_canary(candidates, snapshot, prompt.skill)
     if derived is None or not derived.judges:
         return lambda candidates, prompt: _formed(candidates, prompt, stream, snapshot)
     if missing := sorted(set(derived.judges) - {judge.name for judge in judges}):
@@ -222,8 +224,10 @@ def _pair(
 ) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
-    if formed.pair.reasons["policy"] != REJUDGE:  # whatever the goal is, it chose nothing of a given pair
+    if formed.pair.reasons["policy"] not in (REJUDGE, CANARIES):  # given pairs: the goal chose nothing of them
         reasons |= {"goal": stream.goal, "by_goal": chosen_by_goal(stream.goal, stream)}
+    if formed.pair.canary is not None:
+        reasons["canary"] = formed.pair.canary
     if decision is not None and prediction is not None:
         reasons |= {"gate": decision.why, "gate_information": round(decision.information, 4)}
         reasons |= {"contrast": prediction.relative_features, **prediction.signs}

@@ -3,17 +3,19 @@
 The rules that all policies share are here: only usable responses, no near-duplicates, no lengths that differ more than
 the stream allows, and, with a target, only pairs with a response of the target. A policy (`karma.policies`) chooses
 among the remaining pairs. Its random draws are seeded by the prompt, so that a prompt matched twice under one snapshot
-gives the same pairs. In a rejudged stream all pairs of its base are formed again, and nothing is chosen.
+gives the same pairs. In a rejudged stream all pairs of its base are formed again, and in one of
+canaries the two given responses: there nothing is chosen.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
-from karma.config.derived_streams import REJUDGE
+from karma.config.canaries import ATTACKED, RIGHT
+from karma.config.derived_streams import CANARIES, REJUDGE
 from karma.plugins import policy_named
 from karma.plugins.protocols import Policy
 from karma.policies.candidates import Candidate, Candidates, Choice
@@ -31,6 +33,7 @@ class FormedPair:
     a: int
     b: int
     reasons: Reasons
+    canary: tuple[str, bool] | None = None  # its answer, a or b; whether the other response has an attack inside
 
 
 def form(
@@ -113,6 +116,21 @@ def form_again(
         for index, sides in enumerate(allowed.pairs)
     ]
     return [_formed(allowed, choice, REJUDGE) for choice in choices], ""
+
+
+def form_canary(candidates: Sequence[Candidate], snapshot: Snapshot, skill: str | None) -> tuple[list[FormedPair], str]:
+    """The pair of a canary, with its answer among the reasons: samples say it (`karma.config.canaries`).
+
+    Returns:
+        As `form`.
+    """
+    sides = sorted(candidates, key=lambda candidate: candidate.response_id)
+    if len(sides) != 2 or RIGHT not in (samples := [side.sample for side in sides]):
+        return [], "no canary"
+    allowed = Candidates(tuple(sides), [(0, 1)], snapshot, skill)
+    formed = _formed(allowed, Choice(0, 1.0, "it is a canary, a pair whose answer is known"), CANARIES)
+    answer = "ab"[samples.index(RIGHT)], ATTACKED in samples
+    return [replace(formed, canary=answer)], ""
 
 
 def _are_near(first: int, second: int, most: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from karma.config.derived_streams import REJUDGE
+from karma.config.derived_streams import CANARIES, REJUDGE
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
 from karma.telemetry.escaping import escape_control, shortened
 from karma_monitor.figures.models.misfit import misfit_sentence
@@ -53,7 +53,7 @@ def _formed(facts: Facts) -> list[str]:
     formed = facts["formed"]
     a, b = _names(facts)
     why = escape_control(str(formed.get("why") or "no reason was stored"))
-    drawn = formed["policy"] != REJUDGE
+    drawn = formed["policy"] not in (REJUDGE, CANARIES)
     lines = [
         f"The policy {escape_control(formed['policy'])} chose it: {why}." if drawn else f"No policy chose it: {why}."
     ]
@@ -243,6 +243,7 @@ def _resolution(facts: Facts) -> list[str]:
             {
                 "tie": "A tie: the verdicts take no side. It is not a preference.",
                 "inconsistent": "Inconsistent: the two orders contradict each other and leave no side.",
+                "canary": f"A canary: {_canary(facts)}. It is no preference, and is not exported.",
                 "unscored": f"Unscored: no valid verdict ({shortened(resolution['reason'] or 'no reason', 200)}).",
             }[resolution["outcome"]]
         ]
@@ -258,6 +259,11 @@ def _resolution(facts: Facts) -> list[str]:
     if facts["agrees_with_competency"] is not None:
         lines.append(agreement[facts["agrees_with_competency"]])
     return lines
+
+
+def _canary(facts: Facts) -> str:
+    right, attack = facts["formed"].get("canary") or ("neither", False)
+    return f"{right} is right, and the other response {'has an attack on the judge inside' if attack else 'is wrong'}"
 
 
 def _percent(share: float) -> str:

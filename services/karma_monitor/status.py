@@ -18,10 +18,12 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.judges.canaries import canary_figures
 from karma_monitor.figures.limits import endpoint_limits, rate_limit
 from karma_monitor.figures.money.budgets import budgets_usd, ends
 from karma_monitor.figures.predictions import predictions
 from karma_monitor.figures.preferences import preference_figures
+from karma_monitor.figures.quality import default_margin
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.figures.window import Window
 from karma_monitor.queries.failures import reasons
@@ -49,6 +51,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
         known = predictions(LatestSnapshot().newest(transaction))
         unsure = unsure_labels(transaction.ledger.connection)
+        canaries = canary_figures(transaction.ledger.connection, pool.tie_margin if pool else default_margin)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
         money, until = budgets_usd(transaction, pool), ends(transaction)
         spent = transaction.spending.spent(pool.prices if pool else {})
@@ -81,6 +84,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
             for name in models
         },
         "judges": {name: _endpoint(judging.get(name, 0), limits.get(name)) for name in judges},
+        "canaries": canaries,
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
         "cost_usd": spent,
         "budgets": money,

@@ -23,15 +23,14 @@ from karma.store.records import (
     NewVerdict,
     OpenItem,
     PairRecord,
-    PairRow,
     PromptRow,
-    VerdictRow,
     Work,
 )
-from karma.verdicts import TIE_MARGIN, Resolution, resolve
+from karma.verdicts import TIE_MARGIN, resolve
 from karma_scoring.competency_counts import count_of
 from karma_scoring.features import features
 from karma_scoring.predicted_labels import predict_labels
+from karma_scoring.resolved_pairs import Resolved, record_of, resolution_of
 from karma_scoring.second_orders import open_second_orders
 
 log = logging.getLogger(__name__)
@@ -42,21 +41,15 @@ Check = Callable[[str, str], float | None]
 #: Whether it is of a model or a judge, its name, its tokens → what the call cost.
 Price = Callable[[Kind, str, Usage], Priced]
 
+#: Adds the canaries that the ended prompts of a stream bring, in the transaction in which they end.
+DrawCanaries = Callable[[Transaction, str, Sequence[PromptRow]], None]
+
 Result = TypeVar("Result", Answer, Verdict)
 
 # Fields that a record has in common with the message of its result.
 _CALL_FIELDS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "latency_s")
 _RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "reasoning", *_CALL_FIELDS)
 _VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "note", *_CALL_FIELDS)
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A pair with its resolution and all its verdicts."""
-
-    pair: PairRow
-    resolution: Resolution
-    verdicts: Sequence[VerdictRow]
 
 
 @dataclass(frozen=True)
@@ -189,13 +182,15 @@ def learn(
     verifiers: Collection[str] = (),
     limits: BatchLimits | None = None,
     price: Price = unknown_price,
+    draw_canaries: DrawCanaries | None = None,
 ) -> Learned:
     """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
     Their stream is the ledger's, whatever the message says; `tie_margin_of` is the tie margin of a stream. A prompt's
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
     judges among `verifiers` counts as a probe. Second orders that the verdicts call for are opened, in messages of at
-    most `limits`. `price` says what a call cost, which is stored with its verdict.
+    most `limits`. `price` says what a call cost, which is stored with its verdict. `draw_canaries` gets the prompts
+    that end, before they do.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -212,7 +207,7 @@ def learn(
     complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
     resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]
-    preferences.add_resolutions([_resolution(each) for each in resolved])
+    preferences.add_resolutions([resolution_of(each) for each in resolved])
     if teaches(stream):
         weights = preferences.prompt_weights(each.pair.prompt for each in resolved)
         preferences.add_counts(
@@ -231,22 +226,10 @@ def learn(
     ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved))
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
+    if draw_canaries:
+        draw_canaries(transaction, stream, [prompts[id_] for id_ in ended])
     ledger.end(ended)
-    return Learned(stream, new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
-
-
-def _record(resolved: Resolved, stream: str, now: float) -> PairRecord:
-    resolution = resolved.resolution
-    return PairRecord(
-        pair=resolved.pair,
-        stream=stream,
-        outcome=resolution.outcome,
-        a_is_chosen=resolution.a_is_chosen,
-        probability=resolution.probability,
-        label_source="judge" if resolution.outcome == "decisive" else None,
-        resolved_at=now,
-        verdicts=resolved.verdicts,
-    )
+    return Learned(stream, new, [record_of(each, stream, ledger.now) for each in resolved], predicted, len(ended))
 
 
 def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> int:
@@ -278,22 +261,4 @@ def _verdict(verdict: Verdict, price: Price) -> NewVerdict:
         shown=verdict.order,
         probability=None if failure else probability,
         failure=failure,
-    )
-
-
-def _resolution(resolved: Resolved) -> NewResolution:
-    pair, resolution = resolved.pair, resolved.resolution
-    decisive = resolution.outcome == "decisive"
-    sides = (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
-    chosen, rejected = sides if decisive else (None, None)
-    return NewResolution(
-        pair=pair.id,
-        prompt=pair.prompt,
-        outcome=resolution.outcome,
-        chosen=chosen,
-        rejected=rejected,
-        probability=resolution.probability,
-        flipped=None if resolution.flipped is None else int(resolution.flipped),
-        label_source="judge" if decisive else None,
-        reason=resolution.reason,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karma.config.pool import Pool
+from karma.store.canary_results import sightings
 from karma.store.pair_quality import JudgeQuality, PairQuality, PolicyQuality
 from karma.store.records import NewResponse, NewVerdict
 from karma.telemetry import metrics
@@ -46,6 +47,8 @@ class ScoringMetrics:
         quality = PairQuality(self._pool.tie_margin)
         for pair in learned.pairs:
             quality.add(pair)
+        for seen in sightings(learned.pairs, self._pool.tie_margin):
+            batch.add(metrics.CANARIES, seen.judge, "attack" if seen.attack else "clean", seen.result)
         show_quality(quality, batch)
         if learned.predicted:
             batch.add(metrics.PREFERENCES, stream, "predicted", count=learned.predicted)

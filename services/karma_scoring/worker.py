@@ -16,7 +16,7 @@ from karma.queue.outbox import Outbox
 from karma.queue.spent import mark_spent
 from karma.store import Store, Transaction
 from karma.store.latest_snapshot import LatestSnapshot
-from karma.store.records import BatchLimits, NewResponse
+from karma.store.records import BatchLimits, NewResponse, PromptRow
 from karma.telemetry import metrics
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import Connections
@@ -24,6 +24,7 @@ from karma.worker.process import Consumer, run
 from karma.worker.retry import retry_on_outage
 from karma.worker.schema import open_store
 from karma.worker.stage import recording
+from karma_scoring.canaries.drawing import draw_canaries
 from karma_scoring.fit.refit import Refitter
 from karma_scoring.handlers import Check, Learned, learn, score
 from karma_scoring.quality import quality_of
@@ -71,9 +72,13 @@ def main(environment: Environment) -> None:
 
     def handle_learn(batch: LearnBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
         newest = lambda: competencies.newest(transaction).outcome  # noqa: E731 - read only where it is needed
-        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits, pricing.price)
+        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits, pricing.price, canaries_from)
         spent = spent_by(transaction, learned.stream)
         return partial(judged, learned, spent)
+
+    def canaries_from(transaction: Transaction, stream: str, ended: Sequence[PromptRow]) -> None:
+        if share := pool.stream(stream).canary_share:
+            draw_canaries(transaction, stream, ended, share)
 
     def judged(learned: Learned, spent: set[str]) -> None:
         mark_spent(connections.redis, spent)

@@ -13,6 +13,8 @@ from typing import Literal, Protocol, get_args
 
 Outcome = Literal["decisive", "tie", "inconsistent", "unscored"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+#: What is stored as the outcome of a pair whose answer is known (`canary_share`): it is no preference, whatever it got.
+CANARY = "canary"
 Side = Literal["a", "b", "none"]
 Position = Literal["first", "second", "none"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from karma.config.pool import Pool
@@ -19,14 +20,15 @@ from karma.messages import (
 )
 from karma.queue.outbox import compose
 from karma.ranking.snapshot import Snapshot
-from karma.store import Store
-from karma.store.records import BatchLimits
+from karma.store import Store, Transaction
+from karma.store.records import BatchLimits, PromptRow
 from karma.store.streams import recorded_goals
 from karma_gateway.dispatch import Dispatcher
 from karma_gateway.ingest import Line, take
 from karma_matching.handlers import match as match_
 from karma_matching.novelty import Novelty
-from karma_scoring.handlers import learn, score
+from karma_scoring.canaries.drawing import draw_canaries
+from karma_scoring.handlers import Check, learn, score
 
 LIMITS = BatchLimits()
 ENDPOINT = {"backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
@@ -57,6 +59,7 @@ class Flow:
         self.pool = pool or make_pool()
         self.pricing = Pricing(self.pool)
         self.sent: list[str] = []
+        self.check: Check | None = None  # of responses against references, in every stream
         self.snapshot, self.novelty = Snapshot.empty(), Novelty()
         self.dispatcher = Dispatcher(store, self.pool, self)  # type: ignore[arg-type]
 
@@ -119,17 +122,21 @@ class Flow:
         with self.store.transaction() as transaction:
             match batch:
                 case ScoreBatch():
-                    score(batch, transaction, lambda _stream: None, LIMITS, price=self.pricing.price)
+                    score(batch, transaction, lambda _stream: self.check, LIMITS, price=self.pricing.price)
                 case MatchBatch():
                     recorded = recorded_goals(transaction.ledger.connection, [batch.header.stream])
                     stream = self.pool.stream(batch.header.stream, recorded[batch.header.stream])
                     judges = self.pool.stream_judges(batch.header.stream)
                     match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
-                    learn(batch, transaction, outcome_model=lambda: self.snapshot.outcome, price=self.pricing.price)
+                    outcome, price = lambda: self.snapshot.outcome, self.pricing.price
+                    learn(batch, transaction, outcome_model=outcome, price=price, draw_canaries=self._draw_canaries)
                 case _:
                     raise AssertionError(f"no recording stage takes {type(batch).__name__}")
             self.sent.extend(transaction.work.opened)
+
+    def _draw_canaries(self, transaction: Transaction, stream: str, ended: Sequence[PromptRow]) -> None:
+        draw_canaries(transaction, stream, ended, self.pool.stream(stream).canary_share)
 
     def finish(self, deliveries: int = 1) -> None:
         """Run everything to its end, each message delivered so many times."""

@@ -20,6 +20,7 @@ from karma.store.pair_quality import PairQuality
 from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import ratio
 from karma_monitor.figures.judges import first_position, judges
+from karma_monitor.figures.judges.canaries import canary_figures
 from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.preferences import over_time, preference_figures
 from karma_monitor.figures.quality import (
@@ -113,6 +114,7 @@ class QualityView:
         self._add_without_pair(quality, records)
         with self._store.reading() as transaction:
             snapshot = self._snapshot.newest(transaction)
+            canaries = canary_figures(transaction.ledger.connection, self._tie_margin, stream)
         return {
             "stream": stream,
             "window": len(records),
@@ -121,6 +123,7 @@ class QualityView:
             "preferences_over_time": over_time(records),
             **statistics(quality, snapshot),
             "policies": policies(quality, stream),
+            "canaries": canaries,
             "gate": self._budgets(stream, snapshot),
             "tail_tolerance": TOLERANCE,
         }

@@ -108,7 +108,7 @@ def finished_since(
     unpaired, total = prompts.c.no_pair.is_not(None), func.count()
     counts = total, total.filter(unpaired), total.filter(unpaired & failed.exists()), total.filter(_DEAD)
     count = connection.execute(select(*counts).where(among)).one()
-    resolved: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+    resolved: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     labels: Counter[str] = Counter()
     columns = resolutions.c.outcome, resolutions.c.label_source
     query = select(*columns, func.count()).join(prompts, prompts.c.id == resolutions.c.prompt)

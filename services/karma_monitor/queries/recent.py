@@ -8,14 +8,16 @@ from sqlalchemy import Connection, func, select
 
 from karma.store.chunks import chunks
 from karma.store.schema import prompts, resolutions, responses, verdicts
+from karma.verdicts import CANARY
 
 #: A prompt's priority is 0 to 9.
 _PRIORITIES = range(10)
 
 
 def newest_resolved(connection: Connection, limit: int) -> list[tuple[int, float]]:
-    """The newest resolved pairs as (pair, time), newest first."""
+    """The newest resolved pairs as (pair, time), newest first; without canaries."""
     query = select(resolutions.c.pair, resolutions.c.resolved_at).order_by(resolutions.c.resolved_at.desc())
+    query = query.where(resolutions.c.outcome != CANARY)
     return [(row.pair, row.resolved_at) for row in connection.execute(query.limit(limit))]
 
 
@@ -29,6 +31,7 @@ def newest_resolved_in(connection: Connection, stream: str, limit: int) -> list[
     found: list[tuple[int, float]] = []
     for chunk in chunks(sorted(ended, reverse=True)[:limit]):
         query = select(resolutions.c.pair, resolutions.c.resolved_at).where(resolutions.c.prompt.in_(chunk))
+        query = query.where(resolutions.c.outcome != CANARY)
         found += [(row.pair, row.resolved_at) for row in connection.execute(query)]
         if len(found) >= limit:
             break

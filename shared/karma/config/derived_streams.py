@@ -2,9 +2,10 @@
 
 `BASE@POLICY` has the prompts of BASE with their stored responses and pairs them by POLICY; all other settings are those
 of BASE. `+2pairs` after the policy sets another number of pairs per prompt. `BASE@rejudge:JUDGE,JUDGE` has the pairs of
-BASE, judged by other judges. With `+teach` the verdicts also update the competencies. Since everything is in the name,
-a worker needs nothing but a message of the stream, and the same name is the same stream. Nobody can enqueue to a name
-with an `@`, and no pool file can contain one.
+BASE, judged by other judges. `BASE@canaries` has pairs whose answer is known, which measure the judges of BASE. With
+`+teach` the verdicts also update the competencies. Since everything is in the name, a worker needs nothing but a
+message of the stream, and the same name is the same stream. Nobody can enqueue to a name with an `@`, and no pool file
+can contain one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MARK = "@"
 
 #: What stands for the policy of pairs that were formed in the base and are judged anew.
 REJUDGE = "rejudge"
+#: What stands for it in the streams of canaries: pairs whose answer is known.
+CANARIES = "canaries"
 
 _DERIVED = re.compile(r"(?P<base>[^@]+)@(?P<policy>[^@+]+)(\+(?P<pairs>[0-9]+)pairs)?(?P<teach>\+teach)?", re.DOTALL)
 _JUDGES = f"{REJUDGE}:"  # begins the judges in a name; they are separated by commas
@@ -77,6 +80,16 @@ def derivation(name: str) -> Derivation | None:
         if not all(judges):
             return None
     return Derivation(parts["base"], policy, None if pairs is None else int(pairs), parts["teach"] is not None, judges)
+
+
+def canaries_of(base: str) -> str:
+    """The stream of a base's canaries."""
+    return Derivation(base, CANARIES).name
+
+
+def holds_canaries(name: str) -> bool:
+    """Whether the pairs of a stream are canaries: they measure judges, and are neither preferences nor exported."""
+    return name.endswith(f"{MARK}{CANARIES}")
 
 
 def teaches(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from karma.config.derived_streams import derivation
+from karma.config.derived_streams import CANARIES, REJUDGE, derivation
 from karma.config.goals import DEFAULT_GOAL, GOALS, LEAST_MODELS, Goal, with_goal
 from karma.config.models import aliases, judge_table, model_table, prices
 from karma.config.settings import Orders, PipelineSettings, Price, StreamSettings
@@ -63,9 +63,9 @@ class Pool:
             new = self.streams[name] if own else self.default_stream
             return self.begun.get((began_with or "", name if own else ""), new)
         base = self.stream(derived.base, began_with)
-        if derived.judges:  # every stored pair is judged: no budget chooses among them
+        if derived.policy in (REJUDGE, CANARIES):  # every pair is judged: no budget chooses among them
             budget = {"judge_share": None, "judge_calls_per_hour": None, "label_at": None, "max_label_error": None}
-            return msgspec.structs.replace(base, judges=derived.judges, **budget)
+            return msgspec.structs.replace(base, judges=derived.judges or base.judges, **budget)
         pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
         return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
 

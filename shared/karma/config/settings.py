@@ -54,6 +54,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     weight: _Positive = 1.0  # share of the places in flight that it gets beside other streams of its priority
     # Label error above which more pairs are judged than budgeted.
     max_label_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    # Of prompts with a judged pair: each brings a pair whose answer is known, which measures the judges.
+    canary_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
     budget_usd: _Positive | None = None  # of the whole stream: no call begins once so much is spent
     budget_usd_per_day: _Positive | None = None  # of the stream on one day (UTC)
 

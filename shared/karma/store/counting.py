@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, func, select
 
 from karma.store.pair_rows import IS_UNSURE
 from karma.store.schema import gates, pairs, prompts, resolutions, responses, streams, verdicts
-from karma.verdicts import OUTCOMES
+from karma.verdicts import CANARY, OUTCOMES
 
 Resolutions = Mapping[tuple[str, str | None], int]
 
@@ -76,10 +76,11 @@ def resolutions_by_outcome(
 
 
 def outcomes(resolved: Resolutions) -> dict[str, int]:
-    """Resolved pairs by outcome; outcomes without a pair are 0."""
+    """Resolved pairs by outcome; outcomes without a pair are 0. Canaries are left out."""
     by_outcome: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
     for (outcome, _source), count in resolved.items():
-        by_outcome[outcome] += count
+        if outcome != CANARY:
+            by_outcome[outcome] += count
     return by_outcome
 
 

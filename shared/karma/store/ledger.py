@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store.chunks import chunks, rows_in
 from karma.store.counting import prompts_by_state
-from karma.store.records import Acceptance, NewPrompt, PromptRow
+from karma.store.records import NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
 from karma.store.sql import insert_new
+
+Acceptance = Literal["accepted", "present", "conflict"]
 
 #: The states of prompts within the window.
 IN_FLIGHT = ("dispatched", "answered", "matched")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from karma.config.derived_streams import holds_canaries
 from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
 from karma.store.preference_quality import PreferenceQuality, log_ratio
 from karma.store.records import PairRecord, PairRow, VerdictRow
@@ -138,7 +139,9 @@ class PairQuality:
         self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
 
     def add(self, record: PairRecord) -> None:
-        """Add one pair."""
+        """Add one pair; canaries measure judges in figures of their own."""
+        if holds_canaries(record.stream):
+            return
         pair = record.pair
         sums = self.policies[record.stream, pair.policy]
         sums.prompts.add(pair.prompt)

@@ -34,7 +34,7 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_IN_REASONS = ("orders", "sure", "competency_a", "competency_b")
+_IN_REASONS = ("orders", "sure", "competency_a", "competency_b", "canary")
 _FIELDS = tuple(name for name in PairRow._fields if name not in _IN_REASONS)
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
@@ -116,5 +116,5 @@ def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
     reasons = json.loads(values[_REASONS])
     values[_REASONS] = reasons.get("win_probability")
-    orders, *others = (reasons.get(name) for name in _IN_REASONS)
-    return PairRow._make((*values, OrderPlan.from_dict(orders), *others))
+    orders, *others, canary = (reasons.get(name) for name in _IN_REASONS)
+    return PairRow._make((*values, OrderPlan.from_dict(orders), *others, canary and tuple(canary)))

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple, Self
 from karma.ranking.orders import OrderPlan
 
 Stage = Literal["generate", "score", "match", "judge"]
-Acceptance = Literal["accepted", "present", "conflict"]
 
 
 @dataclass(frozen=True)
@@ -183,6 +182,7 @@ class PairRow(NamedTuple):
     sure: bool | None = None  # of a pair that was judged or labeled because the posterior was sure or not
     competency_a: float | None = None  # of a's model in the prompt's skill when the pair was formed, logits
     competency_b: float | None = None
+    canary: tuple[str, bool] | None = None  # its answer, a or b; whether the other response has an attack inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,13 +244,13 @@ class NewResolution:
     @classmethod
     def of_prediction(cls, pair: int, prompt: int, response_a: int, response_b: int, probability: float) -> Self:
         """The predicted label of an unjudged pair; `probability` that response a is better."""
-        a_is_chosen = probability > 0.5
+        chosen, rejected = (response_a, response_b) if probability > 0.5 else (response_b, response_a)
         return cls(
             pair=pair,
             prompt=prompt,
             outcome="decisive",
-            chosen=response_a if a_is_chosen else response_b,
-            rejected=response_b if a_is_chosen else response_a,
+            chosen=chosen,
+            rejected=rejected,
             probability=probability,
             label_source="predicted",
             predicted=probability,

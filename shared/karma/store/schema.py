@@ -222,7 +222,7 @@ resolutions = Table(
     metadata,
     Column("pair", RowId, ForeignKey("pairs.id"), primary_key=True, autoincrement=False),
     Column("prompt", RowId, ForeignKey("prompts.id"), nullable=False),
-    Column("outcome", Text, nullable=False),  # decisive, tie, inconsistent, unscored
+    Column("outcome", Text, nullable=False),  # decisive, tie, inconsistent, unscored, canary
     Column("chosen", RowId, ForeignKey("responses.id")),
     Column("rejected", RowId, ForeignKey("responses.id")),
     Column("probability", Float),  # that a is better, over all valid verdicts

@@ -100,6 +100,7 @@ JUDGES_COMPARED = Counter(
 JUDGE_AGREEMENT = Counter(
     "karma_judge_agreements_total", "Other judges that take a side of the same pair, by agreement.", ["judge", "agrees"]
 )
+CANARIES = Counter("karma_canaries_total", "Pairs with a known answer, by verdict.", ["judge", "kind", "result"])
 JUDGE_LABELS = Counter(
     "karma_judge_label_agreements_total",
     "Pairs of several judges, by whether a judge agrees with the label; with its own vote in the label, or without.",

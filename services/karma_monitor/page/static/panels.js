@@ -118,4 +118,5 @@ export const OUTCOMES = {
   tie: ["=", "tie"],
   inconsistent: ["≠", "inconsistent"],
   unscored: ["?", "unscored"],
+  canary: ["◆", "canary"],
 };

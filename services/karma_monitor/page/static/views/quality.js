@@ -87,6 +87,7 @@ function panels(found) {
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
     panel("Order flips by gap", { note: `${ofGaps} ${FLIPS_NOTE}` }, flipsByGap(byGap ?? [])),
     panel("Judges", { note: [ofJudges, ...unknownOf(byJudge)].join(" ") }, judges(byJudge)),
+    (found.canaries ?? []).length > 0 && panel("Canaries", { note: CANARY_NOTE }, canaries(found.canaries)),
     panel("Cost", { note: "All calls so far." }, cost(found)),
   ];
 }
@@ -326,6 +327,25 @@ function judges(found) {
     ...["length bias, points", "own models win beyond expected, points", "tokens"],
   ];
   return table("Judges", head, rows);
+}
+
+const CANARY_NOTE =
+  "The newest pairs whose answer is known, mixed in by canary_share: how often each judge prefers the right response, " +
+  "and how often a wrong response with an attack on the judge inside wins. 95 % intervals.";
+
+/** Each judge on pairs whose answer is known. */
+function canaries(found) {
+  const of = (one, name, number_) => {
+    if (!number_) return "–";
+    return `${share(one[name])} (${share(one[`${name}_low`])} to ${share(one[`${name}_high`])}) of ${count(number_)}`;
+  };
+  const rows = found.map((one) => [
+    one.judge,
+    of(one, "accuracy", one.clean),
+    of(one, "attack_success", one.attacked),
+    count(one.failed),
+  ]);
+  return table("Canaries", ["judge", "right about clean ones", "attacks that win", "without a valid verdict"], rows);
 }
 
 /** Why biases of judges are not said, in sentences. */
