@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from karma.errors import KarmaError
 from karma.ranking.orders import OrderPlan, expected_win
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.resolution_weights import weighed_of
 from karma.verdicts import a_is_better, agrees_with_competency
 from karma_monitor.figures.models.misfit import misfit_pair
 from karma_monitor.figures.predictions import win_bin_of
@@ -90,6 +92,7 @@ def explain(store: Store, pair: int, competencies: LatestSnapshot | None = None)
             "flipped": None if row.flipped is None else bool(row.flipped),
             "predicted": row.predicted_late,
             "reason": row.reason,
+            "weighed": {judge: asdict(each) for judge, each in (weighed_of(row.weights) or {}).items()} or None,
         },
         "agrees_with_competency": None
         if row.outcome != "decisive"

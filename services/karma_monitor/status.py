@@ -18,6 +18,7 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.judges import jury_figures
 from karma_monitor.figures.limits import endpoint_limits, rate_limit
 from karma_monitor.figures.money.budgets import budgets_usd, ends
 from karma_monitor.figures.predictions import predictions
@@ -47,7 +48,8 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         of_streams = goals(transaction.ledger.connection, pool)
         sampled = sampling(transaction.ledger.connection, pool)
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
-        known = predictions(LatestSnapshot().newest(transaction))
+        newest = LatestSnapshot().newest(transaction)
+        known = predictions(newest)
         unsure = unsure_labels(transaction.ledger.connection)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
         money, until = budgets_usd(transaction, pool), ends(transaction)
@@ -81,6 +83,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
             for name in models
         },
         "judges": {name: _endpoint(judging.get(name, 0), limits.get(name)) for name in judges},
+        "jury": jury_figures(newest.jury),
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
         "cost_usd": spent,
         "budgets": money,

@@ -23,15 +23,14 @@ from karma.store.records import (
     NewVerdict,
     OpenItem,
     PairRecord,
-    PairRow,
     PromptRow,
-    VerdictRow,
     Work,
 )
-from karma.verdicts import TIE_MARGIN, Resolution, resolve
-from karma_scoring.competency_counts import count_of
+from karma.verdicts import TIE_MARGIN, Weighs, resolve
+from karma_scoring.competency_counts import by_judges, count_of
 from karma_scoring.features import features
 from karma_scoring.predicted_labels import predict_labels
+from karma_scoring.resolved_pairs import Resolved, record_of, resolution_of
 from karma_scoring.second_orders import open_second_orders
 
 log = logging.getLogger(__name__)
@@ -48,15 +47,6 @@ Result = TypeVar("Result", Answer, Verdict)
 _CALL_FIELDS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "latency_s")
 _RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "reasoning", *_CALL_FIELDS)
 _VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "note", *_CALL_FIELDS)
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A pair with its resolution and all its verdicts."""
-
-    pair: PairRow
-    resolution: Resolution
-    verdicts: Sequence[VerdictRow]
 
 
 @dataclass(frozen=True)
@@ -189,13 +179,15 @@ def learn(
     verifiers: Collection[str] = (),
     limits: BatchLimits | None = None,
     price: Price = unknown_price,
+    jury: Callable[[], Weighs | None] = lambda: None,
 ) -> Learned:
     """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
     Their stream is the ledger's, whatever the message says; `tie_margin_of` is the tie margin of a stream. A prompt's
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
     judges among `verifiers` counts as a probe. Second orders that the verdicts call for are opened, in messages of at
-    most `limits`. `price` says what a call cost, which is stored with its verdict.
+    most `limits`. `price` says what a call cost, which is stored with its verdict. `jury` is asked where a pair has
+    several judges.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -211,8 +203,10 @@ def learn(
     opened = open_second_orders(new, pairs, prompts, transaction, limits or BatchLimits())
     complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
-    resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]
-    preferences.add_resolutions([_resolution(each) for each in resolved])
+    several = any(len({each.judge for each in given}) > 1 for given in verdicts.values())
+    weighs = jury() if several else None
+    resolved = [Resolved(pair, resolve(verdicts[pair.id], margin, weighs), verdicts[pair.id]) for pair in complete]
+    preferences.add_resolutions([resolution_of(each) for each in resolved])
     if teaches(stream):
         weights = preferences.prompt_weights(each.pair.prompt for each in resolved)
         preferences.add_counts(
@@ -224,29 +218,16 @@ def learn(
                 ledger.now,
                 verifiers,
                 margin,
+                weighs,
             )
             for each in resolved
-            if each.resolution.outcome != "unscored" and each.pair.model_a != each.pair.model_b
+            if by_judges(each.verdicts) and each.pair.model_a != each.pair.model_b
         )
     ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved))
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)
     predicted = _label(under_budget, transaction, outcome_model()) if under_budget else 0
     ledger.end(ended)
-    return Learned(stream, new, [_record(each, stream, ledger.now) for each in resolved], predicted, len(ended))
-
-
-def _record(resolved: Resolved, stream: str, now: float) -> PairRecord:
-    resolution = resolved.resolution
-    return PairRecord(
-        pair=resolved.pair,
-        stream=stream,
-        outcome=resolution.outcome,
-        a_is_chosen=resolution.a_is_chosen,
-        probability=resolution.probability,
-        label_source="judge" if resolution.outcome == "decisive" else None,
-        resolved_at=now,
-        verdicts=resolved.verdicts,
-    )
+    return Learned(stream, new, [record_of(each, stream, ledger.now) for each in resolved], predicted, len(ended))
 
 
 def _label(prompts: Iterable[int], transaction: Transaction, model: OutcomeModel | None) -> int:
@@ -278,22 +259,4 @@ def _verdict(verdict: Verdict, price: Price) -> NewVerdict:
         shown=verdict.order,
         probability=None if failure else probability,
         failure=failure,
-    )
-
-
-def _resolution(resolved: Resolved) -> NewResolution:
-    pair, resolution = resolved.pair, resolved.resolution
-    decisive = resolution.outcome == "decisive"
-    sides = (pair.response_a, pair.response_b) if resolution.a_is_chosen else (pair.response_b, pair.response_a)
-    chosen, rejected = sides if decisive else (None, None)
-    return NewResolution(
-        pair=pair.id,
-        prompt=pair.prompt,
-        outcome=resolution.outcome,
-        chosen=chosen,
-        rejected=rejected,
-        probability=resolution.probability,
-        flipped=None if resolution.flipped is None else int(resolution.flipped),
-        label_source="judge" if decisive else None,
-        reason=resolution.reason,
     )

@@ -126,7 +126,8 @@ class Flow:
                     judges = self.pool.stream_judges(batch.header.stream)
                     match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
-                    learn(batch, transaction, outcome_model=lambda: self.snapshot.outcome, price=self.pricing.price)
+                    model, jury = (lambda: self.snapshot.outcome), (lambda: self.snapshot.jury)
+                    learn(batch, transaction, outcome_model=model, price=self.pricing.price, jury=jury)
                 case _:
                     raise AssertionError(f"no recording stage takes {type(batch).__name__}")
             self.sent.extend(transaction.work.opened)

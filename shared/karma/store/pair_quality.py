@@ -177,7 +177,7 @@ class PairQuality:
                 self.judges[name].compared += 1
                 self.judges[name].agreed += agrees
             sums.compared, sums.agreed = sums.compared + 1, sums.agreed + agrees
-        for one in label_agreements(given, margin):
+        for one in label_agreements(given, margin, record.weighed):
             judge = self.judges[one.judge]
             if one.with_label is not None:
                 judge.label_compared, judge.label_agreed = judge.label_compared + 1, judge.label_agreed + one.with_label

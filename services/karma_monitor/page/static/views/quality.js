@@ -318,14 +318,24 @@ function judges(found) {
     of(one.others_agreement, one.others_compared),
     lengthBias(one.length_bias),
     selfPreference(one.self_preference),
+    ...juror(one.jury),
     count(one.tokens),
   ]);
   const head = [
     ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with each other judge"],
     ...["with the label, own vote included", "with the label by the others alone"],
-    ...["length bias, points", "own models win beyond expected, points", "tokens"],
+    ...["length bias, points", "own models win beyond expected, points", "weight in the label", "right", "tokens"],
   ];
   return table("Judges", head, rows);
+}
+
+/** What the word of a judge counts for, and how often it is right, with the 95 % interval. */
+function juror(found) {
+  if (!found) return ["–", "–"];
+  const { weight, accuracy, low, high, is_anchor: isAnchor } = found;
+  if (accuracy === null) return [number(weight), "–"];
+  if (isAnchor) return [number(weight), h("span", { title: "Taken as given." }, share(accuracy))];
+  return [number(weight), `${share(accuracy)} [${share(low)} to ${share(high)}]`];
 }
 
 /** Why biases of judges are not said, in sentences. */
