@@ -15,9 +15,9 @@ from karma_scoring.fit.likelihood import Array
 
 #: Fewest pairs on which two judges take a side before anything is said of the two.
 LEAST_PAIRS = 30
-#: Mean product of signs from which two judges count as one whatever others say: they agree on nine of ten pairs, so
-#: that the second adds nearly nothing even where both are right.
-_SAME = 0.8
+#: Mean product of signs from which two judges count as one where no other two judges explain it: they agree on 19 of
+#: 20 pairs, so that the second adds nearly nothing even where both are right.
+_SAME = 0.9
 #: Least excess of the mean product over what others explain.
 _EXCESS = 0.2
 
@@ -69,7 +69,7 @@ def _excess(mean: Array, number: Array) -> Array:
     """By how much two groups agree more than the others explain, above the diagonal; 0 where they may be independent.
 
     A group that is not joined yet may be a copy of one of the others too, so the least explanation counts, taken at the
-    upper end of its interval. No explanation is looked for where two groups agree on everything.
+    upper end of its interval.
     """
     groups = len(mean)
     excess = np.zeros_like(mean)
@@ -88,6 +88,8 @@ def _excess(mean: Array, number: Array) -> Array:
                         relative = sum(variance[link] / mean[link] ** 2 for link in chain)
                         least = min(least, explained * float(np.exp(2.0 * np.sqrt(relative))))
             beyond = mean[j, k] - 2.0 * np.sqrt(variance[j, k]) - least
-            if beyond > _EXCESS or mean[j, k] >= _SAME:
-                excess[j, k] = max(beyond, mean[j, k] - _SAME, 1e-9)
+            if np.isfinite(least):
+                excess[j, k] = beyond if beyond > _EXCESS else 0.0
+            elif mean[j, k] >= _SAME:
+                excess[j, k] = mean[j, k]
     return excess

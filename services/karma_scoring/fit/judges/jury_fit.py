@@ -65,12 +65,11 @@ def fit_jury(votes: Votes, anchors: Mapping[str, float]) -> dict[str, JudgeWeigh
         return {}
     fixed = np.array([judge in anchors for judge in votes.judges])
     given = np.array([_logit(anchors.get(judge, 0.5)) for judge in votes.judges])
-    same = same_judges(votes, fixed)
-    overlap, told = same, _told_apart(votes, fixed)
+    same, told = same_judges(votes, fixed), _told_apart(votes, fixed)
+    overlap = same * agreement(votes)[0]
     found = _em(votes, given, fixed, overlap)
-    for _ in range(_PASSES):
-        overlap = _overlap(votes, found.label, fixed)
-        overlap = np.where(told, overlap, np.maximum(overlap, same * agreement(votes)[0]))
+    for _ in range(_PASSES if told.any() else 0):
+        overlap = np.where(told, _overlap(votes, found.label, fixed), same * agreement(votes)[0])
         found = _em(votes, given, fixed, overlap, found)
     return _weights(votes, found, given, fixed, overlap)
 
@@ -81,7 +80,7 @@ def _logit(accuracy: float) -> float:
 
 def _evidence(votes: Votes, given: Array, fixed: Flags, scale: Array, offset: Array) -> Array:
     """The log-odds for a by each judge alone, [n, J]."""
-    estimated = votes.logit / votes.magnitude * scale + votes.first * offset
+    estimated = votes.evidence * scale + votes.first * offset
     evidence: Array = np.where(fixed, votes.side * given, np.where(votes.logit != 0.0, estimated, 0.0))
     return evidence
 
@@ -93,7 +92,7 @@ def _em(votes: Votes, given: Array, fixed: Flags, overlap: Array, start: _Fit | 
     gives the offsets. Estimated from the labels, they would let a judge that always says "first" make it the label.
     """
     judges = len(votes.judges)
-    x = votes.logit / votes.magnitude
+    x = votes.evidence
     heard = votes.logit != 0.0
     first = votes.first * heard
     discount = 1.0 / (1.0 + votes.present @ overlap)
@@ -126,7 +125,9 @@ def _em(votes: Votes, given: Array, fixed: Flags, overlap: Array, start: _Fit | 
 def _told_apart(votes: Votes, fixed: Flags) -> Flags:
     """Whether references and people say of each two judges if they err together, [J, J] booleans.
 
-    Otherwise copies stay copies: once they count as two, their agreement would make them right.
+    Otherwise copies stay copies: once they count as two, their agreement would make them right. And nothing else is
+    discounted: with three judges any agreement can be explained by their accuracies, and what is left over is an error
+    of these, which a discount would feed.
     """
     known = (votes.reference != 0.0) | np.any(votes.side[:, fixed] != 0.0, axis=1)
     sign = np.abs(np.sign(votes.logit[known]))
@@ -156,6 +157,7 @@ def _weights(votes: Votes, found: _Fit, given: Array, fixed: Flags, overlap: Arr
     said = np.abs(evidence).sum(axis=0) / np.maximum(number, 1.0) / (1.0 + overlap.sum(axis=0))
     share = said / max(float(said.sum()), 1e-12)
     accuracy, error = _accuracy(votes, found, evidence, fixed)
+    scale = np.where(fixed, given / MOST_LOGITS, found.scale / votes.magnitude)
     weights = {}
     for index, judge in enumerate(votes.judges):
         if not number[index]:
@@ -165,8 +167,8 @@ def _weights(votes: Votes, found: _Fit, given: Array, fixed: Flags, overlap: Arr
         half = _Z95 * float(error[index]) / max(p * (1.0 - p), 1e-9)
         is_known = sided > 0 and not fixed[index]
         weights[judge] = JudgeWeight(
-            scale=float(given[index] / MOST_LOGITS if fixed[index] else found.scale[index] / votes.magnitude[index]),
-            offset=float(found.offset[index]),
+            scale=float(scale[index]),
+            offset=float(found.offset[index] - scale[index] * votes.center[index]),
             weight=float(share[index]),
             pairs=int(number[index]),
             sided=sided,
@@ -194,7 +196,7 @@ def _accuracy(votes: Votes, found: _Fit, evidence: Array, fixed: Flags) -> tuple
     identity; Louis 1982, JRSS B 44, 226–233), and the prior's precision. It contains what is unknown about the labels.
     """
     judges = len(votes.judges)
-    x, heard = votes.logit / votes.magnitude, (votes.logit != 0.0) & ~fixed
+    x, heard = votes.evidence, (votes.logit != 0.0) & ~fixed
     p = 1.0 / (1.0 + np.exp(-evidence))
     residual = ((1.0 + found.label[:, None]) / 2.0 - p) * heard
     score = np.hstack([residual * x, residual * votes.first])

@@ -31,9 +31,16 @@ class Votes:
     side: Array  # [n, J] sign of the opinion, 0 within the tie margin
     reference: Array  # [n] sign of the response that the reference calls right; 0 where it does not tell them apart
     magnitude: Array  # [J] root mean square of the logits of single verdicts
+    center: Array  # [J] mean logit of single verdicts for the response shown first; 0 if shown one order only
     position_bias: Array  # [J] mean P(first is better) − 1/2; nan for judges that are shown one order only
     tie_rate: Array  # [J] share of valid verdicts without a side
     flip_rate: Array  # [J] share of pairs in both orders that take different sides; nan without any
+
+    @property
+    def evidence(self) -> Array:
+        """[n, J] logit for a beyond what the judge says on average of whatever is shown first, in usual logits."""
+        beyond: Array = (self.logit - self.first * self.center) / self.magnitude
+        return beyond
 
     def of(self, kept: Flags) -> Votes:
         """The rows of some pairs, [n] booleans; the habits stay those of all."""
@@ -41,7 +48,7 @@ class Votes:
         return Votes(
             self.judges,
             **rows,
-            **{name: getattr(self, name) for name in ("magnitude", "position_bias", "tie_rate", "flip_rate")},
+            **{name: getattr(self, name) for name in ("magnitude", "center", "position_bias", "tie_rate", "flip_rate")},
         )
 
 
@@ -97,6 +104,7 @@ def votes(
         side=np.where(orders > 0.0, _signs(total(a_better) / number, margin[:, None]), 0.0),
         reference=reference,
         magnitude=np.sqrt(np.maximum(mean(from_first**2), 1e-6)),
+        center=np.where(sees_order, mean(from_first), 0.0),
         position_bias=np.where(sees_order, mean(probability) - 0.5, np.nan),
         tie_rate=mean((one_sided == 0.0).astype(np.float64)),
         flip_rate=np.where(in_both > 0, flipped.sum(axis=0) / np.maximum(in_both, 1), np.nan),
