@@ -19,6 +19,7 @@ from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.judges import jury_figures
+from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.figures.limits import endpoint_limits, rate_limit
 from karma_monitor.figures.money.budgets import budgets_usd, ends
 from karma_monitor.figures.predictions import predictions
@@ -50,6 +51,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
         newest = LatestSnapshot().newest(transaction)
         known = predictions(newest)
+        people = people_figures(transaction.ledger.connection)
         unsure = unsure_labels(transaction.ledger.connection)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
         money, until = budgets_usd(transaction, pool), ends(transaction)
@@ -84,6 +86,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         },
         "judges": {name: _endpoint(judging.get(name, 0), limits.get(name)) for name in judges},
         "jury": jury_figures(newest.jury),
+        "people": people,
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
         "cost_usd": spent,
         "budgets": money,

@@ -4,9 +4,11 @@
 
 `copies`: three judges of different strength, two copies of the weakest, and one that always says "first"; no
 references. `soft`: two good soft judges, whose probabilities are near a half, beside a hard one. `accuracies`: how
-often the intervals of the judges' accuracies contain the truth. `cost`: what estimating the weights takes in a store with
-100,000 judged pairs. A label without a side counts as half right; each figure is a mean over streams ± its standard
-error, and `true` is that of the best single judge.
+often the intervals of the judges' accuracies contain the truth. `agreement`: the same of intervals of the agreement
+with people. `self-preference`: a judge that adds one logit to its own model. `cost`: what estimating the weights takes
+in a store with 100,000 judged pairs. `family`: members of the tiny family judge by likelihood. A label without a side
+counts as half right; figures are means over streams ± their standard error, and `true` of right labels is that of the
+best single judge.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from karma.ranking.jury import Jury
+from karma_scoring.fit.judges.self_preference import self_preference
 from tests.benchmarks.finding import Finding
+from tests.benchmarks.hard_judges import OwnJudge
+from tests.benchmarks.human_agreement import agreement
 from tests.benchmarks.jury_cost import cost
+from tests.benchmarks.jury_family import family
 from tests.benchmarks.simulated_jury import Drawn, Member, draw, weights_of
 
 _STREAMS = 20
@@ -82,6 +88,37 @@ def accuracies(streams: int = _STREAMS) -> list[Finding]:
     return found
 
 
+def self_preferences(streams: int = 50) -> list[Finding]:
+    """A judge that adds one logit to its own model: said within 5 points, or unknown where nothing tells."""
+    found = []
+    for name, case in {
+        "the only judge": OwnJudge(judged="alone"),
+        "a second judge": OwnJudge(),
+        "a reference for a quarter of pairs": OwnJudge(judged="alone", pairs=10_000, referenced=0.25),
+        "a reference, few pairs": OwnJudge(judged="alone", pairs=400, referenced=0.25),
+        "no bias, a second judge": OwnJudge(inflated=0.0),
+        "no bias, a reference": OwnJudge(judged="alone", inflated=0.0, pairs=10_000, referenced=0.25),
+    }.items():
+        errors, covered, unknown = [], [], 0
+        for seed in range(streams):
+            pairs, truth = case.draw(1_000 + seed)
+            known = self_preference(pairs, "j", {"m0"}, {"k"})
+            if known.excess is None or known.low is None or known.high is None:
+                unknown += 1
+                continue
+            errors.append(100.0 * (known.excess - truth))
+            covered.append(float(known.low <= truth <= known.high))
+        found.append(Finding("self-preference", f"{name}: unknown, of {streams}", unknown, 0.0, 0.0))
+        if errors:
+            found.append(_mean("self-preference", f"{name}: error, points", errors, 0.0))
+            worst = max(map(abs, errors))
+            found.append(_mean("self-preference", f"{name}: worst error, points", [worst], 0.0))
+            within = [float(abs(error) <= 5.0) for error in errors]
+            found.append(_mean("self-preference", f"{name}: within 5 points", within, 1.0))
+            found.append(_mean("self-preference", f"{name}: inside the interval", covered, 0.95))
+    return found
+
+
 def _labels(case: str, name: str, drawn: Sequence[Drawn]) -> list[Finding]:
     """Right labels by the weights, by the mean, and by the best single judge; true: the latter."""
     best = [each.best() for each in drawn]
@@ -102,7 +139,10 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "copies": copies,
     "soft": soft,
     "accuracies": accuracies,
+    "agreement": agreement,
+    "self-preference": self_preferences,
     "cost": cost,
+    "family": family,
 }
 
 

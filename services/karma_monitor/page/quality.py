@@ -20,6 +20,7 @@ from karma.store.pair_quality import PairQuality
 from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import ratio
 from karma_monitor.figures.judges import first_position, judges
+from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.preferences import over_time, preference_figures
 from karma_monitor.figures.quality import (
@@ -113,6 +114,7 @@ class QualityView:
         self._add_without_pair(quality, records)
         with self._store.reading() as transaction:
             snapshot = self._snapshot.newest(transaction)
+            people = people_figures(transaction.ledger.connection, stream)
         return {
             "stream": stream,
             "window": len(records),
@@ -123,6 +125,7 @@ class QualityView:
             "policies": policies(quality, stream),
             "gate": self._budgets(stream, snapshot),
             "tail_tolerance": TOLERANCE,
+            "people": people,
         }
 
     def _add_without_pair(self, quality: PairQuality, records: Sequence[PairRecord]) -> None:

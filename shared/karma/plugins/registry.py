@@ -39,6 +39,7 @@ class JudgeKind(BuiltIn):
     reads_responses: bool = True  # False: it uses only the models' competencies
     checks_reference: bool = False  # its verdicts are about correctness, not preference
     free: bool = False  # it asks no model, so that sparing it saves nothing
+    asked: bool = True  # False: people, whose verdicts are brought to KARMA
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ BACKENDS: Final[Mapping[str, BackendKind]] = {
 
 _JUDGES = "karma_judging.judges"
 JUDGES: Final[Mapping[str, JudgeKind]] = {
+    "human": JudgeKind(f"{_JUDGES}.human:HumanJudge", sees_order=False, free=True, asked=False),
     "likelihood": JudgeKind(f"{_JUDGES}.likelihood:LikelihoodJudge", sees_order=False, local=True, needs_model=True),
     "openai": JudgeKind(f"{_JUDGES}.openai:OpenAIJudge", needs_model=True),
     "prior": JudgeKind(f"{_JUDGES}.prior:PriorJudge", sees_order=False, reads_responses=False, free=True),

@@ -26,12 +26,14 @@ class JuryVerdict(NamedTuple):
     shown: int
     probability: float
     template_hash: str
+    failure: str | None  # none: it is valid
 
 
 class JuryPair(NamedTuple):
     """A pair with what its reference says."""
 
     id: int
+    prompt: int
     stream: str
     skill: str | None
     quality_a: float | None  # by the reference, in [0, 1]
@@ -90,11 +92,16 @@ def human_pairs(connection: Connection, limit: int) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
+def people(connection: Connection) -> frozenset[str]:
+    """The names of all people with a verdict."""
+    return frozenset(connection.execute(select(verdicts.c.judge).distinct().where(_IS_HUMAN)).scalars())
+
+
 def jury_pairs(connection: Connection, ids: Iterable[int]) -> list[JuryPair]:
     """Pairs by their ids, with what their references say."""
-    query = joined(
-        select(pairs.c.id, prompts.c.stream, prompts.c.skill, RESPONSE_A.c.quality, RESPONSE_B.c.quality)
-    ).join(prompts, prompts.c.id == pairs.c.prompt)
+    columns = (pairs.c.id, pairs.c.prompt, prompts.c.stream, prompts.c.skill)
+    query = joined(select(*columns, RESPONSE_A.c.quality, RESPONSE_B.c.quality))
+    query = query.join(prompts, prompts.c.id == pairs.c.prompt)
     return [JuryPair._make(row) for row in rows_in(connection, query, pairs.c.id, ids)]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from karma.ranking.verdict_sources import HUMAN
 from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
 from karma.store.preference_quality import PreferenceQuality, log_ratio
 from karma.store.records import PairRecord, PairRow, VerdictRow
@@ -160,7 +161,7 @@ class PairQuality:
         for verdict in record.verdicts:
             judge = self.judges[verdict.judge]
             judge.verdicts += 1
-            sums.calls += 1
+            sums.calls += verdict.template_hash != HUMAN
             if verdict.tokens_in is not None or verdict.tokens_out is not None:
                 tokens = (verdict.tokens_in or 0) + (verdict.tokens_out or 0)
                 judge.tokens, judge.metered = judge.tokens + tokens, judge.metered + 1

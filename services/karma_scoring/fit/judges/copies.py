@@ -15,8 +15,8 @@ from karma_scoring.fit.likelihood import Array
 
 #: Fewest pairs on which two judges take a side before anything is said of the two.
 LEAST_PAIRS = 30
-#: Mean product of signs from which two judges count as one where no other two judges explain it: they agree on 19 of
-#: 20 pairs, so that the second adds nearly nothing even where both are right.
+#: Mean product of signs from which two judges count as one where others do not explain it, however few the pairs: they
+#: agree on 19 of 20, so that the second adds nearly nothing even where both are right.
 _SAME = 0.9
 #: Least excess of the mean product over what others explain.
 _EXCESS = 0.2
@@ -68,28 +68,33 @@ def _between(product: Array, number: Array, one: list[int], other: list[int]) ->
 def _excess(mean: Array, number: Array) -> Array:
     """By how much two groups agree more than the others explain, above the diagonal; 0 where they may be independent.
 
-    A group that is not joined yet may be a copy of one of the others too, so the least explanation counts, taken at the
-    upper end of its interval.
+    A group that is not joined yet may be a copy of one of the others too, so the least explanation counts: at the upper
+    end of its interval. Two groups that agree nearly always are explained by others that do not agree so with them, as
+    estimated.
     """
     groups = len(mean)
     excess = np.zeros_like(mean)
     variance = (1.0 - mean**2) / np.maximum(number, 1.0)
+    is_same = mean >= _SAME
     usable = (number >= LEAST_PAIRS) & (mean > 3.0 * np.sqrt(variance))
     for j in range(groups):
         for k in range(j + 1, groups):
             if not usable[j, k]:
                 continue
-            least = np.inf
+            surely = likely = np.inf  # the least explanation, at the upper end of its interval and as estimated
             for left in range(groups):
                 for right in range(groups):
                     chain = ((j, left), (k, right), (left, right))
                     if len({j, k, left, right}) == 4 and all(usable[link] for link in chain):
                         explained = mean[j, left] * mean[k, right] / mean[left, right]
                         relative = sum(variance[link] / mean[link] ** 2 for link in chain)
-                        least = min(least, explained * float(np.exp(2.0 * np.sqrt(relative))))
-            beyond = mean[j, k] - 2.0 * np.sqrt(variance[j, k]) - least
-            if np.isfinite(least):
-                excess[j, k] = beyond if beyond > _EXCESS else 0.0
-            elif mean[j, k] >= _SAME:
-                excess[j, k] = mean[j, k]
+                        if not (is_same[j, left] or is_same[k, left] or is_same[j, right] or is_same[k, right]):
+                            likely = min(likely, explained)
+                        surely = min(surely, explained * float(np.exp(2.0 * np.sqrt(relative))))
+            beyond = mean[j, k] - 2.0 * np.sqrt(variance[j, k]) - surely
+            explains = np.isfinite(likely) and likely > mean[j, k] - _EXCESS
+            if beyond > _EXCESS:
+                excess[j, k] = beyond
+            elif is_same[j, k] and not explains:
+                excess[j, k] = mean[j, k] - _SAME + 1e-9
     return excess
