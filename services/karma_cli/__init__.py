@@ -38,6 +38,7 @@ COMMANDS = {
     "failures": "Show why calls and prompts failed, by model and judge, and what helps.",
     "requeue": "Retry dead prompts and failed calls.",
     "export": "Write the preferences as a training dataset.",
+    "verdicts": "Record verdicts of people on pairs that exist.",
     "pause": "Stop admitting prompts, of one stream or of all.",
     "resume": "Admit prompts again, of one stream or of all.",
     "status": "Show prompts by state, outcomes, queues and workers.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from karma.config.judge_templates import known_templates
@@ -12,6 +13,7 @@ from karma.messages import JudgeSpec
 from karma.ranking.orders import OrderPlan, expected_win
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
+from karma.store.resolution_weights import weighed_of
 from karma.verdicts import a_is_better, agrees_with_competency
 from karma_monitor.figures.models.misfit import misfit_pair
 from karma_monitor.figures.predictions import win_bin_of
@@ -102,6 +104,7 @@ def explain(
             "flipped": None if row.flipped is None else bool(row.flipped),
             "predicted": row.predicted_late,
             "reason": row.reason,
+            "weighed": {judge: asdict(each) for judge, each in (weighed_of(row.weights) or {}).items()} or None,
         },
         "agrees_with_competency": None
         if row.outcome != "decisive"

@@ -247,6 +247,8 @@ def _resolution(facts: Facts) -> list[str]:
                 "unscored": f"Unscored: no valid verdict ({shortened(resolution['reason'] or 'no reason', 200)}).",
             }[resolution["outcome"]]
         ]
+    if resolution["weighed"]:
+        lines.append(_weighed(resolution["weighed"]))
     if resolution["flipped"] is not None:
         both = "different sides in the two orders" if resolution["flipped"] else "the same side in both orders"
         lines.append(f"The judges took {both}.")
@@ -264,6 +266,13 @@ def _resolution(facts: Facts) -> list[str]:
 def _canary(facts: Facts) -> str:
     right, attack = facts["formed"].get("canary") or ("neither", False)
     return f"{right} is right, and the other response {'has an attack on the judge inside' if attack else 'is wrong'}"
+
+
+def _weighed(weighed: Facts) -> str:
+    """What each judge counted for, the heaviest first."""
+    heaviest = sorted(weighed.items(), key=lambda each: (-each[1]["weight"], each[0]))
+    named = ", ".join(f"{each['weight']:.2f} {escape_control(judge)}" for judge, each in heaviest)
+    return f"Weighed: {named}."
 
 
 def _percent(share: float) -> str:

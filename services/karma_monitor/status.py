@@ -18,7 +18,9 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
+from karma_monitor.figures.judges import jury_figures
 from karma_monitor.figures.judges.canaries import canary_figures
+from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.figures.limits import endpoint_limits, rate_limit
 from karma_monitor.figures.money.budgets import budgets_usd, ends
 from karma_monitor.figures.predictions import predictions
@@ -49,7 +51,9 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         of_streams = goals(transaction.ledger.connection, pool)
         sampled = sampling(transaction.ledger.connection, pool)
         budgets = hourly_calls(transaction.ledger.connection, pool, transaction.ledger.now) if pool else {}
-        known = predictions(LatestSnapshot().newest(transaction))
+        newest = LatestSnapshot().newest(transaction)
+        known = predictions(newest)
+        people = people_figures(transaction.ledger.connection)
         unsure = unsure_labels(transaction.ledger.connection)
         canaries = canary_figures(transaction.ledger.connection, pool.tie_margin if pool else default_margin)
         failures = reasons(transaction.ledger.connection)[:_REASONS]
@@ -85,6 +89,8 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         },
         "judges": {name: _endpoint(judging.get(name, 0), limits.get(name)) for name in judges},
         "canaries": canaries,
+        "jury": jury_figures(newest.jury),
+        "people": people,
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],
         "cost_usd": spent,
         "budgets": money,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
 from karma.config.derived_streams import teaches
-from karma.ranking.verdict_sources import source_of
+from karma.ranking.verdict_sources import HUMAN, source_of
 from karma.ranking.verdict_weights import PromptWeight
 from karma.store.chunks import rows_in
 from karma.store.pair_rows import pair_records, prompt_weights
 from karma.store.records import Count, PairRow, VerdictRow
 from karma.store.schema import prompts
 from karma.store.withdrawn_counts import withdraw_counts
-from karma.verdicts import resolve
+from karma.verdicts import Verdict, Weighed, Weighs, resolve
 from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.second_orders import first_verdicts
+
+
+def by_judges(verdicts: Sequence[VerdictRow]) -> list[VerdictRow]:
+    """The valid verdicts that judges gave when they were asked; those of people count when they are imported."""
+    return [each for each in verdicts if each.probability is not None and each.template_hash != HUMAN]
 
 
 def count_of(
@@ -28,20 +34,22 @@ def count_of(
     now: float,
     verifiers: Collection[str],
     tie_margin: float,
+    jury: Weighs | None = None,
 ) -> Count:
     """The count of one pair with a valid verdict; a contradiction takes no side, as a tie.
 
     Args:
         pair: of two different models.
-        verdicts: all of the pair.
+        verdicts: all of the pair, of which one or more are by judges.
         skill: of its prompt.
         weights: of its prompt's verdicts.
         now: seconds since 1970.
         verifiers: judges whose pairs are probes.
         tie_margin: of the stream.
+        jury: what the judges count for; None: alike.
     """
-    counted = first_verdicts(pair, verdicts)
-    resolution = resolve(counted, tie_margin)
+    counted = first_verdicts(pair, by_judges(verdicts))
+    resolution = resolve(counted, tie_margin, jury)
     by_competency = pair.sure is not None
     weight, square = weights.selected_by_competency() if by_competency else weights.of(pair.judged_probability)
     won, tied = resolution.a_is_chosen, resolution.outcome != "decisive"
@@ -60,6 +68,16 @@ def count_of(
         ties=weight * tied,
         squares=square,
     )
+
+
+@dataclass(frozen=True)
+class _AsResolved:
+    """What the judges of a pair counted for when it was resolved."""
+
+    weighed: Mapping[str, Weighed]
+
+    def weigh(self, _verdicts: Iterable[Verdict]) -> Mapping[str, Weighed]:
+        return self.weighed
 
 
 def withdraw(
@@ -85,6 +103,7 @@ def withdraw(
         and record.label_source != "predicted"
         and record.outcome not in (None, "unscored")
         and record.pair.model_a != record.pair.model_b
+        and by_judges(record.verdicts)
     ]
     of_prompts = sorted({record.pair.prompt for record in records})
     weights = prompt_weights(connection, of_prompts)
@@ -99,5 +118,6 @@ def withdraw(
             model_b=aliases.get(record.pair.model_b, record.pair.model_b),
         )
         skill, weight, margin = skills[pair.prompt], weights[pair.prompt], tie_margin_of(record.stream)
-        added.append(count_of(pair, record.verdicts, skill, weight, record.resolved_at, verifiers, margin))
+        jury = _AsResolved(record.weighed or {})
+        added.append(count_of(pair, record.verdicts, skill, weight, record.resolved_at, verifiers, margin, jury))
     withdraw_counts(connection, added, MARK)

@@ -26,8 +26,8 @@ from karma.store.records import (
     PromptRow,
     Work,
 )
-from karma.verdicts import TIE_MARGIN, resolve
-from karma_scoring.competency_counts import count_of
+from karma.verdicts import TIE_MARGIN, Weighs, resolve
+from karma_scoring.competency_counts import by_judges, count_of
 from karma_scoring.features import features
 from karma_scoring.predicted_labels import predict_labels
 from karma_scoring.resolved_pairs import Resolved, record_of, resolution_of
@@ -183,6 +183,7 @@ def learn(
     limits: BatchLimits | None = None,
     price: Price = unknown_price,
     draw_canaries: DrawCanaries | None = None,
+    jury: Callable[[], Weighs | None] = lambda: None,
 ) -> Learned:
     """Record verdicts; pairs with all their verdicts are resolved and counted, and their prompts end.
 
@@ -190,7 +191,7 @@ def learn(
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
     judges among `verifiers` counts as a probe. Second orders that the verdicts call for are opened, in messages of at
     most `limits`. `price` says what a call cost, which is stored with its verdict. `draw_canaries` gets the prompts
-    that end, before they do.
+    that end, before they do. `jury` is asked where a pair has several judges.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -206,7 +207,9 @@ def learn(
     opened = open_second_orders(new, pairs, prompts, transaction, limits or BatchLimits())
     complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
-    resolved = [Resolved(pair, resolve(verdicts[pair.id], margin), verdicts[pair.id]) for pair in complete]
+    several = any(len({each.judge for each in given}) > 1 for given in verdicts.values())
+    weighs = jury() if several else None
+    resolved = [Resolved(pair, resolve(verdicts[pair.id], margin, weighs), verdicts[pair.id]) for pair in complete]
     preferences.add_resolutions([resolution_of(each) for each in resolved])
     if teaches(stream):
         weights = preferences.prompt_weights(each.pair.prompt for each in resolved)
@@ -219,9 +222,10 @@ def learn(
                 ledger.now,
                 verifiers,
                 margin,
+                weighs,
             )
             for each in resolved
-            if each.resolution.outcome != "unscored" and each.pair.model_a != each.pair.model_b
+            if by_judges(each.verdicts) and each.pair.model_a != each.pair.model_b
         )
     ended = ledger.lower_awaited(prompts, Counter(each.pair.prompt for each in resolved))
     under_budget = {each.pair.prompt for each in resolved if each.pair.predicted is not None}.intersection(ended)

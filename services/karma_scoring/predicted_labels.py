@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from karma.ranking.outcome_model import OutcomeModel, posterior_advantage
-from karma.store.records import BudgetedPair
+from karma.store.judge_budgets import BudgetedPair
 
 
 def predict_labels(pairs: Sequence[BudgetedPair], model: OutcomeModel | None) -> list[tuple[BudgetedPair, float]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from karma.store.records import NewResolution, PairRecord, PairRow, VerdictRow
+from karma.store.resolution_weights import weights_json
 from karma.verdicts import CANARY, Resolution
 
 
@@ -30,6 +31,7 @@ def record_of(resolved: Resolved, stream: str, now: float) -> PairRecord:
         label_source="judge" if resolution.outcome == "decisive" and resolved.pair.canary is None else None,
         resolved_at=now,
         verdicts=resolved.verdicts,
+        weighed=resolution.weighed,
     )
 
 
@@ -50,4 +52,5 @@ def resolution_of(resolved: Resolved) -> NewResolution:
         flipped=None if resolution.flipped is None else int(resolution.flipped),
         label_source="judge" if decisive else None,
         reason=resolution.reason,
+        weights=weights_json(resolution.weighed),
     )

@@ -72,7 +72,10 @@ def main(environment: Environment) -> None:
 
     def handle_learn(batch: LearnBatch, transaction: Transaction, _sender: str) -> Callable[[], None]:
         newest = lambda: competencies.newest(transaction).outcome  # noqa: E731 - read only where it is needed
-        learned = learn(batch, transaction, pool.tie_margin, newest, verifiers, limits, pricing.price, canaries_from)
+        jury = lambda: competencies.newest(transaction).jury  # noqa: E731
+        learned = learn(
+            batch, transaction, pool.tie_margin, newest, verifiers, limits, pricing.price, canaries_from, jury
+        )
         spent = spent_by(transaction, learned.stream)
         return partial(judged, learned, spent)
 

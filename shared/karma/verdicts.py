@@ -6,7 +6,8 @@ the probability that the response shown *first* is better. Its order `shown` is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, Protocol, get_args
@@ -23,6 +24,8 @@ TIE_MARGIN = 0.05
 
 #: Tolerance, so that a rounding error never moves a probability across the margin when the responses are swapped.
 _ROUNDING = 1e-9
+#: Largest log-odds that several verdicts give together.
+_MOST_LOG_ODDS = 9.0
 
 
 class Verdict(Protocol):
@@ -46,6 +49,22 @@ class Verdict(Protocol):
     @property
     def failure(self) -> str | None:
         """Why the verdict failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What the verdicts of one judge on a pair count for."""
+
+    weight: float  # the judge's share of the jury's weight among the judges of the pair
+    log_odds: float  # that it adds for response a
+
+
+class Weighs(Protocol):
+    """Knows how much the word of each judge counts (`karma.ranking.jury`)."""
+
+    def weigh(self, verdicts: Iterable[Verdict]) -> Mapping[str, Weighed]:
+        """By judge; empty where the mean over the judges stands: one judge, or one of whom too little is known."""
         ...
 
 
@@ -106,9 +125,12 @@ def agreement(given: Iterable[Opinion]) -> float | None:
     return sum(same) / len(same) if same else None
 
 
-def combined(given: Sequence[Opinion]) -> float:
-    """P(a is better), averaged over the judges."""
-    return sum(opinion.a_better for opinion in given) / len(given)
+def combined(given: Sequence[Opinion], weighed: Mapping[str, Weighed] | None = None) -> float:
+    """P(a is better): averaged over the judges, or by the sum of their weighed log-odds."""
+    if not weighed:
+        return sum(opinion.a_better for opinion in given) / len(given)
+    log_odds = sum(weighed[opinion.judge].log_odds for opinion in given)
+    return 1.0 / (1.0 + math.exp(-max(-_MOST_LOG_ODDS, min(_MOST_LOG_ODDS, log_odds))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +142,21 @@ class LabelAgreement:
     with_others: bool | None  # resolved by the other judges alone (leave one out; Stone 1974, JRSS B 36, 111–147)
 
 
-def label_agreements(given: Sequence[Opinion], tie_margin: float = TIE_MARGIN) -> list[LabelAgreement]:
-    """How each judge of a pair agrees with its label; nothing with fewer than two judges."""
+def label_agreements(
+    given: Sequence[Opinion], tie_margin: float = TIE_MARGIN, weighed: Mapping[str, Weighed] | None = None
+) -> list[LabelAgreement]:
+    """How each judge of a pair agrees with its label; nothing with fewer than two judges.
+
+    `weighed` is what the judges counted for when the pair was resolved; None: alike.
+    """
     if len(given) < 2:
         return []
-    label = side(combined(given), tie_margin)
+    label = side(combined(given, weighed), tie_margin)
     return [
         LabelAgreement(
             one.judge,
             _same(one.side, label),
-            _same(one.side, side(combined([other for other in given if other is not one]), tie_margin)),
+            _same(one.side, side(combined([other for other in given if other is not one], weighed), tie_margin)),
         )
         for one in given
     ]
@@ -143,14 +170,15 @@ def _same(first: Side, second: Side) -> bool | None:
 class Resolution:
     """The outcome of a pair.
 
-    `probability` is P(a is better), averaged over the judges. `flipped` is whether any judge's two orders take
-    different sides; None if no judge is valid in both orders.
+    `probability` is P(a is better), averaged over the judges or `weighed`. `flipped` is whether any judge's two orders
+    take different sides; None if no judge is valid in both orders.
     """
 
     outcome: Outcome
     probability: float | None = None
     flipped: bool | None = None
     reason: str | None = None
+    weighed: Mapping[str, Weighed] | None = None  # by judge; None: the mean
 
     @property
     def a_is_chosen(self) -> bool:
@@ -158,23 +186,24 @@ class Resolution:
         return self.outcome == "decisive" and self.probability is not None and self.probability > 0.5
 
 
-def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> Resolution:
+def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN, jury: Weighs | None = None) -> Resolution:
     """The outcome of a pair from its verdicts.
 
-    `unscored`: no valid verdict. `decisive`: the mean over the judges takes a side. If it takes none: `inconsistent`
-    with an order flip, else `tie`.
+    `unscored`: no valid verdict. `decisive`: the judges together take a side, by the weights of the `jury` where it
+    knows them all, else by their mean. If they take none: `inconsistent` with an order flip, else `tie`.
     """
     given = list(verdicts)
     valid = opinions(given, tie_margin)
     if not valid:
         reasons = sorted({verdict.failure for verdict in given if verdict.failure})
         return Resolution("unscored", reason="; ".join(reasons) or "no verdict")
-    probability = combined(valid)
+    weighed = jury.weigh(given) if jury is not None and len(valid) > 1 else None
+    probability = combined(valid, weighed)
     both = [opinion.flipped for opinion in valid if opinion.both_orders]
     flipped = any(both) if both else None
     if side(probability, tie_margin) != "none":
-        return Resolution("decisive", probability, flipped)
-    return Resolution("inconsistent" if flipped else "tie", probability, flipped)
+        return Resolution("decisive", probability, flipped, weighed=weighed or None)
+    return Resolution("inconsistent" if flipped else "tie", probability, flipped, weighed=weighed or None)
 
 
 def agrees_with_competency(win_probability: float | None, a_is_chosen: bool) -> bool | None:

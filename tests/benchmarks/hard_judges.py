@@ -32,6 +32,7 @@ class OwnJudge:
     sharpness: float = 1.0  # of j; that of k is 1
     judged: Literal["alone", "halves", "both"] = "both"  # by j alone, each pair by one of them, or by both
     variance: float = 0.0  # of the responses' quality around their models', which both judges see
+    referenced: float = 0.0  # share of pairs with a reference, which calls one response right where it is better
 
     def draw(self, seed: int) -> tuple[list[JudgedPair], float]:
         """The pairs, and the true excess of j's verdicts for m0."""
@@ -54,8 +55,10 @@ class OwnJudge:
             sides = {judge: 1 if rng.random() < chance else -1 for judge, chance in taken.items()}
             if own and "j" in sides:
                 excess.append(own * (said - fair))
-            names = (f"m{a}", f"m{b}")
-            drawn.append(JudgedPair(number, "s", None, 2 * number, 2 * number + 1, *names, None, None, 0.0, sides))
+            names, quality = (f"m{a}", f"m{b}"), (None, None)
+            if self.referenced and rng.random() < self.referenced:
+                quality = (1.0, 0.0) if rng.random() < _logistic(gap) else (0.0, 1.0)
+            drawn.append(JudgedPair(number, "s", None, 2 * number, 2 * number + 1, *names, *quality, 0.0, sides))
         return drawn, float(np.mean(excess))
 
 

@@ -30,7 +30,8 @@ from karma.ranking.outcome_model import FEATURES, OutcomeModel
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.verdict_weights import PromptPair, prompt_weight
 from karma.seeds import seed_of
-from karma.store.records import BudgetedPair, Count, Example
+from karma.store.judge_budgets import BudgetedPair
+from karma.store.records import Count, Example
 from karma_matching.budget.allocation import Budget, BudgetState
 from karma_matching.budget.decisions import JudgeBudget
 from karma_matching.budget.relative_features import relative_features, word_similarity

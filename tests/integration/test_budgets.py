@@ -107,6 +107,7 @@ def test_calls_of_an_earlier_version_have_the_pool_files_price(store: Store) -> 
     flow.finish()
     with store.engine.begin() as connection:
         for table, columns in {
+            "resolutions": ("weights",),
             "streams": ("until_preferences", "most_admitted"),
             **dict.fromkeys(("responses", "verdicts"), ("tokens_cached", "tokens_reasoning", "cost_usd", "priced_by")),
         }.items():

@@ -75,7 +75,12 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
 
 _MONEY = ("tokens_cached", "tokens_reasoning", "cost_usd", "priced_by")
 #: Table → columns that revisions after 0007 added.
-_LATER = {"streams": ("goal", "until_preferences", "most_admitted"), "responses": _MONEY, "verdicts": _MONEY}
+_LATER = {
+    "streams": ("goal", "until_preferences", "most_admitted"),
+    "responses": _MONEY,
+    "verdicts": _MONEY,
+    "resolutions": ("weights",),
+}
 
 
 def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store) -> None:

@@ -25,6 +25,7 @@ SAID = {
 #: What the migrations after 0009 add, next to the tables of budgets and spending.
 LATER_COLUMNS = [
     ("streams", "goal"),
+    ("resolutions", "weights"),
     ("streams", "until_preferences"),
     ("streams", "most_admitted"),
     *(

@@ -129,8 +129,9 @@ class Flow:
                     judges = self.pool.stream_judges(batch.header.stream)
                     match_(batch, transaction, stream, judges, self.snapshot, LIMITS, self.novelty)
                 case LearnBatch():
-                    outcome, price = lambda: self.snapshot.outcome, self.pricing.price
-                    learn(batch, transaction, outcome_model=outcome, price=price, draw_canaries=self._draw_canaries)
+                    model, jury = (lambda: self.snapshot.outcome), (lambda: self.snapshot.jury)
+                    price, draw = self.pricing.price, self._draw_canaries
+                    learn(batch, transaction, outcome_model=model, price=price, draw_canaries=draw, jury=jury)
                 case _:
                     raise AssertionError(f"no recording stage takes {type(batch).__name__}")
             self.sent.extend(transaction.work.opened)

@@ -19,6 +19,7 @@ from karma.store.schema import EVERYTHING
 from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_if_any, read_environment, redis_if_any
 from karma_cli.output import Output, preference_table, reason_table, with_format_flags
+from karma_cli.terminal.judges import judge_tables
 from karma_monitor.figures.limits import described_jobs, down
 from karma_monitor.figures.money.budgets import described as described_budgets
 from karma_monitor.figures.predictions import described
@@ -82,6 +83,7 @@ def tables(state: dict[str, Any]) -> RenderableType:
     parts += [Text(escape_control(notice)) for notice in notices(state["models"])]
     parts += [Text(escape_control(notice)) for notice in kin_notices(KinJudge(**one) for one in state["kin_judges"])]
     parts += [Text(escape_control(line)) for line in described(state["predictions"])]
+    parts += judge_tables(state)
     if state["newest_preferences"]:
         parts.append(preference_table(state["newest_preferences"]))
     queues = Table("queue", "batches", "oldest, s", title="queues", title_justify="left")

@@ -159,8 +159,26 @@ def _points(value: float, error: float) -> str:
     return f"{100 * value:+.1f} ± {100 * error:.1f}"
 
 
+def _weight(judge: Status) -> str:
+    found = judge["jury"]
+    return "" if found is None else f"{found['weight']:.2f}"
+
+
+def _accuracy(judge: Status) -> str:
+    found = judge["jury"]
+    if found is None or found["accuracy"] is None:
+        return ""
+    return share(found["accuracy"]) + _interval(found["low"], found["high"])
+
+
 #: Columns that are shown where a judge has something in them.
-_JUDGE_COLUMNS = {"others' label": _others_label, "length bias": _length_bias, "own models": _own_models}
+_JUDGE_COLUMNS = {
+    "others' label": _others_label,
+    "length bias": _length_bias,
+    "own models": _own_models,
+    "weight": _weight,
+    "right": _accuracy,
+}
 
 
 def _interval(low: float | None, high: float | None) -> str:

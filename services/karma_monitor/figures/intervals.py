@@ -12,7 +12,7 @@ def evenly(count: int, most: int) -> list[int]:
     return [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: float, trials: float) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927, JASA 22, 209–212)."""
     z2 = 1.959964**2
     found = successes / trials

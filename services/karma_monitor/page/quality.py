@@ -21,6 +21,7 @@ from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import ratio
 from karma_monitor.figures.judges import first_position, judges
 from karma_monitor.figures.judges.canaries import canary_figures
+from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.preferences import over_time, preference_figures
 from karma_monitor.figures.quality import (
@@ -115,6 +116,7 @@ class QualityView:
         with self._store.reading() as transaction:
             snapshot = self._snapshot.newest(transaction)
             canaries = canary_figures(transaction.ledger.connection, self._tie_margin, stream)
+            people = people_figures(transaction.ledger.connection, stream)
         return {
             "stream": stream,
             "window": len(records),
@@ -126,6 +128,7 @@ class QualityView:
             "canaries": canaries,
             "gate": self._budgets(stream, snapshot),
             "tail_tolerance": TOLERANCE,
+            "people": people,
         }
 
     def _add_without_pair(self, quality: PairQuality, records: Sequence[PairRecord]) -> None:

@@ -31,6 +31,7 @@ def pair_with_texts(connection: Connection, pair: int) -> Any | None:
                 resolutions.c[name]
                 for name in ("outcome", "chosen", "rejected", "probability", "flipped", "label_source", "reason")
             ),
+            resolutions.c.weights,
             resolutions.c.predicted.label("predicted_late"),
         )
         .join(prompts, prompts.c.id == pairs.c.prompt)

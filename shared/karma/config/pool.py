@@ -45,6 +45,7 @@ class Pool:
     aliases: Mapping[str, str] = field(default_factory=dict)  # earlier name of a model → its name
     # (goal that a stream began with, its table; "" is [stream]) → its settings, where the table names no goal
     begun: Mapping[tuple[str, str], StreamSettings] = field(default_factory=dict)
+    people: tuple[str, ...] = ()  # judges that are not asked: their verdicts come from a file
 
     def stream(self, name: str, began_with: str | None = None) -> StreamSettings:
         """The settings of a stream; a derived stream has its base's settings, changed as its name says.
@@ -128,7 +129,9 @@ class Pool:
         with errors_in(f"{path}:"):
             _check_tables(tables)
             models = {name: model_table(name, table, path.parent) for name, table in tables.get("models", {}).items()}
-            judges = {name: judge_table(name, table, path.parent) for name, table in tables.get("judges", {}).items()}
+            every = {name: judge_table(name, table, path.parent) for name, table in tables.get("judges", {}).items()}
+            judges = {name: judge for name, judge in every.items() if judge_kind(judge.spec.kind).asked}
+            people = tuple(name for name in every if name not in judges)
             for_all = tables.get("stream", {})
             kinds = {name: judge.spec.kind for name, judge in judges.items()}
             default_stream = _stream("[stream]", for_all, models, kinds)
@@ -149,6 +152,7 @@ class Pool:
                 model_fingerprints={name: model.fingerprint for name, model in models.items()},
                 judge_fingerprints={name: judge.fingerprint for name, judge in judges.items()},
                 begun=_begun({"": for_all, **own}, models, kinds),
+                people=people,
             )
             pool._check_references()
         return pool
@@ -169,6 +173,11 @@ class Pool:
         for model in stream.models:
             check_known(model, self.models, "models", "model")
         for judge in stream.judges:
+            if judge in self.people:
+                raise SettingsError(
+                    f"judges names {judge!r}, a person: no worker asks people. Leave the name out, and record verdicts "
+                    "with `karma verdicts`."
+                )
             check_known(judge, self.judges, "judges", "judge")
         limit = stream.judge_calls_per_hour
         if limit is not None and limit < (each := calls_per_pair(self._judges_of(stream), stream.orders)):

@@ -41,6 +41,7 @@ class JudgeKind(BuiltIn):
     free: bool = False  # it asks no model, so that sparing it saves nothing
     has_template: bool = True  # its model is asked by a template
     classifies: bool = False  # its model is a sequence classifier, no model that generates
+    asked: bool = True  # False: people, whose verdicts are brought to KARMA
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ BACKENDS: Final[Mapping[str, BackendKind]] = {
 
 _JUDGES = "karma_judging.judges"
 JUDGES: Final[Mapping[str, JudgeKind]] = {
+    "human": JudgeKind(f"{_JUDGES}.human:HumanJudge", sees_order=False, has_template=False, free=True, asked=False),
     "likelihood": JudgeKind(
         f"{_JUDGES}.likelihood:LikelihoodJudge", sees_order=False, local=True, needs_model=True, has_template=False
     ),

@@ -12,6 +12,7 @@ import numpy as np
 
 from karma.errors import KarmaError
 from karma.ranking.common_change import CommonChange
+from karma.ranking.jury import JudgeWeight, Jury
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
 from karma.ranking.label_model import LabelModel
@@ -43,6 +44,7 @@ def to_bytes(snapshot: Snapshot) -> bytes:
         "second_orders": {judge: asdict(each) for judge, each in snapshot.second_orders.items()},
         "win_tail": [asdict(each) for each in snapshot.win_tail],
         "labels": snapshot.labels and snapshot.labels.to_dict(),
+        "jury": {judge: asdict(each) for judge, each in snapshot.jury.judges.items()},
     }
     arrays = {name: getattr(snapshot, name).astype(np.float32) for name in (*MODEL_ARRAYS, *PAIR_ARRAYS)}
     buffer = io.BytesIO()
@@ -90,6 +92,7 @@ def from_bytes(data: bytes) -> Snapshot:
         },
         win_tail=_tail(head.get("win_tail", [])),
         labels=LabelModel.from_dict(head["labels"]) if head.get("labels") else None,
+        jury=Jury({judge: JudgeWeight.from_dict(each) for judge, each in head.get("jury", {}).items()}),
         **arrays,
     )
 

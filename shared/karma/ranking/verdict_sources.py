@@ -16,6 +16,8 @@ from karma.verdicts import Verdict
 PROBE = "probe"
 #: Pairs that one judge compared in both orders, where it named a side or a tie without a probability.
 ORDERS = "orders"
+#: Verdicts of people (`karma verdicts`); also what stands for their template in the store.
+HUMAN = "human"
 #: All others.
 JUDGE = "judge"
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from karma.store.chunks import groups_in
 from karma.store.pair_rows import IS_UNSURE, RESPONSE_A, RESPONSE_B, resolved
-from karma.store.records import BudgetedPair, Example
+from karma.store.records import Example
 from karma.store.schema import gates, pairs, prompts, resolutions
 from karma.store.sql import insert_new
+
+
+class BudgetedPair(NamedTuple):
+    """A pair that a judge budget decided about, with its outcome (None while open)."""
+
+    id: int
+    prompt: int
+    response_a: int
+    response_b: int
+    judged: int
+    judged_probability: float
+    predicted: float
+    outcome: str | None
+    chosen: int | None
+
 
 _PAIR_COLUMNS = [(resolutions if name in ("outcome", "chosen") else pairs).c[name] for name in BudgetedPair._fields]
 

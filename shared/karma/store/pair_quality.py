@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from karma.config.derived_streams import holds_canaries
+from karma.ranking.verdict_sources import HUMAN
 from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
 from karma.store.preference_quality import PreferenceQuality, log_ratio
 from karma.store.records import PairRecord, PairRow, VerdictRow
@@ -163,7 +164,7 @@ class PairQuality:
         for verdict in record.verdicts:
             judge = self.judges[verdict.judge]
             judge.verdicts += 1
-            sums.calls += 1
+            sums.calls += verdict.template_hash != HUMAN
             if verdict.tokens_in is not None or verdict.tokens_out is not None:
                 tokens = (verdict.tokens_in or 0) + (verdict.tokens_out or 0)
                 judge.tokens, judge.metered = judge.tokens + tokens, judge.metered + 1
@@ -180,7 +181,7 @@ class PairQuality:
                 self.judges[name].compared += 1
                 self.judges[name].agreed += agrees
             sums.compared, sums.agreed = sums.compared + 1, sums.agreed + agrees
-        for one in label_agreements(given, margin):
+        for one in label_agreements(given, margin, record.weighed):
             judge = self.judges[one.judge]
             if one.with_label is not None:
                 judge.label_compared, judge.label_agreed = judge.label_compared + 1, judge.label_agreed + one.with_label

@@ -12,6 +12,7 @@ from karma.ranking.orders import OrderPlan
 from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
 from karma.store.chunks import chunks, groups_in, rows_in
 from karma.store.records import PairRecord, PairRow, VerdictRow
+from karma.store.resolution_weights import weighed_of
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 
 #: Of pairs about which the posterior was asked (`label_at`): whether it was sure. Matching writes it to the reasons.
@@ -40,7 +41,7 @@ _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
 _VERDICT_COLUMNS = [verdicts.c[name] for name in VerdictRow._fields]
 _RESOLUTION_COLUMNS = [
-    resolutions.c[name] for name in ("outcome", "chosen", "probability", "label_source", "resolved_at")
+    resolutions.c[name] for name in ("outcome", "chosen", "probability", "label_source", "resolved_at", "weights")
 ]
 
 
@@ -109,6 +110,7 @@ def _records(connection: Connection, condition: ColumnElement[bool]) -> Iterator
             label_source=row.label_source,
             resolved_at=row.resolved_at or 0.0,
             verdicts=given.get(row.id, ()),
+            weighed=weighed_of(row.weights),
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
 from karma.ranking.orders import OrderPlan
+from karma.verdicts import Weighed
 
 Stage = Literal["generate", "score", "match", "judge"]
 
@@ -210,6 +211,7 @@ class VerdictRow(NamedTuple):
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost_usd: float | None = None
+    template_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +226,7 @@ class PairRecord:
     label_source: str | None
     resolved_at: float  # seconds since 1970; 0 while the pair is open
     verdicts: Sequence[VerdictRow]
+    weighed: Mapping[str, Weighed] | None = None  # by judge; None: the label is the mean, or of one judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +243,7 @@ class NewResolution:
     label_source: str | None = None
     predicted: float | None = None  # P(a better | decisive), without the pair's own verdicts
     reason: str | None = None
+    weights: str | None = None  # JSON, as `karma.store.jury_verdicts` writes it
 
     @classmethod
     def of_prediction(cls, pair: int, prompt: int, response_a: int, response_b: int, probability: float) -> Self:
@@ -255,20 +259,6 @@ class NewResolution:
             label_source="predicted",
             predicted=probability,
         )
-
-
-class BudgetedPair(NamedTuple):
-    """A pair that a judge budget decided about, with its outcome (None while open)."""
-
-    id: int
-    prompt: int
-    response_a: int
-    response_b: int
-    judged: int
-    judged_probability: float
-    predicted: float
-    outcome: str | None
-    chosen: int | None
 
 
 class Example(NamedTuple):

@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0011"
+REVISION = "0012"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -213,6 +213,7 @@ verdicts = Table(
     Column("created_at", Float, nullable=False),
     UniqueConstraint("pair", "judge", "template_hash", "shown"),
     _partial("ix_verdicts_failure", "pair", "failure IS NOT NULL"),
+    _partial("ix_verdicts_human", "pair", "template_hash = 'human'"),  # `karma.ranking.verdict_sources.HUMAN`
 )
 
 #: The resolution of a pair. Written by scoring, in the transaction that adds to the competency counts; by matching
@@ -230,6 +231,7 @@ resolutions = Table(
     Column("label_source", Text),  # judge or predicted
     Column("predicted", Float),  # P(a better | decisive) without this pair's own verdicts
     Column("reason", Text),  # why it is unscored
+    Column("weights", Text),  # JSON: judge → its weight and the log-odds that it added for a; null: the mean, or one
     Column("resolved_at", Float, nullable=False),
     Index(None, "resolved_at"),
     Index(None, "prompt"),

@@ -1,10 +1,11 @@
-"""Figures of judges: position, length, self-preference, agreement; None where nothing was counted."""
+"""Figures of judges: position, length, self-preference, agreement, weight; None where nothing was counted."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from karma.ranking.jury import Jury
 from karma.ranking.self_preference import SelfPreference
 from karma.ranking.snapshot import Snapshot
 from karma.store.pair_quality import JudgeQuality, PairQuality
@@ -13,11 +14,24 @@ from karma_monitor.figures.judges.length import length_bias
 
 
 def judges(quality: PairQuality, snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The figures of each judge; its self-preference is that of the newest refit, whatever pairs are measured."""
+    """The figures of each judge; self-preference and weight are of the newest refit, whatever pairs are measured."""
     return [
-        {"judge": name, **_judge(sums), "self_preference": _self_preference(snapshot.self_preference.get(name))}
+        {
+            "judge": name,
+            **_judge(sums),
+            "self_preference": _self_preference(snapshot.self_preference.get(name)),
+            "jury": jury_figures(snapshot.jury).get(name),
+        }
         for name, sums in sorted(quality.judges.items())
     ]
+
+
+def jury_figures(jury: Jury) -> dict[str, dict[str, Any]]:
+    """What the word of each judge counts for, beside those that share its pairs; nothing with one judge."""
+    return {
+        name: {**asdict(known), "overlap": dict(known.overlap)}
+        for name, known in sorted(jury.judges.items(), key=lambda each: (-each[1].weight, each[0]))
+    }
 
 
 def _self_preference(known: SelfPreference | None) -> dict[str, Any] | None:

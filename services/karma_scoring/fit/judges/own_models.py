@@ -12,6 +12,7 @@ from karma.plugins.registry import judge_kind
 from karma.ranking.self_preference import SelfPreference
 from karma.store import Transaction
 from karma.store.judged_pairs import JudgedPair, judged_pairs
+from karma.store.jury_verdicts import people
 from karma_scoring.fit.judges.self_preference import self_preference
 from karma_scoring.fit.time_buckets import bucket_at
 
@@ -52,6 +53,7 @@ class SelfPreferences:
         self._known: Mapping[str, SelfPreference] = {}
         self._due_at = 0.0  # by the monotonic clock
         self._read_s = 0.0
+        self._people: frozenset[str] = frozenset()
 
     def read(self, transaction: Transaction) -> list[JudgedPair] | None:
         """The newest judged pairs; None where the known figures stay."""
@@ -59,6 +61,7 @@ class SelfPreferences:
         if not self._own or began < self._due_at:
             return None
         pairs = judged_pairs(transaction.ledger.connection, PAIRS, self._pool.tie_margin)
+        self._people = people(transaction.ledger.connection)
         self._read_s = time.monotonic() - began
         return pairs
 
@@ -74,7 +77,7 @@ class SelfPreferences:
         began = time.monotonic()
         present = [pair for pair in map(self._renamed, pairs) if teaches(pair.stream) and _is_present(pair, changed)]
         self._known = {
-            judge: self_preference(present, judge, own, other_judges(self._pool, own))
+            judge: self_preference(present, judge, own, other_judges(self._pool, own) | self._people)
             for judge, own in self._own.items()
         }
         now = time.monotonic()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from karma.ranking.outcome_model import FEATURES, OutcomeModel, fit_effects, posterior_advantage
-from karma.store.records import BudgetedPair
+from karma.store.judge_budgets import BudgetedPair
 from karma_scoring.fit.predictions.outcome_fit import LEAST_EXAMPLES, Examples, calibration_error, fit_outcome
 from karma_scoring.predicted_labels import predict_labels
 

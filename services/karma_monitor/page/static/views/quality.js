@@ -88,6 +88,7 @@ function panels(found) {
     panel("Order flips by gap", { note: `${ofGaps} ${FLIPS_NOTE}` }, flipsByGap(byGap ?? [])),
     panel("Judges", { note: [ofJudges, ...unknownOf(byJudge)].join(" ") }, judges(byJudge)),
     (found.canaries ?? []).length > 0 && panel("Canaries", { note: CANARY_NOTE }, canaries(found.canaries)),
+    found.people && panel("Judges and people", { note: peopleNote(found.people) }, people(found.people)),
     panel("Cost", { note: "All calls so far." }, cost(found)),
   ];
 }
@@ -319,12 +320,13 @@ function judges(found) {
     of(one.others_agreement, one.others_compared),
     lengthBias(one.length_bias),
     selfPreference(one.self_preference),
+    ...juror(one.jury),
     count(one.tokens),
   ]);
   const head = [
     ...["judge", "verdicts", "failed", "order flips", "prefers first", "ties", "agrees with each other judge"],
     ...["with the label, own vote included", "with the label by the others alone"],
-    ...["length bias, points", "own models win beyond expected, points", "tokens"],
+    ...["length bias, points", "own models win beyond expected, points", "weight in the label", "right", "tokens"],
   ];
   return table("Judges", head, rows);
 }
@@ -346,6 +348,44 @@ function canaries(found) {
     count(one.failed),
   ]);
   return table("Canaries", ["judge", "right about clean ones", "attacks that win", "without a valid verdict"], rows);
+}
+
+function peopleNote({ pairs, undecided, people: named, width }) {
+  const who = Object.entries(named)
+    .map(([name, verdicts]) => `${name} ${count(verdicts)}`)
+    .join(", ");
+  return (
+    `${count(pairs)} pairs that people judged (${who}), ${count(undecided)} of them without a preference. ` +
+    "Agreement with its 95 % interval; a calibrated judge agrees as often as it is certain. " +
+    `More labels: for an interval ${share(width, 0)} wide.`
+  );
+}
+
+/** How often each judge prefers what people prefer, by skill and by certainty. */
+function people({ judges: found }) {
+  const of = (one) => (one.pairs ? `${share(one.share)} [${share(one.low)} to ${share(one.high)}]` : "–");
+  const rows = Object.entries(found).flatMap(([judge, one]) => [
+    [judge, "all", count(one.pairs), of(one), count(one.ties), count(one.labels_needed)],
+    ...Object.entries(one.skills).map(([skill, each]) => [judge, skill, count(each.pairs), of(each), "", ""]),
+    ...one.calibration.map((each) => [
+      judge,
+      `${share(each.certainty)} certain`,
+      count(each.pairs),
+      of(each),
+      "",
+      "",
+    ]),
+  ]);
+  return table("Judges and people", ["judge", "pairs of", "pairs", "agrees", "ties", "more labels"], rows);
+}
+
+/** What the word of a judge counts for, and how often it is right, with the 95 % interval. */
+function juror(found) {
+  if (!found) return ["–", "–"];
+  const { weight, accuracy, low, high, is_anchor: isAnchor } = found;
+  if (accuracy === null) return [number(weight), "–"];
+  if (isAnchor) return [number(weight), h("span", { title: "Taken as given." }, share(accuracy))];
+  return [number(weight), `${share(accuracy)} [${share(low)} to ${share(high)}]`];
 }
 
 /** Why biases of judges are not said, in sentences. */

@@ -1,0 +1,42 @@
+"""What is known of judges, as tables of `karma status`: their weights, and how they agree with people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from karma.telemetry.escaping import escape_control
+from karma_monitor.figures.formatting import share
+
+
+def judge_tables(state: dict[str, Any]) -> list[RenderableType]:
+    """The tables of a status; none with one judge and without verdicts of people."""
+    parts: list[RenderableType] = []
+    if state["jury"]:
+        table = Table("judge", "weight", "right", "pairs", title="judges weighed", title_justify="left")
+        for name, one in state["jury"].items():
+            right = _interval(one["accuracy"], one["low"], one["high"])
+            table.add_row(Text(escape_control(name)), f"{one['weight']:.2f}", right, f"{one['pairs']:,}")
+        parts.append(table)
+    if (people := state["people"]) is not None:
+        title = f"judges against people, {people['pairs']:,} pairs"
+        more = f"more labels for ±{50 * people['width']:.0f} points"
+        table = Table("judge", "skill", "agrees", "pairs", more, title=title, title_justify="left")
+        for name, one in people["judges"].items():
+            shown = Text(escape_control(name))
+            agrees = _interval(one["share"], one["low"], one["high"])
+            table.add_row(shown, "", agrees, f"{one['pairs']:,}", f"{one['labels_needed']:,}")
+            for skill, each in one["skills"].items():
+                agrees = _interval(each["share"], each["low"], each["high"])
+                table.add_row("", Text(escape_control(skill)), agrees, f"{each['pairs']:,}", "")
+        parts.append(table)
+    return parts
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return share(value)
+    return f"{share(value)} [{100 * low:.1f} to {100 * high:.1f}]"
