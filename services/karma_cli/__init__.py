@@ -55,6 +55,7 @@ COMMANDS = {
 _MODULES = {
     **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
     **{"doctor": "doctor.command", "init": "init.command", "judge": "judge.command"},
+    **{"rejudge": "derived.rejudge", "rematch": "derived.rematch"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }
 

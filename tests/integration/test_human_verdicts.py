@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from sqlalchemy import select
 
@@ -155,7 +156,6 @@ def test_agreement_with_people_is_shown_by_skill_with_its_interval(flow: Flow) -
     assert sum(one["pairs"] for one in judge["calibration"]) == 39
     assert judge["labels_needed"] > 100
     schema = Path("services/karma_monitor/status.schema.json").read_text()
-    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(json.loads(json.dumps(state)), json.loads(schema))
     view = QualityView(flow.store, LiveStatus(flow.store, None, flow.pool), flow.pool.tie_margin)
     assert view.read("default")["people"] == found

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from karma_cli.derived import comparison, count_states, derive_all, say_unfinished, unfinished_of
+from karma_cli.commands.derived.streams import comparison, count_states, derive_all, say_unfinished, unfinished_of
 from karma_cli.options import HomeOption, open_store, pool_if_any, read_environment
 from karma_cli.output import Output, with_format_flags
 from karma_gateway.rematch import derivations

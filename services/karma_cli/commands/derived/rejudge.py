@@ -10,7 +10,7 @@ import typer
 from rich.console import Group
 
 from karma.config.pool import Pool
-from karma_cli.derived import comparison, count_states, derive_all, say_unfinished, unfinished_of
+from karma_cli.commands.derived.streams import comparison, count_states, derive_all, say_unfinished, unfinished_of
 from karma_cli.options import HomeOption, open_store, read_environment
 from karma_cli.output import Output, with_format_flags
 from karma_gateway.rematch import rejudged
