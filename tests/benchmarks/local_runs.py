@@ -1,11 +1,11 @@
 """Local models in a running pipeline: tokens a CPU-second of the generation worker, and whether a run repeats itself.
 
 Each run starts `karma up` in a home of its own with two checkpoints of the demo and the likelihood judge, and the same
-prompts, plan and seeds. The worker's CPU time is taken from the first quarter of the responses, when everything is
-loaded, to the last one. Before and after each run, a bare loop over `generate` answers the same prompts with the same
-models in this process. Prints the ratio (KARMA / bare) and what differs between the runs: texts of responses, and
-probabilities of verdicts. Batches are those that the pipeline forms; `tests.benchmarks.local` holds them equal.
-`python -m tests.benchmarks.local_runs [--prompts N] [--batch B] [--runs R] [--json OUT]`
+prompts, plan and seeds. A few prompts first have everything loaded; then the worker's CPU time is taken over all
+others. Before and after each run, a bare loop over `generate` answers the same prompts with the same models in this
+process; both have one CPU thread. Prints the ratio (KARMA / bare) and what differs between the runs: texts of
+responses, and probabilities of verdicts. Batches are those that the pipeline forms; `tests.benchmarks.local` holds them
+equal. `python -m tests.benchmarks.local_runs [--prompts N] [--batch B] [--runs R] [--json OUT]`
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from sqlalchemy import func, select
 
 from karma.messages import GenerateBatch, GenerateItem, Turn
@@ -102,17 +103,21 @@ def run(count: int, batch: int) -> tuple[float, Results]:
     """One run: tokens a CPU-second of the generation worker, and its results."""
     with tempfile.TemporaryDirectory() as folder:
         karma = Pipeline(Path(folder), pool(batch))
+        karma.environment["OMP_NUM_THREADS"] = "1"
         asked = [{"id": f"{n}", "prompt": task.prompt} for n, task in enumerate(tasks("demo", count, 0))]
+        warm = [{"id": f"warm {n}", "prompt": task.prompt} for n, task in enumerate(tasks("demo", batch, 1))]
         with karma.up():
-            karma.enqueue(asked)
             store = Store(karma._found().database)
             try:
-                wait_until(lambda: answered(store)[0] >= count * len(MODELS) / 4, 300, "a quarter is answered", 0.02)
+                karma.enqueue(warm)
+                wait_until(lambda: karma.status()["prompts"]["done"] == batch, 300, "everything is loaded", 0.2)
                 pids = [info.pid for info in karma.workers("generation")]
                 (_, before), cpu = answered(store), cpu_s(pids)
-                wait_until(lambda: answered(store)[0] == count * len(MODELS), 300, "all are answered", 0.02)
+                karma.enqueue(asked)
+                total = (count + batch) * len(MODELS)
+                wait_until(lambda: answered(store)[0] == total, 300, "all are answered", 0.05)
                 cpu, (_, after) = cpu_s(pids) - cpu, answered(store)
-                wait_until(lambda: karma.status()["prompts"]["done"] == count, 300, "all are done", 0.2)
+                wait_until(lambda: karma.status()["prompts"]["done"] == count + batch, 300, "all are done", 0.2)
                 return (after - before) / cpu, results(store)
             finally:
                 store.close()
@@ -139,6 +144,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=4)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     loaded = {name: Bare(name) for name in MODELS}
     bare(arguments.batch, arguments.batch, loaded)  # warm
     speeds, bares, found = [], [], []
