@@ -147,6 +147,7 @@ class Gate:
             self._tokens_per_call += _NEW * (outcome.tokens - self._tokens_per_call)
         if outcome.wait_s or outcome.for_good:
             self._grant.paced, self._exchange_at = True, 0.0  # nothing more begins before the others know
+            report.dropped += len(self._starts)
             self._starts.clear()
         elif outcome.result != "answered":
             self._hasten()
@@ -288,7 +289,7 @@ class Gate:
     def _put_back(self, report: Report) -> None:
         """Report it the next time."""
         newer = self._report
-        for name in ("answered", "failed", "refused", "latency_s", "token_correction"):
+        for name in ("answered", "failed", "refused", "latency_s", "token_correction", "dropped"):
             setattr(newer, name, getattr(newer, name) + getattr(report, name))
         newer.wait_s, newer.for_good = max(newer.wait_s, report.wait_s), newer.for_good or report.for_good
         newer.kind, newer.reason = newer.kind or report.kind, newer.reason or report.reason

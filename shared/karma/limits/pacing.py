@@ -36,6 +36,8 @@ _OTHER_CAUSE, _CUTS = 0.6, 3
 #: Standard deviations by which refusals must exceed those that are borne.
 _DEVIATIONS = 2.0
 _BORNE, _BORNE_MORE = 1.5, 0.02
+#: Calls at a lower rate of which at most one is refused where the rate is the cause (at 8 % in one of three hundred).
+_CALM_CALLS = 100
 #: Least rate that is learned, calls per second.
 _LEAST_PER_S = 0.05
 #: Growth of a learned rate per second: below the rate of the last refusals, above it, and long after them.
@@ -62,6 +64,8 @@ def observe(pace: Pace, report: Report, settings: Settings, now: float) -> None:
     pace.in_a_row = 0 if report.answered else pace.in_a_row + report.refused
     if report.token_correction and settings.tokens_per_minute:
         pace.token_at += report.token_correction * 60.0 / settings.tokens_per_minute / _USED
+    if report.dropped and pace.request_at:
+        pace.request_at = max(now, pace.request_at - report.dropped * _step_s(pace, settings))
     if report.wait_s and not report.failed:
         pace.blocked_until = max(pace.blocked_until, now + report.wait_s)
     if report.refused and (pace.in_a_row >= _IN_A_ROW or pace.tried_at):
@@ -145,6 +149,8 @@ def _end_window(pace: Pace, now: float) -> None:
     elapsed_s, calls = now - pace.since, pace.answered + pace.refused
     if elapsed_s < _WINDOW_S or (calls < _WINDOW_CALLS and elapsed_s < _MOST_WINDOW_S):
         return
+    if pace.per_s is not None:
+        _calm_down(pace, calls)
     share, borne = pace.refused / max(1, calls), pace.borne * calls
     if pace.refused <= max(1.0, borne + _DEVIATIONS * math.sqrt(borne)):
         pace.cuts = 0
@@ -160,7 +166,18 @@ def _end_window(pace: Pace, now: float) -> None:
     _begin_window(pace, now)
 
 
+def _calm_down(pace: Pace, calls: int) -> None:
+    """Where hardly any call is refused at a lower rate, refusals are the rate's, and none are borne any more."""
+    pace.calm_calls += calls
+    pace.calm_refused += pace.refused
+    if pace.calm_calls >= _CALM_CALLS:
+        if pace.calm_refused <= 1:
+            pace.borne = 0.0
+        pace.calm_calls = pace.calm_refused = 0
+
+
 def _set(pace: Pace, per_s: float, now: float) -> None:
+    pace.calm_calls = pace.calm_refused = 0
     pace.per_s = pace.best_per_s = max(_LEAST_PER_S, per_s)
     pace.changed_at = pace.cut_at = now
 

@@ -82,7 +82,9 @@ class Pace(msgspec.Struct):
     cuts: int = 0  # windows in a row for which it was lowered
     cut_share: float = 0.0  # of refusals, in the first of them
     before_per_s: float | None = None  # before it
-    borne: float = 0.0  # share of refusals that a lower rate does not prevent
+    borne: float = 0.08  # share of refusals that a lower rate does not prevent, until more is known
+    calm_calls: int = 0  # since the rate was lowered
+    calm_refused: int = 0
     answered: int = 0  # in the window
     refused: int = 0
     since: float = 0.0  # the window's beginning
@@ -118,6 +120,7 @@ class Report(msgspec.Struct):
     call_s: float = 0.0  # expected of an answered call; 0: unknown
     tokens_per_call: float = 0.0  # expected
     token_correction: float = 0.0  # tokens of ended calls, used less expected
+    dropped: int = 0  # starts that it was granted and gives back, because the endpoint asked for a delay
 
 
 class Grant(msgspec.Struct):

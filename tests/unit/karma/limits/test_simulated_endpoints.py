@@ -56,6 +56,20 @@ def test_an_unknown_allowance_per_minute_is_used_up_and_waited_for() -> None:
     assert len(endpoint.refused) <= 0.17 * 900
 
 
+def test_a_delay_that_one_call_is_asked_for_costs_no_beginnings_of_others() -> None:
+    """A few calls are refused with a delay of 20 ms, at a configured rate."""
+    settings = Settings(slots=8, requests_per_minute=1_800)
+    endpoint = Simulation(settings, Endpoint(refusing_at_random(0.08)), 1, calls=16).run(30).endpoint
+
+    assert len(endpoint.answered) + len(endpoint.refused) >= 0.9 * 900
+
+
+def test_few_refusals_among_few_calls_lower_no_rate() -> None:
+    endpoint = Simulation(Settings(slots=4), Endpoint(refusing_at_random(0.08, latency_s=0.5)), 2, calls=8).run(120)
+
+    assert len(endpoint.endpoint.answered) >= 0.85 * 120 * 4 / 0.5
+
+
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
 def test_refusals_that_no_lower_rate_prevents_do_not_slow_an_endpoint_down(share: float) -> None:
     endpoint = Simulation(Settings(slots=4), Endpoint(refusing_at_random(share)), 2, calls=8).run(60).endpoint
