@@ -202,6 +202,14 @@ def test_nothing_is_wrong(karma: Pipeline) -> None:
     assert "nothing is wrong" in karma.call("doctor").stdout
 
 
+def test_what_is_local_may_be_on_another_machine(karma: Pipeline) -> None:
+    karma.pool_path.write_text(
+        karma.pool_path.read_text() + '[models.l]\nbackend = "transformers"\nmodel = "/models/elsewhere"\n'
+    )
+    done = karma.call("doctor", "--quick", "--remote", "--json")
+    assert [one["name"] for one in json.loads(done.stdout)["checked"]] == ["a", "b", "j"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -19,7 +19,7 @@ PARTS = [f"hush{secrets.token_hex(3)}" for _ in range(5)]
 ODD = "{}@{}#{}/%41?&=:;'\" \\$%{}+%s{{}}{}é".format(*PARTS)
 
 COMMANDS = (
-    ["status"], ["failures"], ["models"], ["watch", "--once"], ["check"], ["requeue"], ["pause"], ["resume"],
+    ["status"], ["failures"], ["models"], ["watch", "--once"], ["doctor"], ["requeue"], ["pause"], ["resume"],
     ["enqueue", "-"], ["explain", "1"], ["export", "jsonl", "-"], ["refused"],
 )  # fmt: skip
 

@@ -192,7 +192,8 @@ def _model(table: dict[str, Any], folder: Path) -> tuple[ModelSpec, ModelSpec, P
         checkpoint = (folder / Path(spec.model).expanduser()).resolve()
         if checkpoint.is_dir():
             spec = msgspec.structs.replace(spec, model=str(checkpoint))
-        elif is_path(spec.model, folder):
+        elif is_path(spec.model, folder) and (checkpoint.parent.is_dir() or not spec.model.startswith("/")):
+            # An absolute path without a parent is that of another machine, as in a container that loads no model.
             raise SettingsError(f"model is {spec.model!r}: there is no folder {checkpoint}")
     _check_ranges(spec)
     if spec.batch:

@@ -17,6 +17,7 @@ from karma.config.pool import Pool
 from karma.errors import SettingsError, did_you_mean
 from karma.messages import JudgeSpec, ModelSpec
 from karma.telemetry.escaping import escape_control
+from karma_cli.commands.doctor.calls import is_local
 from karma_cli.commands.doctor.checkup import Checked, check_all
 from karma_cli.commands.doctor.findings import KINDS, Finding, finding
 from karma_cli.commands.doctor.machine import Part, machine_parts
@@ -38,6 +39,9 @@ def doctor(
         bool,
         typer.Option("--quick", help="One call of each remote model and judge, and nothing else, as karma up does it."),
     ] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="No local models and judges: their folders may be on another machine.")
+    ] = False,
     pool: PoolOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -55,6 +59,7 @@ def doctor(
     findings: list[Finding] = []
     read_pool = _pool(env, findings)
     specs = [] if read_pool is None else _specs(read_pool, names or ())
+    specs = [spec for spec in specs if not (remote and is_local(spec))]
     flags = [f"--pool={env.pool_path}", f"--home={env.home}"]
     with working(output, "calling models and judges"):
         checked = [] if read_pool is None else check_all(read_pool, specs, quick, flags)
