@@ -41,9 +41,10 @@ def ask(client: BatchClient, model: ModelSpec, asked: list[ChatRequest]) -> dict
 
 def test_requests_of_several_batches_travel_in_one_job(client: BatchClient) -> None:
     with serve() as endpoint:
+        model = spec(endpoint, batch_wait_s=1.5)  # the threads begin within that time, also on a busy machine
         found: list[dict[int, ChatResult]] = []
         threads = [
-            threading.Thread(target=lambda n=n: found.append(ask(client, spec(endpoint), requests(20, n * 20))))
+            threading.Thread(target=lambda n=n: found.append(ask(client, model, requests(20, n * 20))))
             for n in range(3)
         ]
         for thread in threads:

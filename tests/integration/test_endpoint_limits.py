@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,11 @@ def test_many_processes_that_exchange_at_once_never_have_more_than_the_limit(ser
 
     def take(process: str) -> None:
         own = limits(server, process)
-        for _turn in range(20):
-            slots[process] = own.exchange("e", Report(slots.get(process, 0), 5), settings).slots
+        turns = 0
+        while turns < 20:
+            with suppress(BrokerOutageError):  # others were faster; a gate exchanges again, too
+                slots[process] = own.exchange("e", Report(slots.get(process, 0), 5), settings).slots
+                turns += 1
 
     threads = [threading.Thread(target=take, args=(f"p{number}",)) for number in range(6)]
     for thread in threads:
