@@ -8,11 +8,9 @@ without them.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +41,7 @@ from tests.benchmarks import (
     tail_errors,
     wide_pools,
 )
-from tests.benchmarks.finding import Finding
+from tests.benchmarks.finding import Finding, run_cases
 from tests.benchmarks.hard_pools import TIE, Z90, Array, Indices, fit_rows
 from tests.support.alpaca import load
 
@@ -248,17 +246,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; default: all")
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    arguments = parser.parse_args()
-    findings = []
-    for case in arguments.case or CASES:
-        for found in CASES[case]():
-            findings.append(found)
-            print(f"{found.case:<16} {found.what:<56} {found.said:8.3f} ± {found.error:.3f}, true {found.true:g}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(found) for found in findings], indent=1) + "\n")
+    run_cases(__doc__, CASES, 56)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,13 @@ best single judge.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from karma.ranking.jury import Jury
 from karma_scoring.fit.judges.self_preference import self_preference
-from tests.benchmarks.finding import Finding
+from tests.benchmarks.finding import Finding, run_cases
 from tests.benchmarks.hard_judges import OwnJudge
 from tests.benchmarks.human_agreement import agreement
 from tests.benchmarks.jury_cost import cost
@@ -148,17 +144,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; default: all")
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    arguments = parser.parse_args()
-    findings = []
-    for case in arguments.case or CASES:
-        for found in CASES[case]():
-            findings.append(found)
-            print(f"{found.case:<16} {found.what:<66} {found.said:8.3f} ± {found.error:.3f}, true {found.true:g}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(found) for found in findings], indent=1) + "\n")
+    run_cases(__doc__, CASES, 66)
 
 
 if __name__ == "__main__":
