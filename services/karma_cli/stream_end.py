@@ -97,8 +97,7 @@ def endpoint_notice(env: Environment, pool: Pool | None) -> Callable[[], None]:
         if pool is None or time.monotonic() < look_at_s[0]:
             return
         look_at_s[0] = time.monotonic() + _LOOK_S
-        with suppress(KarmaError):
-            redis = connect(env.broker_url())
+        with suppress(KarmaError), connect(env.broker_url()) as redis:
             limits = endpoint_limits(redis, pool, RedisClock(redis)())
             shut = {name: one for name, one in limits.items() if one["breaker"] != "closed"}
             late = {name for name, one in shut.items() if (one["open_s"] or 0.0) >= _DOWN_S}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_a_command_that_waits_says_it_once_until_calls_go_on(
 ) -> None:
     limits: dict[str, dict[str, Any]] = {}
     monkeypatch.setattr(stream_end, "_LOOK_S", 0.0)
-    monkeypatch.setattr(stream_end, "connect", lambda _url: None)
+    monkeypatch.setattr(stream_end, "connect", lambda _url: nullcontext())
     monkeypatch.setattr(stream_end, "RedisClock", lambda _redis: lambda: 0.0)
     monkeypatch.setattr(stream_end, "endpoint_limits", lambda *_: limits)
     env = Environment.read({"KARMA_HOME": str(tmp_path), "KARMA_REDIS_URL": "redis://127.0.0.1:1"})
