@@ -46,8 +46,8 @@ class Watched:
         self.wrong.append(f"{kind}: {text}")
 
     def _failed(self, request: Request) -> None:
-        """A stream that the page itself closes, or that ends as the page is left, is no failure."""
-        if not (request.url.endswith("/api/live") and request.failure == "net::ERR_ABORTED"):
+        """A request that ends because the page is left, or closes it, is no failure."""
+        if request.failure != "net::ERR_ABORTED":
             self._note("request", f"{request.failure} {request.url}")
 
 
