@@ -138,6 +138,7 @@ def running(home: Path, **options: Any) -> Iterator[Callable[[str], Run]]:
             yield lambda url: Run(karma, url, endpoint)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(200)
 def test_a_full_disk_under_everything_refuses_at_the_door_and_loses_nothing(disk: SmallDisk) -> None:
     """SQLite, the embedded Redis and all logs lie on it."""

@@ -56,6 +56,7 @@ def assert_nothing_was_lost_or_asked_twice(karma: Pipeline, endpoint: Endpoint, 
     assert endpoint.calls == {"red": prompts, "blue": prompts, "judge-fair": 2 * prompts}
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(200)
 def test_memory_that_runs_short_in_mid_run_delays_and_loses_nothing(tmp_path: Path, redis_url: str) -> None:
     """First a limit just above what is used, under which work goes on; then one that refuses every write; then none."""

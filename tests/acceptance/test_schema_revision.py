@@ -255,6 +255,7 @@ def test_a_missing_column_is_waited_out_and_is_no_attempt(url: str, running: Wor
     all_ended(url, 2 * PROMPTS, running)
 
 
+@pytest.mark.ci
 def test_a_right_that_is_revoked_is_waited_for_and_is_no_attempt(
     postgresql: PostgreSQL, redis: Redis, tmp_path: Path
 ) -> None:

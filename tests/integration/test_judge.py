@@ -164,6 +164,7 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(karma: Pipeline, tmp_pa
         assert (json.loads(third.stdout)["preferences"], endpoint.calls["judge-fair"]) == (6, 12)
 
 
+@pytest.mark.ci
 def test_calls_that_failed_are_made_again_by_the_same_command(karma: Pipeline, tmp_path: Path) -> None:
     with serve() as endpoint:
         endpoint.behaviour.unparsable = 1.0

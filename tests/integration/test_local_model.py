@@ -344,6 +344,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
         LocalModel.load(spec(tmp_path))
 
 
+@pytest.mark.ci
 def test_a_checkpoint_on_a_hub_is_that_of_its_revision(tmp_path: Path) -> None:
     """Two commits in a hub's cache: `main` is the newer one."""
     cached = tmp_path / "models--karma--tiny"

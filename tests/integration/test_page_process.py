@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.databases import migrate
 from tests.support.instant import POOL
 from tests.support.page import Page, Stream
@@ -51,6 +53,7 @@ def test_without_the_redis_that_was_here_the_store_is_shown_all_the_same(tmp_pat
         process.wait(30)
 
 
+@pytest.mark.ci
 def test_where_its_port_is_taken_the_page_is_on_the_next_free_one_and_says_so(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -134,6 +134,7 @@ def test_status_needs_no_pool_file_unless_one_is_named(tmp_path: Path) -> None:
     assert (done.returncode, "no such file" in done.stderr) == (2, True)
 
 
+@pytest.mark.ci
 def test_a_worker_that_starts_before_the_first_gateway_waits_and_says_so_once(tmp_path: Path) -> None:
     karma = Pipeline(tmp_path, POOL, "tests.support.instant")
     with karma.up():  # for its Redis
