@@ -12,7 +12,7 @@ import pytest
 
 from karma.errors import KarmaError, SettingsError
 from karma_gateway import exports
-from karma_gateway.export_files import write
+from karma_gateway.exports.files import write
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
 
@@ -81,7 +81,7 @@ def test_json_lines_put_the_rows_that_show_a_type_first_and_keep_the_order_of_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a small window instead of 10 MiB."""
-    monkeypatch.setattr("karma_gateway.export_files._TYPED_BYTES", 100)
+    monkeypatch.setattr("karma_gateway.exports.files._TYPED_BYTES", 100)
     rows = [{"n": n, "skill": "talk" if n in (20, 30) else None, "cost": 0.5 if n == 25 else 1} for n in range(40)]
     write(rows, tmp_path / "out.jsonl", None)
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -178,7 +180,7 @@ def test_another_file_ending_is_refused_and_leaves_nothing(flow: Flow, tmp_path:
 
 
 def test_an_unknown_format_names_the_known_ones(flow: Flow) -> None:
-    with pytest.raises(SettingsError, match="no exporter is called 'csv'; known are: jsonl, trl-dpo"):
+    with pytest.raises(SettingsError, match="no exporter is called 'csv'; known are: axolotl, .*trl-dpo"):
         list(exports.rows(flow.store, "csv"))
 
 
@@ -220,6 +222,51 @@ def test_trl_trains_on_the_export(flow: Flow, tmp_path: Path, monkeypatch: pytes
     assert result.global_step == 4
     assert 0 < result.training_loss < 2
     assert not bool((trainer.model.model.embed_tokens.weight == before).all())
+
+
+def test_an_export_can_be_of_policies_and_skills_and_without_repeated_texts() -> None:
+    flow = Flow(memory())
+    flow.accept(*({"id": str(n), "prompt": "the same", "skill": "ab"[n % 2]} for n in range(12)))
+    flow.finish()
+    with flow.store.transaction() as transaction:  # six different preferences
+        transaction.ledger.connection.execute(update(responses).values(text="by " + responses.c.model))
+    every = list(exports.rows(flow.store, "jsonl"))
+    assert len(every) == 12
+
+    def kept(**filters: Any) -> list[int]:
+        return [row["karma"]["pair"] for row in exports.rows(flow.store, "jsonl", ExportFilter(**filters))]
+
+    assert kept(skills=("a",)) == [row["karma"]["pair"] for row in every if row["karma"]["skill"] == "a"]
+    assert kept(skills=("a", "b"), policies=(every[0]["karma"]["policy"],)) == kept()
+    assert kept(policies=("another",)) == []
+    texts = {(row["chosen"], row["rejected"]): row["karma"]["pair"] for row in reversed(every)}
+    distinct = exports.rows(flow.store, "jsonl", ExportFilter(distinct=True))
+    assert [row["karma"]["pair"] for row in distinct] == sorted(texts.values())
+    assert distinct.reader.repeated == 12 - len(texts) >= 6
+
+
+def test_preferences_that_a_format_has_no_place_for_are_counted_and_the_others_written(tmp_path: Path) -> None:
+    flow = Flow(memory())
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    flow.accept({"prompt": "one"}, {"messages": chat}, {"messages": [chat[0], *chat]})
+    flow.finish()
+    rows = exports.rows(flow.store, "distilabel")
+    assert exports.write(rows, tmp_path / "out.jsonl") == rows.preferences == 1
+    assert rows.reader.left_out() == ["2 preferences left out, as distilabel has no place for several turns"]
+
+
+def test_the_kto_export_is_mixed_and_no_two_answers_of_a_prompt_are_neighbors(flow: Flow, tmp_path: Path) -> None:
+    for name in ("out.jsonl", "out.parquet"):
+        assert exports.write(exports.rows(flow.store, "kto", bare=True), tmp_path / name) == 48
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist() == lines
+    assert all(first["prompt"] != second["prompt"] for first, second in pairwise([*lines, lines[0]]))
+    assert 6 < sum(line["label"] for line in lines[:24]) < 18
+    assert sum(line["label"] for line in lines) == 24
+    unmixed = list(exports.rows(flow.store, "kto", bare=True))
+    assert sorted(map(json.dumps, lines)) == sorted(map(json.dumps, unmixed))
 
 
 def test_derived_streams_are_left_out_unless_one_is_named(flow: Flow) -> None:

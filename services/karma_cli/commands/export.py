@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from karma.plugins.registry import EXPORTERS
 from karma.store.export_filter import LEAST_PREDICTED, ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
@@ -18,14 +19,17 @@ from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
 from karma_gateway import exports
-from karma_gateway.columns import Columns, hold
-from karma_gateway.export_files import Row, json_line
+from karma_gateway.exports.columns import Columns, hold
+from karma_gateway.exports.files import Row, json_line, mixed_lines
+
+#: The formats, as the help names them.
+FORMATS = f"{', '.join(EXPORTERS)}, or a plug-in's."
 
 
 @with_format_flags
 def export(
     output: Output,
-    exporter: Annotated[str, typer.Argument(metavar="FORMAT", help="trl-dpo or jsonl.")],
+    exporter: Annotated[str, typer.Argument(metavar="FORMAT", help=FORMATS)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="*.jsonl, *.parquet, or - for JSON Lines on stdout.")],
     stream: StreamOption = None,
     label_source: Annotated[
@@ -55,13 +59,22 @@ def export(
     finished: Annotated[
         bool, typer.Option("--finished", help="Leave out preferences with a response that was cut or filtered.")
     ] = False,
+    policies: Annotated[
+        list[str] | None, typer.Option("--policy", help="Only pairs formed by this policy; may be repeated.")
+    ] = None,
+    skills: Annotated[
+        list[str] | None, typer.Option("--skill", help="Only prompts with this skill; may be repeated.")
+    ] = None,
+    distinct: Annotated[
+        bool, typer.Option("--dedup", help="Of preferences with the same prompt and responses, keep the first.")
+    ] = False,
     bare: Annotated[bool, typer.Option("--bare", help="Leave out KARMA's own columns.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Write the preferences as a training dataset.
 
     Derived streams (STREAM@POLICY) are left out unless one is named. A file that exists is replaced, but never by an
-    empty export.
+    empty export. Preferences that the format has no place for are left out, counted by reason, and the exit code is 1.
 
     `-q` prints the path of the file.
     """
@@ -70,7 +83,13 @@ def export(
     pool = None if bare else pool_if_any(env)
     from_pool = (pool.prices, pool.tie_margin) if pool else ()
     kept = replace(
-        ExportFilter.usual(stream), label_source=label_source, max_length_ratio=max_length_ratio, finished=finished
+        ExportFilter.usual(stream),
+        label_source=label_source,
+        max_length_ratio=max_length_ratio,
+        finished=finished,
+        policies=tuple(policies or ()),
+        skills=tuple(skills or ()),
+        distinct=distinct,
     )
     if least_probability is not None:
         kept = replace(kept, least_probability=least_probability, least_predicted=least_probability, least_sure=None)
@@ -83,20 +102,34 @@ def export(
             too_unequal = transaction.preferences.too_unequal(kept)
         total = None if bar.disable else exports.expected(store, kept)
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
-        tracked = track(rows, bar, "preferences written", total)
-        count = _print_rows(tracked, rows.columns) if to_stdout else exports.write(tracked, out, rows.columns, warn)
+        tracked = track(rows, bar, "rows written", total)
+        if to_stdout:
+            _print_rows(tracked, rows.columns, rows.reader.mixed)
+        else:
+            exports.write(tracked, out, rows.columns, warn, rows.reader.mixed)
     labels = f", {rows.predicted} of them predicted" if rows.predicted else ""
     left_out = f"; {uncertain} predicted labels below {kept.least_predicted:g} left out" if uncertain else ""
     left_out += f"; {too_unequal} with lengths beyond {max_length_ratio:g} to 1 left out" if too_unequal else ""
-    output.note(f"{count} preferences{labels}{left_out}")
+    output.note(f"{rows.preferences} preferences{labels}{left_out}")
+    if rows.reader.note:
+        output.note(f"{exporter}: {rows.reader.note}")
+    for sentence in rows.reader.left_out():
+        warn(sentence)
     if not to_stdout:
-        output.result({"path": str(out), "preferences": count, "predicted": rows.predicted}, str(out), [out])
+        counts = {
+            "preferences": rows.preferences,
+            "predicted": rows.predicted,
+            "repeated": rows.reader.repeated,
+            "unrepresentable": dict(rows.reader.unrepresentable),
+        }
+        output.result({"path": str(out), **counts}, str(out), [out])
+    if rows.reader.unrepresentable:
+        raise typer.Exit(1)
 
 
-def _print_rows(rows: Iterable[Row], columns: Columns | None) -> int:
-    count, on_terminal = 0, sys.stdout.isatty()
-    for row in rows:
-        line = json_line(row if columns is None else hold(row, columns))
+def _print_rows(rows: Iterable[Row], columns: Columns | None, mixed: bool = False) -> None:
+    """Print rows as JSON Lines; those of a mixed format once all of them are read."""
+    on_terminal = sys.stdout.isatty()
+    held = (row if columns is None else hold(row, columns) for row in rows)
+    for line in mixed_lines(held) if mixed else map(json_line, held):
         print(escape_json(line) if on_terminal else line)
-        count += 1
-    return count

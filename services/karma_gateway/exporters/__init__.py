@@ -1,24 +1,29 @@
-"""Exporters: the formats of `karma export`, one function per file.
+"""Exporters: the formats of `karma export`, one file each.
 
-This module has the column `karma` that they share: the provenance and quality of a preference.
+This module has what they share: the column `karma`, which says where a preference comes from, and what a format cannot
+hold.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from karma.config.pricing import Usage, money
+from karma.errors import KarmaError
 from karma.verdicts import agreement, agrees_with_competency, opinions
 
 Row = dict[str, Any]
+Turns = list[dict[str, Any]]
 
-#: Name of a column → its type (`karma_gateway.columns`).
+#: Name of a column → its type (`karma_gateway.exports.columns`).
 Columns = Mapping[str, Any]
 
 
-#: The type of a chat (`karma_gateway.columns`). What tools need stands only in files that have such turns.
+#: The type of a chat (`karma_gateway.exports.columns`). What tools need stands only in files that have such turns.
 CHAT = [
     {
         "role": "string",
@@ -30,6 +35,12 @@ CHAT = [
         "tool_call_id?": "string",
     }
 ]
+
+#: The type of an answer, and of a chat in a format that has nothing else.
+PLAIN_CHAT = [{"role": "string", "content": "string"}]
+
+#: The largest probability that a margin is made of: 4.6 logits. A judge that says 1 is not infinitely sure.
+_MOST_CERTAIN = 0.99
 
 #: The types of the column `karma`.
 KARMA = {
@@ -53,17 +64,100 @@ KARMA = {
 }
 
 
+class UnrepresentableError(KarmaError):
+    """A format has no place for a preference; the text says for what, and preferences are counted by it."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Something in a prompt that a format has no place for."""
+
+    what: str  # as in: left out, as the format has no place for …
+    applies: Callable[[Turns], bool]
+
+
+TOOLS = Limit(
+    "tool calls and their results", lambda turns: any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns)
+)
+SPEAKERS = Limit("the names of speakers", lambda turns: any(turn.get("name") is not None for turn in turns))
+DEVELOPERS = Limit("turns of a developer", lambda turns: any(turn["role"] == "developer" for turn in turns))
+SEVERAL_TURNS = Limit("several turns", lambda turns: len(without_system(turns)) > 1)
+UNEVEN_TURNS = Limit(
+    "turns other than user and assistant in turn, after at most one system turn",
+    lambda turns: any(
+        turn["role"] != ("user", "assistant")[index % 2] for index, turn in enumerate(without_system(turns))
+    ),
+)
+
+
 class Format:
-    """An exporter: a function that makes the columns of a format, their types, and the column `karma`."""
+    """An exporter: a function that makes the columns of a format, their types, and the column `karma`.
 
-    def __init__(self, columns: Columns, make: Callable[[Any], Row]) -> None:
+    Attributes:
+        columns: the types of all columns.
+        mixed: rows are written in an order in which no two answers to a prompt are neighbors.
+        note: a sentence that a user of the format must know.
+        entries: what a trainer's own file of data sets says of a folder of this format: name of that file → its
+            content, by the paths of the files of each split.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        make: Callable[[Any], Row | Sequence[Row]],
+        limits: Sequence[Limit] = (),
+        *,
+        mixed: bool = False,
+        note: str = "",
+        entries: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.columns = {**columns, "karma": KARMA}
+        self.mixed = mixed
+        self.note = note
+        self.entries = entries
         self._make = make
+        self._limits = limits
 
-    def __call__(self, row: Any, bare: bool) -> Row:
-        """The columns of the format and, unless `bare`, the column `karma`."""
-        own = self._make(row)
-        return own if bare else {**own, "karma": karma_column(row)}
+    def __call__(self, row: Any, bare: bool) -> Row | list[Row]:
+        """The columns of the format and, unless `bare`, the column `karma`; a list where a pair makes several rows.
+
+        Raises:
+            UnrepresentableError: the format has no place for something of the preference.
+        """
+        turns = prompt_of(row) if self._limits else []
+        for limit in self._limits:
+            if limit.applies(turns):
+                raise UnrepresentableError(limit.what)
+        made = self._make(row)
+        more = {} if bare else {"karma": karma_column(row)}
+        return {**made, **more} if isinstance(made, Mapping) else [{**own, **more} for own in made]
+
+
+def prompt_of(row: Any) -> Turns:
+    """The turns of the prompt."""
+    turns: Turns = json.loads(row.messages)
+    return turns
+
+
+def answer(text: str) -> Turns:
+    """A response as the assistant's turn."""
+    return [{"role": "assistant", "content": text}]
+
+
+def without_system(turns: Turns) -> Turns:
+    """The turns after a system turn at the beginning."""
+    return turns[1:] if turns[0]["role"] == "system" else turns
+
+
+def probability_of(row: Any) -> float:
+    """The probability that the chosen response is better."""
+    return float(row.probability if row.chosen == row.response_a else 1 - row.probability)
+
+
+def margin_of(row: Any) -> float:
+    """How much better the chosen response is: the logit of its probability, between 0 and 4.6."""
+    probability = min(max(probability_of(row), 0.5), _MOST_CERTAIN)
+    return math.log(probability / (1 - probability))
 
 
 def karma_column(row: Any) -> Row:
@@ -75,7 +169,7 @@ def karma_column(row: Any) -> Row:
         "chosen_response": row.chosen,
         "rejected_response": row.rejected,
         **_same(row, "chosen_model", "rejected_model"),
-        "probability": row.probability if a_is_chosen else 1 - row.probability,
+        "probability": probability_of(row),
         "tie_probability": row.predicted_tie if row.label_source == "predicted" else None,
         "flipped": None if row.flipped is None else bool(row.flipped),
         **_same(row, "label_source", "policy", "kinship"),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from karma_gateway.exporters import CHAT, Format, Row
+from karma_gateway.exporters import CHAT, Format, Row, prompt_of
 
 
 def _columns(row: Any) -> Row:
     """One preference: id, messages, chosen and rejected text."""
     return {
         "id": f"{row.stream}/{row.prompt_id}/{row.id}",
-        "messages": json.loads(row.messages),
+        "messages": prompt_of(row),
         "chosen": row.chosen_text,
         "rejected": row.rejected_text,
     }

@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from karma_gateway.exporters import CHAT, Format, Row
-
-_ANSWER = [{"role": "string", "content": "string"}]
+from karma_gateway.exporters import CHAT, PLAIN_CHAT, Format, Row, answer, prompt_of
 
 
 def _columns(row: Any) -> Row:
     """One preference as TRL's DPO, ORPO and reward trainers read it."""
-    return {
-        "prompt": json.loads(row.messages),
-        "chosen": [{"role": "assistant", "content": row.chosen_text}],
-        "rejected": [{"role": "assistant", "content": row.rejected_text}],
-    }
+    return {"prompt": prompt_of(row), "chosen": answer(row.chosen_text), "rejected": answer(row.rejected_text)}
 
 
-trl_dpo = Format({"prompt": CHAT, "chosen": _ANSWER, "rejected": _ANSWER}, _columns)
+trl_dpo = Format({"prompt": CHAT, "chosen": PLAIN_CHAT, "rejected": PLAIN_CHAT}, _columns)

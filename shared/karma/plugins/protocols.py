@@ -91,15 +91,21 @@ class Checker(Protocol):
 
 
 class Exporter(Protocol):
-    """Converts a preference to a row of a data set.
+    """Converts a preference to a row of a data set, or to several.
 
     An optional attribute `columns` declares the types of the columns, name → type: `"string"`, `"int64"`, `"float64"`,
     `"bool"`, a list of one type, or a dictionary of names and types. A name that ends with `?` is in a file only if
     some row has it. KARMA's own column, `karma`, is left out if `bare`. A row that does not fit is an error.
+    An optional attribute `mixed` says that no two answers to a prompt may be neighbors in a file; `note` is a sentence
+    that is printed with the export.
     """
 
-    def __call__(self, row: Any, bare: bool, /) -> dict[str, Any]:
-        """The columns of one preference; without KARMA's own columns if `bare`.
+    def __call__(self, row: Any, bare: bool, /) -> dict[str, Any] | list[dict[str, Any]]:
+        """The columns of one preference, or of each of its rows; without KARMA's own columns if `bare`.
+
+        Raises:
+            karma_gateway.exporters.UnrepresentableError: the format has no place for something of the preference; it is
+                left out and counted.
 
         `row` is a row of `karma.store.preferences.Preferences.export_rows` with its `verdicts`, the `tie_margin` of its
         stream and the `prices`.

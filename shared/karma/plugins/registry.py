@@ -100,9 +100,19 @@ CHECKERS: Final[Mapping[str, BuiltIn]] = {
     "number": BuiltIn("karma.checkers.number:number"),
 }
 
+_EXPORTERS = "karma_gateway.exporters"
 EXPORTERS: Final[Mapping[str, BuiltIn]] = {
-    "jsonl": BuiltIn("karma_gateway.exporters.jsonl:jsonl"),
-    "trl-dpo": BuiltIn("karma_gateway.exporters.trl_dpo:trl_dpo"),
+    "axolotl": BuiltIn(f"{_EXPORTERS}.axolotl:axolotl"),
+    "distilabel": BuiltIn(f"{_EXPORTERS}.distilabel:distilabel"),
+    "jsonl": BuiltIn(f"{_EXPORTERS}.jsonl:jsonl"),
+    "kto": BuiltIn(f"{_EXPORTERS}.kto:kto"),
+    "llama-factory": BuiltIn(f"{_EXPORTERS}.llama_factory:llama_factory"),
+    "nemo-rl": BuiltIn(f"{_EXPORTERS}.nemo_rl:nemo_rl"),
+    "openrlhf": BuiltIn(f"{_EXPORTERS}.openrlhf:openrlhf"),
+    "reward": BuiltIn(f"{_EXPORTERS}.reward:reward"),
+    "trl-dpo": BuiltIn(f"{_EXPORTERS}.trl_dpo:trl_dpo"),
+    "trl-dpo-implicit": BuiltIn(f"{_EXPORTERS}.trl_dpo_implicit:trl_dpo_implicit"),
+    "ultrafeedback-binarized": BuiltIn(f"{_EXPORTERS}.ultrafeedback_binarized:ultrafeedback_binarized"),
 }
 
 FAMILIES: Final[Mapping[Family, Mapping[str, BuiltIn]]] = {

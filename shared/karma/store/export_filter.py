@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,17 @@ class ExportFilter:
     least_sure: float | None = None  # the same of a label that the posterior was sure of; None: as other predicted ones
     max_length_ratio: float | None = None  # characters of the longer response / those of the shorter one; None: any
     finished: bool = False  # only where both responses ended by themselves, as far as is known
+    policies: Sequence[str] = ()  # of these only; empty: of all
+    skills: Sequence[str] = ()  # the same
+    distinct: bool = False  # of preferences with the same texts, only the first
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it goes by more than what the counts of resolutions tell: outcome, source and certainty."""
+        of_rows = (self.stream, self.max_length_ratio)
+        return any(value is not None for value in of_rows) or any(
+            (self.finished, self.policies, self.skills, self.distinct)
+        )
 
     @classmethod
     def usual(cls, stream: str | None = None) -> ExportFilter:

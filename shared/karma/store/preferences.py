@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
-from karma.config.derived_streams import MARK
-from karma.messages import FINISH_PREFIXES, UNFINISHED
 from karma.ranking.verdict_weights import PromptWeight
+from karma.store import exported
 from karma.store.chunks import execute_in, groups_in, rows_in
 from karma.store.export_filter import ExportFilter
-from karma.store.pair_rows import IS_SURE, IS_UNSURE, pair_rows, prompt_weights, verdict_rows
+from karma.store.pair_rows import pair_rows, prompt_weights, verdict_rows
 from karma.store.records import (
     Count,
     NewPair,
@@ -24,13 +23,10 @@ from karma.store.records import (
     ResponseRow,
     VerdictRow,
 )
-from karma.store.schema import competency_counts, pairs, prompts, resolutions, responses, snapshots
+from karma.store.schema import competency_counts, pairs, resolutions, responses, snapshots
 from karma.store.spending import Spending
 from karma.store.sql import insert_adding, insert_new
 
-_LIKELIER = case((resolutions.c.probability > 0.5, resolutions.c.probability), else_=1.0 - resolutions.c.probability)
-#: P(the chosen response is better) of a predicted label: P(not a tie) × P(better | not a tie).
-_CERTAINTY = (1.0 - func.coalesce(pairs.c.predicted_tie, 0.0)) * _LIKELIER
 _RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow._fields]
 
 
@@ -171,123 +167,22 @@ class Preferences:
         row = self.connection.execute(query).first()
         return None if row is None else (row.version, row.verdicts, row.body)
 
-    def export_rows(self, after: int, limit: int, kept: ExportFilter) -> list[Any]:
-        """Up to `limit` decisive pairs with ids above `after`, in order of their ids, with the columns of exports."""
-        chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
-        query = (
-            select(
-                pairs,
-                resolutions.c.chosen,
-                resolutions.c.rejected,
-                resolutions.c.probability,
-                resolutions.c.flipped,
-                resolutions.c.label_source,
-                resolutions.c.resolved_at,
-                prompts.c.stream,
-                prompts.c.prompt_id,
-                prompts.c.messages,
-                prompts.c.skill,
-                prompts.c.metadata,
-                chosen.c.text.label("chosen_text"),
-                rejected.c.text.label("rejected_text"),
-                chosen.c.model.label("chosen_model"),
-                rejected.c.model.label("rejected_model"),
-                *(
-                    side.c[name].label(f"{label}_{name}")
-                    for label, side in (("chosen", chosen), ("rejected", rejected))
-                    for name in ("tokens_in", "tokens_out", "tokens_cached", "cost_usd", "finish_reason")
-                ),
-                chosen.c.reasoning.is_not(None).label("chosen_has_reasoning"),
-                rejected.c.reasoning.is_not(None).label("rejected_has_reasoning"),
-            )
-            .join(resolutions, resolutions.c.pair == pairs.c.id)
-            .join(prompts, prompts.c.id == pairs.c.prompt)
-            .join(chosen, chosen.c.id == resolutions.c.chosen)
-            .join(rejected, rejected.c.id == resolutions.c.rejected)
-            .where(pairs.c.id > after)
-            .order_by(pairs.c.id)
-            .limit(limit)
-        )
-        if kept.max_length_ratio is not None:
-            query = query.where(_are_near(chosen, rejected, kept.max_length_ratio))
-        return list(self.connection.execute(query.where(*_conditions(kept, chosen, rejected))))
+    def export_rows(self, after: int, limit: int, kept: ExportFilter, since: float | None = None) -> list[Any]:
+        """As `karma.store.exported.rows` has it."""
+        return exported.rows(self.connection, after, limit, kept, since)
 
     def too_unequal(self, kept: ExportFilter) -> int:
         """The number of preferences that the filter leaves out for the lengths of their responses alone."""
-        if kept.max_length_ratio is None:
-            return 0
-        chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
-        query = (
-            select(func.count())
-            .select_from(pairs)
-            .join(resolutions, resolutions.c.pair == pairs.c.id)
-            .join(prompts, prompts.c.id == pairs.c.prompt)
-            .join(chosen, chosen.c.id == resolutions.c.chosen)
-            .join(rejected, rejected.c.id == resolutions.c.rejected)
-            .where(*_conditions(kept, chosen, rejected), ~_are_near(chosen, rejected, kept.max_length_ratio))
-        )
-        return int(self.connection.execute(query).scalar_one())
+        return exported.too_unequal(self.connection, kept)
 
     def uncertain_labels(self, kept: ExportFilter) -> int:
         """The number of predicted labels that the filter leaves out because they are too uncertain."""
-        query = (
-            select(func.count())
-            .select_from(pairs)
-            .join(resolutions, resolutions.c.pair == pairs.c.id)
-            .join(prompts, prompts.c.id == pairs.c.prompt)
-            .where(resolutions.c.label_source == "predicted", ~_certain(kept), _of_stream(kept))
-        )
-        return int(self.connection.execute(query).scalar_one())
+        return exported.uncertain_labels(self.connection, kept)
 
     def _add(self, table: Any, new: Sequence[Any], time_column: str = "created_at") -> None:
         if new:
             rows = [vars(each) | {time_column: self.now} for each in new]
             self.connection.execute(insert_new(self.connection, table), rows)
-
-
-def _conditions(kept: ExportFilter, chosen: Any, rejected: Any) -> Iterator[ColumnElement[bool]]:
-    """What the filter asks of a resolved pair and its two responses, but for their lengths."""
-    yield resolutions.c.outcome == "decisive"
-    yield _of_stream(kept)
-    if kept.finished:
-        yield from (_ended_by_itself(side.c.finish_reason) for side in (chosen, rejected))
-    if kept.label_source is not None:
-        yield resolutions.c.label_source == kept.label_source
-    if kept.least_predicted > 0.5:
-        yield (resolutions.c.label_source == "judge") | _certain(kept)
-    if kept.least_probability > 0.5:
-        sure = resolutions.c.probability >= kept.least_probability
-        yield sure | (resolutions.c.probability <= 1.0 - kept.least_probability)
-
-
-def _are_near(chosen: Any, rejected: Any, most: float) -> ColumnElement[bool]:
-    """Whether the longer text has at most `most` times the characters of the shorter one, as when pairs are formed."""
-    first, second = func.length(chosen.c.text), func.length(rejected.c.text)
-    times = literal(most, Double)
-    return (first <= times * second) & (second <= times * first)
-
-
-def _ended_by_itself(finish_reason: Any) -> Any:
-    """Whether a response was neither cut nor filtered, as `karma.llm.finish.finish_of` has it."""
-    name = func.replace(func.replace(func.lower(func.trim(func.coalesce(finish_reason, ""))), "-", "_"), " ", "_")
-    names = sorted(f"{prefix}{each}" for prefix in ("", *FINISH_PREFIXES) for each in UNFINISHED)
-    return name.not_in(names) & ~name.startswith("content_filter:", autoescape=True)
-
-
-def _certain(kept: ExportFilter) -> ColumnElement[bool]:
-    """Whether the filter lets a predicted label through.
-
-    Where the posterior was asked, its answer holds. The prompt's other verdicts may have changed the label since.
-    """
-    certain = kept.least_predicted <= _CERTAINTY
-    if kept.least_sure is None:
-        return certain
-    return (IS_SURE & (kept.least_sure <= _LIKELIER)) | (~IS_SURE & ~IS_UNSURE & certain)
-
-
-def _of_stream(kept: ExportFilter) -> ColumnElement[bool]:
-    derived = prompts.c.stream.contains(MARK, autoescape=True)
-    return ~derived if kept.stream is None else prompts.c.stream == kept.stream
 
 
 def _renamed(row: Count, model: str, name: str) -> Count:

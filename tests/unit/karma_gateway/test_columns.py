@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from karma.errors import SettingsError
-from karma_gateway.columns import Observed, hold
+from karma_gateway.exports.columns import Observed, hold
 
 TYPES = {"text": "string", "share": "float64", "count": "int64", "turns": [{"role": "string", "name?": "string"}]}
 

@@ -30,6 +30,7 @@ from karma.store.requeue import bring_back, requeue_dead, requeue_incomplete, re
 from karma.telemetry.escaping import escape_control
 from karma_cli.commands.doctor.checkup import check_all
 from karma_cli.commands.enqueue import print_refusals
+from karma_cli.commands.export import FORMATS
 from karma_cli.commands.judge.answers import Answers
 from karma_cli.commands.judge.judging_pool import judging_pool
 from karma_cli.local.supervisor import Supervisor
@@ -39,7 +40,7 @@ from karma_cli.progress import count_lines, progress, track, wait_for_prompts, w
 from karma_cli.stream_end import endpoint_notice
 from karma_cli.withdrawal import withdrawal
 from karma_gateway import exports
-from karma_gateway.export_files import check_out
+from karma_gateway.exports.files import check_out
 from karma_gateway.sources import read_lines
 from karma_monitor.queries.finished import Finished, finished_since
 
@@ -53,7 +54,7 @@ def judge(
     output: Output,
     source: Annotated[str, typer.Argument(metavar="FILE|-", help="Prompts with `responses`; - for standard input.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="*.jsonl or *.parquet.")],
-    exporter: Annotated[str, typer.Option("--as", help="Format of the export: trl-dpo or jsonl.")] = "trl-dpo",
+    exporter: Annotated[str, typer.Option("--as", help=f"Format of the export: {FORMATS}")] = "trl-dpo",
     pairs: Annotated[int, typer.Option("--pairs", min=0, help="Most pairs per prompt; 0: every pair.")] = 1,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Call each judge once before anything is judged.")
@@ -198,4 +199,7 @@ def _finished(store: Store, pool: Pool) -> Finished:
 
 def _export(store: Store, pool: Pool, exporter: str, out: Path) -> int:
     rows = exports.rows(store, exporter, ExportFilter.usual(_STREAM), False, pool.prices, pool.tie_margin)
-    return exports.write(rows, out, rows.columns, warn)
+    exports.write(rows, out, remark=warn)
+    for sentence in rows.reader.left_out():
+        warn(sentence)
+    return rows.preferences

@@ -7,16 +7,18 @@ types of JSON Lines from the first rows, and those of Parquet stand before them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeAlias
 
 from karma.errors import KarmaError, MissingExtraError, SettingsError
+from karma.seeds import seed_of
 from karma.store.atomic_file import whole_file
-from karma_gateway.columns import Columns, Observed, Type, hold
+from karma_gateway.exports.columns import Columns, Observed, Type, hold
 
 Row: TypeAlias = dict[str, Any]
 
@@ -47,7 +49,11 @@ def check_out(out: Path) -> None:
 
 
 def write(
-    exported: Iterable[Row], out: Path, columns: Columns | None, remark: Callable[[str], None] = lambda _text: None
+    exported: Iterable[Row],
+    out: Path,
+    columns: Columns | None,
+    remark: Callable[[str], None] = lambda _text: None,
+    mixed: bool = False,
 ) -> int:
     """Write rows as JSON Lines or Parquet, by the file's extension; the file appears when it is complete.
 
@@ -56,6 +62,7 @@ def write(
         out: the file; one that exists is replaced, unless there is no row.
         columns: the declared types; None: inferred from all rows.
         remark: gets sentences about what readers make of the file.
+        mixed: rows with the same `prompt` are no neighbors (`mixing`).
 
     Returns:
         The number of rows.
@@ -66,13 +73,12 @@ def write(
     """
     check_out(out)
     with whole_file(out) as unfinished, TemporaryFile(dir=out.parent) as file:
-        spool = _Spool(file)
+        spool = Spool(file, mixed)
         for row in exported:
             spool.add(row if columns is None else hold(row, columns))
         if not spool.count and out.exists():
             raise KarmaError(f"{out}: kept as it is, as there is no preference to export")
-        writer = _write_parquet if out.suffix == ".parquet" else _write_jsonl
-        writer(spool, columns, unfinished)
+        write_spool(spool, columns, unfinished, out.suffix)
     if out.suffix == ".jsonl" and (dates := spool.types.dates()):
         remark(
             f"every text in {', '.join(dates)} looks like a date: `datasets` reads such a column of JSON Lines as "
@@ -93,47 +99,89 @@ def json_line(row: Row) -> str:
         raise SettingsError(f"the exporter returned a row that is no JSON: {cause}") from cause
 
 
+def mixed_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Rows as JSON, of which no two neighbors have the same `prompt`; all of them are read first."""
+    with TemporaryFile() as file:
+        spool = Spool(file, mixed=True)
+        for row in rows:
+            spool.add(row)
+        for line in spool.in_order():
+            yield line.decode().removesuffix("\n")
+
+
 @dataclass
-class _Spool:
+class Spool:
     """Rows in a temporary file as JSON, with the types that they have."""
 
     file: IO[bytes]
+    mixed: bool = False  # rows with the same `prompt` are no neighbors in the order in which they are read
     types: Observed = field(default_factory=Observed)
     count: int = 0
-    widening: list[tuple[int, int]] = field(default_factory=list)  # beginnings and ends of rows that widen a type
     end: int = 0
+    _widening: list[int] = field(default_factory=list)  # indices of rows that widen a type
+    _begins: array[int] = field(default_factory=lambda: array("Q"))  # where each row begins
+    _prompts: array[int] = field(default_factory=lambda: array("Q"))  # of each row, if mixed
 
     def add(self, row: Row) -> None:
+        """Add a row.
+
+        Raises:
+            SettingsError: JSON has no such value.
+        """
         line = f"{json_line(row)}\n".encode()
         self.file.write(line)
         if self.types.add(row):
-            self.widening.append((self.end, self.end + len(line)))
+            self._widening.append(self.count)
+        self._begins.append(self.end)
+        if self.mixed:
+            self._prompts.append(seed_of(json_line({"prompt": row.get("prompt")})))
         self.end += len(line)
         self.count += 1
 
     def in_order(self) -> Iterator[bytes]:
-        """The rows as lines, as they were added."""
-        return self._lines(0, self.end)
+        """The rows as lines, in the order of the export."""
+        return self._lines(self._order())
 
     def in_typed_order(self) -> Iterator[bytes]:
-        """The rows as lines. Those that widen a type come first, if not all of them are near the beginning."""
-        first = self.widening if self.widening and self.widening[-1][0] >= _TYPED_BYTES else []
-        for begin, end in first:
-            yield from self._lines(begin, end)
-        begun = 0
-        for begin, end in [*first, (self.end, self.end)]:
-            yield from self._lines(begun, begin)
-            begun = end
+        """The same, but rows that widen a type come first, if not all of them are near the beginning."""
+        order, widening = self._order(), set(self._widening)
+        written = 0
+        for index in order:
+            widening.discard(index)
+            if not widening or written >= _TYPED_BYTES:
+                break
+            written += (self._begins[index + 1] if index + 1 < self.count else self.end) - self._begins[index]
+        if not widening:
+            return self._lines(order)
+        first = set(self._widening)
+        return self._lines(chain(self._widening, (index for index in order if index not in first)))
 
-    def _lines(self, begin: int, end: int) -> Iterator[bytes]:
-        self.file.seek(begin)
-        while begin < end:
-            line = self.file.readline()
-            begin += len(line)
-            yield line
+    def _order(self) -> Sequence[int]:
+        if not self.mixed:
+            return range(self.count)
+        from karma_gateway.exports.mixing import mixed_order  # numpy
+
+        return mixed_order(self._prompts)
+
+    def _lines(self, order: Iterable[int]) -> Iterator[bytes]:
+        at = None
+        for index in order:
+            if at != index:
+                self.file.seek(self._begins[index])
+            yield self.file.readline()
+            at = index + 1
 
 
-def _write_jsonl(spool: _Spool, columns: Columns | None, path: Path) -> None:
+def write_spool(spool: Spool, columns: Columns | None, path: Path, suffix: str) -> None:
+    """Write the rows of a spool as JSON Lines or Parquet.
+
+    Raises:
+        SettingsError: a value does not fit the type of its column.
+    """
+    (_write_parquet if suffix == ".parquet" else _write_jsonl)(spool, columns, path)
+
+
+def _write_jsonl(spool: Spool, columns: Columns | None, path: Path) -> None:
     lines = spool.in_typed_order()
     if columns is not None and spool.types.is_uneven():
         # Objects with different keys make `datasets` read them as texts and round every number of the file.
@@ -143,7 +191,7 @@ def _write_jsonl(spool: _Spool, columns: Columns | None, path: Path) -> None:
         file.writelines(lines)
 
 
-def _write_parquet(spool: _Spool, columns: Columns | None, path: Path) -> None:
+def _write_parquet(spool: Spool, columns: Columns | None, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

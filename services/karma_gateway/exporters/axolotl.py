@@ -1,0 +1,54 @@
+"""`axolotl`: what axolotl's strategy `chat_template.default` for DPO reads.
+
+`messages` is the prompt, `chosen` and `rejected` are one turn each, as `{role, content}`. Axolotl renders an answer
+after the user turn `[[dummy_message]]` and looks for its text in what the template made. So white space around it is
+not written (many templates trim it, and a text that is not found leaves one character of the answer), and an answer
+that the rendered frame contains too (`me`, `user`) has no place: it would be cut at the wrong spot.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from karma_gateway.exporters import (
+    DEVELOPERS,
+    PLAIN_CHAT,
+    SPEAKERS,
+    TOOLS,
+    Format,
+    Row,
+    UnrepresentableError,
+    prompt_of,
+)
+
+#: What stands before the answer in the templates in common use.
+_FRAMES = (
+    "<s><|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n[[dummy_message]]<|im_end|>\n<|im_start|>assistant\n",
+    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n[[dummy_message]]<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "<s>[INST] [[dummy_message]] [/INST]",
+    "<bos><start_of_turn>user\n[[dummy_message]]<end_of_turn>\n<start_of_turn>model\n",
+)
+
+
+def _columns(row: Any) -> Row:
+    """One preference whose answers axolotl finds again."""
+    texts = {"chosen": row.chosen_text.strip(), "rejected": row.rejected_text.strip()}
+    if texts["chosen"] == texts["rejected"]:
+        raise UnrepresentableError("responses that differ in outer white space only")
+    if any(text in frame for text in texts.values() for frame in _FRAMES):
+        raise UnrepresentableError("responses that stand in the frame of a chat template too, such as `me` or `user`")
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in prompt_of(row)]
+    return {
+        "messages": turns,
+        **{side: {"role": "assistant", "content": text} for side, text in texts.items()},
+    }
+
+
+axolotl = Format(
+    {"messages": PLAIN_CHAT, "chosen": PLAIN_CHAT[0], "rejected": PLAIN_CHAT[0]},
+    _columns,
+    (TOOLS, SPEAKERS, DEVELOPERS),
+    note="white space around responses is not written: axolotl loses a response that its chat template trims",
+)

@@ -1,0 +1,135 @@
+"""Reads preferences from the store, in short transactions, and has an exporter make rows of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
+
+from karma import plugins
+from karma.config.settings import Price
+from karma.plugins.protocols import Exporter
+from karma.seeds import prompt_seed, seed_of
+from karma.store import Store
+from karma.store.export_filter import ExportFilter
+from karma.store.pair_rows import verdict_rows
+from karma.verdicts import TIE_MARGIN
+from karma_gateway.exporters import UnrepresentableError
+from karma_gateway.exports.columns import Columns
+from karma_gateway.exports.files import ROWS_AT_ONCE, Row
+
+EVERYTHING = ExportFilter()
+
+
+class Exported(NamedTuple):
+    """A preference as rows of a format."""
+
+    pair: int
+    resolved_at: float  # seconds since 1970
+    messages: str  # the prompt's turns as JSON
+    is_predicted: bool  # its label
+    rows: list[Row]
+
+    @property
+    def prompt(self) -> int:
+        """What is the same for the same prompt (`karma.seeds.prompt_seed`)."""
+        return prompt_seed(json.loads(self.messages))
+
+
+class Reader:
+    """The preferences that a filter keeps, as rows of one exporter's format.
+
+    Attributes:
+        unrepresentable: what the format has no place for → the number of preferences left out for it so far.
+        repeated: the number of preferences left out so far as their texts were there before.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        exporter: str,
+        kept: ExportFilter = EVERYTHING,
+        bare: bool = False,
+        prices: Mapping[str, Price] = MappingProxyType({}),
+        tie_margin: Callable[[str], float] = lambda _stream: TIE_MARGIN,
+    ) -> None:
+        self.exporter = exporter
+        self.kept = kept
+        self.bare = bare
+        self.unrepresentable: Counter[str] = Counter()
+        self.repeated = 0
+        self._store = store
+        self._make: Exporter = plugins.find("exporters", exporter)
+        self._prices = prices
+        self._tie_margin = tie_margin
+        self._seen: set[int] = set()  # of texts, for a filter that is `distinct`
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """The types of the columns; None if the exporter declares none."""
+        declared: Columns | None = getattr(self._make, "columns", None)
+        if declared is not None and self.bare:
+            return {name: type_ for name, type_ in declared.items() if name != "karma"}
+        return declared
+
+    @property
+    def mixed(self) -> bool:
+        """Whether no two answers to a prompt may be neighbors."""
+        return bool(getattr(self._make, "mixed", False))
+
+    @property
+    def note(self) -> str:
+        """A sentence that a user of the format must know; empty if there is none."""
+        return str(getattr(self._make, "note", ""))
+
+    @property
+    def entries(self) -> Any:
+        """As `karma_gateway.exporters.Format` has it; None without any."""
+        return getattr(self._make, "entries", None)
+
+    def read(self, after: int = 0, since: float | None = None) -> Iterator[Exported]:
+        """Preferences of pairs with ids above `after`, in order of their ids; those resolved at `since` or later."""
+        while True:
+            with self._store.reading() as transaction:
+                chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, self.kept, since)
+                ids = [] if self.bare else [row.id for row in chunk]
+                verdicts = verdict_rows(transaction.ledger.connection, ids) if ids else {}
+            for row in chunk:
+                if self.kept.distinct and self._is_repeated(row):
+                    continue
+                more = {
+                    "verdicts": verdicts.get(row.id, []),
+                    "prices": self._prices,
+                    "tie_margin": self._tie_margin(row.stream),
+                }
+                try:
+                    made = self._make(SimpleNamespace(**row._mapping, **more), self.bare)
+                except UnrepresentableError as cause:
+                    self.unrepresentable[str(cause)] += 1
+                    continue
+                rows = [made] if isinstance(made, dict) else list(made)
+                yield Exported(row.id, row.resolved_at, row.messages, row.label_source == "predicted", rows)
+            if len(chunk) < ROWS_AT_ONCE:
+                return
+            after = chunk[-1].id
+
+    def left_out(self) -> list[str]:
+        """What was left out so far, in one sentence a kind."""
+        sentences = [
+            f"{count} preferences left out, as {self.exporter} has no place for {what}"
+            for what, count in sorted(self.unrepresentable.items())
+        ]
+        if self.repeated:
+            sentences.append(f"{self.repeated} preferences left out, as their prompt and responses were there before")
+        return sentences
+
+    def _is_repeated(self, row: Any) -> bool:
+        key = seed_of(row.messages, row.chosen_text, row.rejected_text)
+        if key in self._seen:
+            self.repeated += 1
+            return True
+        self._seen.add(key)
+        return False
