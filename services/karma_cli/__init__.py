@@ -54,7 +54,7 @@ COMMANDS = {
 #: Modules of `karma_cli.commands` with another name than the command.
 _MODULES = {
     **{"down": "up", "failures": "requeue", "acl": "worker", "keys": "worker", "page": "worker"},
-    **{"doctor": "doctor.command", "init": "init.command", "judge": "judge.command"},
+    **{"doctor": "doctor.command", "init": "init.command", "judge": "judge.command", "export": "export.command"},
     **{"rejudge": "derived.rejudge", "rematch": "derived.rematch"},
     **{"refused": "status", "resume": "pause", "token": "worker"},
 }

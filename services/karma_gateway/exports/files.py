@@ -45,7 +45,7 @@ def check_out(out: Path) -> None:
     if not out.parent.is_dir():
         raise SettingsError(f"{out}: there is no folder {out.parent}; make it first, or name another file")
     if out.suffix == ".parquet":
-        _require_pyarrow()
+        require_pyarrow()
 
 
 def write(
@@ -208,7 +208,12 @@ def _write_parquet(spool: Spool, columns: Columns | None, path: Path) -> None:
                 ) from cause
 
 
-def _require_pyarrow() -> None:
+def require_pyarrow() -> None:
+    """Check that Parquet can be written.
+
+    Raises:
+        MissingExtraError: its package is not installed.
+    """
     try:
         import pyarrow  # noqa: F401
     except ImportError as cause:

@@ -13,15 +13,28 @@ from karma import plugins
 from karma.config.settings import Price
 from karma.plugins.protocols import Exporter
 from karma.seeds import prompt_seed, seed_of
-from karma.store import Store
+from karma.store import Store, exported
 from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import verdict_rows
 from karma.verdicts import TIE_MARGIN
-from karma_gateway.exporters import UnrepresentableError
+from karma_gateway.exporters import UnrepresentableError, probability_of
 from karma_gateway.exports.columns import Columns
 from karma_gateway.exports.files import ROWS_AT_ONCE, Row
 
 EVERYTHING = ExportFilter()
+
+
+class Facts(NamedTuple):
+    """What a dataset card counts of a preference."""
+
+    stream: str
+    policy: str
+    label_source: str
+    chosen_model: str
+    rejected_model: str
+    probability: float  # that the chosen response is better
+    chosen_length: int  # characters
+    rejected_length: int
 
 
 class Exported(NamedTuple):
@@ -30,8 +43,13 @@ class Exported(NamedTuple):
     pair: int
     resolved_at: float  # seconds since 1970
     messages: str  # the prompt's turns as JSON
-    is_predicted: bool  # its label
+    facts: Facts
     rows: list[Row]
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether its label is predicted."""
+        return self.facts.label_source == "predicted"
 
     @property
     def prompt(self) -> int:
@@ -111,10 +129,15 @@ class Reader:
                     self.unrepresentable[str(cause)] += 1
                     continue
                 rows = [made] if isinstance(made, dict) else list(made)
-                yield Exported(row.id, row.resolved_at, row.messages, row.label_source == "predicted", rows)
+                yield Exported(row.id, row.resolved_at, row.messages, _facts(row), rows)
             if len(chunk) < ROWS_AT_ONCE:
                 return
             after = chunk[-1].id
+
+    def newest(self) -> float:
+        """When the newest preference was resolved, whatever the filter keeps; 0 without any. Seconds since 1970."""
+        with self._store.reading() as transaction:
+            return exported.newest(transaction.ledger.connection)
 
     def left_out(self) -> list[str]:
         """What was left out so far, in one sentence a kind."""
@@ -133,3 +156,9 @@ class Reader:
             return True
         self._seen.add(key)
         return False
+
+
+def _facts(row: Any) -> Facts:
+    models = row.chosen_model, row.rejected_model
+    lengths = len(row.chosen_text), len(row.rejected_text)
+    return Facts(row.stream, row.policy, row.label_source, *models, probability_of(row), *lengths)

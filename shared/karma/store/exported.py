@@ -65,6 +65,11 @@ def rows(connection: Connection, after: int, limit: int, kept: ExportFilter, sin
     return list(connection.execute(query.where(*_conditions(kept, chosen, rejected))))
 
 
+def newest(connection: Connection) -> float:
+    """When the newest pair was resolved, seconds since 1970; 0 without any."""
+    return float(connection.execute(select(func.max(resolutions.c.resolved_at))).scalar_one() or 0.0)
+
+
 def too_unequal(connection: Connection, kept: ExportFilter) -> int:
     """The number of preferences that the filter leaves out for the lengths of their responses alone."""
     if kept.max_length_ratio is None:

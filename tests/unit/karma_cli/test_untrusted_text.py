@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from karma_cli import main
-from karma_cli.commands import export
+from karma_cli.commands.export import command as export
 from karma_cli.output import warn
 
 ODD = "a\x1b[31m\x9b1mb\u202e[bold]"

@@ -30,7 +30,7 @@ from karma.store.requeue import bring_back, requeue_dead, requeue_incomplete, re
 from karma.telemetry.escaping import escape_control
 from karma_cli.commands.doctor.checkup import check_all
 from karma_cli.commands.enqueue import print_refusals
-from karma_cli.commands.export import FORMATS
+from karma_cli.commands.export.command import FORMATS
 from karma_cli.commands.judge.answers import Answers
 from karma_cli.commands.judge.judging_pool import judging_pool
 from karma_cli.local.supervisor import Supervisor

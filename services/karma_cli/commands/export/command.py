@@ -11,16 +11,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from karma.errors import SettingsError
 from karma.plugins.registry import EXPORTERS
 from karma.store.export_filter import LEAST_PREDICTED, ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
+from karma_cli.commands.export.to_folder import to_folder
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
 from karma_gateway import exports
 from karma_gateway.exports.columns import Columns, hold
 from karma_gateway.exports.files import Row, json_line, mixed_lines
+from karma_gateway.exports.folder import PART_PREFERENCES, Layout, is_folder
+from karma_gateway.exports.splits import WHOLE, Splits
 
 #: The formats, as the help names them.
 FORMATS = f"{', '.join(EXPORTERS)}, or a plug-in's."
@@ -30,7 +34,9 @@ FORMATS = f"{', '.join(EXPORTERS)}, or a plug-in's."
 def export(
     output: Output,
     exporter: Annotated[str, typer.Argument(metavar="FORMAT", help=FORMATS)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="*.jsonl, *.parquet, or - for JSON Lines on stdout.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A folder, *.jsonl, *.parquet, or - for JSON Lines on stdout.")
+    ],
     stream: StreamOption = None,
     label_source: Annotated[
         Literal["judge", "predicted"] | None,
@@ -69,9 +75,28 @@ def export(
         bool, typer.Option("--dedup", help="Of preferences with the same prompt and responses, keep the first.")
     ] = False,
     bare: Annotated[bool, typer.Option("--bare", help="Leave out KARMA's own columns.")] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", metavar="NAME=SHARE,…", help="Of a folder: its splits by prompt, for example train=.9,test=.1."
+        ),
+    ] = None,
+    part_preferences: Annotated[
+        int, typer.Option("--part-preferences", min=1, help="Of a folder: most preferences in a Parquet file.")
+    ] = PART_PREFERENCES,
+    files: Annotated[
+        Literal["parquet", "jsonl"], typer.Option("--files", help="Of a folder: the kind of its files.")
+    ] = "parquet",
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Of a folder: the licence that its card names.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Write the preferences as a training dataset.
+
+    A folder has a dataset card with the origin of the data, and opens with load_dataset("FOLDER"). One export that was
+    stopped goes on where it stopped when the same command runs again; a second format in the same folder is a second
+    configuration.
 
     Derived streams (STREAM@POLICY) are left out unless one is named. A file that exists is replaced, but never by an
     empty export. Preferences that the format has no place for are left out, counted by reason, and the exit code is 1.
@@ -93,7 +118,12 @@ def export(
     )
     if least_probability is not None:
         kept = replace(kept, least_probability=least_probability, least_predicted=least_probability, least_sure=None)
-    to_stdout = str(out) == "-"
+    to_stdout, to_a_folder = str(out) == "-", str(out) != "-" and is_folder(out)
+    if split is not None and not to_a_folder:
+        raise SettingsError(
+            f"--split writes a folder; {out} is a file. Name a folder, for example {out.with_suffix('')}"
+        )
+    layout = Layout(Splits.parse(split) if split else WHOLE, f".{files}", part_preferences)
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
         with store.reading() as transaction:
@@ -105,25 +135,36 @@ def export(
         tracked = track(rows, bar, "rows written", total)
         if to_stdout:
             _print_rows(tracked, rows.columns, rows.reader.mixed)
+        elif to_a_folder:
+            tally = to_folder(store, pool_if_any(env), rows.reader, out, layout, licence, bar, total)
+            rows.preferences, rows.predicted = tally.preferences, tally.counts["label_source"]["predicted"]
+            for empty in [name for name in layout.splits.shares if not tally.rows[name]]:
+                warn(f"the split {empty} has no row yet, so the folder does not have it")
         else:
             exports.write(tracked, out, rows.columns, warn, rows.reader.mixed)
     labels = f", {rows.predicted} of them predicted" if rows.predicted else ""
     left_out = f"; {uncertain} predicted labels below {kept.least_predicted:g} left out" if uncertain else ""
     left_out += f"; {too_unequal} with lengths beyond {max_length_ratio:g} to 1 left out" if too_unequal else ""
     output.note(f"{rows.preferences} preferences{labels}{left_out}")
-    if rows.reader.note:
-        output.note(f"{exporter}: {rows.reader.note}")
-    for sentence in rows.reader.left_out():
+    _finish(output, rows, None if to_stdout else out)
+
+
+def _finish(output: Output, rows: exports.Rows, out: Path | None) -> None:
+    """Say what a user must know of the export, and print its result."""
+    reader = rows.reader
+    if reader.note:
+        output.note(f"{reader.exporter}: {reader.note}")
+    for sentence in reader.left_out():
         warn(sentence)
-    if not to_stdout:
+    if out is not None:
         counts = {
             "preferences": rows.preferences,
             "predicted": rows.predicted,
-            "repeated": rows.reader.repeated,
-            "unrepresentable": dict(rows.reader.unrepresentable),
+            "repeated": reader.repeated,
+            "unrepresentable": dict(reader.unrepresentable),
         }
         output.result({"path": str(out), **counts}, str(out), [out])
-    if rows.reader.unrepresentable:
+    if reader.unrepresentable:
         raise typer.Exit(1)
 
 
