@@ -30,7 +30,7 @@ COMMANDS = {
     "worker": "Run one worker. Start more workers to scale a service.",
     "page": "Serve the page alone. `karma up` already serves it.",
     "token": "Print a link that opens the page, with a new token.",
-    "enqueue": "Accept prompts from a file or standard input.",
+    "enqueue": "Accept prompts from files, folders or standard input.",
     "judge": "Judge answers that exist already, and write the preferences. Nothing is generated.",
     "keys": "Print the signing keys of one worker, for a machine that is trusted less.",
     "acl": "Print the users of Redis: one per service, with its own commands and keys only.",

@@ -15,14 +15,20 @@ from karma.store.records import NewPrompt
 from karma.telemetry.escaping import escape_control
 from karma_cli.options import open_store_to_read
 from karma_cli.output import Output
-from karma_gateway.ingest import Line
+from karma_gateway.ingest import Reader
 from karma_gateway.json_values import RefusedError
-from karma_gateway.prompt_lines import read
+from karma_gateway.sources.items import Item
 from karma_monitor.figures.money.estimate import Estimate, estimate
 
 
 def show_estimate(
-    output: Output, env: Environment, pool: Pool | None, stream: str, chunks: Iterable[Sequence[Line]], most: int | None
+    output: Output,
+    env: Environment,
+    pool: Pool | None,
+    stream: str,
+    chunks: Iterable[Sequence[Item]],
+    reader: Reader,
+    most: int | None,
 ) -> None:
     """Print what the prompts would cost, at most `most` of them; those that the stream has already cost nothing.
 
@@ -31,7 +37,7 @@ def show_estimate(
     """
     if pool is None:
         raise SettingsError(f"{env.pool_path}: no such file; an estimate goes by its models, judges and prices")
-    found, refused = _read(chunks, pool.pipeline.prompt_bytes)
+    found, refused = _read(chunks, reader)
     with closing(open_store_to_read(env)) as store, store.reading() as transaction:
         present = transaction.ledger.present(stream, found)
         new = [prompt for id_, prompt in found.items() if id_ not in present][:most]
@@ -52,14 +58,14 @@ def show_estimate(
     output.result(data, _table(result), [result.cost_usd if result.cost_usd is not None else "unknown"])
 
 
-def _read(chunks: Iterable[Sequence[Line]], max_bytes: int) -> tuple[dict[str, NewPrompt], int]:
+def _read(chunks: Iterable[Sequence[Item]], reader: Reader) -> tuple[dict[str, NewPrompt], int]:
     """The valid prompts by their id, and the number of lines that are none."""
     found: dict[str, NewPrompt] = {}
     refused = 0
-    for lines in chunks:
-        for line in lines:
+    for items in chunks:
+        for item in items:
             try:
-                prompt = read(line.content, max_bytes)
+                prompt = reader(item)
             except RefusedError:
                 refused += 1
             else:

@@ -68,8 +68,10 @@ def storable(text: str, name: str) -> str:
     """
     if "\x00" in text:
         raise RefusedError(f"{name} contains a NUL character, which databases cannot store")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise RefusedError(f"{name} contains a lone surrogate, which is not valid Unicode")
+    try:
+        text.encode()
+    except UnicodeEncodeError as cause:
+        raise RefusedError(f"{name} contains a lone surrogate, which is not valid Unicode") from cause
     return text
 
 

@@ -10,16 +10,18 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from karma.messages import Role
 from karma.store.records import NewPrompt
 from karma_gateway.json_values import RefusedError, found, names, non_empty, parse, quoted, storable, without_nulls
 
-_FIELDS = ("prompt", "messages", "id", "skill", "reference", "responses")
+FIELDS = ("prompt", "messages", "id", "skill", "reference", "responses")
 _TURN_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 _ROLES = get_args(Role)
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_ENCODE_SORTED = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 _ID_CHARACTERS = 256
 _SKILL_CHARACTERS = 100
 
@@ -48,27 +50,48 @@ def _prompt(fields: Any, priority: int) -> NewPrompt:
     if not isinstance(fields, dict):
         raise RefusedError(f"expected a JSON object with `prompt` or `messages`, found {found(fields)}")
     fields = without_nulls(fields)
-    own = {name: fields.pop(name) for name in list(fields) if name not in _FIELDS}
-    for name in own:
+    own = {name: fields.pop(name) for name in list(fields) if name not in FIELDS}
+    refuse_misspelled(own)
+    return prompt_of(fields, own, priority)
+
+
+def refuse_misspelled(metadata: Iterable[str]) -> None:
+    """Refuse unknown fields whose name looks like a misspelled known one.
+
+    Raises:
+        RefusedError: names the field that was probably meant.
+    """
+    for name in metadata:
         if near := _misspelled(name):
             raise RefusedError(f"unknown field {quoted(name)} (did you mean {near!r}?)")
-    messages = _messages(fields, own)
+
+
+def prompt_of(fields: dict[str, Any], metadata: dict[str, Any], priority: int = 0) -> NewPrompt:
+    """A prompt of KARMA's own fields (`FIELDS`, without nulls) and its metadata.
+
+    Raises:
+        RefusedError: names the value and what was expected.
+    """
+    messages = _json(_messages(fields, metadata))
     skill = _skill(fields.get("skill"))
     reference = non_empty(fields["reference"], "`reference`") if "reference" in fields else None
     given = _responses(fields.get("responses"))
-    metadata = _json(own) if own else None
+    responses = _json(given) if given else None
     # Without metadata, the hash is that of earlier versions: a file that was enqueued before adds nothing.
-    whole = [messages, skill, reference, given, *([json.dumps(own, sort_keys=True)] if own else [])]
-    content_hash = hashlib.sha256(_json(whole).encode()).hexdigest()
+    parts = [messages, _json(skill), _json(reference), responses or "[]"]
+    own, own_sorted = _metadata(metadata) if metadata else (None, None)
+    if own_sorted is not None:
+        parts.append(_json(own_sorted))
+    content_hash = hashlib.sha256(f"[{', '.join(parts)}]".encode()).hexdigest()
     return NewPrompt(
         prompt_id=_id(fields.get("id")) or content_hash[:32],
         content_hash=content_hash,
-        messages=_json(messages),
+        messages=messages,
         skill=skill,
         reference=reference,
-        given=_json(given) if given else None,
+        given=responses,
         priority=priority,
-        metadata=metadata,
+        metadata=own,
     )
 
 
@@ -76,11 +99,36 @@ def _misspelled(name: str) -> str | None:
     """The known field that a name misspells; a longer name (`prompt_id`, `promptId`) or another word is no such."""
     if "_" in name or _CAMEL_CASE.search(name) or name.casefold() in _OTHER_WORDS:
         return None
-    return next(iter(difflib.get_close_matches(name.casefold(), _FIELDS, n=1, cutoff=_MISSPELLED)), None)
+    return next(iter(difflib.get_close_matches(name.casefold(), FIELDS, n=1, cutoff=_MISSPELLED)), None)
 
 
 def _json(value: Any) -> str:
-    return storable(json.dumps(value, ensure_ascii=False), "the line")
+    try:
+        return storable(_ENCODE(value), "the line")
+    except RefusedError:
+        raise
+    except (TypeError, ValueError) as cause:
+        raise RefusedError(f"a value that JSON cannot hold: {cause}") from cause
+
+
+def _metadata(metadata: dict[str, Any]) -> tuple[str, str]:
+    """The metadata as JSON, and the same with sorted names.
+
+    Raises:
+        RefusedError: names the field whose value JSON cannot hold.
+    """
+    try:
+        return storable(_ENCODE(metadata), "the line"), _ENCODE_SORTED(metadata)
+    except RefusedError:
+        raise
+    except (TypeError, ValueError):
+        for name, value in metadata.items():
+            try:
+                _ENCODE(value)
+            except (TypeError, ValueError) as cause:
+                reason = "bytes" if isinstance(value, bytes) else f"a value that JSON cannot hold ({cause})"
+                raise RefusedError(f"`{name}` holds {reason}; leave it out: --drop {name}") from cause
+        raise
 
 
 def _messages(fields: Mapping[str, Any], own: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -100,7 +148,7 @@ def _messages(fields: Mapping[str, Any], own: Mapping[str, Any]) -> list[dict[st
     if messages[-1]["role"] not in ("user", "tool"):
         raise RefusedError(
             f"the last of `messages` has the role {messages[-1]['role']!r}; the last turn must be the user's or a "
-            "tool's. Give an answer that exists under `responses`."
+            "tool's. Give an answer that exists under `responses`, or leave it out: --cut-last-assistant."
         )
     return messages
 

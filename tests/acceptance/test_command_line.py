@@ -82,15 +82,18 @@ def test_strict_accepts_nothing_if_anything_is_wrong(karma: Pipeline) -> None:
 
 
 def enqueued(karma: Pipeline, prompts: list[dict], *options: str) -> dict:
-    """What `karma enqueue --json`, a process of its own, says."""
+    """What `karma enqueue --json`, a process of its own, says; without the forms."""
     lines = "".join(json.dumps(prompt) + "\n" for prompt in prompts)
-    return json.loads(karma.run("enqueue", "-", "--json", *options, text=lines).stdout)
+    said = json.loads(karma.run("enqueue", "-", "--json", *options, text=lines).stdout)
+    assert sum(form["prompts"] for form in said.pop("forms")) == len(prompts)
+    return said
 
 
 def test_the_same_file_twice_adds_nothing(karma: Pipeline) -> None:
     """With `--strict`, which takes what is good, as without."""
     prompts = [{"prompt": "a"}, {"prompt": "b", "id": "b"}]
     said = {"version": 1, "stream": "default", "refused": 0, "goal": "label", "pairs_so_far": None}
+    said["duplicates"] = {"skipped": 0, "kept": 0}
     assert enqueued(karma, prompts) == {**said, "accepted": 2, "present": 0}
     more = [*prompts, {"prompt": "c"}]
     assert enqueued(karma, more, "--strict") == {**said, "accepted": 1, "present": 2}
@@ -258,7 +261,7 @@ def test_progress_is_on_the_terminal_and_data_on_the_pipe(karma: Pipeline, tmp_p
     ):
         seen.wait_for("1,200/1,200")
         assert seen.process.wait(60) == 0
-    assert "lines read" in seen.text()
+    assert "rows read" in seen.text()
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", seen.raw), "NO_COLOR asks for no colour"
     assert json.loads(out.read_text())["accepted"] == 1200
 

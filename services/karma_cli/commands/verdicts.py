@@ -13,7 +13,7 @@ from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, PoolOption, open_store, pool_if_any, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_gateway.ingest import Refusal
-from karma_gateway.sources import read_lines
+from karma_gateway.sources.json_lines import read_lines
 from karma_scoring.human_verdicts import Recorded, record
 
 _MOST_BYTES = 1 << 20

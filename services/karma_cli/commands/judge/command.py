@@ -29,7 +29,6 @@ from karma.store.export_filter import ExportFilter
 from karma.store.requeue import bring_back, requeue_dead, requeue_incomplete, requeue_unscored
 from karma.telemetry.escaping import escape_control
 from karma_cli.commands.doctor.checkup import check_all
-from karma_cli.commands.enqueue import print_refusals
 from karma_cli.commands.export.command import FORMATS
 from karma_cli.commands.judge.answers import Answers
 from karma_cli.commands.judge.judging_pool import judging_pool
@@ -37,11 +36,12 @@ from karma_cli.local.supervisor import Supervisor
 from karma_cli.options import PoolOption, open_store, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts, working
+from karma_cli.refusals import print_refusals
 from karma_cli.stream_end import endpoint_notice
 from karma_cli.withdrawal import withdrawal
 from karma_gateway import exports
 from karma_gateway.exports.files import check_out
-from karma_gateway.sources import read_lines
+from karma_gateway.sources.json_lines import read_lines
 from karma_monitor.queries.finished import Finished, finished_since
 
 _STREAM = "default"

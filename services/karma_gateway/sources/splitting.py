@@ -6,48 +6,13 @@ What a file is, is decided by its beginning. Lines are the rule: a broken line t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 
-#: Beginnings of files that are no JSON: the beginning, what such a file is, and what to do.
-_FORMATS: Sequence[tuple[bytes, str, str]] = (
-    (b"\x1f\x8b", "gzip", "unpack it: gunzip -c {name} | karma enqueue -"),
-    (b"BZh", "bzip2", "unpack it: bunzip2 -c {name} | karma enqueue -"),
-    (b"\xfd7zXZ\x00", "xz", "unpack it: xz -dc {name} | karma enqueue -"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "unpack it: zstd -dc {name} | karma enqueue -"),
-    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the table as JSON Lines"),
-    (b"PAR1", "Parquet", "convert it: datasets.Dataset.from_parquet({name!r}).to_json('prompts.jsonl')"),
-    (b"ARROW1", "Arrow", "convert it to JSON Lines, for example with Dataset.to_json of `datasets`"),
-    (b"\xff\xfe", "UTF-16", "save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16", "save it as UTF-8"),
-    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: git lfs pull"),
-    (b"<", "HTML or XML", "download the file itself, not its page"),
-)
-
-_SEPARATOR = re.compile(rb"[,;\t]")
-
 #: What structures JSON outside of its texts. A line break ends a text: JSON has none in a text.
 _STRUCTURE = re.compile(rb'\\.|["{}\[\],\n]', re.DOTALL)
-
-
-def not_json(head: bytes, name: str) -> str | None:
-    """What a file that is no JSON looks like by its beginning, and what to do; None if it may be JSON Lines."""
-    for magic, kind, remedy in _FORMATS:
-        if head.startswith(magic):
-            return f"looks like {kind}; {remedy.format(name=name)}"
-    first, *others = [line for line in re.split(rb"[\r\n]+", head.removeprefix(_BOM)) if line.strip()][:2] or [b""]
-    if others and not any(line.lstrip().startswith((b"{", b"[")) for line in (first, *others)):
-        separator = _SEPARATOR.search(first)
-        # A comma in a line of text is no separator: a table has as many in the next line.
-        if separator and first.count(separator[0]) == others[0].count(separator[0]):
-            kind = "tab-separated values" if separator[0] == b"\t" else "CSV"
-            return (
-                f"looks like {kind}; convert it to JSON Lines, one object with `prompt` per line, for example with "
-                "pandas: read_csv(…).to_json(…, orient='records', lines=True)"
-            )
-    return None
 
 
 class Splitter:

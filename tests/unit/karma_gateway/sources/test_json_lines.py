@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karma.errors import SettingsError
-from karma_gateway.sources import read_lines
-from karma_gateway.splitting import Splitter
+from karma_gateway.sources.json_lines import read_lines
+from karma_gateway.sources.splitting import Splitter
 
 LIMIT = 10_000
 
@@ -82,12 +82,11 @@ def test_pieces_make_no_difference(data: bytes, size: int) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"\x1f\x8b\x08\x00", "looks like gzip; unpack it: gunzip -c .*prompts | karma enqueue -"),
-        (b"PAR1\x15", "looks like Parquet; convert it"),
+        (b"PAR1\x15", "looks like parquet; JSON Lines are expected"),
         (b"PK\x03\x04", "looks like a zip archive or a spreadsheet"),
         ("{}".encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
-        (b"prompt,skill\nhello,talk\n", "looks like CSV; convert it"),
-        (b"\xef\xbb\xbfprompt\tskill\r\nhello\ttalk\r\n", "looks like tab-separated values"),
+        (b"prompt,skill\nhello,talk\n", "looks like CSV; JSON Lines"),
+        (b"\xef\xbb\xbfprompt\tskill\r\nhello\ttalk\r\n", "looks like CSV"),
         (b"<!DOCTYPE html>", "looks like HTML"),
     ],
 )
