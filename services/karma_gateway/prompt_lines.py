@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from json.encoder import encode_basestring
 from typing import Any, get_args
 
 from karma.messages import Role
@@ -72,16 +73,16 @@ def prompt_of(fields: dict[str, Any], metadata: dict[str, Any], priority: int = 
     Raises:
         RefusedError: names the value and what was expected.
     """
-    messages = _json(_messages(fields, metadata))
+    messages = _turns(fields, metadata)
     skill = _skill(fields.get("skill"))
     reference = non_empty(fields["reference"], "`reference`") if "reference" in fields else None
     given = _responses(fields.get("responses"))
     responses = _json(given) if given else None
     # Without metadata, the hash is that of earlier versions: a file that was enqueued before adds nothing.
-    parts = [messages, _json(skill), _json(reference), responses or "[]"]
+    parts = [messages, _text(skill), _text(reference), responses or "[]"]
     own, own_sorted = _metadata(metadata) if metadata else (None, None)
     if own_sorted is not None:
-        parts.append(_json(own_sorted))
+        parts.append(_text(own_sorted))
     content_hash = hashlib.sha256(f"[{', '.join(parts)}]".encode()).hexdigest()
     return NewPrompt(
         prompt_id=_id(fields.get("id")) or content_hash[:32],
@@ -102,6 +103,19 @@ def _misspelled(name: str) -> str | None:
     return next(iter(difflib.get_close_matches(name.casefold(), FIELDS, n=1, cutoff=_MISSPELLED)), None)
 
 
+def _turns(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """The messages as JSON; those of a text without detours, as most prompts are one."""
+    text = fields.get("prompt")
+    if isinstance(text, str) and "messages" not in fields:
+        return f'[{{"role": "user", "content": {_text(non_empty(text, "`prompt`"))}}}]'
+    return _json(_messages(fields, metadata))
+
+
+def _text(text: str | None) -> str:
+    """A text as JSON, as `json.dumps` writes it."""
+    return "null" if text is None else encode_basestring(text)
+
+
 def _json(value: Any) -> str:
     try:
         return storable(_ENCODE(value), "the line")
@@ -118,7 +132,9 @@ def _metadata(metadata: dict[str, Any]) -> tuple[str, str]:
         RefusedError: names the field whose value JSON cannot hold.
     """
     try:
-        return storable(_ENCODE(metadata), "the line"), _ENCODE_SORTED(metadata)
+        encoded = storable(_ENCODE(metadata), "the line")
+        is_sorted = encoded.isascii() and "{" not in encoded[1:] and list(metadata) == sorted(metadata)
+        return encoded, encoded if is_sorted else _ENCODE_SORTED(metadata)
     except RefusedError:
         raise
     except (TypeError, ValueError):

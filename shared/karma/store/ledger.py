@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from operator import attrgetter
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from karma.store.chunks import chunks, rows_in
+from karma.store.bulk import add_new
+from karma.store.chunks import rows_in
 from karma.store.counting import prompts_by_state
 from karma.store.records import NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
@@ -22,6 +25,11 @@ Acceptance = Literal["accepted", "present", "conflict"]
 #: The states of prompts within the window.
 IN_FLIGHT = ("dispatched", "answered", "matched")
 STATES = ("accepted", *IN_FLIGHT, "done", "dead")
+
+#: What an accepted prompt brings along.
+_ACCEPTED = tuple(each.name for each in dataclass_fields(NewPrompt))
+
+_accepted_values = attrgetter(*_ACCEPTED)
 
 _PROMPT_COLUMNS = [prompts.c[name] for name in PromptRow._fields]
 
@@ -46,14 +54,9 @@ class Ledger:
         first: dict[str, NewPrompt] = {}
         for prompt in new:
             first.setdefault(prompt.prompt_id, prompt)
-        rows = [
-            vars(prompt) | {"stream": stream, "state": "accepted", "awaited": 0, "accepted_at": self.now}
-            for prompt in first.values()
-        ]
-        inserted: set[str] = set()
-        for new_rows in chunks(rows):
-            statement = insert_new(self.connection, prompts).returning(prompts.c.prompt_id)
-            inserted.update(self.connection.execute(statement, new_rows).scalars())
+        constant = {"stream": stream, "state": "accepted", "awaited": 0, "accepted_at": self.now}
+        rows = [(*_accepted_values(prompt), *constant.values()) for prompt in first.values()]
+        inserted = add_new(self.connection, prompts, (*_ACCEPTED, *constant), rows, prompts.c.prompt_id)
         hashes = {prompt_id: prompt.content_hash for prompt_id, prompt in first.items() if prompt_id in inserted}
         query = select(prompts.c.prompt_id, prompts.c.content_hash).where(prompts.c.stream == stream)
         existing = rows_in(self.connection, query, prompts.c.prompt_id, first.keys() - inserted)

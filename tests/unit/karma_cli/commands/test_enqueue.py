@@ -20,6 +20,8 @@ class Enqueuing:
 
     def __init__(self, home: Path) -> None:
         self.home, self.url = home, f"sqlite:///{home}/karma.db"
+        home.mkdir()
+        Store(self.url).create()  # migrations take a second
 
     def __call__(self, *arguments: object, text: str | None = None) -> subprocess.CompletedProcess[str]:
         surroundings = {"KARMA_HOME": str(self.home), "KARMA_DATABASE_URL": self.url, "PATH": "/usr/bin:/bin"}
