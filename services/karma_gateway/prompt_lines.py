@@ -15,7 +15,9 @@ from json.encoder import encode_basestring
 from typing import Any, get_args
 
 from karma.messages import Role
+from karma.store.given_verdicts import RATINGS
 from karma.store.records import NewPrompt
+from karma_gateway.given_responses import NAME_CHARACTERS, given_responses
 from karma_gateway.json_values import RefusedError, found, names, non_empty, parse, quoted, storable, without_nulls
 
 FIELDS = ("prompt", "messages", "id", "skill", "reference", "responses")
@@ -23,7 +25,6 @@ _TURN_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 _ROLES = get_args(Role)
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _ENCODE_SORTED = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
-_ID_CHARACTERS = 256
 _SKILL_CHARACTERS = 100
 
 #: Similarity to a known name from which a name without an underscore is taken for a misspelling: `promt`, `respones`.
@@ -67,22 +68,31 @@ def refuse_misspelled(metadata: Iterable[str]) -> None:
             raise RefusedError(f"unknown field {quoted(name)} (did you mean {near!r}?)")
 
 
-def prompt_of(fields: dict[str, Any], metadata: dict[str, Any], priority: int = 0) -> NewPrompt:
+def prompt_of(
+    fields: dict[str, Any], metadata: dict[str, Any], priority: int = 0, verdicts_as: str | None = None
+) -> NewPrompt:
     """A prompt of KARMA's own fields (`FIELDS`, without nulls) and its metadata.
+
+    Ratings of responses are kept beside the metadata, with the judge that `verdicts_as` names; they are no content, so
+    that the same prompt with other ratings is the same.
 
     Raises:
         RefusedError: names the value and what was expected.
     """
+    if RATINGS in metadata:
+        raise RefusedError(f"`{RATINGS}` is a name of KARMA's own; rename the column")
     messages = _turns(fields, metadata)
     skill = _skill(fields.get("skill"))
     reference = non_empty(fields["reference"], "`reference`") if "reference" in fields else None
-    given = _responses(fields.get("responses"))
+    given, ratings = given_responses(fields.get("responses"))
     responses = _json(given) if given else None
     # Without metadata, the hash is that of earlier versions: a file that was enqueued before adds nothing.
     parts = [messages, _text(skill), _text(reference), responses or "[]"]
     own, own_sorted = _metadata(metadata) if metadata else (None, None)
     if own_sorted is not None:
         parts.append(_text(own_sorted))
+    if ratings:
+        own = _json(metadata | {RATINGS: {"by": verdicts_as, "of": ratings}})
     content_hash = hashlib.sha256(f"[{', '.join(parts)}]".encode()).hexdigest()
     return NewPrompt(
         prompt_id=_id(fields.get("id")) or content_hash[:32],
@@ -243,38 +253,6 @@ def _tool_calls(value: Any, where: str) -> list[dict[str, Any]]:
     return calls
 
 
-def _responses(value: Any) -> list[tuple[str, int, str]]:
-    """Given responses as (model, sample, text): `{"model": "text"}` or `[{"model": …, "text": …}]`; null: none."""
-    if value is None:
-        return []
-    if isinstance(value, list):
-        value = [part for part in value if part is not None]
-    if isinstance(value, dict):
-        pairs = list(value.items())
-    elif isinstance(value, list) and all(isinstance(part, dict) and {*part} >= {"model", "text"} for part in value):
-        more = {name for part in value for name in without_nulls(part) if name not in ("model", "text")}
-        if more:
-            raise RefusedError(f"a response in `responses` has only `model` and `text`, found also {names(more)}")
-        pairs = [(part["model"], part["text"]) for part in value]
-    else:
-        raise RefusedError(
-            "`responses` must be an object of model: text, or a list of objects with `model` and `text`, "
-            f"found {found(value)}"
-        )
-    pairs = [(model, text) for model, text in pairs if text is not None]
-    if not pairs:
-        raise RefusedError("`responses` is empty; omit it if models of the pool should answer")
-    samples: dict[str, int] = {}
-    given: list[tuple[str, int, str]] = []
-    for model, text in pairs:
-        non_empty(model, "a model's name in `responses`", _ID_CHARACTERS)
-        if not isinstance(text, str):
-            raise RefusedError(f"the response of {quoted(model)} must be a string, found {found(text)}")
-        given.append((model, samples.get(model, 0), storable(text, "a response")))
-        samples[model] = samples.get(model, 0) + 1
-    return given
-
-
 def _id(value: Any) -> str | None:
     if isinstance(value, float):
         whole = f"an integer ({value:.0f}) or " if value.is_integer() else ""
@@ -284,8 +262,8 @@ def _id(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
-        raise RefusedError(f"`id` must be a string of 1 to {_ID_CHARACTERS} characters, found {found(value)}")
-    return non_empty(value, "`id`", _ID_CHARACTERS)
+        raise RefusedError(f"`id` must be a string of 1 to {NAME_CHARACTERS} characters, found {found(value)}")
+    return non_empty(value, "`id`", NAME_CHARACTERS)
 
 
 def _skill(value: Any) -> str | None:

@@ -62,6 +62,12 @@ def enqueue(
     cut_last_assistant: Annotated[
         bool, typer.Option("--cut-last-assistant", help="Leave out the assistant's turns that a chat ends with.")
     ] = False,
+    verdicts_as: Annotated[
+        str | None,
+        typer.Option(
+            "--verdicts-as", metavar="NAME", help="Take the ratings that responses come with as verdicts of this judge."
+        ),
+    ] = None,
     duplicates: Annotated[
         Literal["skip", "keep"] | None,
         typer.Option(
@@ -104,7 +110,9 @@ def enqueue(
     env = read_environment(home, pool)
     read_pool = pool_if_any(env)
     max_bytes = (read_pool.pipeline if read_pool else PipelineSettings()).prompt_bytes
-    reader = PromptReader(max_bytes, priority, mapping_of(mapped or []), frozenset(dropped or ()), cut_last_assistant)
+    reader = PromptReader(
+        max_bytes, priority, mapping_of(mapped or []), frozenset(dropped or ()), cut_last_assistant, verdicts_as
+    )
     names = [name for source in sources for name in files.files_of(source)]
     if read_pool:
         _say_of_pool(output, read_pool, stream)

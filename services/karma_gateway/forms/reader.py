@@ -9,7 +9,7 @@ from typing import Any
 
 from karma.errors import SettingsError
 from karma.store.records import NewPrompt
-from karma_gateway.forms import form_of
+from karma_gateway.forms import VALUED, form_of
 from karma_gateway.forms.draft import Draft, Fields, Form
 from karma_gateway.forms.own import OWN
 from karma_gateway.json_values import RefusedError, found, names, parse, quoted, without_nulls
@@ -54,6 +54,7 @@ class PromptReader:
         mapping: field → column, for columns that are named otherwise.
         dropped: columns that are left out.
         cut_last_assistant: leave out an assistant's turns at the end of a chat.
+        verdicts_as: the judge whose verdicts the ratings of responses are; None: they are only kept.
     """
 
     max_bytes: int
@@ -61,6 +62,7 @@ class PromptReader:
     mapping: Mapping[str, str] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
     cut_last_assistant: bool = False
+    verdicts_as: str | None = None
     prompts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)  # (form, columns) → prompts read
     cut: int = 0  # chats that were cut
 
@@ -98,7 +100,8 @@ class PromptReader:
             refuse_misspelled(draft.metadata)
         if self.cut_last_assistant:
             self._cut(draft)
-        prompt = prompt_of(without_nulls(draft.fields), without_nulls(draft.metadata), self.priority)
+        fields, metadata = without_nulls(draft.fields), without_nulls(draft.metadata)
+        prompt = prompt_of(fields, metadata, self.priority, self.verdicts_as)
         texts = (prompt.messages, prompt.reference, prompt.given, prompt.metadata)
         if sum(len(text) for text in texts if text) * 4 > self.max_bytes:
             self._check_size(texts)
@@ -110,16 +113,16 @@ class PromptReader:
         known = self._forms.get(columns)
         if known is not None:
             return known
+        by_value = not VALUED.isdisjoint(columns)
         is_mapped = "prompt" in self.mapping or "messages" in self.mapping
         chosen = self._mapped(row) if is_mapped else self._recognized(row)
-        if len(self._forms) < 1000:  # rows of an untrusted file may each have columns of their own
+        if len(self._forms) < 1000 and not by_value:  # rows of an untrusted file may each have columns of their own
             self._forms[columns] = chosen
         return chosen
 
     def _recognized(self, row: Fields) -> tuple[Form, tuple[str, ...]]:
         """The form by the columns' names, after those that are mapped have got theirs."""
-        columns = [self._renamed(name) for name in row]
-        chosen = form_of(columns)
+        chosen = form_of(self._with_names(row) if self.mapping else row)
         if chosen is None:
             shown = f"the columns {names(list(row))}" if row else "no column with a value"
             raise RefusedError(

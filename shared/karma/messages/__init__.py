@@ -210,6 +210,7 @@ class JudgeItem(msgspec.Struct, frozen=True, kw_only=True):
     second: Text
     reference: Text | None = None
     prior: float | None = None  # P(the first shown is better) by the models' competencies alone
+    given: float | None = None  # P(the first shown is better) by the verdict of this judge that came with the prompt
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,6 +59,7 @@ BACKENDS: Final[Mapping[str, BackendKind]] = {
 
 _JUDGES = "karma_judging.judges"
 JUDGES: Final[Mapping[str, JudgeKind]] = {
+    "given": JudgeKind(f"{_JUDGES}.given:GivenJudge", sees_order=False, has_template=False, free=True),
     "human": JudgeKind(f"{_JUDGES}.human:HumanJudge", sees_order=False, has_template=False, free=True, asked=False),
     "likelihood": JudgeKind(
         f"{_JUDGES}.likelihood:LikelihoodJudge", sees_order=False, local=True, needs_model=True, has_template=False

@@ -40,6 +40,7 @@ from karma.queue.spent import waits_for_budget
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
 from karma.store.chunks import chunks
+from karma.store.given_verdicts import preferred, ratings_by
 from karma.store.message_contents import pair_contents, prompt_contents
 from karma.store.records import BatchRow
 from karma.telemetry import tracing
@@ -207,6 +208,8 @@ def _judge_item(item: Any) -> JudgeItem:
     first, second = (item.text_a, item.text_b) if item.shown == 0 else (item.text_b, item.text_a)
     pair = (item.model_a, item.sample_a, item.model_b, item.sample_b)  # not its id, which depends on timing
     prior = None if win is None else (win if item.shown == 0 else 1 - win)
+    sides = ((item.model_a, item.sample_a), (item.model_b, item.sample_b))
+    given = preferred(ratings_by(item.metadata, item.target), *(sides if item.shown == 0 else sides[::-1]))
     return JudgeItem(
         item=item.item,
         pair=item.pair,
@@ -218,4 +221,5 @@ def _judge_item(item: Any) -> JudgeItem:
         second=second,
         reference=item.reference,
         prior=prior,
+        given=given,
     )

@@ -34,7 +34,7 @@ def pair_contents(connection: Connection, batch_ids: Sequence[str]) -> dict[str,
         select(
             *(work_items.c[name] for name in ("batch", "prompt", "target", "pair", "shown", "attempts", "error")),
             work_items.c.id.label("item"),
-            *(prompts.c[name] for name in ("stream", "prompt_id", "messages", "reference")),
+            *(prompts.c[name] for name in ("stream", "prompt_id", "messages", "reference", "metadata")),
             pairs.c.reasons,
             *(RESPONSE_A.c[name].label(f"{name}_a") for name in ("model", "sample", "text")),
             *(RESPONSE_B.c[name].label(f"{name}_b") for name in ("model", "sample", "text")),
