@@ -16,7 +16,6 @@ from karma.errors import KarmaError, SettingsError
 from karma.messages import JudgeSpec, MatchBatch
 from karma.messages.results import reason_of
 from karma.policies.candidates import Candidate
-from karma.ranking.orders import OrderPlan
 from karma.ranking.snapshot import Snapshot
 from karma.seeds import seed_of
 from karma.store import Transaction
@@ -24,8 +23,8 @@ from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, 
 from karma.store.stored_pairs import stored_pairs
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import JudgeBudget, Prediction
+from karma_matching.judges import Judging, plan_judging
 from karma_matching.novelty import Novelty
-from karma_matching.orders import orders_of, plan_orders
 from karma_matching.pairing import FormedPair, form, form_again, form_canary
 
 log = logging.getLogger(__name__)
@@ -120,11 +119,11 @@ def match(
         budget.keep(transaction)
     names = {row.id: (row.model, row.sample) for rows in responses.values() for row in rows}
     plans = [
-        plan_orders(stream, judges, snapshot, (name, each.prompt.prompt_id, *names[each.pair.a], *names[each.pair.b]))
+        plan_judging(stream, judges, snapshot, (name, each.prompt.prompt_id, *names[each.pair.a], *names[each.pair.b]))
         for each in formed
     ]
     planned = zip(formed, plans, strict=True)
-    ids = preferences.add_pairs([_pair(pair, judges, plan, snapshot.version, stream) for pair, plan in planned])
+    ids = preferences.add_pairs([_pair(pair, plan, snapshot.version, stream) for pair, plan in planned])
     judged = [(pair, plan, id_) for pair, plan, id_ in zip(formed, plans, ids, strict=True) if pair.judged]
     awaited = Counter(pair.prompt.id for pair, *_ in judged)
     ledger.move(list(awaited), "matched", awaited)
@@ -144,7 +143,8 @@ def match(
                 Work(pair.prompt.id, pair=id_, shown=shown, size=len(texts[pair.pair.a]) + len(texts[pair.pair.b]))
                 for pair, plan, id_ in judged
                 if pair.prompt.priority == priority
-                for shown in orders_of(judge, plan)
+                for asked, shown in plan.judgements
+                if asked == judge.name
             ]
             transaction.work.open("judge", judge.name, name, priority, work, limits)
     return Matched(formed, unpaired, predicted)
@@ -219,9 +219,7 @@ def _text(messages: str) -> str:
     return "\n".join(turn["content"] for turn in json.loads(messages))
 
 
-def _pair(
-    formed: Formed, judges: Sequence[JudgeSpec], plan: OrderPlan | None, version: int, stream: StreamSettings
-) -> NewPair:
+def _pair(formed: Formed, plan: Judging, version: int, stream: StreamSettings) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
     if formed.pair.reasons["policy"] not in (REJUDGE, CANARIES):  # given pairs: the goal chose nothing of them
@@ -233,8 +231,9 @@ def _pair(
         reasons |= {"contrast": prediction.relative_features, **prediction.signs}
         if decision.sure is not None:
             reasons["sure"] = decision.sure
-    if plan is not None and formed.judged:
-        reasons["orders"] = plan.to_dict()
+    for key, planned in (("orders", plan.orders), ("judges", plan.judges)):
+        if planned is not None and formed.judged:
+            reasons[key] = planned.to_dict()
     return NewPair(
         prompt=formed.prompt.id,
         response_a=formed.pair.a,
@@ -244,7 +243,7 @@ def _pair(
         novelty=formed.novelty,
         judged_probability=decision.probability if decision else 1.0,
         snapshot=version,
-        awaited=sum(len(orders_of(judge, plan)) for judge in judges) if formed.judged else 0,
+        awaited=len(plan.judgements) if formed.judged else 0,
         judged=int(formed.judged),
         predicted=prediction.win if prediction else None,
         predicted_tie=prediction.tie if prediction else None,

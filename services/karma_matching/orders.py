@@ -8,10 +8,7 @@ from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.ranking.orders import OrderPlan
 from karma.ranking.snapshot import Snapshot
-from karma.seeds import seed_of
-
-#: Seeds are below this.
-_SEEDS = 2.0**63
+from karma.seeds import SEEDS, seed_of
 
 
 def plan_orders(
@@ -36,7 +33,7 @@ def plan_orders(
         first,
         rules={name: snapshot.second_orders[name] for name in names if name in snapshot.second_orders},
         most_doubt=stream.most_order_doubt,
-        audited=seed_of(*pair, "order audit") < stream.order_audit_share * _SEEDS,
+        audited=seed_of(*pair, "order audit") < stream.order_audit_share * SEEDS,
         audit_share=stream.order_audit_share,
         tie_margin=stream.tie_margin,
     )

@@ -18,6 +18,7 @@ from karma.store.withdrawn_counts import withdraw_counts
 from karma.verdicts import Verdict, Weighed, Weighs, resolve
 from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.time_buckets import bucket_at
+from karma_scoring.larger_judges import counted_judges
 from karma_scoring.second_orders import first_verdicts
 
 
@@ -48,7 +49,7 @@ def count_of(
         tie_margin: of the stream.
         jury: what the judges count for; None: alike.
     """
-    counted = first_verdicts(pair, by_judges(verdicts))
+    counted = first_verdicts(pair, counted_judges(pair, by_judges(verdicts)))
     resolution = resolve(counted, tie_margin, jury)
     by_competency = pair.sure is not None
     weight, square = weights.selected_by_competency() if by_competency else weights.of(pair.judged_probability)

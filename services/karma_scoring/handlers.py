@@ -16,6 +16,7 @@ from karma.messages import Answer, LearnBatch, ScoreBatch, Verdict
 from karma.messages.results import storable
 from karma.ranking.outcome_model import OutcomeModel
 from karma.store import Transaction
+from karma.store.cascade_quality import deciding
 from karma.store.records import (
     BatchLimits,
     NewResolution,
@@ -29,6 +30,7 @@ from karma.store.records import (
 from karma.verdicts import TIE_MARGIN, Weighs, resolve
 from karma_scoring.competency_counts import by_judges, count_of
 from karma_scoring.features import features
+from karma_scoring.larger_judges import open_larger_judges
 from karma_scoring.predicted_labels import predict_labels
 from karma_scoring.resolved_pairs import Resolved, record_of, resolution_of
 from karma_scoring.second_orders import open_second_orders
@@ -189,9 +191,9 @@ def learn(
 
     Their stream is the ledger's, whatever the message says; `tie_margin_of` is the tie margin of a stream. A prompt's
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
-    judges among `verifiers` counts as a probe. Second orders that the verdicts call for are opened, in messages of at
-    most `limits`. `price` says what a call cost, which is stored with its verdict. `draw_canaries` gets the prompts
-    that end, before they do. `jury` is asked where a pair has several judges.
+    judges among `verifiers` counts as a probe. Second orders and larger judges that the verdicts call for are opened,
+    in messages of at most `limits`. `price` says what a call cost, which is stored with its verdict. `draw_canaries`
+    gets the prompts that end, before they do. `jury` is asked where a pair has several judges.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -205,11 +207,15 @@ def learn(
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     margin = tie_margin_of(stream)
     opened = open_second_orders(new, pairs, prompts, transaction, limits or BatchLimits())
+    opened += open_larger_judges(new, pairs, prompts, transaction, limits or BatchLimits())
     complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
     several = any(len({each.judge for each in given}) > 1 for given in verdicts.values())
     weighs = jury() if several else None
-    resolved = [Resolved(pair, resolve(verdicts[pair.id], margin, weighs), verdicts[pair.id]) for pair in complete]
+    resolved = [
+        Resolved(pair, resolve(deciding(pair, verdicts[pair.id]), margin, weighs), verdicts[pair.id])
+        for pair in complete
+    ]
     preferences.add_resolutions([resolution_of(each) for each in resolved])
     if teaches(stream):
         weights = preferences.prompt_weights(each.pair.prompt for each in resolved)

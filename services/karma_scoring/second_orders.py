@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from karma.ranking.orders import expected_win
 from karma.store import Transaction
-from karma.store.records import BatchLimits, NewVerdict, PairRow, PromptRow, VerdictRow, Work
+from karma.store.records import BatchLimits, NewVerdict, PairRow, PromptRow, VerdictRow
+from karma_scoring.later_judgements import open_judgements
 
 
 def open_second_orders(
@@ -17,9 +18,7 @@ def open_second_orders(
     transaction: Transaction,
     limits: BatchLimits,
 ) -> Counter[int]:
-    """Open the judgements that verdicts call for, in the transaction that records these; returns pair → number.
-
-    A second order that is open or has its verdict already, as after a requeue, is not opened again.
+    """Open the second orders that verdicts call for, in the transaction that records these; returns pair → number.
 
     Args:
         new: the verdicts, recorded and their items closed.
@@ -28,24 +27,8 @@ def open_second_orders(
         transaction: which holds these rows.
         limits: of a message.
     """
-    called = [verdict for verdict in new if _calls(verdict, pairs[verdict.pair])]
-    if not called:
-        return Counter()
-    known = transaction.work.open_orders({pairs[verdict.pair].prompt for verdict in called})
-    for given in transaction.preferences.verdicts_of({verdict.pair for verdict in called}).values():
-        known |= {(each.pair, each.judge, each.shown) for each in given}
-    work: defaultdict[tuple[int, str], list[Work]] = defaultdict(list)  # by priority and judge
-    for verdict in called:
-        pair, shown = pairs[verdict.pair], 1 - verdict.shown
-        if (pair.id, verdict.judge, shown) not in known:
-            size = pair.length_a + pair.length_b
-            work[prompts[pair.prompt].priority, verdict.judge].append(
-                Work(pair.prompt, pair=pair.id, shown=shown, size=size)
-            )
-    for priority, judge in sorted(work, key=lambda key: (-key[0], key[1])):
-        stream = prompts[work[priority, judge][0].prompt].stream
-        transaction.work.open("judge", judge, stream, priority, work[priority, judge], limits)
-    return Counter(each.pair for opened in work.values() for each in opened)
+    called = [(one.pair, one.judge, 1 - one.shown) for one in new if _calls(one, pairs[one.pair])]
+    return open_judgements(called, pairs, prompts, transaction, limits)
 
 
 def _calls(verdict: NewVerdict, pair: PairRow) -> bool:

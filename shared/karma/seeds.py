@@ -7,6 +7,9 @@ from hashlib import blake2b
 from typing import Any
 from unicodedata import normalize
 
+#: Seeds are below this.
+SEEDS = 2.0**63
+
 
 def seed_of(*parts: str | int) -> int:
     """A seed in [0, 2⁶³), equal for equal parts on every machine."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from karma.queue.fault_injection import POINTS
-from karma_scoring.fit.judges.second_orders import LEAST_PAIRS
+from karma_scoring.fit.judges.logistic import LEAST_PAIRS
 from tests.support import verifier
 from tests.support.databases import database
 from tests.support.endpoint import Behaviour, serve

@@ -38,7 +38,8 @@ from karma_matching.orders import orders_of, plan_orders
 from karma_scoring.competency_counts import count_of
 from karma_scoring.fit.competency import Prior
 from karma_scoring.fit.evidence import evidence
-from karma_scoring.fit.judges.second_orders import Example, example_of, fit_second_order
+from karma_scoring.fit.judges.logistic import Example
+from karma_scoring.fit.judges.second_orders import example_of, fit_second_order
 from karma_scoring.fit.kinship import snapshot
 from karma_scoring.fit.prior_scale import fit_with_learned_scale
 from tests.support.alpaca import Recording, add_folders, recordings

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from karma.config.environment import sqlite_url
 from karma.config.home import make_private
-from karma.config.pool import Pool, calls_per_pair
+from karma.config.judge_calls import calls_per_pair
+from karma.config.pool import Pool
 from karma.store import Store
 from karma.store.export_filter import ExportFilter
 from karma.store.latest_snapshot import LatestSnapshot
@@ -113,7 +114,7 @@ def _results(store: Store, pool: Pool, tasks: list[Task]) -> tuple[dict[str, Any
     table.add_row(*(f"{count:,}" for count in outcomes.values()))
     result = scenario.check(store, snapshot, tasks)
     pairs, calls = sum(sums.pairs for sums in policies), sum(sums.calls for sums in policies)
-    all_calls = pairs * calls_per_pair(pool.stream_judges(scenario.STREAM))
+    all_calls = pairs * calls_per_pair(pool.stream_judges(scenario.STREAM), pool.stream(scenario.STREAM))
     data = {
         "resolutions": outcomes,
         "labels": finished.data()["labels"],

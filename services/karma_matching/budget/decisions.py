@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from karma.config.pool import calls_per_pair
+from karma.config.judge_calls import calls_per_pair
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.policies.candidates import Candidate
@@ -65,7 +65,7 @@ class JudgeBudget:
             judge_share=stream.judge_share,
             calls_per_hour=stream.judge_calls_per_hour,
             audit_share=stream.audit_share,
-            calls_per_pair=calls_per_pair(judges, stream.orders),
+            calls_per_pair=calls_per_pair(judges, stream),
         )
         body = transaction.judge_budgets.lock(name)
         state = BudgetState.from_json(body, budget.calls_per_pair)

@@ -24,6 +24,7 @@ from karma_scoring.fit.changes.common_change import with_new
 from karma_scoring.fit.changes.drift import Change, fit_with_drift, last_changes, without_former
 from karma_scoring.fit.competency import Posterior
 from karma_scoring.fit.evidence import evidence
+from karma_scoring.fit.judges.cascades import Cascades
 from karma_scoring.fit.judges.jury_weights import JuryWeights
 from karma_scoring.fit.judges.own_models import SelfPreferences
 from karma_scoring.fit.judges.second_orders import SecondOrders
@@ -58,6 +59,7 @@ class Refitter:
         self._budget_inputs = BudgetInputReader(pool.aliases, lambda stream: pool.stream(stream).max_label_error)
         self._self_preferences = SelfPreferences(pool)
         self._second_orders = SecondOrders(pool)
+        self._cascades = Cascades(pool)
         self._jury = JuryWeights(pool)
         self._last_weight = -1.0  # of the counts at the last check
         self._posterior: Posterior | None = None  # of the last refit: where the next one starts
@@ -115,6 +117,7 @@ class Refitter:
             budget = self._budget_inputs.read(transaction, weight, bool(fitted.changes))
             judged = self._self_preferences.read(transaction)
             second_orders = self._second_orders.fit(transaction)
+            cascades = self._cascades.fit(transaction)
             jury = self._jury.fit(transaction)
         changed = last_changes(fitted.posterior.models)
         explained = pair_fit(fitted.counts, fitted.posterior)
@@ -131,6 +134,8 @@ class Refitter:
             self_preference=self._self_preferences.measure(judged, changed),
             common_changes=common,
             second_orders=second_orders,
+            cascades=cascades.rules,
+            cascade_audits=cascades.audits,
             jury=jury,
         )
         with self._store.transaction() as transaction:

@@ -6,7 +6,7 @@ Unknown keys are errors. An error names the file, the key, its value, and what w
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +15,9 @@ import msgspec
 
 from karma.config.derived_streams import CANARIES, REJUDGE, derivation
 from karma.config.goals import DEFAULT_GOAL, GOALS, LEAST_MODELS, Goal, with_goal
+from karma.config.judge_calls import check_judge_settings
 from karma.config.models import aliases, judge_table, model_table, prices
-from karma.config.settings import Orders, PipelineSettings, Price, StreamSettings
+from karma.config.settings import PipelineSettings, Price, StreamSettings
 from karma.config.tables import check_known, convert, errors_in
 from karma.errors import SettingsError, did_you_mean
 from karma.messages import JudgeSpec, ModelSpec
@@ -66,7 +67,8 @@ class Pool:
         base = self.stream(derived.base, began_with)
         if derived.policy in (REJUDGE, CANARIES):  # every pair is judged: no budget chooses among them
             budget = {"judge_share": None, "judge_calls_per_hour": None, "label_at": None, "max_label_error": None}
-            return msgspec.structs.replace(base, judges=derived.judges or base.judges, **budget)
+            judges = derived.judges or base.judges  # each of them is asked
+            return msgspec.structs.replace(base, judges=judges, first_judge=None, **budget)
         pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
         return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
 
@@ -179,12 +181,7 @@ class Pool:
                     "with `karma verdicts`."
                 )
             check_known(judge, self.judges, "judges", "judge")
-        limit = stream.judge_calls_per_hour
-        if limit is not None and limit < (each := calls_per_pair(self._judges_of(stream), stream.orders)):
-            raise SettingsError(
-                f"judge_calls_per_hour is {limit:g}, but to judge one pair takes {each} calls (of all judges, in both "
-                f'orders where they see one, but for orders = "one"), so none could be judged. Expected {each} or more.'
-            )
+        check_judge_settings(self._judges_of(stream), stream)
         models = stream.models or tuple(self.models)
         if stream.target is not None:
             check_known(stream.target, models, "target", "model of the stream")
@@ -206,11 +203,6 @@ class Pool:
                 f"has one model, {models[0]!r}: no pair can be formed. "
                 'Add a second model, or set policy = "self" for two samples of one.'
             )
-
-
-def calls_per_pair(judges: Iterable[JudgeSpec], orders: Orders = "both") -> int:
-    """The calls that judging a pair takes at most: one per judge and order."""
-    return sum(2 if judge.both_orders and orders != "one" else 1 for judge in judges)
 
 
 def _check_tables(tables: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from karma.verdicts import TIE_MARGIN, a_is_better, side
 
-_MOST_LOGITS = 4.0  # of a verdict or an expectation: a judge that names a side is no surer than that
+_MOST_LOGITS = 4.0  # of a verdict or an expectation
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def features(a_better: float, shown: int, expected: float) -> tuple[float, ...]:
     """
     sign = 1.0 if a_better > 0.5 else -1.0
     at_first = 1.0 if (a_better > 0.5) == (shown == 0) else -1.0
-    return 1.0, abs(_logit(a_better)), at_first, sign * _logit(expected)
+    return 1.0, abs(capped_logit(a_better)), at_first, sign * capped_logit(expected)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def expected_win(predicted: float | None, win_probability: float | None) -> floa
     return 0.5 if known is None else known
 
 
-def _logit(probability: float) -> float:
+def capped_logit(probability: float) -> float:
+    """The logit, at most 4 from 0: a judge that names a side is no surer than that."""
     most = 1.0 / (1.0 + math.exp(-_MOST_LOGITS))
     p = min(most, max(1.0 - most, probability))
     return math.log(p / (1.0 - p))

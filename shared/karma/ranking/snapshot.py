@@ -20,6 +20,7 @@ from karma.errors import KarmaError
 from karma.ranking.common_change import CommonChange
 from karma.ranking.connectedness import groups_apart
 from karma.ranking.davidson import tie_probability
+from karma.ranking.judge_plan import Cascade, CascadeRule
 from karma.ranking.jury import Jury
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
@@ -93,6 +94,8 @@ class Snapshot:
     common_changes: tuple[CommonChange, ...] = ()  # of all competencies at once; newest last
     second_orders: Mapping[str, SecondOrder] = field(default_factory=dict)  # by judge with enough pairs in both orders
     labels: LabelModel | None = None  # None while too few pairs under a judge budget were judged
+    cascades: Mapping[Cascade, CascadeRule] = field(default_factory=dict)  # with enough pairs that all of it saw
+    cascade_audits: Mapping[str, LabelError] = field(default_factory=dict)  # by stream: of labels by its first judge
     jury: Jury = field(default_factory=Jury)  # what is known of judges that share pairs; empty with one judge
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from karma.errors import KarmaError
 from karma.ranking.common_change import CommonChange
+from karma.ranking.judge_plan import CascadeRule
 from karma.ranking.jury import JudgeWeight, Jury
 from karma.ranking.label_error import LabelError
 from karma.ranking.label_limit import LabelLimit
@@ -42,6 +43,8 @@ def to_bytes(snapshot: Snapshot) -> bytes:
         "common_changes": [asdict(change) for change in snapshot.common_changes],
         "label_tails": {stream: [asdict(each) for each in bins] for stream, bins in snapshot.label_tails.items()},
         "second_orders": {judge: asdict(each) for judge, each in snapshot.second_orders.items()},
+        "cascades": [{"judges": judges, **asdict(each)} for judges, each in snapshot.cascades.items()],
+        "cascade_audits": {stream: asdict(audit) for stream, audit in snapshot.cascade_audits.items()},
         "win_tail": [asdict(each) for each in snapshot.win_tail],
         "labels": snapshot.labels and snapshot.labels.to_dict(),
         "jury": {judge: asdict(each) for judge, each in snapshot.jury.judges.items()},
@@ -90,6 +93,11 @@ def from_bytes(data: bytes) -> Snapshot:
             judge: SecondOrder(tuple(each["weights"]), each["pairs"])
             for judge, each in head.get("second_orders", {}).items()
         },
+        cascades={
+            tuple(each["judges"]): CascadeRule(tuple(each["weights"]), each["pairs"])
+            for each in head.get("cascades", ())
+        },
+        cascade_audits={stream: LabelError(**audit) for stream, audit in head.get("cascade_audits", {}).items()},
         win_tail=_tail(head.get("win_tail", [])),
         labels=LabelModel.from_dict(head["labels"]) if head.get("labels") else None,
         jury=Jury({judge: JudgeWeight.from_dict(each) for judge, each in head.get("jury", {}).items()}),

@@ -43,11 +43,11 @@ def counts_position(pair: PairRow, verdict: VerdictRow, both: bool) -> bool:
 
 
 def calls_saved(pair: PairRow, verdicts: Iterable[VerdictRow]) -> int:
-    """The calls that a resolved pair took fewer than in both orders."""
+    """The calls that a resolved pair took fewer than in both orders, of the judges that were asked at all."""
     if pair.orders is None:
         return 0
     made = {(each.judge, each.shown) for each in verdicts if each.judge in pair.orders.first}
-    return 2 * len(pair.orders.first) - len(made)
+    return 2 * len({judge for judge, _order in made}) - len(made)
 
 
 def gap_bucket(gap: float) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from karma.ranking.judge_plan import JudgePlan
 from karma.ranking.orders import OrderPlan
 from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
 from karma.store.chunks import chunks, groups_in, rows_in
@@ -18,6 +19,12 @@ from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 #: Of pairs about which the posterior was asked (`label_at`): whether it was sure. Matching writes it to the reasons.
 IS_SURE = pairs.c.reasons.contains('"sure": true', autoescape=True)
 IS_UNSURE = pairs.c.reasons.contains('"sure": false', autoescape=True)
+#: Pairs with a plan of their judges, those whose plan was made by the audit's draw, and those of several judges.
+HAS_JUDGE_PLAN = pairs.c.reasons.contains('"judges_why": ', autoescape=True)
+IS_JUDGE_AUDIT = pairs.c.reasons.contains('"judges_why": "audit"', autoescape=True)
+HAS_SEVERAL_JUDGES = (
+    select(func.count(verdicts.c.judge.distinct())).where(verdicts.c.pair == pairs.c.id).scalar_subquery() > 1
+)
 
 #: The two responses of a pair in `joined`.
 RESPONSE_A, RESPONSE_B = responses.alias("a"), responses.alias("b")
@@ -35,7 +42,7 @@ def _column(name: str) -> ColumnElement[Any]:
     return pairs.c[name]
 
 
-_IN_REASONS = ("orders", "sure", "competency_a", "competency_b", "canary")
+_IN_REASONS = ("orders", "sure", "competency_a", "competency_b", "judges", "canary")
 _FIELDS = tuple(name for name in PairRow._fields if name not in _IN_REASONS)
 _PAIR_COLUMNS = [_column(name) for name in _FIELDS]
 _REASONS = _FIELDS.index("win_probability")
@@ -118,5 +125,6 @@ def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
     reasons = json.loads(values[_REASONS])
     values[_REASONS] = reasons.get("win_probability")
-    orders, *others, canary = (reasons.get(name) for name in _IN_REASONS)
-    return PairRow._make((*values, OrderPlan.from_dict(orders), *others, canary and tuple(canary)))
+    orders, *others, judges, canary = (reasons.get(name) for name in _IN_REASONS)
+    plans = OrderPlan.from_dict(orders), JudgePlan.from_dict(judges)
+    return PairRow._make((*values, plans[0], *others, plans[1], canary and tuple(canary)))

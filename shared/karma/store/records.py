@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
+from karma.ranking.judge_plan import JudgePlan
 from karma.ranking.orders import OrderPlan
 from karma.verdicts import Weighed
 
@@ -183,6 +184,7 @@ class PairRow(NamedTuple):
     sure: bool | None = None  # of a pair that was judged or labeled because the posterior was sure or not
     competency_a: float | None = None  # of a's model in the prompt's skill when the pair was formed, logits
     competency_b: float | None = None
+    judges: JudgePlan | None = None  # None: all judges of the stream
     canary: tuple[str, bool] | None = None  # its answer, a or b; whether the other response has an attack inside
 
 

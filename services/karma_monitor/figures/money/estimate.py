@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from sqlalchemy import func, select
 
+from karma.config.judge_calls import expected_calls
 from karma.config.pool import Pool
 from karma.config.pricing import Kind, Pricing, Usage, money
 from karma.messages import ModelSpec
@@ -180,8 +181,7 @@ def _asked(pool: Pool, stream: str) -> Iterator[tuple[Kind, str, ModelSpec, floa
     pairs_per_prompt = settings.pairs_per_prompt or responses_per_prompt * (responses_per_prompt - 1) / 2
     for judge in pool.stream_judges(stream):
         if judge.model is not None:
-            orders = 2 if judge.both_orders and settings.orders != "one" else 1
-            yield "judge", judge.name, judge.model, pairs_per_prompt * orders * (settings.judge_share or 1.0)
+            yield "judge", judge.name, judge.model, pairs_per_prompt * expected_calls(judge, settings)
 
 
 def _newest_prompts(transaction: Transaction, stream: str) -> dict[int, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 from sqlalchemy import select
 
 from karma.config.pool import Pool
@@ -20,20 +19,12 @@ from karma.store.pair_rows import pair_records
 from karma.store.records import PairRecord
 from karma.store.schema import pairs, resolutions
 from karma.verdicts import TIE_MARGIN, Verdict, a_is_better, resolve, side
+from karma_scoring.fit.judges.logistic import Example, fit_logistic
 
-#: Pairs in both orders from which on a judge has a rule.
-LEAST_PAIRS = 100
 #: Most pairs that it is fitted to: the newest.
 PAIRS = 4_000
-#: Prior standard deviation of each weight around 0.
-_DEVIATION = 2.0
-_STEPS = 30
-_CLOSE = 1e-8
 #: Share of the time that reading and fitting may take.
 _TIME_SHARE = 0.02
-
-#: (what the first verdict says, whether the label stands).
-Example = tuple[tuple[float, ...], bool]
 
 
 def example_of(
@@ -60,20 +51,9 @@ def example_of(
 
 
 def fit_second_order(examples: Sequence[Example]) -> SecondOrder | None:
-    """The maximum a posteriori of the weights, by Newton's method; None with too few pairs."""
-    if len(examples) < LEAST_PAIRS:
-        return None
-    x = np.array([row for row, _stands in examples])
-    stands = np.array([stands for _row, stands in examples], dtype=np.float64)
-    weights, precision = np.zeros(x.shape[1]), np.eye(x.shape[1]) / _DEVIATION**2
-    for _step in range(_STEPS):
-        p = 1.0 / (1.0 + np.exp(-x @ weights))
-        gradient = x.T @ (stands - p) - precision @ weights
-        step = np.linalg.solve((x * (p * (1.0 - p))[:, None]).T @ x + precision, gradient)
-        weights += step
-        if float(np.abs(step).max()) < _CLOSE:
-            break
-    return SecondOrder(tuple(weights.tolist()), len(examples))
+    """The rule of one judge; None with too few pairs."""
+    weights = fit_logistic(examples)
+    return None if weights is None else SecondOrder(weights, len(examples))
 
 
 class SecondOrders:

@@ -11,7 +11,8 @@ from karma.ranking.orders import SecondOrder, features
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.snapshot_archive import from_bytes, to_bytes
 from karma.store.records import VerdictRow
-from karma_scoring.fit.judges.second_orders import LEAST_PAIRS, Example, example_of, fit_second_order
+from karma_scoring.fit.judges.logistic import LEAST_PAIRS, Example
+from karma_scoring.fit.judges.second_orders import example_of, fit_second_order
 from karma_scoring.fit.refit import Refitter
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
