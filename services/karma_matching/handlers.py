@@ -115,13 +115,14 @@ def match(
     )
     for id_, reason in broken.items():
         ledger.dead_letter(id_, reason)
-    if budget:
-        budget.keep(transaction)
     names = {row.id: (row.model, row.sample) for rows in responses.values() for row in rows}
     plans = [
         plan_judging(stream, judges, snapshot, (name, each.prompt.prompt_id, *names[each.pair.a], *names[each.pair.b]))
         for each in formed
     ]
+    if budget:
+        budget.charge(sum(plan.more_calls for pair, plan in zip(formed, plans, strict=True) if pair.judged), ledger.now)
+        budget.keep(transaction)
     planned = zip(formed, plans, strict=True)
     ids = preferences.add_pairs([_pair(pair, plan, snapshot.version, stream) for pair, plan in planned])
     judged = [(pair, plan, id_) for pair, plan, id_ in zip(formed, plans, ids, strict=True) if pair.judged]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from karma.config.judge_calls import calls_of_all, calls_per_pair
 from karma.config.settings import StreamSettings
 from karma.messages import JudgeSpec
 from karma.ranking.judge_plan import JudgePlan, cascade_of
@@ -21,6 +22,7 @@ class Judging:
     orders: OrderPlan | None  # None: each judge in all of its orders
     judges: JudgePlan | None  # None: all judges of the stream
     judgements: Sequence[tuple[str, int]]  # (judge, order) of those that are opened when the pair is formed
+    more_calls: int = 0  # than a pair of the stream takes at most, unless all judges see it
 
 
 def plan_judging(
@@ -30,7 +32,9 @@ def plan_judging(
     orders = plan_orders(stream, judges, snapshot, pair)
     plan = plan_judges(stream, judges, orders, snapshot, pair)
     asked = [judge for judge in judges if plan is None or judge.name in plan.at_once]
-    return Judging(orders, plan, [(judge.name, shown) for judge in asked for shown in orders_of(judge, orders)])
+    opened = [(judge.name, shown) for judge in asked for shown in orders_of(judge, orders)]
+    to_all = plan is not None and plan.why == "all"
+    return Judging(orders, plan, opened, calls_of_all(judges, stream) - calls_per_pair(judges, stream) if to_all else 0)
 
 
 def plan_judges(
@@ -49,6 +53,8 @@ def plan_judges(
         snapshot: says how often the larger judges disagreed with the first one.
         pair: the pair's name: its stream, prompt, and both responses; ids of responses depend on timing.
     """
+    if stream.judges_per_pair:
+        return _rotated(stream, judges, pair)
     if stream.first_judge is None:
         return None
     larger = [judge for judge in judges if judge.name != stream.first_judge]
@@ -65,3 +71,12 @@ def plan_judges(
         audit_share=stream.judge_audit_share,
         tie_margin=stream.tie_margin,
     )
+
+
+def _rotated(stream: StreamSettings, judges: Sequence[JudgeSpec], pair: Sequence[str | int]) -> JudgePlan:
+    """So many judges, each with the same chance; and on a share of the pairs all, so that they can be compared."""
+    seen_by_all = seed_of(*pair, "all judges") < stream.all_judges_share * SEEDS
+    number = len(judges) if seen_by_all else stream.judges_per_pair
+    drawn = set(sorted((judge.name for judge in judges), key=lambda name: seed_of(*pair, "judge", name))[:number])
+    asked = tuple(judge.name for judge in judges if judge.name in drawn)
+    return JudgePlan(None, asked, "all" if seen_by_all else "drawn", audit_share=stream.all_judges_share)

@@ -16,6 +16,7 @@ from karma.messages import GenerateBatch, JudgeBatch
 from karma.ranking.judge_plan import CascadeRule
 from karma.ranking.orders import SecondOrder
 from karma.store import Store
+from karma.store.jury_verdicts import jury_verdicts
 from karma.store.pair_rows import pair_records_after
 from karma.store.records import PairRecord
 from karma.store.requeue import bring_back, requeue_incomplete, requeue_unscored
@@ -138,6 +139,16 @@ def test_the_second_order_of_the_first_judge_goes_before_the_larger_judges(store
     assert asked(flow) == {("s", "s"): 20}
     run(flow, always(UNSURE))  # the same prompts: nothing new
     assert ended(flow)
+
+
+def test_the_weights_of_the_jury_leave_out_the_first_judge_where_it_called_for_the_others(store: Store) -> None:
+    """Three judges: on pairs of the audit all count, elsewhere the two larger ones."""
+    flow = run(make_flow(store, larger="LM", judge_audit_share=0.25), always(UNSURE), 40)
+    audited = {each.pair.id for each in records(flow) if each.pair.judges and each.pair.judges.why == "audit"}
+    with store.reading() as transaction:
+        found = jury_verdicts(transaction.ledger.connection, 1_000).verdicts
+    assert {each.pair for each in found if each.judge == "s"} == audited
+    assert Counter(each.judge for each in found) == {"s": len(audited), "L": 40, "M": 40}
 
 
 def test_a_requeue_asks_again_for_what_failed_and_for_nothing_else(store: Store) -> None:

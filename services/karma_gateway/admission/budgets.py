@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from karma.config.judge_calls import calls_of
+from karma.config.judge_calls import asked_share, calls_of
 from karma.config.pool import Pool
 from karma.config.pricing import Kind
 from karma.queue.spent import replace_spent, spent_streams
@@ -217,7 +217,7 @@ def _expected(
     for judge in judges:
         of_judge: tuple[Kind, str] = ("judge", judge.name)
         ever = own.get(of_judge, Sums()).calls + calls.get(of_judge, 0)
-        orders = calls_of(judge, settings)
+        orders = calls_of(judge, settings) * asked_share(pool.stream_judges(stream), settings)
         per_prompt = ever / matched if matched >= _STEP else orders * max(1, settings.pairs_per_prompt)
         cost = of_judges[judge.name]
         judging = None if judging is None or cost is None else judging + per_prompt * cost

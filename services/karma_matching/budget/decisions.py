@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,11 @@ class JudgeBudget:
         state = BudgetState.from_json(body, budget.calls_per_pair)
         most = ceiling(snapshot.label_limits.get(name), stream.max_label_error)
         return cls(name, budget, state, snapshot, most, sure_rule(stream, snapshot), SureState.from_json(body))
+
+    def charge(self, calls: int, now: float) -> None:
+        """Count calls beyond those of the pairs that were decided: a pair that all judges see takes more."""
+        if calls and self.budget.calls_per_hour is not None:
+            self.state = replace(self.state, recent=self.state.recent.with_new(now, 0, calls))
 
     def keep(self, transaction: Transaction) -> None:
         """Write the budget's state."""

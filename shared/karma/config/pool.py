@@ -68,7 +68,7 @@ class Pool:
         if derived.policy in (REJUDGE, CANARIES):  # every pair is judged: no budget chooses among them
             budget = {"judge_share": None, "judge_calls_per_hour": None, "label_at": None, "max_label_error": None}
             judges = derived.judges or base.judges  # each of them is asked
-            return msgspec.structs.replace(base, judges=judges, first_judge=None, **budget)
+            return msgspec.structs.replace(base, judges=judges, first_judge=None, judges_per_pair=0, **budget)
         pairs = base.pairs_per_prompt if derived.pairs_per_prompt is None else derived.pairs_per_prompt
         return msgspec.structs.replace(base, policy=derived.policy, pairs_per_prompt=pairs)
 

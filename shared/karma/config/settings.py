@@ -36,8 +36,10 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     order_audit_share: _Share = 0.05  # of `adaptive`: pairs that are asked both orders whatever the first says; never 0
     first_judge: str | None = None  # is asked before the other judges of the stream; None: all are asked at once
     # Of `first_judge`: P(the other judges' label is another one) up to which its own label stands.
-    most_judge_doubt: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    most_judge_doubt: Annotated[float, Meta(ge=0, lt=1)] = 0.2
     judge_audit_share: _Share = 0.05  # of `first_judge`: pairs that all judges see whatever it says; never 0
+    judges_per_pair: Annotated[int, Meta(ge=0)] = 0  # drawn among the judges for each pair; 0: all
+    all_judges_share: _Share = 0.05  # of `judges_per_pair`: pairs that all judges see, so that they can be compared
     responses_per_prompt: Annotated[int, Meta(ge=0)] = 2  # 0: every model answers
     pairs_per_prompt: Annotated[int, Meta(ge=0)] = 1  # at most; 0: as many as the policy forms
     # Characters of the longer response / those of the shorter one, above which two responses are not paired.

@@ -1,8 +1,8 @@
 """Judges of a pair: which of a stream's judges are asked, and which only if the first one's verdict calls for them.
 
 In a *cascade* a stream asks one judge first, in its orders, and the others, the *larger* ones, only where its verdict
-is in doubt. The plan of a pair is drawn when the pair is formed and stored with it, so that whether a verdict calls for
-the larger judges is a function of the stored rows.
+is in doubt. In *rotation* it asks some judges that are drawn for each pair. The plan of a pair is drawn when the pair
+is formed and stored with it, so that whether a verdict calls for the larger judges is a function of the stored rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from karma.verdicts import TIE_MARGIN, Opinion, Verdict, opinions
 _MOST_LENGTH_RATIO = 2.0  # natural logarithm
 
 #: Why the judges that are asked at once are these.
-Why = Literal["first", "audit", "unknown"]
+Why = Literal["first", "audit", "unknown", "drawn", "all"]
 
 #: The judge that is asked first, and the larger judges by name.
 Cascade = tuple[str, ...]
@@ -72,24 +72,26 @@ def features(opinion: Opinion, shown: int | None, expected: float, lengths: tupl
 class JudgePlan:
     """The judges of one pair."""
 
-    first: str  # the judge that is asked first
+    first: str | None  # the judge that is asked first; None: in rotation
     at_once: tuple[str, ...]  # judges that are asked when the pair is formed, the first one included
-    why: Why  # `first`: only the first one; `audit`: drawn to be seen by all; `unknown`: there was no rule yet
+    # `first`: only the first one; `audit`: drawn to be seen by all; `unknown`: there was no rule yet. In rotation,
+    # `drawn`: these were drawn; `all`: the pair was drawn to be seen by all.
+    why: Why
     later: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # larger judge → orders, if it is called
     rule: CascadeRule | None = None
     most_doubt: float = 0.0  # up to which the first judge decides
-    audit_share: float = 1.0  # the probability of the draw for an audit
+    audit_share: float = 1.0  # the probability of the draw to be seen by all
     tie_margin: float = TIE_MARGIN  # of the stream
 
     @property
     def larger(self) -> tuple[str, ...]:
-        """The judges that are not the first one."""
+        """The judges of a cascade that are not the first one."""
         return tuple(judge for judge in (*self.at_once, *self.later) if judge != self.first)
 
     @property
-    def cascade(self) -> Cascade:
-        """The cascade of its judges."""
-        return cascade_of(self.first, self.larger)
+    def cascade(self) -> Cascade | None:
+        """The cascade of its judges; None in rotation."""
+        return None if self.first is None else cascade_of(self.first, self.larger)
 
     def doubt(self, verdicts: Iterable[Verdict], expected: float, lengths: tuple[int, int]) -> float | None:
         """P(the larger judges' label differs from the first one's); 1 where it gives none or a verdict of it failed.
@@ -113,7 +115,10 @@ class JudgePlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON types."""
-        plan: dict[str, Any] = {"first": self.first, "at_once": list(self.at_once), "judges_why": self.why}
+        plan: dict[str, Any] = {"at_once": list(self.at_once), "judges_why": self.why}
+        if self.first is None:
+            return plan | {"all_judges_share": self.audit_share}
+        plan |= {"first": self.first}
         plan |= {"later": {judge: list(orders) for judge, orders in self.later.items()}}
         if self.rule is not None:
             plan["rule"] = [*(round(w, 4) for w in self.rule.weights), self.rule.pairs]
@@ -128,6 +133,9 @@ class JudgePlan:
         """The plan from the result of `to_dict`; None for a pair about which all judges are asked."""
         if not fields:
             return None
+        if "first" not in fields:
+            share = fields["all_judges_share"]
+            return cls(None, tuple(fields["at_once"]), fields["judges_why"], audit_share=share)
         row = fields.get("rule")
         return cls(
             first=fields["first"],

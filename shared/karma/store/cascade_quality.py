@@ -6,13 +6,15 @@ the labels that it decides, and their verdicts by the larger judges say how ofte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from karma.ranking.label_error import Audited
 from karma.ranking.orders import expected_win
+from karma.ranking.verdict_sources import HUMAN
 from karma.store.records import PairRecord, PairRow, VerdictRow
-from karma.verdicts import Verdict, resolve
+from karma.verdicts import Opinion, Verdict, resolve
 
 V = TypeVar("V", bound=Verdict)
 
@@ -36,7 +38,7 @@ def known_before(pair: PairRow) -> tuple[float, tuple[int, int]]:
 def deciding(pair: PairRow, verdicts: Sequence[V]) -> Sequence[V]:
     """The verdicts that make a pair's label: in a cascade those of the larger judges, where one is valid."""
     plan = pair.judges
-    if plan is None:
+    if plan is None or plan.first is None:
         return verdicts
     others = [each for each in verdicts if each.judge != plan.first]
     return others if any(each.probability is not None for each in others) else verdicts
@@ -48,13 +50,36 @@ def is_first_alone(record: PairRecord) -> bool:
     return plan is not None and bool(plan.later) and all(each.judge == plan.first for each in record.verdicts)
 
 
-def larger_calls_saved(record: PairRecord) -> int:
-    """The calls of larger judges that a resolved pair did not take, in the orders that they are asked first."""
-    plan = record.pair.judges
-    if plan is None or record.outcome is None:
-        return 0
-    asked = {each.judge for each in record.verdicts}
-    return sum(len(orders) for judge, orders in plan.later.items() if judge not in asked)
+@dataclass
+class CascadeQuality:
+    """Sums over the resolved pairs of one stream's cascade."""
+
+    pairs: int = 0
+    alone: int = 0  # whose label is by the first judge, no larger one asked
+    audited: int = 0  # drawn for the audit
+    larger_calls: int = 0  # verdicts of larger judges
+    larger_calls_saved: int = 0  # that would have been asked at once
+
+    def add(self, record: PairRecord) -> None:
+        """Add one pair; nothing of a pair that is of no cascade."""
+        plan = record.pair.judges
+        if plan is None or plan.first is None or record.outcome is None:
+            return
+        asked = {each.judge for each in record.verdicts}
+        self.pairs += 1
+        self.alone += is_first_alone(record)
+        self.audited += plan.why == "audit"
+        self.larger_calls += len([each for each in larger_verdicts(record) if each.template_hash != HUMAN])
+        self.larger_calls_saved += sum(len(orders) for judge, orders in plan.later.items() if judge not in asked)
+
+
+def cascade_quality(records: Iterable[PairRecord]) -> dict[str, CascadeQuality]:
+    """The sums over some pairs, by stream; nothing of streams without a cascade."""
+    found: dict[str, CascadeQuality] = {}
+    for record in records:
+        if record.pair.judges is not None and record.pair.judges.first is not None:
+            found.setdefault(record.stream, CascadeQuality()).add(record)
+    return found
 
 
 def audited_label(record: PairRecord) -> Audited | None:
@@ -70,6 +95,15 @@ def audited_label(record: PairRecord) -> Audited | None:
     if larger.outcome != "decisive":
         return None
     return Audited(plan.audit_share, first.a_is_chosen != larger.a_is_chosen, pair.prompt)
+
+
+def comparable(pair: PairRow, given: Iterable[Opinion]) -> list[Opinion]:
+    """The opinions whose agreement says something of the judges: without the first judge's where it called for others.
+
+    There the larger judges were asked because they may disagree, so it would seem worse than it is.
+    """
+    plan = pair.judges
+    return [each for each in given if plan is None or not plan.later or each.judge != plan.first]
 
 
 def larger_verdicts(record: PairRecord) -> Sequence[VerdictRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Select, literal_column, select
 
 from karma.ranking.verdict_sources import HUMAN
 from karma.store.chunks import rows_in
-from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, joined
+from karma.store.pair_rows import IS_FIRST_ALONE, RESPONSE_A, RESPONSE_B, joined
 from karma.store.schema import pairs, prompts, verdicts
 
 #: Written as the condition of the index, which a parameter would hide from the planner.
@@ -68,15 +69,34 @@ def jury_verdicts(connection: Connection, limit: int) -> JuryVerdicts:
     """
     newest = _valid().order_by(verdicts.c.id.desc()).limit(_VERDICTS_PER_PAIR * limit)
     found = [JuryVerdict._make(row) for row in connection.execute(newest)]
-    judges: dict[int, set[str]] = {}
-    for each in found:
-        judges.setdefault(each.pair, set()).add(each.judge)
-    shared = sorted((pair for pair, names in judges.items() if len(names) > 1), reverse=True)[:limit]
+    found = _without_selected(connection, found)
+    shared = sorted(_shared(found), reverse=True)[:limit]
     labeled = human_pairs(connection, limit)
     wanted = {*shared} - {*labeled}
     kept = [each for each in found if each.pair in wanted]
     kept += [JuryVerdict._make(row) for row in rows_in(connection, _valid(), verdicts.c.pair, labeled)]
     return JuryVerdicts(jury_pairs(connection, {each.pair for each in kept}), kept)
+
+
+def _shared(found: Iterable[JuryVerdict]) -> set[int]:
+    """The pairs of several judges."""
+    judges: dict[int, set[str]] = {}
+    for each in found:
+        judges.setdefault(each.pair, set()).add(each.judge)
+    return {pair for pair, names in judges.items() if len(names) > 1}
+
+
+def _without_selected(connection: Connection, found: Sequence[JuryVerdict]) -> list[JuryVerdict]:
+    """Without the first judge of a cascade where it called for the others: there it is wrong more often than elsewhere.
+
+    Pairs that an audit showed to all judges are a sample of all pairs, and stay.
+    """
+    query = select(pairs.c.id, pairs.c.reasons).where(IS_FIRST_ALONE)
+    called = {
+        row.id: json.loads(row.reasons)["judges"]["first"]
+        for row in rows_in(connection, query, pairs.c.id, _shared(found))
+    }
+    return [each for each in found if called.get(each.pair) != each.judge]
 
 
 def human_verdicts(connection: Connection, limit: int) -> JuryVerdicts:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from karma.config.derived_streams import holds_canaries
 from karma.ranking.verdict_sources import HUMAN
+from karma.store.cascade_quality import CascadeQuality, comparable
 from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
 from karma.store.preference_quality import PreferenceQuality, log_ratio
 from karma.store.records import PairRecord, PairRow, VerdictRow
@@ -136,6 +137,7 @@ class PairQuality:
         self.policies: defaultdict[tuple[str, str], PolicyQuality] = defaultdict(PolicyQuality)  # by stream, policy
         self.wins: Counter[tuple[str, str]] = Counter()  # (winner, loser), judged preferences
         self.flips_by_gap: list[tuple[float, float]] = [(0, 0)] * len(GAPS)  # pairs × judges in both orders, flipped
+        self.cascades: defaultdict[str, CascadeQuality] = defaultdict(CascadeQuality)  # by stream with a first judge
         self.preferences: defaultdict[tuple[str, str], PreferenceQuality] = defaultdict(PreferenceQuality)
         self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
 
@@ -149,6 +151,8 @@ class PairQuality:
         sums.pairs += 1
         sums.judged += pair.judged
         sums.outcomes[record.outcome or "open"] += 1
+        if pair.judges is not None and pair.judges.first is not None:
+            self.cascades[record.stream].add(record)
         if pair.information is not None:
             sums.bits += pair.information
             sums.with_information += 1
@@ -174,6 +178,7 @@ class PairQuality:
             else:
                 self._add_side(judge, record.pair, verdict, verdict.judge in both, margin)
         self._add_orders(record, given, sums)
+        given = comparable(record.pair, given)
         self._add_lengths(record.pair, given)
         compared = agreements(given)
         for first, second, agrees in compared:

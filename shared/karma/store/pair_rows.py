@@ -19,8 +19,9 @@ from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
 #: Of pairs about which the posterior was asked (`label_at`): whether it was sure. Matching writes it to the reasons.
 IS_SURE = pairs.c.reasons.contains('"sure": true', autoescape=True)
 IS_UNSURE = pairs.c.reasons.contains('"sure": false', autoescape=True)
-#: Pairs with a plan of their judges, those whose plan was made by the audit's draw, and those of several judges.
-HAS_JUDGE_PLAN = pairs.c.reasons.contains('"judges_why": ', autoescape=True)
+#: Pairs of a cascade, those whose first judge was asked alone at first, those that the audit drew; of several judges.
+IS_CASCADE = pairs.c.reasons.contains('"judge_audit_share": ', autoescape=True)
+IS_FIRST_ALONE = pairs.c.reasons.contains('"judges_why": "first"', autoescape=True)
 IS_JUDGE_AUDIT = pairs.c.reasons.contains('"judges_why": "audit"', autoescape=True)
 HAS_SEVERAL_JUDGES = (
     select(func.count(verdicts.c.judge.distinct())).where(verdicts.c.pair == pairs.c.id).scalar_subquery() > 1

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from sqlalchemy import func, select
 
-from karma.config.judge_calls import expected_calls
+from karma.config.judge_calls import asked_share, calls_of
 from karma.config.pool import Pool
 from karma.config.pricing import Kind, Pricing, Usage, money
 from karma.messages import ModelSpec
 from karma.store import Transaction
 from karma.store.chunks import rows_in
 from karma.store.schema import pairs, prompts, responses, verdicts
+from karma_monitor.figures.money.line_fit import Fit
 
 #: Where an estimate comes from: this stream's prompts, calls of other streams, or prices and assumptions.
 Source = Literal["stream", "store", "prices", "unknown"]
@@ -35,34 +36,6 @@ _JUDGE_INSTRUCTIONS = 250  # tokens
 _Z95 = 1.96
 #: Share of a cost that the interval has on each side at the least: tokens do not follow characters exactly.
 _INEXACT = 0.02
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A least-squares line y = mean + slope (x − x_mean) of n points, for sums over new points."""
-
-    n: int
-    mean: float
-    x_mean: float
-    slope: float
-    variance: float  # of a point about the line
-    sxx: float
-
-    @classmethod
-    def of(cls, points: Sequence[tuple[float, float]]) -> Fit:
-        """The line through points (x, y); level where all x are the same."""
-        n = len(points)
-        x_mean, mean = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
-        sxx = sum((x - x_mean) ** 2 for x, _ in points)
-        slope = sum((x - x_mean) * (y - mean) for x, y in points) / sxx if sxx > 0 else 0.0
-        residuals = sum((y - mean - slope * (x - x_mean)) ** 2 for x, y in points)
-        return cls(n, mean, x_mean, slope, residuals / max(1, n - 2), sxx)
-
-    def total(self, xs: Sequence[float]) -> tuple[float, float]:
-        """The expected sum over new points, and its variance: of the points, and of the line."""
-        n, off = len(xs), sum(xs) - len(xs) * self.x_mean
-        of_line = n * n / self.n + (off * off / self.sxx if self.sxx > 0 else 0.0)
-        return n * self.mean + self.slope * off, self.variance * (n + of_line)
 
 
 @dataclass(frozen=True)
@@ -179,9 +152,11 @@ def _asked(pool: Pool, stream: str) -> Iterator[tuple[Kind, str, ModelSpec, floa
     for name in models:
         yield "model", name, pool.models[name], responses_per_prompt / len(models)
     pairs_per_prompt = settings.pairs_per_prompt or responses_per_prompt * (responses_per_prompt - 1) / 2
-    for judge in pool.stream_judges(stream):
+    judges = pool.stream_judges(stream)
+    judged = pairs_per_prompt * (settings.judge_share or 1.0) * asked_share(judges, settings)
+    for judge in judges:
         if judge.model is not None:
-            yield "judge", judge.name, judge.model, pairs_per_prompt * expected_calls(judge, settings)
+            yield "judge", judge.name, judge.model, judged * calls_of(judge, settings)
 
 
 def _newest_prompts(transaction: Transaction, stream: str) -> dict[int, int]:

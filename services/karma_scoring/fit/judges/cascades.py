@@ -19,7 +19,7 @@ from karma.ranking.label_error import Audited, LabelError, label_error
 from karma.ranking.label_error_change import since_change
 from karma.store import Transaction
 from karma.store.cascade_quality import audited_label, known_before, larger_verdicts
-from karma.store.pair_rows import HAS_JUDGE_PLAN, HAS_SEVERAL_JUDGES, IS_JUDGE_AUDIT, pair_records
+from karma.store.pair_rows import HAS_SEVERAL_JUDGES, IS_CASCADE, IS_JUDGE_AUDIT, pair_records
 from karma.store.records import PairRecord
 from karma.store.schema import pairs, resolutions
 from karma.verdicts import resolve
@@ -70,7 +70,7 @@ class Cascades:
         began = time.monotonic()
         if not self._wanted or began < self._due_at:
             return self._known
-        seen_by_all = _newest(transaction, HAS_JUDGE_PLAN & HAS_SEVERAL_JUDGES)
+        seen_by_all = _newest(transaction, IS_CASCADE & HAS_SEVERAL_JUDGES)
         self._known = FittedCascades(rules(seen_by_all), audits(_newest(transaction, IS_JUDGE_AUDIT)))
         now = time.monotonic()
         self._due_at = now + (now - began) / _TIME_SHARE
@@ -89,8 +89,10 @@ def rules(records: Iterable[PairRecord]) -> dict[Cascade, CascadeRule]:
     """The rules by cascade from pairs, of which those that all judges saw count."""
     examples: dict[Cascade, list[Example]] = {}
     for record in records:
-        if (plan := record.pair.judges) is not None and (example := example_of(record)) is not None:
-            examples.setdefault(plan.cascade, []).append(example)
+        plan = record.pair.judges
+        cascade = None if plan is None else plan.cascade
+        if cascade is not None and (example := example_of(record)) is not None:
+            examples.setdefault(cascade, []).append(example)
     fitted = {cascade: fit_logistic(of_cascade) for cascade, of_cascade in examples.items()}
     return {
         cascade: CascadeRule(weights, len(examples[cascade]))

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from karma.config.pool import Pool
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch, ScoreBatch
-from karma_monitor.figures.money.estimate import Estimate, Fit, estimate
+from karma_monitor.figures.money.estimate import Estimate, estimate
+from karma_monitor.figures.money.line_fit import Fit
 from tests.support.memory import ENDPOINT, Flow
 from tests.support.stores import memory
 
