@@ -15,6 +15,7 @@ from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.resolution_weights import weighed_of
 from karma.verdicts import a_is_better, agrees_with_competency
+from karma_monitor.explained_judges import judge_facts
 from karma_monitor.figures.models.misfit import misfit_pair
 from karma_monitor.figures.predictions import win_bin_of
 from karma_monitor.queries.pairs import pair_with_texts, verdicts_on
@@ -73,6 +74,7 @@ def explain(
             "predicted_tie": row.predicted_tie,
             "awaited": row.awaited,
             "orders": _orders(row, reasons, opinions),
+            "judges": judge_facts(row, reasons, opinions),
             "judges_asked": len({one.judge for one in opinions}),
             "judges_valid": len({one.judge for one in opinions if one.probability is not None}),
         },

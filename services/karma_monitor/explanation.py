@@ -8,6 +8,8 @@ from typing import Any
 from karma.config.derived_streams import CANARIES, REJUDGE
 from karma.ranking.snapshot import KIN_COMPARISONS, KIN_THRESHOLD
 from karma.telemetry.escaping import escape_control, shortened
+from karma_monitor.explained_judges import judges_sentence
+from karma_monitor.figures.formatting import percent
 from karma_monitor.figures.models.misfit import misfit_sentence
 
 Facts = dict[str, Any]
@@ -60,7 +62,7 @@ def _formed(facts: Facts) -> list[str]:
     if by_goal := _by_goal(formed):
         lines.append(by_goal)
     if drawn and formed.get("probability") is not None:
-        lines.append(f"Its chance of being drawn from the prompt's pairs was {_percent(formed['probability'])}.")
+        lines.append(f"Its chance of being drawn from the prompt's pairs was {percent(formed['probability'])}.")
     lines.append(_kinship(facts))
     if facts["misfit"]:
         lines.append(
@@ -74,7 +76,7 @@ def _formed(facts: Facts) -> list[str]:
     if facts["apart"]:
         lines.append(f"No chain of verdicts connects {a} and {b}, so their gap is unknown; the figures are a guess.")
     if formed.get("win_probability") is not None:
-        won = f"By competency alone {a} wins a decisive comparison with {_percent(formed['win_probability'])}"
+        won = f"By competency alone {a} wins a decisive comparison with {percent(formed['win_probability'])}"
         lines.append(f"{won}{_whether_it_holds(facts['win_bin'])}.")
     if formed["information"] is not None:
         lines.append(f"Expected information {formed['information']:.2f} bits (at most 1).")
@@ -107,7 +109,7 @@ def _whether_it_holds(found: Facts | None) -> str:
     such = f"win probabilities from {100 * found['low']:g} to {100 * found['high']:g} %"
     if found["state"] == "unknown":
         return f"; whether {such} hold is unknown: {found['why']}"
-    wrong, stated = _percent(found["observed"]), _percent(found["stated"])
+    wrong, stated = percent(found["observed"]), percent(found["stated"])
     return f"; {such} are unreliable: {wrong} of the verdicts went against them, where {stated} are expected to"
 
 
@@ -164,11 +166,11 @@ def _judging(facts: Facts) -> list[str]:
     if judging["information"] is not None and judging["sure"] is None:
         given = "given the verdicts on the prompt's other pairs"
         lines.append(f"Expected information {judging['information']:.2f} bits, {given}.")
-    lines.append(f"Its chance of being judged was {_percent(judging['probability'])}.")
+    lines.append(f"Its chance of being judged was {percent(judging['probability'])}.")
     if judging["predicted"] is not None:
-        tie = "" if judging["predicted_tie"] is None else f", and a tie {_percent(judging['predicted_tie'])}"
+        tie = "" if judging["predicted_tie"] is None else f", and a tie {percent(judging['predicted_tie'])}"
         by = "the outcome model" if judging["sure"] is None else "the competencies and the responses' agreement"
-        lines.append(f"Prediction by {by}: {a} wins, if decisive, {_percent(judging['predicted'])}{tie}.")
+        lines.append(f"Prediction by {by}: {a} wins, if decisive, {percent(judging['predicted'])}{tie}.")
     if (support := facts["formed"].get("support")) is not None:
         lines.append(
             f"Common words, 0 to 1: of a and b {facts['formed']['agreement']:.2f}; of a with the likest third response "
@@ -194,7 +196,9 @@ def _verdicts(facts: Facts) -> list[str]:
             lines.append(f"  Note: {shortened(one['note'], 300)}")
         if one["rationale"]:
             lines.append(f"  Rationale: {shortened(one['rationale'], 300)}")
-    lines += [_orders(one) for one in judging["orders"] or ()]
+    lines += [_orders(one) for one in judging["orders"] or () if one["asked"] or not judging["judges"]]
+    if judging["judges"]:
+        lines.append(judges_sentence(judging["judges"]))
     if judging["judges_valid"] < judging["judges_asked"]:
         lines.append(f"Valid verdicts: {judging['judges_valid']} of {judging['judges_asked']} judges.")
     if judging["awaited"] > 0:
@@ -208,12 +212,12 @@ def _orders(one: Facts) -> str:
     asked = f"{judge} was asked {'in both orders' if len(one['asked']) == 2 else f'one order, {first}'}"
     if not one["asked"]:
         asked = f"{judge} has given no verdict yet, and is asked {first}"
-    doubt = f"P(the second order changes the label) was {_percent(one['doubt'])}" if one["doubt"] is not None else ""
+    doubt = f"P(the second order changes the label) was {percent(one['doubt'])}" if one["doubt"] is not None else ""
     if one["why"] == "doubt" and doubt:
-        return f"{asked}: after the first verdict, {doubt}; up to {_percent(one['most_doubt'])} one is enough."
+        return f"{asked}: after the first verdict, {doubt}; up to {percent(one['most_doubt'])} one is enough."
     why = {
         "one": "the stream asks one order, drawn for each pair",
-        "audit": f"an audit drew the pair, as it does with {_percent(one['audit_share'])}",
+        "audit": f"an audit drew the pair, as it does with {percent(one['audit_share'])}",
         "unknown": "too little was known about its second verdicts",
         "doubt": f"{first} was drawn to be asked first",
     }[one["why"]]
@@ -224,7 +228,7 @@ def _preferred(facts: Facts, better_a: float) -> str:
     if better_a == 0.5:
         return "prefers neither"
     a, b = _names(facts)
-    return f"prefers {a if better_a > 0.5 else b}, {_percent(max(better_a, 1 - better_a))} certain"
+    return f"prefers {a if better_a > 0.5 else b}, {percent(max(better_a, 1 - better_a))} certain"
 
 
 def _resolution(facts: Facts) -> list[str]:
@@ -236,7 +240,7 @@ def _resolution(facts: Facts) -> list[str]:
         chosen, rejected = (a, b) if resolution["chosen"] == "a" else (b, a)
         p = resolution["probability"]
         label = "Judged" if resolution["label_source"] == "judge" else "Predicted, not judged"
-        certainty = "" if p is None else f", {_percent(max(p, 1 - p))} certain"
+        certainty = "" if p is None else f", {percent(max(p, 1 - p))} certain"
         lines = [f"A preference: {chosen} over {rejected}{certainty}. {label}."]
     else:
         lines = [
@@ -253,7 +257,7 @@ def _resolution(facts: Facts) -> list[str]:
         both = "different sides in the two orders" if resolution["flipped"] else "the same side in both orders"
         lines.append(f"The judges took {both}.")
     if resolution["predicted"] is not None:
-        lines.append(f"Prediction without its verdicts: {a} {_percent(resolution['predicted'])}.")
+        lines.append(f"Prediction without its verdicts: {a} {percent(resolution['predicted'])}.")
     agreement = {
         True: "It agrees with competency: the model that was ahead won.",
         False: "It contradicts competency: the model that was behind won.",
@@ -273,10 +277,3 @@ def _weighed(weighed: Facts) -> str:
     heaviest = sorted(weighed.items(), key=lambda each: (-each[1]["weight"], each[0]))
     named = ", ".join(f"{each['weight']:.2f} {escape_control(judge)}" for judge, each in heaviest)
     return f"Weighed: {named}."
-
-
-def _percent(share: float) -> str:
-    """A share for people, with decimals only where it is nearly 0 or nearly 1."""
-    if share in (0.0, 1.0) or 0.01 <= share <= 0.99:
-        return f"{100 * share:.0f} %"
-    return "over 99.99 %" if share > 0.9999 else "under 0.01 %" if share < 0.0001 else f"{100 * share:.2f} %"

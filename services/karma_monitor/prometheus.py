@@ -21,6 +21,7 @@ from karma.errors import OutageError
 from karma.queue.backlog import all_queues, queue_state
 from karma.queue.heartbeats import workers
 from karma.queue.redis import outages
+from karma.ranking.label_error import LabelError
 from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 from karma.store import Store, counting
 from karma.store.database import COUNTING_S
@@ -28,8 +29,8 @@ from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.ledger import STATES
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import StreamGoals, paused
-from karma.telemetry import metrics
-from karma.telemetry.bounded_metrics import shown
+from karma.telemetry import cascade_metrics, metrics
+from karma.telemetry.bounded_metrics import Gauge, shown
 from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.money.budgets import budgets_usd
 from karma_monitor.figures.preferences import preference_figures
@@ -218,6 +219,13 @@ def show_preferences(found: Sequence[Mapping[str, Any]]) -> None:
         gauge.replace({key: value for key, value in known.items() if value is not None})
 
 
+def _show_audits(found: Mapping[str, LabelError], error: Gauge, audited: Gauge) -> None:
+    audits = {stream: one for stream, one in found.items() if _has_own_series("stream", stream)}
+    audited.replace({(stream,): one.audited for stream, one in audits.items()})
+    bounds = ("estimate", "low", "high")
+    error.replace({(stream, name): getattr(one, name) for stream, one in audits.items() for name in bounds})
+
+
 def show_competencies(snapshot: Snapshot) -> None:
     """Show a snapshot. Models beyond the label's limit are left out: their values cannot be summed in `other`."""
     metrics.SNAPSHOT_VERSION.set(snapshot.version)
@@ -225,15 +233,8 @@ def show_competencies(snapshot: Snapshot) -> None:
     metrics.MISFIT_PAIRS.set(len(snapshot.pair_fit.misfit))
     if snapshot.outcome is not None and snapshot.outcome.calibration_error is not None:
         metrics.OUTCOME_CALIBRATION.set(snapshot.outcome.calibration_error)
-    audits = {stream: one for stream, one in snapshot.audits.items() if _has_own_series("stream", stream)}
-    metrics.LABELS_AUDITED.replace({(stream,): one.audited for stream, one in audits.items()})
-    metrics.LABEL_ERROR.replace(
-        {
-            (stream, bound): value
-            for stream, one in audits.items()
-            for bound, value in (("estimate", one.estimate), ("low", one.low), ("high", one.high))
-        }
-    )
+    _show_audits(snapshot.audits, metrics.LABEL_ERROR, metrics.LABELS_AUDITED)
+    _show_audits(snapshot.cascade_audits, cascade_metrics.FIRST_JUDGE_ERROR, cascade_metrics.FIRST_JUDGE_AUDITED)
     judges = {judge: one for judge, one in snapshot.self_preference.items() if _has_own_series("judge", judge)}
     metrics.SELF_PREFERENCE_VERDICTS.replace({(judge,): one.verdicts for judge, one in judges.items()})
     metrics.SELF_PREFERENCE.replace(
@@ -247,7 +248,8 @@ def show_competencies(snapshot: Snapshot) -> None:
     metrics.LABEL_TAIL_ERROR.replace(
         {
             (stream, f"{one.low:g}", bound): value
-            for stream in audits
+            for stream in snapshot.audits
+            if _has_own_series("stream", stream)
             for one in snapshot.label_tails.get(stream, ())
             for bound, value in (
                 ("stated", one.stated),

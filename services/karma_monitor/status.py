@@ -12,6 +12,7 @@ from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock
 from karma.queue.refused import refused_count
 from karma.store import Store
+from karma.store.cascade_quality import cascade_quality
 from karma.store.counting import unsure_labels
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
@@ -20,6 +21,7 @@ from karma.store.streams import paused
 from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.judges import jury_figures
 from karma_monitor.figures.judges.canaries import canary_figures
+from karma_monitor.figures.judges.cascades import cascade_figures
 from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.figures.limits import endpoint_limits, rate_limit
 from karma_monitor.figures.money.budgets import budgets_usd, ends
@@ -89,6 +91,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         },
         "judges": {name: _endpoint(judging.get(name, 0), limits.get(name)) for name in judges},
         "canaries": canaries,
+        "cascades": cascade_figures(cascade_quality(window), newest),
         "jury": jury_figures(newest.jury),
         "people": people,
         "kin_judges": [asdict(each) for each in kin_judges(pool)] if pool else [],

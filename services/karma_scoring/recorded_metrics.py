@@ -9,7 +9,7 @@ from karma.config.pool import Pool
 from karma.store.canary_results import sightings
 from karma.store.pair_quality import JudgeQuality, PairQuality, PolicyQuality
 from karma.store.records import NewResponse, NewVerdict
-from karma.telemetry import metrics
+from karma.telemetry import cascade_metrics, metrics
 from karma.telemetry.bounded_metrics import MetricBatch
 from karma.telemetry.failure_kinds import kind_of
 from karma_scoring.handlers import Learned
@@ -85,6 +85,11 @@ def show_quality(quality: PairQuality, batch: MetricBatch) -> None:
         _show_judge(judge, sums, batch)
     for (stream, _policy), pairs in quality.policies.items():
         _show_stream(stream, pairs, batch)
+    for stream, cascade in quality.cascades.items():
+        made = {"made": cascade.larger_calls, "saved": cascade.larger_calls_saved}
+        _add(batch, cascade_metrics.LARGER_CALLS, stream, made)
+        alone = {"yes": cascade.alone, "no": cascade.pairs - cascade.alone}
+        _add(batch, cascade_metrics.FIRST_JUDGE_PAIRS, stream, alone)
     for (winner, loser), count in quality.wins.items():
         if winner != loser:
             batch.add(metrics.WINS, winner, loser, count=count)

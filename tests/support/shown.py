@@ -8,12 +8,12 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from karma.telemetry import bounded_metrics as series
-from karma.telemetry import metrics
+from karma.telemetry import cascade_metrics, metrics
 
 
 def all_metrics() -> Iterator[MetricWrapperBase]:
-    """Every metric that `karma.telemetry.metrics` lists."""
-    for found in vars(metrics).values():
+    """Every metric that `karma.telemetry.metrics` and its like list."""
+    for found in (*vars(metrics).values(), *vars(cascade_metrics).values()):
         if isinstance(found, MetricWrapperBase):
             yield found
 

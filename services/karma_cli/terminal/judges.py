@@ -1,4 +1,4 @@
-"""What is known of judges, as tables of `karma status`: their weights, and how they agree with people."""
+"""What is known of judges, as tables of `karma status`: first judges, weights, and how they agree with people."""
 
 from __future__ import annotations
 
@@ -13,8 +13,21 @@ from karma_monitor.figures.formatting import share
 
 
 def judge_tables(state: dict[str, Any]) -> list[RenderableType]:
-    """The tables of a status; none with one judge and without verdicts of people."""
+    """The tables of a status; none without a first judge, with one judge, and without verdicts of people."""
     parts: list[RenderableType] = []
+    if state["cascades"]:
+        saved = "calls of the others saved"
+        wrong = "wrong labels by it alone"
+        table = Table("stream", "pairs", "decided alone", saved, wrong, "audited", title_justify="left")
+        table.title = "first judges"
+        for each in state["cascades"]:
+            error = each["label_error"]
+            interval = "unknown" if error is None else _interval(error["estimate"], error["low"], error["high"])
+            table.add_row(
+                *(Text(escape_control(each["stream"])), f"{each['pairs']:,}", share(each["alone_share"])),
+                *(share(each["saved_share"]), interval, f"{0 if error is None else error['audited']:,}"),
+            )
+        parts.append(table)
     if state["jury"]:
         table = Table("judge", "weight", "right", "pairs", title="judges weighed", title_justify="left")
         for name, one in state["jury"].items():

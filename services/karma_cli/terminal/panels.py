@@ -113,6 +113,8 @@ def quality(status: Status) -> RenderableType:
     if (error := known["predicted_label_error"]) is not None:
         interval = _interval(error["low"], error["high"])
         text.append(f"\nwrong predicted labels: {share(error['estimate'])}{interval}, {error['audited']:,} audited")
+    for one in known.get("cascades", ())[:_MOST_STREAMS]:
+        text.append(f"\n{_cascade(one)}")
     for one in sorted(known["preferences"], key=lambda one: -one["preferences"])[:_MOST_STREAMS]:
         text.append(f"\n{_chosen(one)}")
     judges = known["judges"][:_MOST_JUDGES]
@@ -125,6 +127,17 @@ def quality(status: Status) -> RenderableType:
         more = [show(judge) or "–" for show in columns.values()]
         table.add_row(Text(name), f"{judge['verdicts']:,}", flips, first, share(judge["agreement"]), *more)
     return Group(text, table) if table.row_count else text
+
+
+def _cascade(one: Status) -> str:
+    """What the first judge of a stream saves, and how often its labels are wrong."""
+    saved = f"{share(one['saved_share'])} of the other judges' calls saved"
+    stream = shorten_middle(one["stream"], _NAME_CHARACTERS)
+    line = f"{stream}: first judge decides {share(one['alone_share'])}, {saved}"
+    if (error := one["label_error"]) is None:
+        return line
+    wrong = f"{share(error['estimate'])}{_interval(error['low'], error['high'])}"
+    return f"{line}, {wrong} of its labels wrong, {error['audited']:,} audited"
 
 
 def _chosen(one: Status) -> str:

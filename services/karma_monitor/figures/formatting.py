@@ -10,6 +10,13 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
+def percent(share: float) -> str:
+    """A share for people, with decimals only where it is nearly 0 or nearly 1."""
+    if share in (0.0, 1.0) or 0.01 <= share <= 0.99:
+        return f"{100 * share:.0f} %"
+    return "over 99.99 %" if share > 0.9999 else "under 0.01 %" if share < 0.0001 else f"{100 * share:.2f} %"
+
+
 def duration(seconds: float | None) -> str:
     """A duration in its two largest units; – where it is unknown."""
     if seconds is None:

@@ -20,6 +20,7 @@ from karma.store.records import PairRecord
 from karma.verdicts import OUTCOMES, TIE_MARGIN
 from karma_monitor.figures.intervals import ratio, wilson
 from karma_monitor.figures.judges import first_position, judges
+from karma_monitor.figures.judges.cascades import cascade_figures
 from karma_monitor.figures.preferences import preference_figures
 
 TieMargin = Callable[[str], float]
@@ -94,6 +95,7 @@ def summary(quality: PairQuality, records: Sequence[PairRecord], snapshot: Snaps
         "calls_saved_share": ratio(
             total(lambda sums: sums.calls_saved), total(lambda sums: sums.calls + sums.calls_saved)
         ),
+        "cascades": cascade_figures(quality.cascades, snapshot),
         "first_position": first_position(quality),
         "tie_share": ratio(total(lambda sums: sums.outcomes["tie"]), len(records)),
         "longer_wins": ratio(longer, unequal),

@@ -21,6 +21,7 @@ from karma.store.records import PairRecord
 from karma_monitor.figures.intervals import ratio
 from karma_monitor.figures.judges import first_position, judges
 from karma_monitor.figures.judges.canaries import canary_figures
+from karma_monitor.figures.judges.cascades import cascade_figures
 from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.figures.predictions import label_limit_of, label_tail_of
 from karma_monitor.figures.preferences import over_time, preference_figures
@@ -168,6 +169,7 @@ def statistics(quality: PairQuality, snapshot: Snapshot) -> dict[str, Any]:
     return {
         "first_position": first_position(quality),
         "flips_by_gap": flips_by_gap(quality),
+        "cascades": cascade_figures(quality.cascades, snapshot),
         "length": length_buckets(quality),
         "length_predicted": length_buckets(quality, "predicted"),
         "preferences": preference_figures(quality.preferences),

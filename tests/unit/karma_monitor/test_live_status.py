@@ -87,6 +87,7 @@ def test_of_an_empty_store_everything_is_there_and_what_is_unknown_is_none(store
     assert (quality.pop("window"), quality.pop("first_position"), quality.pop("judges")) == (0, [], [])
     assert quality.pop("preferences") == []
     assert {(row["both_orders"], row["flip_share"]) for row in quality.pop("flips_by_gap")} == {(0, None)}
+    assert quality.pop("cascades") == []
     assert set(quality.values()) == {None}
 
 

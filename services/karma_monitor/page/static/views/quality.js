@@ -7,6 +7,7 @@ import { intervals } from "../intervals.js";
 import { behind, choice, empty, panel, table, tiles } from "../panels.js";
 import { histogram, spots } from "../plot.js";
 import { ticks } from "../scale.js";
+import { CASCADE_NOTE, cascades } from "./cascades.js";
 import { CHOSEN_NOTE, chosen } from "./chosen.js";
 import { limits, tail, tailNote } from "./tails.js";
 
@@ -69,6 +70,7 @@ function panels(found) {
   const [positions, ofPositions] = named("first_position");
   const [byJudge, ofJudges] = named("judges");
   const [byGap, ofGaps] = named("flips_by_gap");
+  const [byCascade, ofCascades] = named("cascades");
   return [
     panel(
       "Distributions",
@@ -84,6 +86,7 @@ function panels(found) {
     panel("Policies", { note: ofPolicies }, policies(byPolicy)),
     panel("Judge budget", { note: BUDGET_NOTE }, budget(found.gate)),
     found.gate.length > 0 && predictedLabels(found),
+    (byCascade ?? []).length > 0 && panel("First judges", { note: `${ofCascades} ${CASCADE_NOTE}` }, cascades(byCascade)),
     panel("Position bias", { note: `${ofPositions} ${POSITION_NOTE}` }, firstPosition(positions)),
     panel("Order flips by gap", { note: `${ofGaps} ${FLIPS_NOTE}` }, flipsByGap(byGap ?? [])),
     panel("Judges", { note: [ofJudges, ...unknownOf(byJudge)].join(" ") }, judges(byJudge)),
