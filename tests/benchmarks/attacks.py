@@ -2,16 +2,19 @@
 
 `python -m tests.benchmarks.attacks` tries the judges that need no endpoint: `verifier`, and on the tiny family's judge
 `likelihood` and `transformers`. `--pool pool.toml [--judges a,b]` tries the judges of a pool file, such as a real one
-at an endpoint: two calls for each of the 200 attacked and 400 for the clean pairs. `--seeds N` draws the questions N
-times. Judges without a template are held to a success of at most 5 % and a fall of accuracy by at most 2 points; the
-exit status is 1 if one of them does not keep it.
+at an endpoint: two calls for each of the 200 attacked and 400 for the clean pairs. `--reward STEPS` first trains a
+reward model on answers of the tiny family (`tests.benchmarks.reward_judge`), and tries it as the judge `reward`.
+`--seeds N` draws the questions N times. Judges without a template are held to a success of at most 5 % and a fall of
+accuracy by at most 2 points; the exit status is 1 if one of them does not keep it.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from karma.config.pool import Pool
@@ -34,6 +37,18 @@ def own_judges() -> dict[str, JudgeSpec]:
         "likelihood": JudgeSpec(name="likelihood", kind="likelihood", model=model, scale=0.1, both_orders=False),
         "transformers": JudgeSpec(name="transformers", kind="transformers", model=model),
     }
+
+
+def reward_judge(folder: Path, steps: int) -> JudgeSpec:
+    """A judge by a reward model that is trained into the folder."""
+    import torch
+
+    from tests.benchmarks.reward_judge import trained
+
+    torch.set_num_threads(1)
+    print(f"reward: training loss {trained(folder, steps):.3f} after {steps} steps, by chance 0.693", flush=True)
+    model = ModelSpec(name="reward", backend="transformers", model=str(folder))
+    return JudgeSpec(name="reward", kind="reward", model=model, both_orders=False)
 
 
 def without_template(spec: JudgeSpec) -> bool:
@@ -68,21 +83,30 @@ def together(trials: list[Trial]) -> Trial:
     return whole
 
 
+def tried(judges: Mapping[str, JudgeSpec], names: Iterable[str], seeds: int) -> list[str]:
+    """Try the named judges and print their tables; returns those that do less well than they must."""
+    failed = []
+    for name in names:
+        trial = together([try_judge(judges[name], ask, corpus(seed)) for seed in range(seeds)])
+        show(judges[name], trial)
+        if without_template(judges[name]) and not kept(trial):
+            failed.append(name)
+    return failed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", type=Path, help="a pool file, whose judges are tried")
     parser.add_argument("--judges", help="names, separated by commas; all without it")
+    parser.add_argument("--reward", type=int, metavar="STEPS", help="train a reward model, and try it as well")
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
-    judges = own_judges() if arguments.pool is None else Pool.read(arguments.pool).judges
-    names = arguments.judges.split(",") if arguments.judges else list(judges)
-    failed = []
-    for name in names:
-        spec = judges[name]
-        trial = together([try_judge(spec, ask, corpus(seed)) for seed in range(arguments.seeds)])
-        show(spec, trial)
-        if without_template(spec) and not kept(trial):
-            failed.append(name)
+    judges = dict(own_judges() if arguments.pool is None else Pool.read(arguments.pool).judges)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.reward:
+            judges["reward"] = reward_judge(Path(folder), arguments.reward)
+        names = arguments.judges.split(",") if arguments.judges else list(judges)
+        failed = tried(judges, names, arguments.seeds)
     if failed:
         sys.exit(f"more than {100 * MOST_SUCCESS:g} % success, or a fall of over {100 * MOST_FALL:g} points: {failed}")
 
