@@ -470,7 +470,7 @@ def test_another_origin_gets_403_and_no_token_401(site: Site, watched: Watched) 
     address = f"{site.url}/api/requeue"
     ask = watched.page.request
     bearer = {"Authorization": f"Bearer {site.client.token}"}
-    waste = {"what": "unscored"}
+    waste = {"what": "failed"}
     before = site.ask("/api/pairs?outcome=unscored")["pairs"]
     assert before
     assert ask.post(address, data=waste).status == 401

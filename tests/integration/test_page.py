@@ -7,16 +7,19 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from karma.messages import GenerateBatch, JudgeBatch
+from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.store import Store
 from karma.store.streams import paused
 from karma_monitor.figures import endpoints
 from karma_monitor.page import models as models_view
 from karma_monitor.page import quality as quality_view
 from karma_scoring.fit.refit import Refitter
-from tests.support.memory import Flow, make_pool
+from tests.support.memory import ENDPOINT, Flow, make_pool
 from tests.support.page import Page, Stream, serving
 from tests.support.pipeline import wait_until
+
+#: Requeued prompts of each kind.
+NONE = {"dead": 0, "without_pair": 0, "missing_verdicts": 0, "unscored": 0}
 
 
 @pytest.fixture
@@ -170,9 +173,40 @@ def test_dead_prompts_are_listed_and_brought_back(store: Store, page: Page) -> N
     found = page.get("/api/dead?limit=2")
     assert ([one["prompt_id"] for one in found["dead"]], found["total"]) == (["p2", "p1"], 3)
     assert [one["prompt_id"] for one in page.get(f"/api/dead?before={found['next']}")["dead"]] == ["p0"]
-    assert page.post("/api/requeue", {"what": "dead", "stream": "another"}) == (200, {"requeued": 0})
-    assert page.post("/api/requeue", {"what": "dead", "stream": None}) == (200, {"requeued": 3})
+    assert page.post("/api/requeue", {"what": "dead", "stream": "another"}) == (200, {"requeued": 0, **NONE})
+    assert page.post("/api/requeue", {"what": "dead", "stream": None}) == (200, {"requeued": 3, **NONE, "dead": 3})
     assert page.get("/api/dead") == {"dead": [], "next": None, "total": 0}
+
+
+def test_the_verdicts_of_a_judge_that_was_down_are_requeued_too(store: Store) -> None:
+    """As `karma requeue failed` does: the pair has a label by the other judge, which stands until both have one."""
+    judges = {name: {"kind": "openai", "model": {**ENDPOINT, "model": name}} for name in ("up", "down")}
+    flow = Flow(store, make_pool("ab", judges=judges))
+    flow.accept({"prompt": "p"})
+
+    def judged(batch: JudgeBatch, failing: str) -> LearnBatch:
+        return flow.judge(batch, failure="connection dropped" if batch.judge == failing else None)
+
+    def run(failing: str) -> list[str]:
+        asked = []
+        while flow.dispatcher.admit() or flow.sent:
+            for batch in flow.messages():
+                if isinstance(batch, JudgeBatch):
+                    asked.append(batch.judge)
+                    flow.handle(judged(batch, failing))
+                else:
+                    flow.handle(flow.answer(batch) if isinstance(batch, GenerateBatch) else batch)
+        return asked
+
+    assert sorted(run("down")) == ["down", "up"]
+    with serving(store, flow.pool) as (page, _live):
+        found = page.post("/api/requeue", {"what": "failed", "stream": None})
+        assert found == (200, {"requeued": 1, **NONE, "missing_verdicts": 1})
+        assert run("nobody") == ["down"]
+        assert page.post("/api/requeue", {"what": "failed", "stream": None}) == (200, {"requeued": 0, **NONE})
+    with store.reading() as transaction:
+        (count,) = transaction.preferences.counts()
+    assert count.wins_a + count.wins_b == 1
 
 
 def test_failures_are_told_by_reason(store: Store, page: Page) -> None:

@@ -13,8 +13,8 @@ from karma.store import Store
 from karma.store.counting import failed, prompts_without_pair, resolutions_by_outcome
 from karma.store.records import Count
 from karma.store.requeue import bring_back, requeue_dead, requeue_incomplete, requeue_unanswered, requeue_unscored
-from karma_cli.withdrawal import withdrawal
 from karma_gateway.rematch import derive
+from karma_scoring.withdrawal import withdrawal
 from tests.support.memory import ENDPOINT, Flow, make_pool
 
 

@@ -25,6 +25,7 @@ from karma_monitor.page.security import Access
 from karma_monitor.page.server import Server, config_of
 from karma_monitor.page.tokens import Tokens
 from karma_monitor.page.views import Views
+from karma_scoring.withdrawal import withdrawal
 from tests.support.memory import make_pool
 from tests.support.pipeline import wait_until
 
@@ -112,12 +113,12 @@ class Stream:
 
 @contextmanager
 def serving(store: Store, pool: Any = None, limits: Limits | None = None) -> Iterator[tuple[Page, Live]]:
-    limits = limits or Limits()
-    board = LiveStatus(store, None, pool or make_pool("ab"))
+    limits, pool = limits or Limits(), pool or make_pool("ab")
+    board = LiveStatus(store, None, pool)
     live = Live(board.read, every_s=0.1)
     app = create_app(
         Views(store, None, board, default_margin),
-        Control(store, None, board.expire),
+        Control(store, None, board.expire, withdrawal(pool)),
         live,
         Access({TOKEN: "control", READ_TOKEN: "read"}.get, names_of("127.0.0.1"), COOKIE, limits.wait_s),  # type: ignore[arg-type]
     )

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from karma.store.database import COUNTING_S
-from karma.store.requeue import (
-    Requeue,
-    bring_back,
-    requeue_dead,
-    requeue_incomplete,
-    requeue_unanswered,
-    requeue_unscored,
-)
+from karma.store.requeue import What
+from karma.store.requeue import requeue as requeue_prompts
 from karma.store.schema import prompts
 from karma.store.streams import check_stream
 from karma_cli.options import (
@@ -30,8 +23,8 @@ from karma_cli.options import (
 )
 from karma_cli.output import Output, reason_table, with_format_flags
 from karma_cli.progress import progress
-from karma_cli.withdrawal import withdrawal
 from karma_monitor.queries.failures import reasons
+from karma_scoring.withdrawal import withdrawal
 
 
 @with_format_flags
@@ -62,7 +55,7 @@ def failures(
 def requeue(
     output: Output,
     what: Annotated[
-        Literal["dead", "failed", "all"],
+        What,
         typer.Argument(
             metavar="dead|failed|all", help="Dead prompts, or failed calls: no pair, unscored pairs, missing verdicts."
         ),
@@ -80,20 +73,12 @@ def requeue(
     """
     env = read_environment(home)
     pool = pool_if_any(env)
-    kinds: dict[str, Requeue] = {"dead": requeue_dead, "without_pair": requeue_unanswered}
-    if pool is not None:  # before the unscored ones: prompts may have pairs of both kinds
-        kinds["missing_verdicts"] = partial(requeue_incomplete, withdrawal(pool))
-    kinds["unscored"] = requeue_unscored
-    chosen = [kind for kind in kinds if what == "all" or (kind == "dead") == (what == "dead")]
-    counts = {"missing_verdicts": 0, **dict.fromkeys(kinds, 0)}
+    withdraw = None if pool is None else withdrawal(pool)
     with closing(open_store(env, promised=True)) as store, progress(output) as bar:
         with store.reading() as transaction:
             check_stream(transaction.ledger.connection, stream)
         task = bar.add_task("prompts requeued", total=None)
-        for kind in chosen:
-            for requeued in bring_back(store, kinds[kind], stream):
-                counts[kind] += requeued
-                bar.advance(task, requeued)
+        counts = requeue_prompts(store, what, withdraw, stream, lambda requeued: bar.advance(task, requeued))
     if any(counts.values()):
         wake_gateway(env)
     output.note(

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.queue.heartbeats import new_info
 from karma.store import Store
+from karma.store.requeue import Withdraw
 from karma.telemetry import metrics_server
 from karma.telemetry.logging import configure_logging
 from karma.worker.connections import STOP_S, Connections
@@ -42,8 +44,12 @@ _CACHE_KIB = 8192
 _CLOSE_S = 1  # for answers in progress at shutdown
 
 
-def main(environment: Environment) -> None:
+def main(environment: Environment, withdrawal: Callable[[Pool], Withdraw]) -> None:
     """Serve the page until SIGTERM.
+
+    Args:
+        environment: of the process.
+        withdrawal: by the pool, what takes pairs that are judged again out of the competency counts.
 
     Raises:
         SettingsError: the port is taken, or the host is not one of this machine's.
@@ -66,7 +72,7 @@ def main(environment: Environment) -> None:
     live_status = LiveStatus(store, redis, pool)
     live = Live(live_status.read)
     views = Views(store, redis, live_status, pool.tie_margin, pool.judges.values())
-    control = Control(store, redis, live_status.expire)
+    control = Control(store, redis, live_status.expire, withdrawal(pool))
     limits = Limits()
     tokens, names = Tokens(environment.home), names_of(environment.page_host)
     access = Access(tokens.scope_of, names, f"karma-{port_of(listener)}", limits.wait_s)

@@ -7,7 +7,8 @@ it continues where it ended. Existing responses and verdicts stay and are not pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, delete, func, insert, literal, select, update
 
@@ -20,8 +21,43 @@ from karma.telemetry.failure_kinds import may_pass
 #: Requeues up to `AT_ONCE` prompts of a stream (None: of all) with ids above a given one; returns their ids.
 Requeue = Callable[[Connection, str | None, int], Sequence[int]]
 
+#: Takes resolved pairs with these ids out of the competency counts (`karma_scoring.withdrawal`).
+Withdraw = Callable[[Connection, Sequence[int]], None]
+
+#: What can be requeued: dead prompts, failed calls (no pair, no valid verdict, the verdicts of one judge), or both.
+What = Literal["dead", "failed", "all"]
+
 #: Prompts of one transaction.
 AT_ONCE = 200
+
+
+def requeue(
+    store: Store,
+    what: What,
+    withdraw: Withdraw | None,
+    stream: str | None = None,
+    follow: Callable[[int], None] = lambda _prompts: None,
+) -> dict[str, int]:
+    """Requeue prompts; returns the number of each kind: dead, without_pair, missing_verdicts, unscored.
+
+    Args:
+        store: to change.
+        what: which kinds.
+        withdraw: for missing verdicts; without it they are not looked for.
+        stream: None: of all streams.
+        follow: is called with the number of prompts of each transaction.
+    """
+    kinds: dict[str, Requeue] = {"dead": requeue_dead, "without_pair": requeue_unanswered}
+    if withdraw is not None:  # before the unscored ones: prompts may have pairs of both kinds
+        kinds["missing_verdicts"] = partial(requeue_incomplete, withdraw)
+    kinds["unscored"] = requeue_unscored
+    counts = {"missing_verdicts": 0, **dict.fromkeys(kinds, 0)}
+    for kind, found in kinds.items():
+        if what == "all" or (kind == "dead") == (what == "dead"):
+            for requeued in bring_back(store, found, stream):
+                counts[kind] += requeued
+                follow(requeued)
+    return counts
 
 
 def bring_back(store: Store, requeue: Requeue, stream: str | None = None) -> Iterator[int]:
@@ -78,7 +114,7 @@ def requeue_unscored(connection: Connection, stream: str | None = None, after: i
 
 
 def requeue_incomplete(
-    withdraw: Callable[[Connection, Sequence[int]], None],
+    withdraw: Withdraw,
     connection: Connection,
     stream: str | None = None,
     after: int = 0,

@@ -51,6 +51,8 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
         main(environment, _served(service, names, environment))
     elif service == "gateway" and find_spec("karma_monitor"):
         main(environment, import_module("karma_monitor.prometheus").LedgerMetrics)
+    elif is_page:
+        main(environment, import_module("karma_scoring.withdrawal").withdrawal)
     else:
         main(environment)
 

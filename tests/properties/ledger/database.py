@@ -18,13 +18,13 @@ from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.store.records import BatchRow
 from karma.store.requeue import requeue_dead, requeue_incomplete, requeue_unanswered, requeue_unscored
-from karma_cli.withdrawal import withdrawal
 from karma_gateway.ingest import Line, take
 from karma_gateway.redelivery import Redelivery
 from karma_gateway.sweeper import Loss, Sweeper
 from karma_matching.handlers import match as match_
 from karma_matching.novelty import Novelty
 from karma_scoring.handlers import learn, score
+from karma_scoring.withdrawal import withdrawal
 from tests.properties.ledger.invariants import put
 from tests.properties.ledger.records import (
     LIMITS,

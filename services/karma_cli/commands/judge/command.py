@@ -38,11 +38,11 @@ from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import count_lines, progress, track, wait_for_prompts, working
 from karma_cli.refusals import print_refusals
 from karma_cli.stream_end import endpoint_notice
-from karma_cli.withdrawal import withdrawal
 from karma_gateway import exports
 from karma_gateway.exports.files import check_out
 from karma_gateway.sources.json_lines import read_lines
 from karma_monitor.queries.finished import Finished, finished_since
+from karma_scoring.withdrawal import withdrawal
 
 _STREAM = "default"
 #: In the home; not `pool.toml`, which may be the user's own.

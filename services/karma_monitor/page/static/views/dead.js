@@ -12,8 +12,7 @@ const PAGE = 50;
 
 const KINDS = [
   ["dead", "Requeue dead prompts", "whose attempts are spent"],
-  ["unanswered", "Requeue prompts without a pair", "that got too few responses"],
-  ["unscored", "Requeue unscored pairs", "without a valid verdict"],
+  ["failed", "Requeue failed calls", "of prompts without a pair, of unscored pairs, and of one judge among several"],
 ];
 
 export async function open(root, context) {
@@ -27,7 +26,7 @@ export async function open(root, context) {
     try {
       const answer = await post("/api/requeue", { what, stream: null });
       if (answer === null || context.left) return;
-      said.textContent = `${counted(answer.requeued, "prompt")} requeued.`;
+      said.textContent = `${counted(answer.requeued, "prompt")} requeued${kinds(answer)}.`;
       await load();
     } catch (error) {
       said.className = "bad";
@@ -45,6 +44,17 @@ export async function open(root, context) {
 }
 
 const NOTE = "Failures are kept. To requeue them costs calls, so a token that may only read is not enough.";
+
+/** How many of each kind of failed calls, where there are any. */
+function kinds({ without_pair, unscored, missing_verdicts }) {
+  const found = [
+    [without_pair, "without a pair"],
+    [unscored, "with unscored pairs"],
+    [missing_verdicts, "with missing verdicts"],
+  ];
+  const named = found.filter(([number]) => number > 0).map(([number, what]) => `${count(number)} ${what}`);
+  return named.length ? `: ${named.join(", ")}` : "";
+}
 
 function buttons(again) {
   const one = ([what, text, note]) =>

@@ -12,6 +12,6 @@ from karma_scoring.competency_counts import withdraw
 
 
 def withdrawal(pool: Pool) -> Callable[[Connection, Sequence[int]], None]:
-    """What `karma.store.requeue.requeue_incomplete` calls with the pairs that it opens again."""
+    """What `karma.store.requeue` calls with the pairs that it opens again."""
     verifiers = {name for name, judge in pool.judges.items() if judge_kind(judge.kind).checks_reference}
     return lambda connection, pairs: withdraw(connection, pairs, pool.tie_margin, verifiers, pool.aliases)
