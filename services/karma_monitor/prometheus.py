@@ -36,6 +36,7 @@ from karma_monitor.figures.money.budgets import budgets_usd
 from karma_monitor.figures.preferences import preference_figures
 from karma_monitor.figures.sampling import sampling
 from karma_monitor.figures.window import Window
+from karma_monitor.judge_series import show_judges
 from karma_monitor.pool_metrics import show_budgets, show_hourly_calls, show_limits, show_prices
 from karma_monitor.queries import counts
 from karma_monitor.refresh import Pace
@@ -235,16 +236,7 @@ def show_competencies(snapshot: Snapshot) -> None:
         metrics.OUTCOME_CALIBRATION.set(snapshot.outcome.calibration_error)
     _show_audits(snapshot.audits, metrics.LABEL_ERROR, metrics.LABELS_AUDITED)
     _show_audits(snapshot.cascade_audits, cascade_metrics.FIRST_JUDGE_ERROR, cascade_metrics.FIRST_JUDGE_AUDITED)
-    judges = {judge: one for judge, one in snapshot.self_preference.items() if _has_own_series("judge", judge)}
-    metrics.SELF_PREFERENCE_VERDICTS.replace({(judge,): one.verdicts for judge, one in judges.items()})
-    metrics.SELF_PREFERENCE.replace(
-        {
-            (judge, bound): value
-            for judge, one in judges.items()
-            for bound, value in (("estimate", one.excess), ("low", one.low), ("high", one.high))
-            if value is not None
-        }
-    )
+    show_judges(snapshot)
     metrics.LABEL_TAIL_ERROR.replace(
         {
             (stream, f"{one.low:g}", bound): value

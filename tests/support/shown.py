@@ -8,12 +8,12 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from karma.telemetry import bounded_metrics as series
-from karma.telemetry import cascade_metrics, metrics
+from karma.telemetry import cascade_metrics, judge_metrics, metrics
 
 
 def all_metrics() -> Iterator[MetricWrapperBase]:
     """Every metric that `karma.telemetry.metrics` and its like list."""
-    for found in (*vars(metrics).values(), *vars(cascade_metrics).values()):
+    for found in (*vars(metrics).values(), *vars(cascade_metrics).values(), *vars(judge_metrics).values()):
         if isinstance(found, MetricWrapperBase):
             yield found
 

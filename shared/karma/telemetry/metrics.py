@@ -231,14 +231,6 @@ MISFIT_PAIRS = Gauge(
     "karma_misfit_model_pairs",
     "Pairs of models whose verdicts contradict their competencies (as rock, paper, scissors).",
 )
-SELF_PREFERENCE = Gauge(
-    "karma_judge_self_preference_ratio",
-    "Share of a judge's own models' wins beyond what others expect, with its 95 % interval; absent while unknown.",
-    ["judge", "bound"],
-)
-SELF_PREFERENCE_VERDICTS = Gauge(
-    "karma_judge_self_preference_verdicts", "Pairs of a judge's own model and another, with a side taken.", ["judge"]
-)
 SNAPSHOT_VERSION = Gauge("karma_snapshot_version", "Version of the newest snapshot.")
 REFIT_SECONDS = Histogram("karma_refit_seconds", "Time of a refit, by result.", ["result"], buckets=_SECONDS)
 COMPETENCY_CHANGES = Counter("karma_competency_changes_total", "Detected changes of a model's competency.", ["model"])
