@@ -11,9 +11,11 @@ from karma.config.judge_templates import known_templates
 from karma.errors import KarmaError
 from karma.messages import JudgeSpec
 from karma.ranking.orders import OrderPlan, expected_win
+from karma.ranking.verdict_sources import HUMAN
 from karma.store import Store
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.resolution_weights import weighed_of
+from karma.store.template_archive import kept
 from karma.verdicts import a_is_better, agrees_with_competency
 from karma_monitor.explained_judges import judge_facts
 from karma_monitor.figures.models.misfit import misfit_pair
@@ -43,6 +45,7 @@ def explain(
     with store.reading() as transaction:
         row = pair_with_texts(transaction.ledger.connection, pair)
         opinions = verdicts_on(transaction.ledger.connection, pair) if row is not None else []
+        archived = kept(transaction.ledger.connection, {one.template_hash for one in opinions})
         newest = (competencies or LatestSnapshot()).newest(transaction)
     if row is None:
         raise KarmaError(
@@ -50,7 +53,9 @@ def explain(
             "`karma export jsonl -` says."
         )
     reasons = json.loads(row.reasons)
-    templates = known_templates(judges)
+    of_pool = known_templates(judges)
+    templates = archived | of_pool
+    used = {one.template_hash: templates[one.template_hash] for one in opinions if one.template_hash in templates}
     misfit = newest.misfit(row.model_a, row.model_b)
     return {
         "pair": row.id,
@@ -85,17 +90,18 @@ def explain(
                 "probability": one.probability,
                 "better_a": None if one.probability is None else a_is_better(one.probability, one.shown),
                 "failure": one.failure,
-                "template": templates.get(one.template_hash, (None,))[0],
-                "template_hash": one.template_hash or None,
+                "is_person": one.template_hash == HUMAN,
+                "template": used[one.template_hash].title if one.template_hash in used else None,
+                "template_hash": None if one.template_hash in ("", HUMAN) else one.template_hash,
+                "template_in_pool": one.template_hash in of_pool,
                 "rationale": one.rationale,
                 "note": one.note,
             }
             for one in opinions
         ],
-        # Texts of the templates, as far as the pool file still has them: hash → text.
-        "templates": {
-            one.template_hash: templates[one.template_hash][1] for one in opinions if one.template_hash in templates
-        },
+        # Texts and criteria of the templates, which the store keeps: hash → text, hash → name → sentence.
+        "templates": {hashed: template.text for hashed, template in used.items()},
+        "criteria": {hashed: dict(template.criteria) for hashed, template in used.items() if template.criteria},
         "resolution": None
         if row.outcome is None
         else {

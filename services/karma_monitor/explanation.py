@@ -11,6 +11,7 @@ from karma.telemetry.escaping import escape_control, shortened
 from karma_monitor.explained_judges import judges_sentence
 from karma_monitor.figures.formatting import percent
 from karma_monitor.figures.models.misfit import misfit_sentence
+from karma_monitor.template_words import quoted, template_name, template_texts
 
 Facts = dict[str, Any]
 
@@ -21,16 +22,16 @@ def sentences(facts: Facts, characters: int) -> str:
     prompt, stream = escape_control(facts["prompt_id"]), escape_control(facts["stream"])
     lines = [f"Pair {facts['pair']}: prompt {prompt} of the stream {stream}{skill}"]
     for turn in facts["messages"]:
-        lines += _quoted(f"Message of the {turn['role']}:", turn["content"], characters)
+        lines += quoted(f"Message of the {turn['role']}:", turn["content"], characters)
     if facts["reference"] is not None:
-        lines += _quoted("Reference answer:", facts["reference"], characters)
+        lines += quoted("Reference answer:", facts["reference"], characters)
     for side, response in facts["responses"].items():
         known = "" if response["quality"] is None else f", quality {response['quality']:.2f} by the stream's checker"
         sample = f" (sample {response['sample'] + 1})" if response["sample"] else ""
         count = len(response["text"] or "")
         length = f"{count:,} character{'' if count == 1 else 's'}"
         heading = f"Response {side} by {escape_control(response['model'])}{sample}, {length}{known}:"
-        lines += _quoted(heading, response["text"] or "", characters)
+        lines += quoted(heading, response["text"] or "", characters)
     for title, section in (
         ("Why it was formed", _formed(facts)),
         ("Why it was judged" if facts["judging"]["judged"] else "Why it was not judged", _judging(facts)),
@@ -38,11 +39,7 @@ def sentences(facts: Facts, characters: int) -> str:
         ("Outcome", _resolution(facts)),
     ):
         lines += ["", title, *(f"  {sentence}" for sentence in section)]
-    return "\n".join(lines)
-
-
-def _quoted(heading: str, text: str, characters: int) -> list[str]:
-    return ["", heading, *(f"  | {line}" for line in shortened(text, characters, lines=True).split("\n"))]
+    return "\n".join(lines if characters else lines + template_texts(facts))
 
 
 def _names(facts: Facts) -> tuple[str, str]:
@@ -184,14 +181,14 @@ def _verdicts(facts: Facts) -> list[str]:
     lines = []
     for one in facts["verdicts"]:
         shown = "a first" if one["order"] == 0 else "b first"
-        judge = f"{escape_control(one['judge'])} ({shown})"
+        judge = f"{escape_control(one['judge'])}{', a person' if one['is_person'] else ''} ({shown})"
         if one["better_a"] is None:
             lines.append(f"{judge} failed: {shortened(one['failure'] or 'no reason', 200)}.")
         else:
-            lines.append(f"{judge}: {_preferred(facts, one['better_a'])}.")
+            certainty = "" if one["is_person"] else _certainty(one["better_a"])
+            lines.append(f"{judge}: {_preferred(facts, one['better_a'])}{certainty}.")
         if one["template_hash"]:
-            of_pool = one["template"] or "no longer that of a judge in the pool file"
-            lines.append(f"  Template {one['template_hash']}: {escape_control(of_pool)}.")
+            lines.append(f"  Template {one['template_hash']}: {template_name(one)}.")
         if one["note"]:
             lines.append(f"  Note: {shortened(one['note'], 300)}")
         if one["rationale"]:
@@ -225,10 +222,12 @@ def _orders(one: Facts) -> str:
 
 
 def _preferred(facts: Facts, better_a: float) -> str:
-    if better_a == 0.5:
-        return "prefers neither"
     a, b = _names(facts)
-    return f"prefers {a if better_a > 0.5 else b}, {percent(max(better_a, 1 - better_a))} certain"
+    return "prefers neither" if better_a == 0.5 else f"prefers {a if better_a > 0.5 else b}"
+
+
+def _certainty(better_a: float) -> str:
+    return "" if better_a == 0.5 else f", {percent(max(better_a, 1 - better_a))} certain"
 
 
 def _resolution(facts: Facts) -> list[str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from karma.errors import SettingsError, did_you_mean
 from karma.messages import JudgeSpec
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template as Compiled
 
 #: Ends the path of a template file; any other value of `template` is the name of a built-in one.
 SUFFIX: Final = ".jinja"
@@ -24,6 +24,19 @@ SUFFIX: Final = ".jinja"
 _PLAIN, _WITH_CRITERIA = "pairwise", "criteria"
 
 _HASH_DIGITS = 12
+
+
+class Template(NamedTuple):
+    """What a judge is asked by."""
+
+    name: str  # of a built-in one, or the path of a file
+    text: str
+    criteria: Mapping[str, str]  # name → sentence
+
+    @property
+    def title(self) -> str:
+        """The name, and those of the criteria."""
+        return f"{self.name} with criteria {', '.join(self.criteria)}" if self.criteria else self.name
 
 
 def built_in() -> tuple[str, ...]:
@@ -70,19 +83,18 @@ def template_hash(spec: JudgeSpec, brief: bool = False) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()[:_HASH_DIGITS]
 
 
-def known_templates(judges: Iterable[JudgeSpec]) -> dict[str, tuple[str, str]]:
-    """Hash → name and text of each template that the judges are asked by; judges with unknown ones are left out."""
+def known_templates(judges: Iterable[JudgeSpec]) -> dict[str, Template]:
+    """The templates that the judges are asked by, in either form, by hash; judges with unknown ones are left out."""
     found = {}
     for spec in judges:
-        named = f" with criteria {', '.join(spec.criteria)}" if spec.criteria else ""
         with suppress(SettingsError):
             for brief in (False, True):
-                found[template_hash(spec, brief)] = (f"{spec.template}{named}", source_of(spec))
+                found[template_hash(spec, brief)] = Template(spec.template, source_of(spec), spec.criteria)
     return found
 
 
 @lru_cache(maxsize=64)
-def compiled(text: str) -> Template:
+def compiled(text: str) -> Compiled:
     """A template in a sandbox; a variable that it is not given is an error."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment

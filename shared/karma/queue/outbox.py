@@ -43,6 +43,7 @@ from karma.store.chunks import chunks
 from karma.store.given_verdicts import preferred, ratings_by
 from karma.store.message_contents import pair_contents, prompt_contents
 from karma.store.records import BatchRow
+from karma.store.template_archive import TemplateArchive
 from karma.telemetry import tracing
 
 _turns: msgspec.json.Decoder[tuple[Turn, ...]] = msgspec.json.Decoder(tuple[Turn, ...])
@@ -66,6 +67,7 @@ class Outbox:
         self._publisher = publisher
         self._redis = redis
         self._clock = clock
+        self._templates = TemplateArchive(store)
 
     def send(self, batch_ids: Sequence[str]) -> None:
         """Compose the batches' messages, publish them and mark them as published. The sweeper repeats what fails.
@@ -88,6 +90,8 @@ class Outbox:
                 ids = [row.id for row in rows if not waits_for_budget(row.stage, row.stream, spent)]
             now = self._clock()
             messages = compose(transaction, self._pool, ids, incarnation, now, trace, self._publisher.keyring)
+        judges = {message.judge for message in messages if isinstance(message, JudgeBatch)}
+        self._templates.keep(self._pool.judges[judge] for judge in judges)
         self._publisher.publish(messages)
         reach(f"{self._name}.after_publish")
         with self._store.transaction() as transaction:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0012"
+REVISION = "0013"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -214,6 +214,17 @@ verdicts = Table(
     UniqueConstraint("pair", "judge", "template_hash", "shown"),
     _partial("ix_verdicts_failure", "pair", "failure IS NOT NULL"),
     _partial("ix_verdicts_human", "pair", "template_hash = 'human'"),  # `karma.ranking.verdict_sources.HUMAN`
+)
+
+#: The templates that judges were asked by, kept whatever becomes of the pool file. Written before the first message.
+judge_templates = Table(
+    "judge_templates",
+    metadata,
+    Column("hash", Text, primary_key=True),  # `verdicts.template_hash`
+    Column("name", Text, nullable=False),  # that the pool file had for it first
+    Column("text", Text, nullable=False),
+    Column("criteria", Text, nullable=False),  # JSON: name → sentence
+    Column("created_at", Float, nullable=False),
 )
 
 #: The resolution of a pair. Written by scoring, in the transaction that adds to the competency counts; by matching

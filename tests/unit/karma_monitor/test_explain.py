@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -17,8 +18,10 @@ from karma.ranking.orders import SecondOrder
 from karma.ranking.snapshot import Snapshot
 from karma.ranking.snapshot_archive import to_bytes
 from karma.store.schema import pairs, resolutions, responses, verdicts
+from karma.store.template_archive import TemplateArchive
 from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
+from karma_scoring.human_verdicts import record
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
 from tests.support.uncertain import TAIL
@@ -87,8 +90,40 @@ def test_the_template_of_a_verdict_is_named_while_the_pool_file_has_it(flow: Flo
     assert f"  Template {template_hash(own)}: own.jinja." in sentences(facts, 600)
     assert facts["templates"] == {template_hash(own): own.template_text}
     assert {one["template"] for one in facts["verdicts"]} == {"own.jinja"}
-    assert f"Template {template_hash(own)}: no longer that of a judge in the pool file." in sentences(unnamed, 600)
+    said = f"Template {template_hash(own)}: no longer that of a judge in the pool file, and its text was not kept."
+    assert said in sentences(unnamed, 600)
     assert unnamed["templates"] == {}
+
+
+def test_the_text_of_a_template_that_the_pool_file_lost_is_in_the_store(flow: Flow) -> None:
+    own = JudgeSpec(
+        name="j", kind="openai", template="own.jinja", template_text="Say {{ first }}\x1b[2J", criteria={"wit": "Puns."}
+    )
+    hashed = template_hash(own)
+    change(flow, verdicts, template_hash=hashed)
+    TemplateArchive(flow.store).keep([own])
+
+    facts = explain(flow.store, 1, judges=[JudgeSpec(name="j", kind="openai")])
+
+    assert (facts["templates"], facts["criteria"]) == ({hashed: own.template_text}, {hashed: {"wit": "Puns."}})
+    assert (
+        f"Template {hashed}: own.jinja with criteria wit, no longer that of a judge in the pool file (karma explain"
+    ) in sentences(facts, 600)
+    whole = f"Template {hashed}, own.jinja with criteria wit:\n  | Say {{{{ first }}}}\\x1b[2J\n  Criterion wit: Puns."
+    assert whole in sentences(facts, 0)
+    assert whole not in sentences(facts, 600)
+
+
+def test_a_person_is_named_as_one_and_has_no_template(flow: Flow) -> None:
+    with flow.store.transaction() as transaction:
+        record([(1, b'{"pair": 1, "verdict": "tie", "judge": "anna"}')], "default", transaction)
+        record([(1, b'{"pair": 1, "verdict": "first", "judge": "ben"}')], "default", transaction)
+
+    text = told(flow)
+
+    assert "anna, a person (a first): prefers neither.\n" in text
+    assert re.search(r"ben, a person \(a first\): prefers [ab]\.\n", text)
+    assert "Template human" not in text
 
 
 def test_a_verdict_without_a_template_names_none(flow: Flow) -> None:

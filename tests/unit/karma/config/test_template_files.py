@@ -36,7 +36,7 @@ def test_a_template_file_travels_with_the_judge(tmp_path: Path) -> None:
 
     assert source_of(carried) == OWN
     assert template_hash(carried) == template_hash(spec)
-    assert known_templates([carried])[template_hash(spec, brief=True)] == ("./own.jinja", OWN)
+    assert known_templates([carried])[template_hash(spec, brief=True)] == ("./own.jinja", OWN, {})
 
 
 def test_a_pool_file_that_travels_alone_has_the_text_in_it(tmp_path: Path) -> None:
