@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 
+from karma.queue.heartbeats import new_info, send_heartbeat
+from karma.queue.redis import WORKERS_KEY, server_time
 from karma_cli.commands.doctor.findings import KINDS
 from karma_cli.commands.doctor.machine import machine_parts
 from karma_demo.family import checkpoint_path
+from tests.support import needs
 from tests.support.odd_endpoint import serve_odd
 from tests.support.pipeline import ROOT, Pipeline
 from tests.support.ports import free_port
@@ -49,6 +55,8 @@ MODELS = (
     ("filtering", 'model = "filtering"', "filtered", "filtered answer", "filter"),
     ("picky", 'model = "picky"', "setting-refused", "400: Invalid value for 'messages'", "docs/pool.md"),
     ("closing", 'model = "closing"', "dropped", "closed the connection without an answer", "log"),
+    ("slow", 'model = "slow"\ntimeout_s = 0.3', "timeout", "timed out after 0.3 s", "try again"),
+    ("moody", 'model = "moody"', "call-failed", "500: something went wrong", "see the reason"),
     ("cold", 'model = "cold"', "temperature-refused", "the endpoint refuses temperature 0.7", '"default"'),
     ("seedless", 'model = "seedless"', "seed-refused", "the endpoint refuses seed", '"default"'),
     ("frozen", 'model = "frozen"', "samples-identical", "at temperature 0.7 are the same text", "temperature"),
@@ -245,6 +253,53 @@ def test_a_redis_that_throws_work_away_and_is_not_signed(karma: Pipeline, tmp_pa
         }
     finally:
         server.stop()
+
+
+def test_a_redis_that_is_nearly_full_with_another_clock_and_a_worker_that_fell_silent(
+    karma: Pipeline, tmp_path: Path
+) -> None:
+    server = Redis(tmp_path)
+    try:
+        server.start()
+        karma.environment |= {"KARMA_REDIS_URL": server.url, "KARMA_SIGNING_KEY": "k" * 32}
+        frozen = new_info("scoring", 1, ())
+        send_heartbeat(server.client, frozen)
+        late = msgspec.structs.replace(frozen, id="scoring-old", beat=server_time(server.client) - 11.0)
+        server.client.hset(WORKERS_KEY, late.id, msgspec.json.encode(late))
+        server.client.config_set("maxmemory", int(server.client.info("memory")["used_memory"] * 1.2))
+        ahead = SimpleNamespace(time=lambda: time.time() + 60.0)
+        with patch("karma_cli.commands.doctor.machine.time", ahead):
+            found = codes(karma, 0)
+        assert found.keys() == {"redis-full", "clock", "worker-silent"}
+        assert "more than 70 % of maxmemory is used" in found["redis-full"]
+        assert re.search(r"this machine's clock is \+(60\.0|59\.9) s from Redis' own", found["clock"])
+        assert "the scoring worker scoring-old on " in found["worker-silent"]
+    finally:
+        server.stop()
+
+
+def test_a_checkpoint_that_is_damaged_and_one_without_a_chat_template(karma: Pipeline, tmp_path: Path) -> None:
+    """What only loading tells, and what a base model lacks."""
+    needs.package("torch")
+    needs.package("transformers")
+    for name in ("damaged", "base"):
+        shutil.copytree(checkpoint_path("novice"), tmp_path / name)
+        karma.pool_path.write_text(
+            karma.pool_path.read_text()
+            + f'[models.{name}]\nbackend = "transformers"\nmodel = "{tmp_path / name}"\nmax_tokens = 8\n'
+            + 'on_length = "keep"\n'
+        )
+    weights = tmp_path / "damaged" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    (tmp_path / "base" / "chat_template.jinja").unlink()
+
+    damaged, base = (
+        json.loads(karma.call("doctor", name, "--json", check=False).stdout)["findings"] for name in ("damaged", "base")
+    )
+
+    assert [one["code"] for one in damaged] == ["does-not-load"]
+    assert [(one["code"], one["severity"]) for one in base] == [("no-chat-template", "warning")]
+    assert "has no chat_template.jinja" in base[0]["read"]
 
 
 def test_a_store_of_a_newer_version_and_one_that_is_none(karma: Pipeline) -> None:

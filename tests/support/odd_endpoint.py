@@ -16,6 +16,7 @@ from typing import Any
 
 Reply = tuple[int, dict[str, str], Any]
 
+_moods = count()
 _numbers = count()
 
 
@@ -69,6 +70,17 @@ def _keyed(key: str) -> Callable[..., Reply]:
     return lambda body, given="": good(body) if given == f"Bearer {key}" else error(401, "Incorrect API key provided")
 
 
+def _slow(body: dict[str, Any]) -> Reply:
+    """An answer later than anybody waits for; nothing ends the wait."""
+    threading.Event().wait(2.0)
+    return good(body)
+
+
+def _moody(body: dict[str, Any]) -> Reply:
+    """Every other call fails for no reason that it gives."""
+    return error(500, "something went wrong") if next(_moods) % 2 == 0 else good(body)
+
+
 #: What each model answers, by its name.
 BEHAVIOR: dict[str, Callable[..., Reply]] = {
     "good": good,
@@ -95,6 +107,8 @@ BEHAVIOR: dict[str, Callable[..., Reply]] = {
     "wrong-judge": lambda _b: completion("Verdict: B"),
     "cut-judge": _cut,
     "deaf-judge": lambda _b: completion("A"),
+    "slow": _slow,
+    "moody": _moody,
     "closing": lambda _b: (0, {}, ""),
 }
 
