@@ -14,6 +14,8 @@ from sqlalchemy import select
 
 from karma.store import Store
 from karma.store.schema import pairs, responses
+from karma_monitor.figures.judges.canaries import canary_figures
+from karma_monitor.figures.quality import default_margin
 from karma_monitor.page.tokens import link
 from karma_monitor.report import write
 from tests.support.browser import Watched, chromium, opened
@@ -182,6 +184,24 @@ def test_biases_that_nothing_can_tell_are_unknown_and_confounded(open_view: Open
     expect(row.get_by_title(WHY_UNKNOWN)).to_have_text("unknown")
     expect(judges).to_contain_text("Length bias is confounded where neither a reference nor other judges")
     expect(judges).to_contain_text(f"How far j favors its own models is unknown: {WHY_UNKNOWN}.")
+
+
+def test_canaries_say_how_often_a_judge_is_right_and_falls_for_attacks(
+    open_view: Open, store: Store, watched: Watched
+) -> None:
+    with store.reading() as transaction:
+        (one,) = canary_figures(transaction.ledger.connection, default_margin)
+    assert min(one["clean"], one["attacked"]) > 0
+    shares = [
+        f"{100 * one[name]:.1f} % ({100 * one[f'{name}_low']:.1f} % to {100 * one[f'{name}_high']:.1f} %) of {number}"
+        for name, number in (("accuracy", one["clean"]), ("attack_success", one["attacked"]))
+    ]
+    shown = panel(open_view(watched.page, "/quality"), "Canaries")
+    expect(shown).to_contain_text("pairs whose answer is known, mixed in by canary_share")
+    (row,) = shown.locator("tbody tr").all()
+    texts = [text.replace("\u202f", " ") for text in row.locator("th, td").all_inner_texts()]
+    assert texts == ["j", *shares, "0"]
+    assert watched.wrong == []
 
 
 def test_the_judge_calls_of_the_last_hour_stand_beside_their_limit(url: str, watched: Watched) -> None:

@@ -41,7 +41,9 @@ TAIL = (
 def uncertain_pool() -> Pool:
     """A pool with a judge budget, a limit on wrong labels and one on calls per hour."""
     stream = {"judge_share": 0.5, "max_label_error": 0.05, "judge_calls_per_hour": 400.0}
-    return make_pool("abc", streams={LIMITED: stream, SPARED: {"judge_share": 0.5, "max_label_error": 0.05}})
+    return make_pool(
+        "abc", streams={LIMITED: stream, SPARED: {"judge_share": 0.5, "max_label_error": 0.05, "canary_share": 0.5}}
+    )
 
 
 def fill(store: Store, prompts: int = 40) -> None:
