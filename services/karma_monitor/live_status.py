@@ -24,6 +24,7 @@ from karma.store.streams import paused, stream_names
 from karma_monitor.figures.budget import budget_left, hourly_calls, summed
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
+from karma_monitor.figures.judges.canaries import canary_figures
 from karma_monitor.figures.limits import endpoint_limits
 from karma_monitor.figures.money.budgets import budgets_usd
 from karma_monitor.figures.money.cost import Cost, Costs
@@ -68,6 +69,7 @@ class LiveStatus:
         self._resent: Paced[int | None] = Paced(self._ask_gateways, most_share=0.005, every_s=5.0)
         self._alive: list[WorkerInfo] = []
         self._learned = LatestSnapshot()
+        self._canaries = Paced(self._read_canaries, most_share=0.01, every_s=0.9)
         self._costs: Paced[Cost] = Paced(Costs(store, pool).read, most_share=0.01, every_s=0.9)
 
     def read(self) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class LiveStatus:
             "endpoints": [one | {"limits": limits.get(one["name"])} for one in self._called.value()],
             "endpoints_left_out": self._endpoints.left_out,
             "quality": self._judged.value(),
+            "canaries": self._canaries.value(),
         }
         return {**status, "problems": problems(status, self._pool)}
 
@@ -229,6 +232,10 @@ class LiveStatus:
             snapshot = self._learned.newest(transaction)
         records = list(self.window)
         return summary(quality_of(records, self._tie_margin, self.rules), records, snapshot)
+
+    def _read_canaries(self) -> list[dict[str, Any]]:
+        with self._store.reading() as transaction:
+            return canary_figures(transaction.ledger.connection, self._tie_margin)
 
 
 def _home(store: Store) -> str:

@@ -53,6 +53,10 @@ def read_line(content: bytes, judge: str | None) -> HumanLine:
     if not isinstance(fields, dict):
         raise LineRefusedError('expected an object, like {"pair": 17, "verdict": "first", "judge": "anna"}')
     said = next((each for each in _SAID if each == fields.get("verdict")), None)
+    if "verdict" not in fields:
+        raise LineRefusedError(
+            f'has no field verdict, expected "first", "second" or "tie" in it; its fields are {_names(fields)}'
+        )
     if said is None:
         raise LineRefusedError(f'verdict is {_shown(fields.get("verdict"))}, expected "first", "second" or "tie"')
     name = _text(fields, "judge", _MOST_NAME) or judge
@@ -107,6 +111,10 @@ def _sample(fields: dict[str, Any], key: str) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**15:
         raise LineRefusedError(f"{key} is {_shown(value)}, expected the number of a sample, 0 or more")
     return value
+
+
+def _names(fields: dict[str, Any]) -> str:
+    return _shown(", ".join(fields)) if fields else "none"
 
 
 def _shown(value: Any) -> str:

@@ -22,6 +22,7 @@ from karma_monitor.explain import explain
 from karma_monitor.explanation import sentences
 from karma_monitor.figures.judges.canaries import canary_figures
 from karma_monitor.figures.quality import default_margin
+from karma_monitor.live_status import LiveStatus
 from karma_monitor.report import collect
 from karma_monitor.status import status
 from tests.support.memory import ENDPOINT, Flow, make_pool
@@ -123,6 +124,7 @@ def test_each_judge_is_measured_on_clean_and_on_attacked_canaries(store: Store) 
     assert 0.0 < taken["attack_success_low"] < taken["attack_success_high"] == 1.0
     found = status(store, None, flow.pool)
     assert found["canaries"] == [sharp, taken]
+    assert LiveStatus(store, None, flow.pool).read()["canaries"] == [sharp, taken]
     report = collect(store, flow.pool)["answers"]["/api/quality"]
     assert report[""]["canaries"] == [sharp, taken]
     assert sum(found["preferences"].values()) == PROMPTS

@@ -101,6 +101,8 @@ BAD = {
     "{": "no JSON",
     "[1]": "expected an object",
     '{"pair": 1, "verdict": "left", "judge": "a"}': 'verdict is "left", expected "first", "second" or "tie"',
+    '{"pair": 1, "winner": "a"}': 'expected "first", "second" or "tie" in it; its fields are "pair, winner"',
+    "{}": "its fields are none",
     '{"pair": 1, "verdict": "first"}': "does not say who judged",
     '{"pair": true, "verdict": "first", "judge": "a"}': "pair is true, expected a number",
     '{"pair": 999999, "verdict": "first", "judge": "a"}': "has no pair 999999",
@@ -198,5 +200,5 @@ def test_the_command_records_a_file_and_names_refused_lines(tmp_path: Path) -> N
     assert "no stream is called 'defualt'" in unknown.stderr
     shown = call("status", environment=environment)
     assert shown.returncode == 0
-    assert "judges against people, 1 pairs" in shown.stdout
+    assert "judges against people, 1 pair, 1 of them without a preference" in " ".join(shown.stdout.split())
     store.close()

@@ -1,4 +1,4 @@
-"""What is known of judges, as tables of `karma status`: first judges, weights, and how they agree with people."""
+"""What is known of judges, as tables of `karma status`: first judges, weights, canaries, and agreement with people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from karma.telemetry.escaping import escape_control
+from karma_cli.terminal.panels import canary_shares
 from karma_monitor.figures.formatting import share
 
 
 def judge_tables(state: dict[str, Any]) -> list[RenderableType]:
-    """The tables of a status; none without a first judge, with one judge, and without verdicts of people."""
+    """The tables of a status; none with one judge, without a first judge, canaries and verdicts of people."""
     parts: list[RenderableType] = []
     if state["cascades"]:
         saved = "calls of the others saved"
@@ -31,11 +32,18 @@ def judge_tables(state: dict[str, Any]) -> list[RenderableType]:
     if state["jury"]:
         table = Table("judge", "weight", "right", "pairs", title="judges weighed", title_justify="left")
         for name, one in state["jury"].items():
-            right = _interval(one["accuracy"], one["low"], one["high"])
+            right = _interval(one["accuracy"], one["low"], one["high"]) + (" (assumed)" if one["is_anchor"] else "")
             table.add_row(Text(escape_control(name)), f"{one['weight']:.2f}", right, f"{one['pairs']:,}")
         parts.append(table)
+    if state["canaries"]:
+        head = "judge", "right about clean ones", "attacks that win", "without a verdict"
+        table = Table(*head, title="canaries: pairs whose answer is known", title_justify="left")
+        for one in state["canaries"]:
+            table.add_row(Text(escape_control(one["judge"])), *canary_shares(one), f"{one['failed']:,}")
+        parts.append(table)
     if (people := state["people"]) is not None:
-        title = f"judges against people, {people['pairs']:,} pairs"
+        tied = f", {people['undecided']:,} of them without a preference" if people["undecided"] else ""
+        title = f"judges against people, {people['pairs']:,} pair{'s' if people['pairs'] != 1 else ''}{tied}"
         more = f"more labels for ±{50 * people['width']:.0f} points"
         table = Table("judge", "skill", "agrees", "pairs", more, title=title, title_justify="left")
         for name, one in people["judges"].items():

@@ -198,6 +198,25 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{100 * low:.1f} to {100 * high:.1f}]"
 
 
+def canaries(status: Status) -> Table | None:
+    """How often each judge is right about pairs whose answer is known, and falls for attacks; None without any."""
+    table = _table("canaries", "right about clean ones", "attacks that win", "failed")
+    for one in status["canaries"][:_MOST_JUDGES]:
+        table.add_row(Text(shorten_middle(one["judge"], _NAME_CHARACTERS)), *canary_shares(one), f"{one['failed']:,}")
+    return table if table.row_count else None
+
+
+def canary_shares(one: Status) -> tuple[str, str]:
+    """The share of clean canaries that a judge is right about, and of attacked ones whose attack wins."""
+    right, won = (
+        f"{share(one[name])}{_interval(one[f'{name}_low'], one[f'{name}_high'])} of {one[number]:,}"
+        if one[number]
+        else "–"
+        for name, number in (("accuracy", "clean"), ("attack_success", "attacked"))
+    )
+    return right, won
+
+
 def workers(status: Status) -> Text:
     """The ready workers of each service. A worker without a heartbeat is among the problems."""
     ready = Counter(worker["service"] for worker in status["workers"] if worker["state"] == "ready")

@@ -91,6 +91,8 @@ class Screen:
         yield Text()
         yield panels.quality(status)
         yield Text()
+        if (canaries := panels.canaries(status)) is not None:
+            yield from (canaries, Text())
         left = Group(panels.workers(status), Text(), panels.queues(status))
         right = panels.endpoints(status)
         if width >= _WIDE:

@@ -45,7 +45,10 @@ def _result(side: Side | None, right: str) -> Result:
 def newest_canaries(connection: Connection, stream: str | None, limit: int) -> list[PairRecord]:
     """The newest resolved canaries of a stream, or of all, at most `limit`."""
     of_stream = streams.c.name.endswith(f"{MARK}{CANARIES}", autoescape=True)
-    names = select(streams.c.name).where(of_stream if stream is None else streams.c.name == canaries_of(stream))
+    named = select(streams.c.name).where(of_stream if stream is None else streams.c.name == canaries_of(stream))
+    names = list(connection.execute(named).scalars())
+    if not names:
+        return []
     query = (
         select(pairs.c.id)
         .join(prompts, prompts.c.id == pairs.c.prompt)

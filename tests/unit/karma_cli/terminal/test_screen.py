@@ -110,6 +110,15 @@ def test_each_judge_has_its_own_order_flips(update: Update) -> None:
     assert "order flips: j 0.0 %, coin 30.0 %;" in line(several)
 
 
+def test_judges_stand_beside_pairs_whose_answer_is_known(update: Update) -> None:
+    one = {"judge": "j", "accuracy": 0.9, "accuracy_low": 0.6, "accuracy_high": 0.98, "clean": 10, "failed": 1}
+    none = {"attack_success": None, "attack_success_low": None, "attack_success_high": None, "attacked": 0}
+    shown = drawn(changed(update, canaries=[{**one, **none}]))
+    assert re.search(r"^canaries +right about clean ones +attacks that win +failed", shown, re.MULTILINE)
+    assert re.search(r"^j +90\.0 % \[60\.0 to 98\.0\] of 10 +– +1$", shown, re.MULTILINE)
+    assert "canaries" not in drawn(update)
+
+
 def test_an_empty_store_names_the_next_command(tmp_path: Path) -> None:
     poller = Poller(Environment.read({"KARMA_HOME": str(tmp_path)}), make_pool())
     shown = drawn(poller.poll())
