@@ -39,6 +39,7 @@ COMMANDS = {
     "requeue": "Retry dead prompts and failed calls.",
     "export": "Write the preferences as a training dataset.",
     "verdicts": "Record verdicts of people on pairs that exist.",
+    "delete": "Delete a stream with all its data.",
     "pause": "Stop admitting prompts, of one stream or of all.",
     "resume": "Admit prompts again, of one stream or of all.",
     "status": "Show prompts by state, outcomes, queues and workers.",

@@ -100,7 +100,7 @@ def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store)
         for table, columns in _LATER.items():
             for column in columns:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("spending", "budgets", "judge_templates"):
+        for table in ("spending", "budgets", "judge_templates", "deletions"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
 

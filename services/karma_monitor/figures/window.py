@@ -56,6 +56,9 @@ class Window:
                         self._pairs[record.pair.id] = record
                 if time.monotonic() > deadline:
                     break
+        if len(newest) < self._most:  # these are all that there are: others were deleted or are judged again
+            kept_ids = {pair for pair, _at in newest}
+            self._pairs = {id_: record for id_, record in self._pairs.items() if id_ in kept_ids}
         if len(self._pairs) > self._most:
             kept = sorted(self._pairs.values(), key=lambda record: (record.resolved_at, record.pair.id))[-self._most :]
             self._pairs = {record.pair.id: record for record in kept}

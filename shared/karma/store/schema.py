@@ -27,7 +27,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0013"
+REVISION = "0014"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
