@@ -80,6 +80,10 @@ class ReleasedError(KarmaError):
     """The rest of a batch is released: this process stops, or another worker holds the batch. It is no failure."""
 
 
+class UnrepresentableError(KarmaError):
+    """A format has no place for a preference; the text says for what, and preferences are counted by it."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the nearest known one, or all of them."""
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma.config.pricing import Usage, money
-from karma.errors import KarmaError
+from karma.errors import UnrepresentableError
 from karma.verdicts import agreement, agrees_with_competency, opinions
 
 Row = dict[str, Any]
@@ -62,10 +62,6 @@ KARMA = {
     **dict.fromkeys(("chosen_has_reasoning", "rejected_has_reasoning"), "bool"),
     "metadata": "string",
 }
-
-
-class UnrepresentableError(KarmaError):
-    """A format has no place for a preference; the text says for what, and preferences are counted by it."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from karma.errors import UnrepresentableError
 from karma_gateway.exporters import (
     DEVELOPERS,
     PLAIN_CHAT,
@@ -17,7 +18,6 @@ from karma_gateway.exporters import (
     TOOLS,
     Format,
     Row,
-    UnrepresentableError,
     prompt_of,
 )
 

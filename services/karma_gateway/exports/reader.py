@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from karma import plugins
 from karma.config.settings import Price
+from karma.errors import UnrepresentableError
 from karma.plugins.protocols import Exporter
 from karma.seeds import prompt_seed, seed_of
 from karma.store import Store, exported
 from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import verdict_rows
 from karma.verdicts import TIE_MARGIN
-from karma_gateway.exporters import UnrepresentableError, probability_of
+from karma_gateway.exporters import probability_of
 from karma_gateway.exports.columns import Columns
 from karma_gateway.exports.files import ROWS_AT_ONCE, Row
 

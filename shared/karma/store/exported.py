@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Double, case, func, literal, select
@@ -18,10 +18,18 @@ _LIKELIER = case((resolutions.c.probability > 0.5, resolutions.c.probability), e
 _CERTAINTY = (1.0 - func.coalesce(pairs.c.predicted_tie, 0.0)) * _LIKELIER
 
 
-def rows(connection: Connection, after: int, limit: int, kept: ExportFilter, since: float | None = None) -> list[Any]:
+def rows(
+    connection: Connection,
+    after: int,
+    limit: int,
+    kept: ExportFilter,
+    since: float | None = None,
+    among: Sequence[int] | None = None,
+) -> list[Any]:
     """Up to `limit` decisive pairs with ids above `after`, in order of their ids, with the columns of exports.
 
-    With `since`, only those that were resolved at that time (seconds since 1970) or later.
+    With `since`, only those that were resolved at that time (seconds since 1970) or later; with `among`, only of these
+    pairs.
     """
     chosen, rejected = responses.alias("chosen_response"), responses.alias("rejected_response")
     query = (
@@ -58,6 +66,8 @@ def rows(connection: Connection, after: int, limit: int, kept: ExportFilter, sin
         .order_by(pairs.c.id)
         .limit(limit)
     )
+    if among is not None:
+        query = query.where(pairs.c.id.in_(among))
     if since is not None:
         query = query.where(resolutions.c.resolved_at >= since)
     if kept.max_length_ratio is not None:
