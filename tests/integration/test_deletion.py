@@ -15,8 +15,8 @@ from karma.store.deletion import DELETED, data_of, delete_stream, family
 from karma.store.deletion_tables import deletions
 from karma.store.schema import competency_counts, metadata, pairs, prompts
 from karma.store.spending_tables import spending
-from karma_cli.withdrawal import withdrawal
 from karma_gateway.rematch import derive
+from karma_scoring.withdrawal import withdrawal
 from tests.support.memory import Flow, make_pool
 
 

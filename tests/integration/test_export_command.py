@@ -76,7 +76,7 @@ def test_rows_of_kto_on_standard_output_are_mixed(karma: Command) -> None:
     ("arguments", "said"),
     [
         (["trl-dpo", "out.jsonl", "--split", "train=1"], "--split writes a folder; out.jsonl is a file"),
-        (["trl-dpo", "data", "--split", "train=.9"], "the shares add up to 0.9, expected 1"),
+        (["trl-dpo", "data", "--split", "train=.9"], "add up to 0.9, expected 1"),
         (["trl-dpo", "out.csv"], "must end with .jsonl or .parquet"),
     ],
 )

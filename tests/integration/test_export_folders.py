@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from karma.config.splits import WHOLE, Splits
 from karma.errors import KarmaError, SettingsError
 from karma.store.export_filter import ExportFilter
 from karma_gateway.exports.card import card
 from karma_gateway.exports.folder import FolderExport, Layout, State
 from karma_gateway.exports.reader import Exported, Reader
-from karma_gateway.exports.splits import WHOLE, Splits
 from tests.support.memory import Flow, make_pool
 from tests.support.stores import memory
 

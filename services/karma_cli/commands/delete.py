@@ -16,7 +16,7 @@ from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, open_store, pool_if_any, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress
-from karma_cli.withdrawal import withdrawal
+from karma_scoring.withdrawal import withdrawal
 
 
 @with_format_flags

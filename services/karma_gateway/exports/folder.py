@@ -20,12 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from karma.config.splits import WHOLE, Splits
 from karma.errors import KarmaError, SettingsError
 from karma.store.atomic_file import whole_file
 from karma_gateway.exports import files, parts
 from karma_gateway.exports.columns import hold
 from karma_gateway.exports.reader import Exported, Reader
-from karma_gateway.exports.splits import WHOLE, Splits
 from karma_gateway.exports.tally import Tally
 
 #: Preferences in a part, by default.

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, func, select
 from karma.data.cursor import Cursor
 from karma.store import Store
 from karma.store.chunks import chunks
+from karma.store.deletion_tables import deletions
 from karma.store.export_filter import ExportFilter
 from karma.store.exported import rows
-from karma.store.schema import deletions, pairs, prompts, resolutions
+from karma.store.schema import pairs, prompts, resolutions
 
 #: Pairs that are read in one transaction.
 _AT_ONCE = 500

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from karma.config.splits import WHOLE, Splits
 from karma.errors import SettingsError
 from karma.plugins.registry import EXPORTERS
 from karma.store.export_filter import LEAST_PREDICTED, ExportFilter
@@ -24,7 +25,6 @@ from karma_gateway import exports
 from karma_gateway.exports.columns import Columns, hold
 from karma_gateway.exports.files import Row, json_line, mixed_lines
 from karma_gateway.exports.folder import PART_PREFERENCES, Layout, is_folder
-from karma_gateway.exports.splits import WHOLE, Splits
 
 #: The formats, as the help names them.
 FORMATS = f"{', '.join(EXPORTERS)}, or a plug-in's."
