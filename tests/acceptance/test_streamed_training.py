@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from karma.data.checkpoints import CURSOR_FILE, newest_checkpoint
 from karma.store import Store
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
@@ -60,24 +61,24 @@ def read_by(process: subprocess.Popen[str], folder: Path) -> list[str]:
 
 
 @pytest.mark.ci
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 + 3 * STEPS)
 def test_a_killed_training_goes_on_from_its_checkpoint_without_a_repeat(tmp_path: Path) -> None:
     url = sqlite_file(tmp_path / "karma.db")
     with Feed(url) as feed:
         first = start(url, tmp_path)
-        saved = tmp_path / "dpo" / f"checkpoint-{SAVE_STEPS * 2}" / "trainer_state.json"
+        saved = tmp_path / "dpo" / f"checkpoint-{SAVE_STEPS * 2}" / CURSOR_FILE
         wait_until(lambda: saved.exists() or first.poll() is not None, 200, "two checkpoints are saved")
         first.send_signal(signal.SIGKILL)
         first.wait(10)
-        # The newest whole checkpoint; a kill may have cut one off.
-        checkpoints = [int(folder.name.split("-")[1]) for folder in (tmp_path / "dpo").glob("checkpoint-*")]
-        assert max(checkpoints) >= SAVE_STEPS * 2
+        newest = newest_checkpoint(tmp_path / "dpo")
+        assert newest is not None
+        saved_steps = int(newest.rpartition("-")[2])
         before = read_by(first, tmp_path)
         second = start(url, tmp_path, "--resume")
-        said, _error = second.communicate(timeout=200)
+        said, _error = second.communicate(timeout=100 + 2 * STEPS)
         after = read_by(second, tmp_path)
     assert json.loads(said.splitlines()[-1]) == {"steps": STEPS}
-    trained = before[: max(checkpoints) * BATCH] + after[: (STEPS - max(checkpoints)) * BATCH]
+    trained = before[: saved_steps * BATCH] + after[: (STEPS - saved_steps) * BATCH]
     assert len(trained) == len(set(trained)) == STEPS * BATCH
     assert set(trained) == {f"prompt {n}" for n in range(STEPS * BATCH)}
     assert feed.added >= STEPS * BATCH

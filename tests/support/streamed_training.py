@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from karma.data import Preferences
-from karma.data.checkpoints import SaveCursor, load_cursor
+from karma.data.checkpoints import SaveCursor, load_cursor, newest_checkpoint
 
 SAVE_STEPS = 10
 BATCH = 4
@@ -37,14 +37,13 @@ def main(url: str, folder: Path, steps: int, resume: bool) -> None:
     """Train for so many steps in all."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.trainer_utils import get_last_checkpoint
     from trl import DPOConfig, DPOTrainer
 
     from karma_demo.family import checkpoint_path
 
     member = str(checkpoint_path("novice"))
     preferences = Noted(folder, url)
-    checkpoint = get_last_checkpoint(str(folder / "dpo")) if resume else None
+    checkpoint = newest_checkpoint(folder / "dpo") if resume else None
     if checkpoint is not None:
         load_cursor(preferences, checkpoint)
     trainer = DPOTrainer(

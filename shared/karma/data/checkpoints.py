@@ -70,6 +70,15 @@ class SaveCursor(TrainerCallback):  # type: ignore[misc]  # transformers has no 
             unfinished.write_text(json.dumps(self._preferences.state_dict(self._read[batches])))
 
 
+def newest_checkpoint(output_dir: str | Path) -> str | None:
+    """The newest checkpoint with a cursor, for `resume_from_checkpoint`; None if there is none yet.
+
+    The cursor is written last, so a checkpoint that was cut off has none.
+    """
+    found = [file.parent for file in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{CURSOR_FILE}")]
+    return str(max(found, key=lambda folder: int(folder.name.rpartition("-")[2]))) if found else None
+
+
 def load_cursor(preferences: Preferences, checkpoint: str | Path) -> None:
     """Begin the next iteration where a checkpoint was saved.
 
