@@ -38,6 +38,7 @@ COMMANDS = {
     "failures": "Show why calls and prompts failed, by model and judge, and what helps.",
     "requeue": "Retry dead prompts and failed calls.",
     "export": "Write the preferences as a training dataset.",
+    "validate": "Check a preference file of any origin for what trainers would stumble over.",
     "verdicts": "Record verdicts of people on pairs that exist.",
     "delete": "Delete a stream with all its data.",
     "pause": "Stop admitting prompts, of one stream or of all.",

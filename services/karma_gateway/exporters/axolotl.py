@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from karma.errors import UnrepresentableError
+from karma.extraction.template_frames import is_in_a_frame
 from karma_gateway.exporters import (
     DEVELOPERS,
     PLAIN_CHAT,
@@ -21,23 +22,13 @@ from karma_gateway.exporters import (
     prompt_of,
 )
 
-#: What stands before the answer in the templates in common use.
-_FRAMES = (
-    "<s><|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-    "<|im_start|>user\n[[dummy_message]]<|im_end|>\n<|im_start|>assistant\n",
-    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n[[dummy_message]]<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    "<s>[INST] [[dummy_message]] [/INST]",
-    "<bos><start_of_turn>user\n[[dummy_message]]<end_of_turn>\n<start_of_turn>model\n",
-)
-
 
 def _columns(row: Any) -> Row:
     """One preference whose answers axolotl finds again."""
     texts = {"chosen": row.chosen_text.strip(), "rejected": row.rejected_text.strip()}
     if texts["chosen"] == texts["rejected"]:
         raise UnrepresentableError("responses that differ in outer white space only")
-    if any(text in frame for text in texts.values() for frame in _FRAMES):
+    if any(map(is_in_a_frame, texts.values())):
         raise UnrepresentableError("responses that stand in the frame of a chat template too, such as `me` or `user`")
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in prompt_of(row)]
     return {

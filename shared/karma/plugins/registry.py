@@ -52,6 +52,15 @@ class PolicyKind(BuiltIn):
     pairs_equals: bool = False  # pairs models of which neither is known to be better
 
 
+@dataclass(frozen=True)
+class ExporterKind(BuiltIn):
+    """Properties of an exporter."""
+
+    columns: tuple[str, ...] = ()  # by which its files are known
+    shape: str = ""  # how they hold a preference (`karma_validation.shapes`)
+    trims: bool = False  # its trainer looks for an answer in a rendered chat
+
+
 BACKENDS: Final[Mapping[str, BackendKind]] = {
     "openai": BackendKind("karma_generation.backends.openai:OpenAIBackend", needs_base_url=True, has_batch_jobs=True),
     "transformers": BackendKind("karma_generation.backends.transformers:TransformersBackend", local=True),
@@ -102,18 +111,29 @@ CHECKERS: Final[Mapping[str, BuiltIn]] = {
 }
 
 _EXPORTERS = "karma_gateway.exporters"
-EXPORTERS: Final[Mapping[str, BuiltIn]] = {
-    "axolotl": BuiltIn(f"{_EXPORTERS}.axolotl:axolotl"),
-    "distilabel": BuiltIn(f"{_EXPORTERS}.distilabel:distilabel"),
-    "jsonl": BuiltIn(f"{_EXPORTERS}.jsonl:jsonl"),
-    "kto": BuiltIn(f"{_EXPORTERS}.kto:kto"),
-    "llama-factory": BuiltIn(f"{_EXPORTERS}.llama_factory:llama_factory"),
-    "nemo-rl": BuiltIn(f"{_EXPORTERS}.nemo_rl:nemo_rl"),
-    "openrlhf": BuiltIn(f"{_EXPORTERS}.openrlhf:openrlhf"),
-    "reward": BuiltIn(f"{_EXPORTERS}.reward:reward"),
-    "trl-dpo": BuiltIn(f"{_EXPORTERS}.trl_dpo:trl_dpo"),
-    "trl-dpo-implicit": BuiltIn(f"{_EXPORTERS}.trl_dpo_implicit:trl_dpo_implicit"),
-    "ultrafeedback-binarized": BuiltIn(f"{_EXPORTERS}.ultrafeedback_binarized:ultrafeedback_binarized"),
+_EXPLICIT = ("prompt", "chosen", "rejected")
+EXPORTERS: Final[Mapping[str, ExporterKind]] = {
+    "axolotl": ExporterKind(f"{_EXPORTERS}.axolotl:axolotl", ("messages", "chosen", "rejected"), "turns", trims=True),
+    "distilabel": ExporterKind(
+        f"{_EXPORTERS}.distilabel:distilabel", ("instruction", "generations", "ratings"), "rated"
+    ),
+    "jsonl": ExporterKind(f"{_EXPORTERS}.jsonl:jsonl", ("id", "messages", "chosen", "rejected"), "flat"),
+    "kto": ExporterKind(f"{_EXPORTERS}.kto:kto", ("prompt", "completion", "label"), "unpaired"),
+    "llama-factory": ExporterKind(
+        f"{_EXPORTERS}.llama_factory:llama_factory", ("conversations", "chosen", "rejected"), "sharegpt"
+    ),
+    "nemo-rl": ExporterKind(f"{_EXPORTERS}.nemo_rl:nemo_rl", ("context", "completions"), "ranked"),
+    "openrlhf": ExporterKind(f"{_EXPORTERS}.openrlhf:openrlhf", (*_EXPLICIT, "margin"), "explicit"),
+    "reward": ExporterKind(f"{_EXPORTERS}.reward:reward", (*_EXPLICIT, "margin"), "explicit"),
+    "trl-dpo": ExporterKind(f"{_EXPORTERS}.trl_dpo:trl_dpo", _EXPLICIT, "explicit"),
+    "trl-dpo-implicit": ExporterKind(
+        f"{_EXPORTERS}.trl_dpo_implicit:trl_dpo_implicit", ("chosen", "rejected"), "implicit"
+    ),
+    "ultrafeedback-binarized": ExporterKind(
+        f"{_EXPORTERS}.ultrafeedback_binarized:ultrafeedback_binarized",
+        ("chosen", "rejected", "messages", "score_chosen", "score_rejected"),
+        "implicit",
+    ),
 }
 
 FAMILIES: Final[Mapping[Family, Mapping[str, BuiltIn]]] = {
