@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from karma_gateway.exports.splits import Splits
 
 from karma.plugins.registry import EXPORTERS
 from karma.store.export_filter import ExportFilter
@@ -15,7 +16,6 @@ from karma_demo.family import checkpoint_path
 from karma_gateway.exports.card import card
 from karma_gateway.exports.folder import FolderExport, Layout
 from karma_gateway.exports.reader import Reader
-from karma_gateway.exports.splits import Splits
 from karma_validation.validate import validate
 from tests.integration.test_export_folders import LINEAGE
 from tests.support.memory import Flow

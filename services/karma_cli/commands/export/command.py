@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +17,9 @@ from karma.plugins.registry import EXPORTERS
 from karma.store.export_filter import LEAST_PREDICTED, ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
+from karma_cli.commands.export.push import check_push, push
 from karma_cli.commands.export.to_folder import to_folder
+from karma_cli.commands.validate import counts_of, token_sentence
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
@@ -25,6 +27,7 @@ from karma_gateway import exports
 from karma_gateway.exports.columns import Columns, hold
 from karma_gateway.exports.files import Row, json_line, mixed_lines
 from karma_gateway.exports.folder import PART_PREFERENCES, Layout, is_folder
+from karma_validation.validate import validate
 
 #: The formats, as the help names them.
 FORMATS = f"{', '.join(EXPORTERS)}, or a plug-in's."
@@ -90,6 +93,20 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--license", help="Of a folder: the licence that its card names.")
     ] = None,
+    repository: Annotated[
+        str | None,
+        typer.Option("--push", metavar="REPO", help="Of a folder: upload it to this data set of the Hugging Face hub."),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="With --push: a data set that is made can be read by all.")
+    ] = False,
+    tokenizers: Annotated[
+        list[str] | None,
+        typer.Option("--count-tokens", metavar="TOKENIZER", help="Count rows that are too long; may be repeated."),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", min=1, help="With --count-tokens: the trainer's limit of tokens.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Write the preferences as a training dataset.
@@ -123,6 +140,13 @@ def export(
         raise SettingsError(
             f"--split writes a folder; {out} is a file. Name a folder, for example {out.with_suffix('')}"
         )
+    if repository is not None:
+        if not to_a_folder:
+            raise SettingsError(f"--push uploads a folder; {out} is none")
+        check_push()
+    counts = counts_of(tokenizers, max_length)
+    if counts and to_stdout:
+        raise SettingsError("--count-tokens reads what is written; name a file or a folder instead of -")
     layout = Layout(Splits.parse(split) if split else WHOLE, f".{files}", part_preferences)
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
@@ -146,10 +170,18 @@ def export(
     left_out = f"; {uncertain} predicted labels below {kept.least_predicted:g} left out" if uncertain else ""
     left_out += f"; {too_unequal} with lengths beyond {max_length_ratio:g} to 1 left out" if too_unequal else ""
     output.note(f"{rows.preferences} preferences{labels}{left_out}")
-    _finish(output, rows, None if to_stdout else out)
+    if counts:
+        # It reads the files again, so that what is counted is what trainers read.
+        validate(out / exporter if to_a_folder else out, examples=1, tokens=counts)
+        for count in counts:
+            output.note(token_sentence(count))
+    pushed = push(out, repository, public) if repository is not None else None
+    if pushed:
+        output.note(f"pushed to {pushed}")
+    _finish(output, rows, None if to_stdout else out, {"pushed": pushed, "tokens": [one.data() for one in counts]})
 
 
-def _finish(output: Output, rows: exports.Rows, out: Path | None) -> None:
+def _finish(output: Output, rows: exports.Rows, out: Path | None, more: dict[str, Any]) -> None:
     """Say what a user must know of the export, and print its result."""
     reader = rows.reader
     if reader.note:
@@ -163,7 +195,7 @@ def _finish(output: Output, rows: exports.Rows, out: Path | None) -> None:
             "repeated": reader.repeated,
             "unrepresentable": dict(reader.unrepresentable),
         }
-        output.result({"path": str(out), **counts}, str(out), [out])
+        output.result({"path": str(out), **counts, **more}, str(out), [out])
     if reader.unrepresentable:
         raise typer.Exit(1)
 
