@@ -51,8 +51,9 @@ class Intake:
         """
         try:
             for items in [list(chain.from_iterable(chunks))] if self._strict else chunks:
-                self.take(items)
-                on_accepted()
+                if items:  # a source that is followed has none for a while
+                    self.take(items)
+                    on_accepted()
         except StoreOutageError as cause:
             self.outage = cause
 

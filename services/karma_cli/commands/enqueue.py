@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +15,12 @@ import typer
 from karma.config.kin_judges import kin_judges, notices
 from karma.config.pool import Pool
 from karma.config.settings import PipelineSettings
-from karma.errors import KarmaError, StoreOutageError
+from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.store import Store
 from karma.store.database import COUNTING_S
+from karma.telemetry.escaping import escape_control
 from karma_cli.estimates import show_estimate
+from karma_cli.feeds import Feeds
 from karma_cli.intake import Intake
 from karma_cli.options import (
     HomeOption,
@@ -30,11 +33,10 @@ from karma_cli.options import (
     wake_gateway,
 )
 from karma_cli.output import Output, warn, with_format_flags
-from karma_cli.progress import NO_WORKER, WorkerWatch, count_lines, progress, track, wait_for_prompts
+from karma_cli.progress import NO_WORKER, WorkerWatch, progress, track, wait_for_prompts
 from karma_cli.refusals import Refusals
 from karma_cli.stream_end import budget_notice, endpoint_notice, reached, set_end
 from karma_gateway.forms.reader import PromptReader, mapping_of
-from karma_gateway.sources import files
 from karma_gateway.sources.duplicates import Duplicates
 from karma_monitor.queries.finished import Finished, finished_since
 from karma_monitor.queries.stream_goals import Labeling, labeling
@@ -46,8 +48,8 @@ def enqueue(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE|FOLDER|-",
-            help="JSON Lines, JSON, CSV, Parquet, Arrow, also compressed; a folder; a pattern; - for standard input.",
+            metavar="SOURCE…",
+            help="Files, folders, patterns, - for standard input; hf:DATASET; redis:STREAM.",
         ),
     ],
     stream: Annotated[str, typer.Option("--stream", help="The stream to add to.")] = "default",
@@ -79,6 +81,14 @@ def enqueue(
     rejects: Annotated[
         Path | None, typer.Option("--rejects", metavar="FILE", help="Write refused rows with their reasons here.")
     ] = None,
+    config: Annotated[str | None, typer.Option("--config", help="Of a dataset that has several.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Of a dataset.", show_default="the only one, or train")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what is written to the file or stream, until Ctrl-C.")
+    ] = False,
+    group: Annotated[str, typer.Option("--group", help="The group of consumers of a Redis stream.")] = "karma",
     strict: Annotated[bool, typer.Option("--strict", help="Accept all lines or none; exit 2 if one is wrong.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every prompt of the store has finished; exit 1 if one failed.")
@@ -100,10 +110,14 @@ def enqueue(
 ) -> None:
     """Accept prompts from files, folders or standard input.
 
+    Also from datasets (hf:NAME or hf:./FOLDER) and Redis streams (redis:STREAM). Files are JSON Lines, JSON, CSV,
+    Parquet or Arrow, also compressed.
+
     The form of the data is recognized by its columns: `prompt` or `messages` with optional `id`, `skill`, `reference`,
-    `responses`; Alpaca; ShareGPT. For any other, `--map prompt=COLUMN` names the prompt. Other columns are the prompt's
-    metadata and travel to the export. Every row ends as accepted, present, a skipped duplicate, or refused with its
-    reason.
+    `responses`; Alpaca; ShareGPT; OpenAI's batch files; the layouts of published preference data. For any other,
+    `--map prompt=COLUMN` names the prompt. Other columns are the prompt's metadata and travel to the export.
+
+    Every row ends as accepted, present, a skipped duplicate, or refused with its reason.
 
     `-q` prints the number of accepted prompts; with `--estimate` the cost in USD.
     """
@@ -113,14 +127,14 @@ def enqueue(
     reader = PromptReader(
         max_bytes, priority, mapping_of(mapped or []), frozenset(dropped or ()), cut_last_assistant, verdicts_as
     )
-    names = [name for source in sources for name in files.files_of(source)]
+    feeds = Feeds(sources, env, config, split, group, follow)
+    _check(feeds, strict, estimate, wait)
     if read_pool:
         _say_of_pool(output, read_pool, stream)
-    for source in sources:
-        if said := files.sentence(source, files.files_of(source)):
-            output.note(said)
+    for said in feeds.sentences():
+        output.note(escape_control(said))
     if estimate:
-        show_estimate(output, env, read_pool, stream, files.read_files(names, max_bytes), reader, max_prompts)
+        show_estimate(output, env, read_pool, stream, feeds.chunks(max_bytes), reader, max_prompts)
         return
     started_at, summary = time_of(env), None
     warned = wait and not any_worker(env)
@@ -129,13 +143,14 @@ def enqueue(
     with ExitStack() as stack:
         refusals = stack.enter_context(Refusals(rejects))
         store = stack.enter_context(closing(open_store(env, promised=True)))
-        bar = stack.enter_context(progress(output, hidden=files.STDIN in names and sys.stdin.isatty()))
+        bar = stack.enter_context(progress(output, hidden=feeds.reads_stdin and sys.stdin.isatty()))
         found = stack.enter_context(closing(Duplicates(duplicates))) if duplicates else None
         intake = Intake(store, stream, reader, refusals, found, strict)
         set_end(store, stream, until, max_prompts)  # before the first prompt, so that none is admitted too many
-        total = None if bar.disable else _expected(names)
-        chunks = track(files.read_files(names, max_bytes), bar, "rows read", total, len)
-        intake.take_all(chunks, partial(wake_gateway, env))
+        total = None if bar.disable else feeds.expected()
+        chunks = track(feeds.chunks(max_bytes), bar, "rows read", total, len)
+        with _until_stopped() if follow else nullcontext():
+            intake.take_all(chunks, partial(wake_gateway, env))
         outage = intake.outage
         if outage is None and intake.is_empty:
             warn(f"{', '.join(sources)} holds no prompt")
@@ -176,8 +191,25 @@ def _say(
     output.result(data, None, [intake.receipt.accepted])
 
 
-def _expected(names: Sequence[str]) -> int | None:
-    return count_lines(names[0]) if len(names) == 1 and names[0].endswith(".jsonl") else files.expected_items(names)
+def _check(feeds: Feeds, strict: bool, estimate: bool, wait: bool) -> None:
+    """Refuse what a source cannot do."""
+    if feeds.acknowledges and (strict or estimate):
+        option = "--strict" if strict else "--estimate"
+        raise SettingsError(f"{option} reads everything first, and what is read from a Redis stream is acknowledged")
+    if feeds.follow and (strict or estimate or wait):
+        option = "--strict" if strict else "--estimate" if estimate else "--wait"
+        raise SettingsError(f"{option} waits for the end, and --follow has none")
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what has no end; what was accepted is said as usual."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say_of_pool(output: Output, pool: Pool, stream: str) -> None:

@@ -23,7 +23,7 @@ def parquet_chunks(path: str, name: str) -> Iterator[list[Item]]:
         file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
     except (OSError, pyarrow.ArrowException) as cause:
         raise SettingsError(
-            f"{name}: is no whole Parquet file: {_first_line(cause)}; fetch or write it again"
+            f"{name}: is no whole Parquet file: {first_line(cause)}; fetch or write it again"
         ) from cause
     with file:
         first = 1
@@ -43,7 +43,7 @@ def _group(batches: Iterator[Any], name: str, first: int, count: int) -> Iterato
             yield rows_of(batch, name, first + done)
             done += batch.num_rows
     except (OSError, pyarrow.ArrowException) as cause:
-        reason = f"rows {first + done:,} to {first + count - 1:,} cannot be read: {_first_line(cause)}"
+        reason = f"rows {first + done:,} to {first + count - 1:,} cannot be read: {first_line(cause)}"
         yield [Fault(name, first + done, reason)]
 
 
@@ -66,8 +66,8 @@ def arrow_chunks(path: str, name: str, is_stream: bool) -> Iterator[list[Item]]:
                     first += part.num_rows
     except (OSError, pyarrow.ArrowException) as cause:
         if first == 1:
-            raise SettingsError(f"{name}: is no whole Arrow file: {_first_line(cause)}") from cause
-        yield [Fault(name, first, f"rows from {first:,} on cannot be read: {_first_line(cause)}")]
+            raise SettingsError(f"{name}: is no whole Arrow file: {first_line(cause)}") from cause
+        yield [Fault(name, first, f"rows from {first:,} on cannot be read: {first_line(cause)}")]
 
 
 def rows_of(batch: Any, name: str, first: int) -> list[Item]:
@@ -127,7 +127,8 @@ def _file(reader: Any) -> Iterator[Any]:
         yield reader.get_batch(place)
 
 
-def _first_line(cause: BaseException) -> str:
+def first_line(cause: BaseException) -> str:
+    """The first line of an error's text, or its kind."""
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 

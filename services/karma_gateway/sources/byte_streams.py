@@ -11,7 +11,7 @@ import select
 import zlib
 from typing import Any, BinaryIO, Protocol
 
-from karma.errors import SettingsError
+from karma.errors import MissingExtraError, SettingsError
 
 _READ_BYTES = 1 << 16
 
@@ -122,10 +122,10 @@ def require_pyarrow(what: str) -> Any:
     """The package pyarrow.
 
     Raises:
-        SettingsError: it is not installed; `what` needs it.
+        MissingExtraError: it is not installed; `what` needs it.
     """
     try:
         import pyarrow
     except ImportError as cause:
-        raise SettingsError(f"{what} needs pyarrow: pip install 'karma[parquet]'") from cause
+        raise MissingExtraError("pyarrow", "parquet", what) from cause
     return pyarrow

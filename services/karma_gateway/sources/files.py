@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from karma.errors import SettingsError
-from karma_gateway.json_values import names
-from karma_gateway.sources.arrow_rows import arrow_chunks, count_rows, parquet_chunks
+from karma_gateway.sources.arrow_rows import arrow_chunks, parquet_chunks
 from karma_gateway.sources.byte_streams import DAMAGED, BytesFile, ByteStream, DescriptorBytes, UnpackedBytes
 from karma_gateway.sources.csv_rows import csv_chunks
 from karma_gateway.sources.file_formats import COMPRESSIONS, format_of, separator_of
@@ -135,15 +134,3 @@ def _copy(stream: ByteStream, copy: IO[bytes]) -> None:
     while data := packed.read(_COPY_BYTES):
         copy.write(data)
     copy.flush()
-
-
-def expected_items(files: Sequence[str]) -> int | None:
-    """The number of items, where it is known before they are read."""
-    return count_rows(files) if all(name.endswith(".parquet") for name in files) else None
-
-
-def sentence(source: str, files: Sequence[str]) -> str | None:
-    """The files that a folder or a pattern stands for; None where it is the one that was named."""
-    if list(files) == [source]:
-        return None
-    return f"{source}: {len(files)} files, {names(files)}" if len(files) > 1 else f"{source}: {files[0]}"

@@ -55,6 +55,11 @@ class Splitter:
         self._add(self._backslash)
         yield from self._cut()
 
+    @property
+    def is_within_line(self) -> bool:
+        """Whether the beginning of a value has come, and not its end."""
+        return bool(self._pending or (self._split is None and self._head))
+
     def _choose(self, head: bytes) -> Callable[[bytes], Iterator[tuple[int, bytes]]] | None:
         """How a file that begins like this is split; None if more of it is needed to know."""
         if _BOM.startswith(head):

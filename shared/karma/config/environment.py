@@ -22,6 +22,7 @@ _ENVIRONMENT = {
     *map(password_variable, (*USERS, ADMIN)),
     "KARMA_DATABASE_URL",
     "KARMA_DATABASE_PASSWORD",
+    "KARMA_SOURCE_REDIS_URL",
     "KARMA_DURABILITY",
     "KARMA_SUPERVISOR_PID",
     "KARMA_SIGNING_KEY",
@@ -38,7 +39,10 @@ _ENVIRONMENT = {
 }
 
 #: Variables that may also be given as a file, by a variable of this name with `_FILE` behind it.
-SECRETS = ("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", "KARMA_DATABASE_PASSWORD", "KARMA_REDIS_PASSWORD")
+SECRETS = (
+    *("KARMA_SIGNING_KEY", "KARMA_SIGNING_KEYS", "KARMA_DATABASE_PASSWORD", "KARMA_REDIS_PASSWORD"),
+    "KARMA_SOURCE_REDIS_URL",
+)
 _ENVIRONMENT |= {f"{name}_FILE" for name in SECRETS}
 
 
@@ -65,6 +69,7 @@ class Environment:
     signing_key: str | None = field(default=None, repr=False)  # the secret; None: that of the home, if it has one
     signing_keys: str | None = field(default=None, repr=False)  # of some channels only (`karma keys`)
     database_password: str | None = field(default=None, repr=False)
+    source_redis_url: str | None = field(default=None, repr=False)  # with streams of prompts; None: KARMA's own Redis
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -99,6 +104,7 @@ class Environment:
             signing_key=given.get("KARMA_SIGNING_KEY") or None,
             signing_keys=given.get("KARMA_SIGNING_KEYS") or None,
             database_password=given.get("KARMA_DATABASE_PASSWORD") or None,
+            source_redis_url=given.get("KARMA_SOURCE_REDIS_URL") or None,
         )
 
     @property

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from karma.errors import SettingsError
-from karma_gateway.sources.files import expected_items, files_of, read_files, sentence
+from karma_gateway.sources.files import files_of, read_files
 from karma_gateway.sources.items import Fault, Item, Line, Row
 
 LIMIT = 10_000
@@ -173,11 +173,6 @@ def test_a_folder_is_read_whole_but_for_what_holds_no_data(tmp_path: Path) -> No
     names = ["data/train-00000.parquet", "data/train-00001.parquet", "more.jsonl.gz"]
     assert found == [str(tmp_path / name) for name in names]
     assert rows(*map(Path, found)) == ROWS * 3
-    assert (
-        sentence(str(tmp_path), found)
-        == f"{tmp_path}: 3 files, {', '.join(name[:40] + '…' * (len(name) > 40) for name in found)}"
-    )
-    assert (expected_items(found[:2]), expected_items(found)) == (4, None)
 
 
 def test_a_pattern_means_the_files_that_match_it(tmp_path: Path) -> None:
