@@ -27,6 +27,12 @@ def by_judges(verdicts: Sequence[VerdictRow]) -> list[VerdictRow]:
     return [each for each in verdicts if each.probability is not None and each.template_hash != HUMAN]
 
 
+def jury_of(pair: PairRow, jury: Weighs | None) -> Weighs | None:
+    """What weighs the verdicts on a pair: where its judges were drawn, also those of one judge."""
+    in_rotation = pair.judges is not None and pair.judges.first is None
+    return jury.in_rotation() if in_rotation and jury is not None else jury
+
+
 def count_of(
     pair: PairRow,
     verdicts: Sequence[VerdictRow],
@@ -50,7 +56,7 @@ def count_of(
         jury: what the judges count for; None: alike.
     """
     counted = first_verdicts(pair, counted_judges(pair, by_judges(verdicts)))
-    resolution = resolve(counted, tie_margin, jury)
+    resolution = resolve(counted, tie_margin, jury_of(pair, jury))
     by_competency = pair.sure is not None
     weight, square = weights.selected_by_competency() if by_competency else weights.of(pair.judged_probability)
     won, tied = resolution.a_is_chosen, resolution.outcome != "decisive"
@@ -79,6 +85,9 @@ class _AsResolved:
 
     def weigh(self, _verdicts: Iterable[Verdict]) -> Mapping[str, Weighed]:
         return self.weighed
+
+    def in_rotation(self) -> _AsResolved:
+        return self
 
 
 def withdraw(

@@ -28,7 +28,7 @@ from karma.store.records import (
     Work,
 )
 from karma.verdicts import TIE_MARGIN, Weighs, resolve
-from karma_scoring.competency_counts import by_judges, count_of
+from karma_scoring.competency_counts import by_judges, count_of, jury_of
 from karma_scoring.features import features
 from karma_scoring.larger_judges import open_larger_judges
 from karma_scoring.predicted_labels import predict_labels
@@ -193,7 +193,7 @@ def learn(
     unjudged pairs get their predicted labels with its last verdict. A pair whose valid verdicts are all by
     judges among `verifiers` counts as a probe. Second orders and larger judges that the verdicts call for are opened,
     in messages of at most `limits`. `price` says what a call cost, which is stored with its verdict. `draw_canaries`
-    gets the prompts that end, before they do. `jury` is asked where a pair has several judges.
+    gets the prompts that end, before they do. `jury` is asked where a pair has several judges, or some that were drawn.
     """
     ledger, preferences = transaction.ledger, transaction.preferences
     prompts, items = _open_items(batch.items, transaction, ("judge",), "matched")
@@ -211,9 +211,9 @@ def learn(
     complete = preferences.count_awaited(pairs, Counter(verdict.pair for verdict in fresh.values()), opened)
     verdicts = preferences.verdicts_of(pair.id for pair in complete)
     several = any(len({each.judge for each in given}) > 1 for given in verdicts.values())
-    weighs = jury() if several else None
+    weighs = jury() if several or any(pair.judges is not None for pair in complete) else None
     resolved = [
-        Resolved(pair, resolve(deciding(pair, verdicts[pair.id]), margin, weighs), verdicts[pair.id])
+        Resolved(pair, resolve(deciding(pair, verdicts[pair.id]), margin, jury_of(pair, weighs)), verdicts[pair.id])
         for pair in complete
     ]
     preferences.add_resolutions([resolution_of(each) for each in resolved])

@@ -67,6 +67,10 @@ class Weighs(Protocol):
         """By judge; empty where the mean over the judges stands: one judge, or one of whom too little is known."""
         ...
 
+    def in_rotation(self) -> Weighs:
+        """The same for pairs whose judges were drawn: the verdicts of one judge are weighed, too."""
+        ...
+
 
 def a_is_better(probability: float, shown: int) -> float:
     """P(response a is better), from P(the response shown first is better) and the order."""
@@ -197,7 +201,7 @@ def resolve(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN, jury: W
     if not valid:
         reasons = sorted({verdict.failure for verdict in given if verdict.failure})
         return Resolution("unscored", reason="; ".join(reasons) or "no verdict")
-    weighed = jury.weigh(given) if jury is not None and len(valid) > 1 else None
+    weighed = None if jury is None else jury.weigh(given)
     probability = combined(valid, weighed)
     both = [opinion.flipped for opinion in valid if opinion.both_orders]
     flipped = any(both) if both else None

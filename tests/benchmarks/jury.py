@@ -6,7 +6,8 @@
 references. `soft`: two good soft judges, whose probabilities are near a half, beside a hard one. `accuracies`: how
 often the intervals of the judges' accuracies contain the truth. `agreement`: the same of intervals of the agreement
 with people. `self-preference`: a judge that adds one logit to its own model. `cost`: what estimating the weights takes
-in a store with 100,000 judged pairs. `family`: members of the tiny family judge by likelihood. A label without a side
+in a store with 100,000 judged pairs. `family`: members of the tiny family judge by likelihood. `rotation`: some drawn
+judges a pair, against all. A label without a side
 counts as half right; figures are means over streams ± their standard error, and `true` of right labels is that of the
 best single judge.
 """
@@ -24,6 +25,7 @@ from tests.benchmarks.hard_judges import OwnJudge
 from tests.benchmarks.human_agreement import agreement
 from tests.benchmarks.jury_cost import cost
 from tests.benchmarks.jury_family import family
+from tests.benchmarks.jury_rotation import rotation
 from tests.benchmarks.simulated_jury import Drawn, Member, draw, weights_of
 
 _STREAMS = 20
@@ -139,6 +141,7 @@ CASES: dict[str, Callable[[], list[Finding]]] = {
     "self-preference": self_preferences,
     "cost": cost,
     "family": family,
+    "rotation": rotation,
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from karma.config.judge_calls import asked_share, calls_per_pair
 from karma.errors import SettingsError
+from karma.ranking.jury import JudgeWeight, Jury
 from karma.store import Store
 from karma.store.requeue import bring_back, requeue_incomplete
 from karma_matching.budget.allocation import BudgetState
@@ -62,6 +65,21 @@ def test_a_failed_judge_is_asked_again_and_no_other_one(store: Store) -> None:
     finish(flow, lambda *_: SURE)
     assert asked(flow) == {("L", "M", "s"): 10}
     assert ended(flow)
+
+
+def test_the_verdict_of_one_drawn_judge_is_as_certain_as_the_judge_is(store: Store) -> None:
+    """A judge that is asked alone anywhere else keeps its own probability."""
+    jury = Jury({name: JudgeWeight(scale, weight=0.3) for name, scale in (("s", 0.1), ("L", 0.5), ("M", 1.0))})
+    logit = math.log(SURE / (1.0 - SURE))
+    flow = rotating(store)
+    flow.snapshot = replace(flow.snapshot, jury=jury)
+    for each in records(run(flow, lambda *_: SURE, 20)):
+        (verdict,) = each.verdicts
+        assert each.probability == pytest.approx(1 / (1 + math.exp(-jury.judges[verdict.judge].scale * logit)))
+        assert each.weighed is not None
+    alone = make_flow(memory(), None, "", first_judge=None)
+    alone.snapshot = flow.snapshot
+    assert {each.probability for each in records(run(alone, lambda *_: SURE, 5))} == {SURE}
 
 
 def test_an_hourly_limit_counts_the_drawn_judges_and_all_where_all_see_a_pair(store: Store) -> None:

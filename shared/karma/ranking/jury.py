@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from karma.verdicts import Verdict, Weighed, a_is_better
@@ -44,9 +44,17 @@ class JudgeWeight:
 
 @dataclass(frozen=True)
 class Jury:
-    """The weights of judges by name. A pair is weighed where all its judges, two or more, have one."""
+    """The weights of judges by name. A pair is weighed where all its judges, `least_judges` or more, have one."""
 
     judges: Mapping[str, JudgeWeight] = field(default_factory=dict)
+    least_judges: int = 2  # of a pair that is weighed
+
+    def in_rotation(self) -> Jury:
+        """The jury for pairs whose judges were drawn: one judge that stands for the others is weighed, too.
+
+        Its verdict is then as certain as the judge is, and labels by different judges can be compared.
+        """
+        return replace(self, least_judges=1)
 
     def weigh(self, verdicts: Iterable[Verdict]) -> dict[str, Weighed]:
         """What each judge's verdicts add to the log-odds that response a is better; empty where the mean stands.
@@ -58,7 +66,7 @@ class Jury:
             if verdict.probability is not None:
                 for_a = clipped_logit(a_is_better(verdict.probability, verdict.shown))
                 given.setdefault(verdict.judge, []).append((for_a, 1.0 - 2.0 * verdict.shown))
-        if len(given) < 2 or not given.keys() <= self.judges.keys():
+        if len(given) < self.least_judges or not given.keys() <= self.judges.keys():
             return {}
         total = sum(self.judges[judge].weight for judge in given)
         found = {}
