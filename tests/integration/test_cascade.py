@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from karma.errors import SettingsError
-from karma.messages import GenerateBatch, JudgeBatch
+from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.ranking.judge_plan import CascadeRule
 from karma.ranking.orders import SecondOrder
 from karma.store import Store
@@ -46,20 +46,28 @@ def run(flow: Flow, says: Says, prompts: int = 20, deliveries: int = 2) -> Flow:
 
 
 def finish(flow: Flow, says: Says, deliveries: int = 2) -> Flow:
+    """Run all to its end; each verdict comes in a message of its own."""
     while flow.dispatcher.admit() or flow.sent:
         for batch in flow.messages():
-            result = flow.answer(batch) if isinstance(batch, GenerateBatch) else batch
             if isinstance(batch, JudgeBatch):
-                items = []
-                for one in flow.judge(batch).items:
-                    better_a = says(batch.judge, one.pair, one.order)
-                    shown_first = None if better_a is None else better_a if one.order == 0 else 1.0 - better_a
-                    failed = "timed out" if better_a is None else None
-                    items.append(structs.replace(one, probability=shown_first, failure=failed))
-                result = structs.replace(flow.judge(batch), items=tuple(items))
-            for _ in range(deliveries):
-                flow.handle(result)
+                results = verdicts_on(flow, batch, says)
+            else:
+                results = [flow.answer(batch) if isinstance(batch, GenerateBatch) else batch]
+            for result in results:
+                for _ in range(deliveries):
+                    flow.handle(result)
     return flow
+
+
+def verdicts_on(flow: Flow, batch: JudgeBatch, says: Says) -> list[LearnBatch]:
+    result = flow.judge(batch)
+    found = []
+    for one in result.items:
+        better_a = says(batch.judge, one.pair, one.order)
+        shown_first = None if better_a is None else better_a if one.order == 0 else 1.0 - better_a
+        item = structs.replace(one, probability=shown_first, failure="timed out" if better_a is None else None)
+        found.append(structs.replace(result, items=(item,)))
+    return found
 
 
 def records(flow: Flow) -> list[PairRecord]:
@@ -129,6 +137,12 @@ def test_the_larger_judges_wait_for_both_orders_of_the_first_and_are_asked_in_th
     run(flow, lambda judge, _pair, order: (SURE, 1 - SURE)[order] if judge == "s" else 0.1)
     assert asked(flow) == {("L", "L", "M", "M", "s", "s"): 20}
     assert ended(flow)
+
+
+def test_an_unsure_verdict_in_one_order_waits_for_the_other_one(store: Store) -> None:
+    """Together they are sure enough: the larger judge is not asked."""
+    flow = run(make_flow(store, orders="both"), lambda _judge, _pair, order: (0.75, 1.0)[order])
+    assert asked(flow) == {("s", "s"): 20}
 
 
 def test_the_second_order_of_the_first_judge_goes_before_the_larger_judges(store: Store) -> None:
