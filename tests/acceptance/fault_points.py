@@ -35,12 +35,21 @@ _AFTER = {"sweep": "generate.claimed", "redeliver": "score.claimed"}
 _REACHED_S = 60.0
 
 
-def pool(url: str) -> str:
-    """Two models and a judge of an endpoint."""
+#: Settings of the stream under which verdicts open judgements.
+STREAMS = {
+    "adaptive": 'orders = "adaptive"\n',
+    # Once there is a rule, the first verdict always calls for the other judge.
+    "cascade": 'first_judge = "j"\nmost_judge_doubt = 0.0\norders = "one"\n',
+}
+
+
+def pool(url: str, judges: Sequence[str] = ("j",)) -> str:
+    """Two models and judges of an endpoint."""
     model = f'backend = "openai"\nmodel = "NAME"\nbase_url = "{url}"\nconcurrency = 4\n'
     models = "".join(f"[models.{name}]\n{model.replace('NAME', name)}" for name in ("red", "blue"))
-    judge = f'[judges.j]\nkind = "openai"\n[judges.j.model]\n{model.replace("NAME", "judge")}'
-    return LIMITS + models + judge
+    asked = model.replace("NAME", "judge")
+    tables = "".join(f'[judges.{name}]\nkind = "openai"\n[judges.{name}.model]\n{asked}' for name in judges)
+    return LIMITS + models + tables
 
 
 def run(
@@ -49,12 +58,12 @@ def run(
     home: Path,
     wanted: Points = POINTS,
     progress: Callable[[str], None] = lambda _line: None,
-    orders: str = "both",
+    opens: str | None = None,
 ) -> dict[str, Any]:
     """Die at every wanted point `rounds` times; returns the counts of hits and what the verifier read in the end.
 
-    With adaptive `orders`, the first death waits until the judge's second verdicts have been learned, and the judge
-    prefers the first position in a third of the pairs.
+    Where verdicts open judgements (`opens`: a key of `STREAMS`), the first death waits until a rule has been learned,
+    and the judge prefers the first position in a third of the pairs.
     """
     armed = home / "faults"
     armed.mkdir(parents=True)
@@ -62,13 +71,14 @@ def run(
     started = time.monotonic()
     with (
         database(kind, home) as url,
-        serve(Behaviour(latency_ms=20, position_bias=0.0 if orders == "both" else 0.33)) as endpoint,
+        serve(Behaviour(latency_ms=20, position_bias=0.33 if opens else 0.0)) as endpoint,
     ):
-        stream = f'[stream]\ngoal = "label"\norders = "{orders}"\n'
-        karma = Pipeline(home, pool(endpoint.url) + stream, database_url=url)
+        stream = f'[stream]\ngoal = "label"\n{STREAMS.get(opens or "", "")}'
+        judges = ("j", "larger") if opens == "cascade" else ("j",)
+        karma = Pipeline(home, pool(endpoint.url, judges) + stream, database_url=url)
         karma.environment["KARMA_TEST_FAULTS"] = str(armed)
         with karma.up(), Feed(url, RATE) as feed:
-            if orders == "adaptive":
+            if opens:
                 karma.wait_for_end(LEAST_PAIRS + 20, 120)
             for turn in range(rounds):
                 for point in wanted["ingest"]:
@@ -93,7 +103,16 @@ def run(
         "seconds": round(time.monotonic() - started, 1),
         **{
             name: found[name]
-            for name in ("ended", "dead", "failed_responses", "failed_verdicts", "second_orders", "doubled", "broken")
+            for name in (
+                "ended",
+                "dead",
+                "failed_responses",
+                "failed_verdicts",
+                "second_orders",
+                "larger_judges",
+                "doubled",
+                "broken",
+            )
         },
     }
 

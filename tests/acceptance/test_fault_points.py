@@ -20,8 +20,8 @@ FEW = {
 }
 
 
-#: Where a second order is opened with the first verdict, and sent.
-OF_SECOND_ORDERS = {
+#: Where a judgement is opened with a verdict, and sent.
+OF_OPENED = {
     "ingest": (),
     "gateway": ("sweep.after_commit",),
     "scoring": ("learn.before_commit", "learn.after_commit", "learn.before_release"),
@@ -31,12 +31,15 @@ OF_SECOND_ORDERS = {
 
 @pytest.mark.ci
 @pytest.mark.timeout(400)
-def test_a_process_dies_where_second_orders_are_opened_and_the_run_still_ends_exact(tmp_path: Path) -> None:
-    found = run(1, "sqlite", tmp_path, OF_SECOND_ORDERS, orders="adaptive")
+@pytest.mark.parametrize(("opens", "opened"), [("adaptive", "second_orders"), ("cascade", "larger_judges")])
+def test_a_process_dies_where_verdicts_open_judgements_and_the_run_still_ends_exact(
+    opens: str, opened: str, tmp_path: Path
+) -> None:
+    found = run(1, "sqlite", tmp_path, OF_OPENED, opens=opens)
     print(found)
-    assert found["points"] == found["deaths"] == sum(map(len, OF_SECOND_ORDERS.values()))
+    assert found["points"] == found["deaths"] == sum(map(len, OF_OPENED.values()))
     assert found["ended"] == found["accepted"]
-    assert found["second_orders"] > 5
+    assert found[opened] > 5
     assert not any(found["doubled"].values()), found
     assert not any(found["broken"].values()), found
 

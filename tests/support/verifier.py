@@ -24,6 +24,12 @@ _CALLED = (
     '\'%"rules": {"%\' AND x.reasons LIKE \'%"audited": false%\' GROUP BY v.pair HAVING count(*) = 2) x'
 )
 
+#: Pairs of two judges, of which the second was asked because of the first.
+_LARGER = (
+    "SELECT count(*) FROM (SELECT v.pair FROM verdicts v JOIN pairs x ON x.id = v.pair WHERE x.reasons LIKE "
+    '\'%"judges_why": "first"%\' GROUP BY v.pair HAVING count(DISTINCT v.judge) = 2) x'
+)
+
 _PAIRS = (
     "SELECT x.prompt, x.response_a, x.response_b, CASE WHEN r.outcome <> 'unscored' AND x.judged = 1 "
     "AND (p.stream NOT LIKE '%@%' OR p.stream LIKE '%+teach') "
@@ -64,6 +70,7 @@ def read(url: str) -> dict[str, Any]:
             "failed_verdicts": count("SELECT count(*) FROM verdicts WHERE failure IS NOT NULL"),
             "resolutions": count("SELECT count(*) FROM resolutions"),
             "second_orders": count(_CALLED),
+            "larger_judges": count(_LARGER),
             "no_pair": count("SELECT count(*) FROM prompts WHERE no_pair IS NOT NULL"),
             "doubled": {
                 **{what: count(query) for what, query in _DOUBLED.items()},
