@@ -13,6 +13,7 @@ from typing import Any
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import OutageError
+from karma.queue.celery_app import queue_name
 from karma.queue.endpoint_limits import closed_to_work, endpoints, read_limits
 from karma.queue.heartbeats import new_info, remove_expired
 from karma.queue.outbox import Outbox
@@ -62,7 +63,7 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
     )
     sweeper = Sweeper(store, pool, sweeping, connections.publisher, redis, connections.clock)
     port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
-    heartbeat = HeartbeatThread(connections, new_info("gateway", port, ()), environment.supervisor_pid)
+    heartbeat = HeartbeatThread(connections, new_info("gateway", port, (), _asked(pool)), environment.supervisor_pid)
     heartbeat.start()
     log.info("%s is ready: metrics on port %d", heartbeat.info.id, port)
 
@@ -95,6 +96,12 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
         store.close()
     if shutdown.exit_code:
         sys.exit(shutdown.exit_code)
+
+
+def _asked(pool: Pool) -> dict[str, str]:
+    """Queue → fingerprint of the settings that this gateway asks for."""
+    models = {queue_name("generate", name): fingerprint for name, fingerprint in pool.model_fingerprints.items()}
+    return models | {queue_name("judge", name): fingerprint for name, fingerprint in pool.judge_fingerprints.items()}
 
 
 def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:

@@ -21,6 +21,7 @@ from karma.store import Store
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.streams import paused, stream_names
+from karma_monitor.conflicts import conflicts
 from karma_monitor.figures.budget import budget_left, hourly_calls, summed
 from karma_monitor.figures.endpoints import NAMES, Endpoints
 from karma_monitor.figures.funnel import funnel
@@ -190,7 +191,7 @@ class LiveStatus:
 
     def _flow(self) -> dict[str, Any]:
         """Queues and workers. While Redis is unavailable, every read tries it again."""
-        nothing: dict[str, Any] = {"queues": [], "redelivered": None, "workers": [], "limits": {}}
+        nothing: dict[str, Any] = {"queues": [], "redelivered": None, "workers": [], "conflicts": [], "limits": {}}
         if self._redis is None:
             return nothing
         try:
@@ -217,7 +218,10 @@ class LiveStatus:
             for info in self._alive
         ]
         limits = endpoint_limits(self._redis, self._pool, now)
-        return {"queues": queues, "redelivered": self._resent.value(), "workers": alive, "limits": limits}
+        return {
+            **{"queues": queues, "redelivered": self._resent.value(), "workers": alive},
+            **{"conflicts": conflicts(self._alive), "limits": limits},
+        }
 
     def _ask_gateways(self) -> int | None:
         return redelivered(self._alive)

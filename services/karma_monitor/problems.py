@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from karma.config.kin_judges import kin_judges, notices
 from karma.config.pool import Pool
+from karma_monitor.conflicts import described
 from karma_monitor.figures.formatting import share
 from karma_monitor.figures.limits import down
 from karma_monitor.figures.money.budgets import waiting
@@ -131,6 +132,10 @@ def _errors(kind: str, most: bool) -> Callable[[Status, Pool], Iterator[str]]:
     return summaries
 
 
+def _other_settings(status: Status, _pool: Pool) -> Iterator[str]:
+    yield from described(status["conflicts"])
+
+
 def _endpoints_down(status: Status, _pool: Pool) -> Iterator[str]:
     for one in status["endpoints"]:
         limits = one.get("limits")
@@ -203,6 +208,7 @@ CONDITIONS = (
     Condition("KarmaRedisTrouble", "critical", "/", _redis),
     Condition("KarmaWorkersMissing", "critical", "/", _workers_missing),
     Condition("KarmaStageStuck", "critical", "/", _stage_stuck),
+    Condition("KarmaMessagesRefused", "critical", "/", _other_settings),
     Condition("KarmaEndpointDown", "critical", "/endpoints", _endpoints_down),
     Condition("KarmaModelErrorsHigh", "critical", "/endpoints", _errors("model", most=True)),
     Condition("KarmaJudgeErrorsHigh", "critical", "/endpoints", _errors("judge", most=True)),

@@ -18,6 +18,7 @@ from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.preference_quality import preference_quality
 from karma.store.streams import paused
+from karma_monitor.conflicts import conflicts
 from karma_monitor.figures.budget import hourly_calls
 from karma_monitor.figures.judges import jury_figures
 from karma_monitor.figures.judges.canaries import canary_figures
@@ -65,6 +66,7 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
     window.renew(_PAIRS_S)
     models, judges = (pool.models, pool.judges) if pool else (sorted(generating), sorted(judging))
     queues = queue_state(redis, queues_of(models, judges), RedisClock(redis)()) if redis is not None else {}
+    alive = workers(redis) if redis is not None else []
     limits = endpoint_limits(redis, pool, RedisClock(redis)()) if redis is not None and pool else {}
     return {
         "version": 1,
@@ -80,10 +82,8 @@ def status(store: Store, redis: Any | None, pool: Pool | None) -> dict[str, Any]
         "reasons": [reason.data() for reason in failures],
         "queues": {name: {"length": length, "age_s": round(age, 3)} for name, (length, age) in queues.items()},
         "refused": refused_count(redis) if redis is not None else 0,
-        "workers": [
-            {"service": info.service, "id": info.id, "state": info.state}
-            for info in (workers(redis) if redis is not None else [])
-        ],
+        "workers": [{"service": info.service, "id": info.id, "state": info.state} for info in alive],
+        "conflicts": conflicts(alive),
         "models": {
             name: _endpoint(generating.get(name, 0), limits.get(name))
             | sampled.get(name, {"dropped": {}, "samples": None})

@@ -94,7 +94,10 @@ def test_up_says_what_does_not_work_and_runs_all_the_same(tmp_path: Path, endpoi
         assert "KARMA is up" in said
         assert "the model dead does not work: nothing listens at 127.0.0.1:9 (start the server" in said
         assert "the model good" not in said
-        assert karma.workers("generation")
+        (asked,) = (info.specifications for info in karma.workers("gateway"))
+        served = [info.specifications for name in ("generation", "judging") for info in karma.workers(name)]
+        assert served
+        assert {queue: name for one in served for queue, name in one.items()} == asked  # nobody is in conflict
     finally:
         karma.run("down")
 

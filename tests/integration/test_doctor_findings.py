@@ -255,7 +255,7 @@ def test_a_redis_that_throws_work_away_and_is_not_signed(karma: Pipeline, tmp_pa
         server.stop()
 
 
-def test_a_redis_that_is_nearly_full_with_another_clock_and_a_worker_that_fell_silent(
+def test_a_redis_that_is_nearly_full_with_another_clock_and_workers_that_do_not_work(
     karma: Pipeline, tmp_path: Path
 ) -> None:
     server = Redis(tmp_path)
@@ -266,11 +266,15 @@ def test_a_redis_that_is_nearly_full_with_another_clock_and_a_worker_that_fell_s
         send_heartbeat(server.client, frozen)
         late = msgspec.structs.replace(frozen, id="scoring-old", beat=server_time(server.client) - 11.0)
         server.client.hset(WORKERS_KEY, late.id, msgspec.json.encode(late))
+        gateway = new_info("gateway", 1, (), {"judge.j": "one"})
+        send_heartbeat(server.client, gateway)
+        send_heartbeat(server.client, new_info("judging", 1, ("judge.j",), {"judge.j": "another"}))
         server.client.config_set("maxmemory", int(server.client.info("memory")["used_memory"] * 1.2))
         ahead = SimpleNamespace(time=lambda: time.time() + 60.0)
         with patch("karma_cli.commands.doctor.machine.time", ahead):
-            found = codes(karma, 0)
-        assert found.keys() == {"redis-full", "clock", "worker-silent"}
+            found = codes(karma)
+        assert found.keys() == {"redis-full", "clock", "worker-silent", "worker-settings"}
+        assert "has other settings of the judge j than the gateway asks for" in found["worker-settings"]
         assert "more than 70 % of maxmemory is used" in found["redis-full"]
         assert re.search(r"this machine's clock is \+(60\.0|59\.9) s from Redis' own", found["clock"])
         assert "the scoring worker scoring-old on " in found["worker-silent"]

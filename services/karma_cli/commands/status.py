@@ -20,6 +20,7 @@ from karma.telemetry.escaping import escape_control
 from karma_cli.options import HomeOption, PoolOption, open_store_to_read, pool_if_any, read_environment, redis_if_any
 from karma_cli.output import Output, preference_table, reason_table, with_format_flags
 from karma_cli.terminal.judges import judge_tables
+from karma_monitor.conflicts import described as described_conflicts
 from karma_monitor.figures.limits import described_jobs, down
 from karma_monitor.figures.money.budgets import described as described_budgets
 from karma_monitor.figures.predictions import described
@@ -74,6 +75,7 @@ def tables(state: dict[str, Any]) -> RenderableType:
         for name, one in state[f"{kind}s"].items()
         if one["breaker"] not in ("closed", None)
     ]
+    parts += [Text(escape_control(line)) for line in described_conflicts(state["conflicts"])]
     if state["paused"]:
         named = "everything" if EVERYTHING in state["paused"] else ", ".join(map(escape_control, state["paused"]))
         parts.append(Text(f"paused: {named}; resume with `karma resume`"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,7 @@ ALIVE_S = 10.0
 
 
 _Word = Annotated[str, Meta(max_length=100)]
+_Queue = Annotated[str, Meta(max_length=200)]
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,13 +31,17 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(max_length=300)]
     pid: Annotated[int, Meta(ge=0, lt=2**31)]
     metrics_port: Annotated[int, Meta(ge=0, lt=2**16)]
-    queues: Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=1000)] = ()
+    queues: Annotated[tuple[_Queue, ...], Meta(max_length=1000)] = ()
     state: _Word = "ready"
+    # queue of a model or judge → fingerprint of its settings, as this process asks for it (gateway) or serves it
+    specifications: Annotated[dict[_Queue, _Word], Meta(max_length=2000)] = {}
     batch_jobs: Annotated[tuple[OpenJobs, ...], Meta(max_length=1000)] = ()
     beat: float = 0.0  # Redis' clock
 
 
-def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> WorkerInfo:
+def new_info(
+    service: str, metrics_port: int, queues: tuple[str, ...], specifications: Mapping[str, str] | None = None
+) -> WorkerInfo:
     """The entry of this process."""
     return WorkerInfo(
         id=f"{service}-{secrets.token_hex(4)}",
@@ -44,6 +50,7 @@ def new_info(service: str, metrics_port: int, queues: tuple[str, ...]) -> Worker
         pid=os.getpid(),
         metrics_port=metrics_port,
         queues=queues,
+        specifications=dict(specifications or {}),
     )
 
 

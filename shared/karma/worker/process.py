@@ -9,8 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -51,6 +51,7 @@ class Consumer:
     stages: Sequence[Stage]
     threads: int = 1  # 1: in the main thread (`solo`), as a local model needs it
     slots: int | None = None  # batches of a queue at once; None: no limit
+    specifications: Mapping[str, str] = field(default_factory=dict)  # queue → fingerprint of what is served
 
 
 class HeartbeatThread:
@@ -150,7 +151,7 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
     for stage in consumer.stages:
         connections.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
     port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
-    info = new_info(consumer.service, port, tuple(consumer.queues))
+    info = new_info(consumer.service, port, tuple(consumer.queues), consumer.specifications)
     heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -210,7 +211,8 @@ def run_asking(
     slots = None if served.local else _batch_slots(served, len(queues)) or slots_of(len(queues))
     # One thread more per queue: Celery counts a batch for a moment longer than its slot is in use.
     threads = 1 if slots is None else len(queues) * (slots + 1)
-    run(environment, Consumer(service, queues, stages, threads, slots), connections)
+    specifications = {queue_name(stage, name): fingerprint for name, fingerprint in served.fingerprints.items()}
+    run(environment, Consumer(service, queues, stages, threads, slots, specifications), connections)
 
 
 def slots_of(queues: int) -> int:

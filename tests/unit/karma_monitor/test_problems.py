@@ -68,6 +68,13 @@ def test_a_judge_that_is_kin_to_what_it_judges_is_named_with_what_to_do(healthy:
     )
 
 
+def test_a_worker_with_other_settings_than_the_gateways_is_critical(healthy: dict[str, Any]) -> None:
+    conflict = {"worker": "judging-1", "kind": "judge", "name": "j"}
+    ((alert, severity, summary),) = found({**healthy, "conflicts": [conflict]})
+    assert (alert, severity) == ("KarmaMessagesRefused", "critical")
+    assert summary.startswith("The worker judging-1 has other settings of the judge j than the gateway asks for")
+
+
 def test_a_judge_that_failed_all_its_calls_is_critical(healthy: dict[str, Any]) -> None:
     ((alert, severity, summary),) = found({**healthy, "endpoints": [endpoint("judge", "haste", 568, 568)]})
     assert (alert, severity) == ("KarmaJudgeErrorsHigh", "critical")

@@ -170,5 +170,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "store-read-only": _error("a store that this user may write", "change its rights, or choose another KARMA_HOME"),
     "disk-full": _error("100 MB free where KARMA_HOME lies", "make room, or choose another KARMA_HOME"),
     "disk-low": _warning("1 GB free where KARMA_HOME lies", "make room: 100,000 prompts take about 1 GB"),
+    "worker-settings": _error("one pool file for the gateway and its workers", "restart whatever has another one"),
     "worker-silent": _warning("a heartbeat of every worker in the last 10 s", "see its log"),
 }  # fmt: skip

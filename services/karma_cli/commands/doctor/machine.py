@@ -18,6 +18,7 @@ from karma.store import Store, location
 from karma.store.revision import mismatch
 from karma_cli.commands.doctor.findings import Finding, finding
 from karma_cli.local.redis_server import server_program
+from karma_monitor.conflicts import conflicts, described
 
 _FULL_BYTES, _LOW_BYTES = 100 << 20, 1 << 30
 _SKEW_S = 2.0
@@ -88,6 +89,7 @@ def _workers(redis: Any | None) -> Part:
         )
         for one in silent
     )
+    found += tuple(_machine("worker-settings", "workers", line) for line in described(conflicts(all_workers)))
     return Part("workers", f"{ready} ready, {len(silent)} without a heartbeat" if all_workers else "none runs", found)
 
 
