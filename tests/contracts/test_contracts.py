@@ -12,7 +12,7 @@ from karma.errors import MessageError
 from karma.messages import Batch
 from karma.messages.wire import decode, encode
 
-FILES = sorted(Path(__file__).parent.glob("*.json"))
+FILES = sorted(Path(__file__).parent.glob("*.v*.json"))
 TODAYS = [path for path in FILES if path.stem in {message.__struct_config__.tag for message in get_args(Batch)}]
 OLD = [path for path in FILES if path not in TODAYS]
 
