@@ -91,7 +91,7 @@ def enqueue(
     group: Annotated[str, typer.Option("--group", help="The group of consumers of a Redis stream.")] = "karma",
     strict: Annotated[bool, typer.Option("--strict", help="Accept all lines or none; exit 2 if one is wrong.")] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until every prompt of the store has finished; exit 1 if one failed.")
+        bool, typer.Option("--wait", help="Wait until every prompt of the stream has finished; exit 1 if one failed.")
     ] = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Accept nothing: say what the prompts would cost, with an interval.")
@@ -136,7 +136,7 @@ def enqueue(
     if estimate:
         show_estimate(output, env, read_pool, stream, feeds.chunks(max_bytes), reader, max_prompts)
         return
-    started_at, summary = time_of(env), None
+    started_at, summary, in_all = time_of(env), None, None
     warned = wait and not any_worker(env)
     if warned:
         warn(NO_WORKER)
@@ -156,13 +156,16 @@ def enqueue(
             warn(f"{', '.join(sources)} holds no prompt")
         if wait and outage is None:
             watches = WorkerWatch(env, warned), budget_notice(store, read_pool), endpoint_notice(env, read_pool)
-            wait_for_prompts(store, bar, on_poll=watches)
+            wait_for_prompts(store, bar, [stream], on_poll=watches)
             with store.reading(COUNTING_S) as transaction:
                 prices = read_pool.prices if read_pool else None
                 summary = finished_since(transaction.ledger.connection, stream, started_at, prices)
+                in_all = (
+                    summary if summary.prompts else finished_since(transaction.ledger.connection, stream, 0.0, prices)
+                )
         labels = None if outage is not None else _labels(store, read_pool, stream)
         end = reached(store, stream, waited=wait)
-    _say(output, stream, intake, rejects, labels, summary, end)
+    _say(output, stream, intake, rejects, labels, summary, in_all, end)
     if outage is not None:
         raise KarmaError(f"{outage}. Prompts accepted before are kept; enqueue the same again once it works.")
     if refusals.count or (summary is not None and summary.failed):
@@ -176,14 +179,16 @@ def _say(
     rejects: Path | None,
     labels: Labeling | None,
     summary: Finished | None,
+    in_all: Finished | None,
     end: tuple[dict[str, Any], str] | None,
 ) -> None:
     for sentence in intake.sentences(rejects):
         output.note(sentence)
     data = {"stream": stream, **intake.data(), **(labels.data() if labels else {})}
     sentences = [labels.sentence()] if labels and intake.receipt.accepted else []
-    if summary is not None:
-        data["finished"], sentences = summary.data(), [*summary.sentences()]
+    if summary is not None and in_all is not None:  # of the whole stream, where nothing finished meanwhile
+        data["finished"] = summary.data()
+        sentences = [*in_all.sentences(" meanwhile" if summary.prompts else " before")]
     if end is not None:
         data["until"], sentences = end[0], [*sentences, end[1]]
     for sentence in filter(None, sentences):

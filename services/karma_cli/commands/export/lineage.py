@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from karma.config.pool import Pool
@@ -29,11 +30,11 @@ def lineage(store: Store, pool: Pool | None, stream: str | None) -> dict[str, An
     referenced = sum(sums.referenced for sums in quality.policies.values())
     return {
         "goals": {name: goal for name, goal in goals.items() if goal},
-        "models": {name: {"backend": spec.backend, "model": spec.model} for name, spec in pool.models.items()}
+        "models": {name: {"backend": spec.backend, "model": _named(spec.model)} for name, spec in pool.models.items()}
         if pool
         else {},
         "judges": {
-            name: {"kind": spec.kind, "model": spec.model.model if spec.model else None}
+            name: {"kind": spec.kind, "model": _named(spec.model.model) if spec.model else None}
             for name, spec in pool.judges.items()
         }
         if pool
@@ -47,3 +48,9 @@ def lineage(store: Store, pool: Pool | None, stream: str | None) -> dict[str, An
         "label_error": wrong / referenced if referenced else None,
         "referenced": referenced,
     }
+
+
+def _named(model: str) -> str:
+    """A model's name; of a folder its last part, as a card that is published says nothing of this machine."""
+    path = Path(model).expanduser()
+    return path.name if path.is_absolute() or path.is_dir() else model
