@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
+from deploy.grafana.first_judge import first_judge
 from deploy.grafana.judges import judge_panels
 from deploy.grafana.panels import Panel, Query, distribution, figure, graph, new
 from deploy.grafana.promql import hour, mean, per_s, ratio, share
@@ -28,6 +29,7 @@ def quality() -> Dashboard:
         ("Judges", judge_panels()),
         ("Pairs", _pairs()),
         ("Judge budget and audit", _judge_budget()),
+        ("First judge", first_judge()),
     ):
         made.with_row(Row(title))
         for panel in panels:

@@ -18,6 +18,13 @@ from karma_scoring.handlers import Learned
 _CALLS = {"generate": (metrics.RESPONSES, "answered"), "judge": (metrics.VERDICTS, "valid")}
 
 
+#: The counters of streams with a first judge, and the labels of each.
+_OF_CASCADES = (
+    (cascade_metrics.LARGER_CALLS, ("made", "saved")),
+    (cascade_metrics.FIRST_JUDGE_PAIRS, ("yes", "no")),
+)
+
+
 class ScoringMetrics:
     """Counts committed rows in this process's metrics."""
 
@@ -31,6 +38,12 @@ class ScoringMetrics:
                     counter.labels(name, result)
                 if name in pool.prices:
                     metrics.COST.labels(kind, name)
+
+        for stream, settings in pool.streams.items():
+            if settings.first_judge is not None:
+                for counter, labels in _OF_CASCADES:
+                    for label in labels:
+                        counter.labels(stream, label)
 
     def scored(self, responses: Sequence[NewResponse]) -> None:
         """Count recorded responses."""

@@ -108,6 +108,14 @@ policy = "random"
 judge_share = 0.5
 audit_share = 0.3
 
+[streams.cascade]
+judges = ["fair", "second"]
+models = ["red", "blue"]
+orders = "one"
+first_judge = "fair"
+most_judge_doubt = 0.9
+judge_audit_share = 0.5
+
 [streams.limited]
 judges = ["fair"]
 models = ["red", "blue", "insider"]
@@ -121,8 +129,8 @@ claim_silence_s = 2
 """
 #: Prompts of each stream in the two parts of the run: a counter that is there all at once has no rate.
 PARTS = (
-    {"default": 30, "lame": 3, "budget": 160, "limited": 5},
-    {"default": 20, "lame": 3, "budget": 40, "limited": 5},
+    {"default": 30, "lame": 3, "budget": 160, "cascade": 120, "limited": 5},
+    {"default": 20, "lame": 3, "budget": 40, "cascade": 40, "limited": 5},
 )
 
 
@@ -196,6 +204,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prom
             enqueue(karma, 1)
             wait_for_end(found, sum(PARTS[0].values()) + sum(PARTS[1].values()))
             wait_until(lambda: found.query("karma_label_error_ratio"), 60, "the labels are audited")
+            wait_until(lambda: found.query("karma_first_judge_label_error_ratio"), 60, "the first judge is audited")
             yield found
 
 
@@ -241,7 +250,7 @@ def test_a_panel_that_is_empty_is_found(server: prometheus.Prometheus) -> None:
 
 def test_the_variables_are_filled_from_series_that_exist(server: prometheus.Prometheus) -> None:
     wanted = {
-        "stream": {"default", "budget", "lame", "limited"},
+        "stream": {"default", "budget", "cascade", "lame", "limited"},
         "model": {"red", "blue", "insider", "flaky", "away"},
         "judge": {"fair", "second"},
     }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from karma.telemetry import metrics
+from karma.telemetry import cascade_metrics, metrics
 from tests.benchmarks import false_alarms
 from tests.support import needs
 from tests.support.pipeline import ROOT
@@ -113,7 +113,7 @@ def test_rules_runbooks_and_configuration_name_only_metrics_that_exist() -> None
 def _exposed() -> set[str]:
     """Names as Prometheus sees them, without their prefix."""
     found = set()
-    for one in vars(metrics).values():
+    for one in (*vars(metrics).values(), *vars(cascade_metrics).values()):
         kind, name = getattr(one, "_type", None), getattr(one, "_name", "")
         if kind is not None and name.startswith("karma_"):
             found.add(name.removeprefix("karma_") + ("_total" if kind == "counter" else ""))

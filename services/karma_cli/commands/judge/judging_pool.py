@@ -14,6 +14,7 @@ from karma.config.pool import Pool
 #: Settings of `[stream]` that are about judging and hold here too.
 _KEPT = (
     *("judges", "orders", "most_order_doubt", "order_audit_share"),
+    *("first_judge", "most_judge_doubt", "judge_audit_share", "judges_per_pair", "all_judges_share"),
     *("max_length_ratio", "checker", "tie_margin"),
 )
 
