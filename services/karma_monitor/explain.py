@@ -56,6 +56,7 @@ def explain(
     of_pool = known_templates(judges)
     templates = archived | of_pool
     used = {one.template_hash: templates[one.template_hash] for one in opinions if one.template_hash in templates}
+    asked = [one for one in opinions if one.template_hash != HUMAN]
     misfit = newest.misfit(row.model_a, row.model_b)
     return {
         "pair": row.id,
@@ -79,9 +80,9 @@ def explain(
             "predicted_tie": row.predicted_tie,
             "awaited": row.awaited,
             "orders": _orders(row, reasons, opinions),
-            "judges": judge_facts(row, reasons, opinions),
-            "judges_asked": len({one.judge for one in opinions}),
-            "judges_valid": len({one.judge for one in opinions if one.probability is not None}),
+            "judges": judge_facts(row, reasons, asked),
+            "judges_asked": len({one.judge for one in asked}),
+            "judges_valid": len({one.judge for one in asked if one.probability is not None}),
         },
         "verdicts": [
             {

@@ -15,7 +15,9 @@ from karma.config.pool import Pool
 from karma.errors import SettingsError
 from karma.ranking.verdict_sources import HUMAN
 from karma.store import Store
+from karma.store.export_filter import ExportFilter
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma_gateway.exports import rows as rows_of
 from karma_monitor.explain import explain
 from karma_monitor.figures.judges.people import people_figures
 from karma_monitor.live_status import LiveStatus
@@ -162,6 +164,28 @@ def test_agreement_with_people_is_shown_by_skill_with_its_interval(flow: Flow) -
     view = QualityView(flow.store, LiveStatus(flow.store, None, flow.pool), flow.pool.tie_margin)
     assert view.read("default")["people"] == found
     assert view.read("other")["people"] is None
+
+
+def test_people_are_no_judges_that_were_asked(flow: Flow) -> None:
+    """They stand in no figure of judges, and make no call whose tokens or cost are unknown."""
+
+    def seen() -> Any:
+        live = LiveStatus(flow.store, None, flow.pool).read()
+        called = {one["name"] for one in live["endpoints"] if one["kind"] == "judge"}
+        exported = [row["karma"] for row in rows_of(flow.store, "jsonl", ExportFilter.usual())]
+        judging = explain(flow.store, numbers(flow.store)[0])["judging"]
+        return live["quality"], called, exported, judging
+
+    before = seen()
+    lines = [
+        {"pair": pair, "verdict": "first" if better(flow.store, pair) == "second" else "second"}
+        for pair in numbers(flow.store)
+    ]
+    assert said(flow.store, *lines, judge="anna").added == 40
+
+    assert seen() == before
+    assert before[1] == {"j"}
+    assert {(row["judges_asked"], row["judge_agreement"]) for row in before[2]} == {(1, None)}
 
 
 def test_without_people_there_is_nothing_to_compare(flow: Flow) -> None:

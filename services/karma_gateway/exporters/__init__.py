@@ -14,6 +14,7 @@ from typing import Any
 
 from karma.config.pricing import Usage, money
 from karma.errors import UnrepresentableError
+from karma.ranking.verdict_sources import HUMAN
 from karma.verdicts import agreement, agrees_with_competency, opinions
 
 Row = dict[str, Any]
@@ -191,12 +192,13 @@ def provenance_of(row: Any) -> Row:
     - `length_ratio`: characters of the chosen response / characters of the rejected response.
     - `agrees_with_competency`: whether the winner is the model that competency favored when the pair was formed.
     - `judge_agreement`: share of pairs of judges that take the same side; None if fewer than two judges take a side.
-    - `judges_valid`, `judges_asked`: numbers of judges with a valid verdict, and of all judges asked.
+    - `judges_valid`, `judges_asked`: numbers of judges with a valid verdict, and of all judges asked; no people.
     - `tokens`: input and output tokens of the two responses and the verdicts.
     - `cost`: of these calls, USD.
     """
     calls = list(_calls(row))
-    given = opinions(row.verdicts, row.tie_margin)
+    asked = [verdict for verdict in row.verdicts if verdict.template_hash != HUMAN]
+    given = opinions(asked, row.tie_margin)
     return {
         "length_ratio": len(row.chosen_text) / max(1, len(row.rejected_text)),
         "agrees_with_competency": agrees_with_competency(
@@ -204,7 +206,7 @@ def provenance_of(row: Any) -> Row:
         ),
         "judge_agreement": agreement(given),
         "judges_valid": len(given),
-        "judges_asked": len({verdict.judge for verdict in row.verdicts}),
+        "judges_asked": len({verdict.judge for verdict in asked}),
         "tokens": _sum(None if None in usage[:2] else sum(usage[:2]) for _name, usage, _cost in calls),
         "cost": _sum(money(row.prices.get(name), cost, usage) for name, usage, cost in calls),
     }
@@ -223,4 +225,6 @@ def _calls(row: Any) -> Iterator[tuple[str, Usage, float | None]]:
         usage = Usage(*(getattr(row, name) for name in names))
         yield getattr(row, f"{side}_model"), usage, getattr(row, f"{side}_cost_usd")
     for verdict in row.verdicts:
+        if verdict.template_hash == HUMAN:
+            continue
         yield verdict.judge, Usage(verdict.tokens_in, verdict.tokens_out), verdict.cost_usd

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from karma.ranking.verdict_sources import HUMAN
 from karma.store.chunks import chunks
 from karma.store.schema import prompts, resolutions, responses, verdicts
 from karma.verdicts import CANARY
@@ -44,13 +45,13 @@ def newest_responses(connection: Connection, after: int, limit: int) -> list[Any
 
 
 def newest_verdicts(connection: Connection, after: int, limit: int) -> list[Any]:
-    """The newest verdicts with ids above `after` as calls, newest first."""
-    return _calls(connection, verdicts, verdicts.c.judge, after, limit)
+    """The newest verdicts of judges with ids above `after` as calls, newest first; people are not called."""
+    return _calls(connection, verdicts, verdicts.c.judge, after, limit, verdicts.c.template_hash != HUMAN)
 
 
-def _calls(connection: Connection, table: Any, name: Any, after: int, limit: int) -> list[Any]:
+def _calls(connection: Connection, table: Any, name: Any, after: int, limit: int, *among: Any) -> list[Any]:
     columns = (table.c[column] for column in ("id", "created_at", "latency_s", "tokens_out", "failure"))
-    query = select(*columns, name.label("name")).where(table.c.id > after).order_by(table.c.id.desc())
+    query = select(*columns, name.label("name")).where(table.c.id > after, *among).order_by(table.c.id.desc())
     return list(connection.execute(query.limit(limit)))
 
 

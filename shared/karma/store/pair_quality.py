@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from karma.config.derived_streams import holds_canaries
@@ -142,9 +142,11 @@ class PairQuality:
         self.buckets = {source: [LengthBucket() for _ in LENGTH_RATIOS] for source in ("judge", "predicted")}
 
     def add(self, record: PairRecord) -> None:
-        """Add one pair; canaries measure judges in figures of their own."""
+        """Add one pair; canaries and people measure judges in figures of their own."""
         if holds_canaries(record.stream):
             return
+        if any(verdict.template_hash == HUMAN for verdict in record.verdicts):
+            record = replace(record, verdicts=[one for one in record.verdicts if one.template_hash != HUMAN])
         pair = record.pair
         sums = self.policies[record.stream, pair.policy]
         sums.prompts.add(pair.prompt)
@@ -168,7 +170,7 @@ class PairQuality:
         for verdict in record.verdicts:
             judge = self.judges[verdict.judge]
             judge.verdicts += 1
-            sums.calls += verdict.template_hash != HUMAN
+            sums.calls += 1
             if verdict.tokens_in is not None or verdict.tokens_out is not None:
                 tokens = (verdict.tokens_in or 0) + (verdict.tokens_out or 0)
                 judge.tokens, judge.metered = judge.tokens + tokens, judge.metered + 1

@@ -126,7 +126,7 @@ function verdicts({ verdicts: found, judging }, state) {
   }
   const order = (one) => (one.order === 0 ? "a first" : "b first");
   const rows = found.map((one) => [
-    one.judge,
+    one.is_person ? `${one.judge} (a person)` : one.judge,
     order(one),
     share(one.better_a, 0),
     one.better_a === null ? "failed" : one.better_a === 0.5 ? "neither" : one.better_a > 0.5 ? "a" : "b",
