@@ -61,6 +61,11 @@ def test_missing_verdicts_are_asked_for_and_stored_pairs_are_judged_by_one_judge
             told = karma.call("rejudge", "mine", "--judge", "second")
             assert "0 prompts added, 12 already present" in told.stderr
             assert "12 of these (100.0 %) have the same chosen response" in " ".join(told.stdout.split())
+            karma.pool_path.write_text(karma.pool_path.read_text() + '[judges.third]\nkind = "prior"\n')
+            unknown = karma.call("rejudge", "mine", "--judge", "third", check=False)
+            assert unknown.returncode == 2
+            assert "the gateway that runs does not have the judge 'third'" in unknown.stderr
+            assert karma.status()["prompts"]["dead"] == 0
             assert karma.call("rejudge", "mine", "--judge", "secnd", check=False).stderr == (
                 "karma: --judge names 'secnd', which is no judge (did you mean 'second'?)\n"
             )
