@@ -48,25 +48,38 @@ class Drawn:
 
     def right(self, jury: Jury | None) -> float:
         """The share of right labels, resolved as pairs are; a label without a side counts as half right."""
+        return float(self.each_right(jury).mean())
+
+    def each_right(self, jury: Jury | None) -> Array:
+        """[n] 1 where the label is right, 0 where it is wrong, 1/2 without a side."""
         given: list[list[VerdictRow]] = [[] for _ in self.truth]
         columns = (self.pair.tolist(), self.judge.tolist(), self.shown.tolist(), self.probability.tolist())
         for pair, judge, shown, p in zip(*columns, strict=True):
             given[pair].append(VerdictRow(pair, self.names[judge], shown, p, None))
         resolved = [resolve(rows, jury=jury) for rows in given]
         sides = np.array([0 if r.outcome != "decisive" else 1 if r.a_is_chosen else -1 for r in resolved])
-        return float(np.mean((1.0 + sides * self.truth) / 2.0))
+        right: Array = (1.0 + sides * self.truth) / 2.0
+        return right
+
+    def right_alone(self) -> Array:
+        """[n, J] the same of each judge alone."""
+        right: Array = (1.0 + self.votes.side * self.truth[:, None]) / 2.0
+        return right
 
     def best(self) -> float:
-        """The share of right labels by the best single judge."""
-        found = []
-        for column in range(len(self.names)):
-            side = self.votes.side[:, column]
-            found.append(float(np.mean((1.0 + side * self.truth) / 2.0)))
-        return max(found)
+        """The share of right labels by the best single judge of these pairs, chosen with hindsight."""
+        return float(self.right_alone().mean(axis=0).max())
 
 
 def draw(
-    members: Sequence[Member], pairs: int, seed: int, orders: int = 2, referenced: float = 0.0, hard: float = 0.0
+    members: Sequence[Member],
+    pairs: int,
+    seed: int,
+    orders: int = 2,
+    referenced: float = 0.0,
+    hard: float = 0.0,
+    judges_per_pair: int | None = None,
+    by_all: float = 0.0,
 ) -> Drawn:
     """The verdicts of a jury.
 
@@ -77,6 +90,8 @@ def draw(
         orders: asked of each pair; one is drawn, the same for all judges.
         referenced: share of the pairs with a reference.
         hard: share of the pairs on which every judge guesses.
+        judges_per_pair: judges drawn for each pair; all of them if None.
+        by_all: share of the pairs that all judges are asked of all the same.
     """
     rng = np.random.default_rng(seed)
     truth = np.where(rng.random(pairs) < 0.5, 1.0, -1.0)
@@ -100,6 +115,11 @@ def draw(
     pair, judge, shown, probability = (np.concatenate(column) for column in columns)
     reference = np.where(rng.random(pairs) < referenced, truth, 0.0)
     names = tuple(member.name for member in members)
+    if judges_per_pair is not None:
+        asked = np.argsort(rng.random((pairs, len(members))), axis=1) < judges_per_pair
+        asked |= rng.random((pairs, 1)) < by_all
+        kept = asked[pair, judge]
+        pair, judge, shown, probability = pair[kept], judge[kept], shown[kept], probability[kept]
     return Drawn(names, truth, pair, judge, shown, probability.astype(np.float64), reference)
 
 

@@ -18,6 +18,8 @@ LEAST_PAIRS = 30
 #: Mean product of signs from which two judges count as one where others do not explain it, however few the pairs: they
 #: agree on 19 of 20, so that the second adds nearly nothing even where both are right.
 _SAME = 0.9
+#: The same where there are no two others that could explain it: good judges that are no copies agree nearly as often.
+_IDENTICAL = 0.95
 #: Least excess of the mean product over what others explain.
 _EXCESS = 0.2
 
@@ -70,13 +72,15 @@ def _excess(mean: Array, number: Array) -> Array:
 
     A group that is not joined yet may be a copy of one of the others too, so the least explanation counts: at the upper
     end of its interval. Two groups that agree nearly always are explained by others that do not agree so with them, as
-    estimated.
+    estimated; where there are no two others, only still closer agreement, within its standard error, makes them copies.
     """
     groups = len(mean)
     excess = np.zeros_like(mean)
     variance = (1.0 - mean**2) / np.maximum(number, 1.0)
     is_same = mean >= _SAME
-    usable = (number >= LEAST_PAIRS) & (mean > 3.0 * np.sqrt(variance))
+    is_counted = number >= LEAST_PAIRS
+    usable = is_counted & (mean > 3.0 * np.sqrt(variance))
+    is_clear = is_counted & (mean > 2.0 * np.sqrt(variance))
     for j in range(groups):
         for k in range(j + 1, groups):
             if not usable[j, k]:
@@ -85,16 +89,22 @@ def _excess(mean: Array, number: Array) -> Array:
             for left in range(groups):
                 for right in range(groups):
                     chain = ((j, left), (k, right), (left, right))
-                    if len({j, k, left, right}) == 4 and all(usable[link] for link in chain):
-                        explained = mean[j, left] * mean[k, right] / mean[left, right]
+                    if len({j, k, left, right}) < 4 or not is_clear[left, right]:
+                        continue
+                    explained = max(0.0, mean[j, left]) * max(0.0, mean[k, right]) / mean[left, right]
+                    is_apart = not (is_same[j, left] or is_same[k, left] or is_same[j, right] or is_same[k, right])
+                    if is_apart and is_counted[j, left] and is_counted[k, right]:
+                        likely = min(likely, explained)
+                    if all(usable[link] for link in chain):
                         relative = sum(variance[link] / mean[link] ** 2 for link in chain)
-                        if not (is_same[j, left] or is_same[k, left] or is_same[j, right] or is_same[k, right]):
-                            likely = min(likely, explained)
                         surely = min(surely, explained * float(np.exp(2.0 * np.sqrt(relative))))
             beyond = mean[j, k] - 2.0 * np.sqrt(variance[j, k]) - surely
-            explains = np.isfinite(likely) and likely > mean[j, k] - _EXCESS
+            if np.isfinite(likely):
+                is_copy = is_same[j, k] and likely <= mean[j, k] - _EXCESS
+            else:
+                is_copy = is_same[j, k] and mean[j, k] + np.sqrt(variance[j, k]) >= _IDENTICAL
             if beyond > _EXCESS:
                 excess[j, k] = beyond
-            elif is_same[j, k] and not explains:
+            elif is_copy:
                 excess[j, k] = mean[j, k] - _SAME + 1e-9
     return excess

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from karma.ranking.jury import MOST_LOGITS, JudgeWeight
+from karma.ranking.jury import MOST_LOGITS, JudgeWeight, pooled
 from karma_scoring.fit.judges.copies import LEAST_PAIRS, agreement, same_judges
 from karma_scoring.fit.judges.votes import Flags, Votes
 from karma_scoring.fit.likelihood import Array
@@ -154,9 +154,11 @@ def _overlap(votes: Votes, label: Array, fixed: Flags) -> Array:
 def _weights(votes: Votes, found: _Fit, given: Array, fixed: Flags, overlap: Array) -> dict[str, JudgeWeight]:
     evidence = _evidence(votes, given, fixed, found.scale, found.offset)
     number = votes.present.sum(axis=0)
-    said = np.abs(evidence).sum(axis=0) / np.maximum(number, 1.0) / (1.0 + overlap.sum(axis=0))
-    share = said / max(float(said.sum()), 1e-12)
     accuracy, error = _accuracy(votes, found, evidence, fixed)
+    counts = 1.0 / (1.0 + overlap.sum(axis=0))
+    added = pooled(np.where(fixed, _probability(given), accuracy).tolist(), counts.tolist())
+    said = np.abs(evidence).sum(axis=0) / np.maximum(number, 1.0) * counts * added
+    share = said / max(float(said.sum()), 1e-12)
     scale = np.where(fixed, given / MOST_LOGITS, found.scale / votes.magnitude)
     weights = {}
     for index, judge in enumerate(votes.judges):
@@ -168,13 +170,15 @@ def _weights(votes: Votes, found: _Fit, given: Array, fixed: Flags, overlap: Arr
         is_known = sided > 0 and not fixed[index]
         weights[judge] = JudgeWeight(
             scale=float(scale[index]),
-            offset=float(found.offset[index] - scale[index] * votes.center[index]),
+            offset=float(found.offset[index]),
+            center=0.0 if fixed[index] else float(votes.center[index]),
+            usual=MOST_LOGITS if fixed[index] else float(votes.magnitude[index]),
             weight=float(share[index]),
             pairs=int(number[index]),
             sided=sided,
-            accuracy=p if is_known else float(_sigmoid(given[index])) if fixed[index] else None,
-            low=float(_sigmoid(_logit(p) - half)) if is_known else None,
-            high=float(_sigmoid(_logit(p) + half)) if is_known else None,
+            accuracy=p if is_known else float(_probability(given[index])) if fixed[index] else None,
+            low=float(_probability(_logit(p) - half)) if is_known else None,
+            high=float(_probability(_logit(p) + half)) if is_known else None,
             position_bias=_known(votes.position_bias[index]),
             tie_rate=_known(votes.tie_rate[index]),
             flip_rate=_known(votes.flip_rate[index]),
@@ -216,8 +220,8 @@ def _accuracy(votes: Votes, found: _Fit, evidence: Array, fixed: Flags) -> tuple
     return accuracy, error
 
 
-def _sigmoid(log_odds: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-log_odds)))
+def _probability(log_odds: Array | float) -> Array:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(log_odds))), dtype=np.float64)
 
 
 def _known(value: float) -> float | None:

@@ -38,9 +38,14 @@ class Votes:
 
     @property
     def evidence(self) -> Array:
-        """[n, J] logit for a beyond what the judge says on average of whatever is shown first, in usual logits."""
+        """[n, J] logit for a beyond what the judge says on average of whatever is shown first, in usual logits.
+
+        At most one: a logit beyond the judge's usual ones is no surer. What is known of a judge comes from its usual
+        verdicts, and the few large logits would carry every label (bounded influence: Huber 1964, Annals of
+        Mathematical Statistics 35, 73–101).
+        """
         beyond: Array = (self.logit - self.first * self.center) / self.magnitude
-        return beyond
+        return np.clip(beyond, -1.0, 1.0)
 
     def of(self, kept: Flags) -> Votes:
         """The rows of some pairs, [n] booleans; the habits stay those of all."""

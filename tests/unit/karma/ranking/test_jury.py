@@ -84,6 +84,54 @@ def test_swapping_the_responses_swaps_the_label(soft: float, hard: float, shown:
     assert one.probability == pytest.approx(1.0 - (other.probability or 0.0))
 
 
+GRADED = Jury(
+    {
+        name: JudgeWeight(scale, accuracy=right)
+        for name, scale, right in (
+            ("strong", 0.46, 0.94),
+            ("middle", 0.33, 0.88),
+            ("weak", 0.22, 0.79),
+            ("blind", 0.0, 0.5),
+        )
+    }
+)
+
+
+def log_odds(jury: Jury, **probabilities: float) -> float:
+    said = jury.weigh([row(judge, probability) for judge, probability in probabilities.items()])
+    return sum(each.log_odds for each in said.values())
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.integers(0, 2), st.floats(0, 1))
+def test_a_surer_verdict_never_lowers_the_label(given_: list[float], which: int, higher: float) -> None:
+    raised = list(given_)
+    raised[which] = max(given_[which], higher)
+    names = ("strong", "middle", "weak")
+    before, after = (log_odds(GRADED, **dict(zip(names, each, strict=True))) for each in (given_, raised))
+    assert after >= before - 1e-12
+
+
+def test_a_good_judge_is_seldom_outvoted_by_two_poorer_ones() -> None:
+    """Added up as independent, .88 and .79 would outvote .94; they err on the same close pairs."""
+    verdicts = {"strong": 1.0, "middle": 0.0, "weak": 0.0}
+    assert log_odds(GRADED, **verdicts) > 0.0
+    assert log_odds(GRADED, strong=0.0, middle=1.0, weak=1.0) < 0.0
+
+
+def test_another_judge_that_agrees_makes_a_label_surer() -> None:
+    two = log_odds(GRADED, middle=1.0, weak=1.0)
+    assert log_odds(GRADED, strong=1.0, middle=1.0, weak=1.0) > two > log_odds(GRADED, weak=1.0, blind=1.0)
+
+
+def test_a_judge_that_knows_nothing_changes_nothing() -> None:
+    assert log_odds(GRADED, strong=1.0, weak=0.0, blind=1.0) == pytest.approx(log_odds(GRADED, strong=1.0, weak=0.0))
+
+
+def test_a_verdict_beyond_the_usual_is_no_surer() -> None:
+    bounded = Jury({**GRADED.judges, "soft": JudgeWeight(scale=5.0, usual=0.2, accuracy=0.85)})
+    assert log_odds(bounded, soft=0.99, weak=0.5) == pytest.approx(log_odds(bounded, soft=0.6, weak=0.5))
+
+
 def test_the_jury_travels_in_the_snapshot() -> None:
     assert from_bytes(to_bytes(Snapshot.empty(("a", "b")))).jury == Jury()
     assert from_bytes(to_bytes(replace(Snapshot.empty(("a", "b")), jury=KNOWN))).jury == KNOWN

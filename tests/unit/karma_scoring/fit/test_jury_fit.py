@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,11 +75,62 @@ def test_a_person_anchors_as_a_reference_does() -> None:
 
 
 def test_references_show_that_judges_who_agree_are_both_right() -> None:
-    """Without them, two judges that agree on 97 of 100 pairs count as one."""
-    members = (Member("a", 0.985), Member("b", 0.985), Member("c", 0.6))
+    """Without them, two judges that agree on 99 of 100 pairs count as one."""
+    members = (Member("a", 0.995), Member("b", 0.995), Member("c", 0.6))
     alone, anchored = weights_of(draw(members, 2_000, 2)), weights_of(draw(members, 2_000, 2, referenced=0.5))
     assert alone["a"].overlap["b"] > 0.7
     assert anchored["a"].overlap.get("b", 0.0) < 0.3
+
+
+def test_good_judges_agree_often_without_being_copies() -> None:
+    """They agree on 19 of 20 pairs, and one other judge cannot say whether they should."""
+    found = weights_of(draw((Member("a", 0.97), Member("b", 0.96), Member("c", 0.75)), 2_000, 2))
+    assert not found["a"].overlap
+    assert found["c"].weight < 0.25
+
+
+def test_a_logit_beyond_the_usual_ones_is_no_surer() -> None:
+    """A soft judge's few large logits would stretch its scale, and carry every label that they are in."""
+    members = (Member("good", 0.9), Member("soft", 0.75, spread=0.2), Member("other", 0.75))
+    drawn = draw(members, 1_000, 8)
+    is_wild = (drawn.judge == 1) & (np.random.default_rng(0).random(1_000) < 0.02)[drawn.pair]
+    wild = replace(drawn, probability=np.where(is_wild, np.round(drawn.probability), drawn.probability))
+    found = weights_of(wild)
+    soft = found["soft"]
+    assert 0.2 < soft.usual < 1.5
+    assert soft.alone(6.0, 0.0) == pytest.approx(soft.alone(soft.usual, 0.0))
+    assert soft.alone(6.0, 0.0) < 4.0
+    assert found["good"].weight > soft.weight
+    assert wild.right(Jury(found)) > 0.9
+
+
+def test_names_and_their_order_change_no_weight() -> None:
+    drawn = draw(COPIES, 400, seed=4, orders=1)
+    turned = tuple(reversed(drawn.names))
+    one, other = weights_of(drawn), weights_of(replace(drawn, names=turned, judge=len(turned) - 1 - drawn.judge))
+    for name in turned:
+        assert other[name].weight == pytest.approx(one[name].weight, abs=1e-6)
+        assert other[name].accuracy == pytest.approx(one[name].accuracy, abs=1e-6)
+
+
+def test_a_third_copy_changes_little() -> None:
+    members = (*COPIES[:4], COPIES[5])
+    two, three = draw(members, 2_000, seed=9), draw((*members, Member("third", 0.65, copies="weak")), 2_000, seed=9)
+    weak, more = weights_of(two), weights_of(three)
+    assert sum(more[name].weight for name in ("weak", "copy", "third")) < 1.1 * sum(
+        weak[name].weight for name in ("weak", "copy")
+    )
+
+
+def test_judges_that_share_few_pairs_get_the_same_weights() -> None:
+    """Of each pair two of the judges, drawn, as with a rotation."""
+    members = (*COPIES[:3], COPIES[3])
+    dense, sparse = draw(members, 6_000, seed=11), draw(members, 6_000, seed=11, judges_per_pair=2)
+    full, found = weights_of(dense), weights_of(sparse)
+    for name in dense.names:
+        assert found[name].weight == pytest.approx(full[name].weight, abs=0.08)
+    assert found["weak"].overlap["copy"] > 0.8
+    assert sparse.right(Jury(found)) > sparse.right(None) + 0.03
 
 
 def test_swapping_the_responses_changes_no_weight() -> None:
