@@ -5,9 +5,10 @@
 `copies`: three judges of different strength, two copies of the weakest, and one that always says "first"; no
 references. `soft`: two good soft judges, whose probabilities are near a half, beside a hard one. `accuracies`: how
 often the intervals of the judges' accuracies contain the truth. `agreement`: the same of intervals of the agreement
-with people. `self-preference`: a judge that adds one logit to its own model. `cost`: what estimating the weights takes
-in a store with 100,000 judged pairs. `family`: members of the tiny family judge by likelihood. `rotation`: some drawn
-judges a pair, against all. A label without a side
+with people. `sparse`: each pair is judged by few of the judges; `true` is by weights from 10,000 pairs judged by all.
+`self-preference`: a judge that adds one logit to its own model. `cost`: what estimating the weights takes in a store
+with 100,000 judged pairs. `family`: members of the tiny family judge by likelihood. `rotation`: some drawn judges a
+pair, against all. A label without a side
 counts as half right; figures are means over streams ± their standard error, and `true` of right labels is that of the
 best single judge.
 """
@@ -29,6 +30,7 @@ from tests.benchmarks.jury_rotation import rotation
 from tests.benchmarks.simulated_jury import Drawn, Member, draw, weights_of
 
 _STREAMS = 20
+_SMALL_STREAMS = 20_000  # pairs of all streams together, where streams have few: these differ more
 _PAIRS = (100, 300, 1_000, 3_000, 10_000)
 
 THREE = (Member("strong", 0.85), Member("middle", 0.75), Member("weak", 0.65))
@@ -43,9 +45,10 @@ def copies(streams: int = _STREAMS) -> list[Finding]:
     for orders in (2, 1):
         for pairs in _PAIRS:
             name = f"{pairs:,} pairs, {'both orders' if orders == 2 else 'one order'}"
-            drawn = [draw(COPIES, pairs, seed, orders) for seed in range(streams)]
+            seeds = range(max(streams, _SMALL_STREAMS // pairs))
+            drawn = [draw(COPIES, pairs, seed, orders) for seed in seeds]
             found += _labels("copies", name, drawn)
-            single = [weights_of(draw((*THREE, FIRST), pairs, seed, orders))["weak"].weight for seed in range(streams)]
+            single = [weights_of(draw((*THREE, FIRST), pairs, seed, orders))["weak"].weight for seed in seeds]
             fitted = [weights_of(each) for each in drawn]
             first = [weights["first"].weight for weights in fitted]
             three = [sum(weights[each].weight for each in ("weak", "copy 1", "copy 2")) for weights in fitted]
@@ -60,6 +63,28 @@ def soft(streams: int = _STREAMS) -> list[Finding]:
     found = []
     for pairs in _PAIRS:
         found += _labels("soft", f"{pairs:,} pairs", [draw(SOFT, pairs, seed) for seed in range(streams)])
+    return found
+
+
+def sparse(streams: int = _STREAMS) -> list[Finding]:
+    """Each pair is judged by one or two of the judges, drawn, and one pair in ten by all."""
+    found = []
+    for asked in (1, 2):
+        for pairs in _PAIRS[2:]:
+            name = f"{pairs:,} pairs, {asked} of 6 judges"
+            right, mean, best, same = [], [], [], []
+            for seed in range(streams):
+                drawn = draw(COPIES, pairs, seed, judges_per_pair=asked, by_all=0.1)
+                weights = weights_of(drawn)
+                several = drawn.votes.present.sum(axis=1) > 1.0
+                right.append(float(drawn.each_right(Jury(weights))[several].mean()))
+                mean.append(float(drawn.each_right(None)[several].mean()))
+                same.append(float(max(weights, key=lambda judge: weights[judge].weight) == "strong"))
+                known = weights_of(draw(COPIES, 10_000, 1_000 + seed))
+                best.append(float(drawn.each_right(Jury(known))[several].mean()))
+            found.append(_mean("sparse", f"{name}: labels right, weighed", right, float(np.mean(best))))
+            found.append(_mean("sparse", f"{name}: labels right, mean", mean, float(np.mean(best))))
+            found.append(_mean("sparse", f"{name}: the best judge has the largest weight", same, 1.0))
     return found
 
 
@@ -118,13 +143,20 @@ def self_preferences(streams: int = 50) -> list[Finding]:
 
 
 def _labels(case: str, name: str, drawn: Sequence[Drawn]) -> list[Finding]:
-    """Right labels by the weights, by the mean, and by the best single judge; true: the latter."""
-    best = [each.best() for each in drawn]
+    """Right labels by the weights, by the mean, and by the best judge, which is the first; true: the latter.
+
+    The best judge of a stream's own pairs is chosen with hindsight, which flatters it where there are few.
+    """
+    best = [float(each.right_alone()[:, 0].mean()) for each in drawn]
+    hindsight = [each.best() for each in drawn]
     weighed = [each.right(Jury(weights_of(each))) for each in drawn]
     mean = [each.right(None) for each in drawn]
+    beyond = [100.0 * (one - other) for one, other in zip(weighed, best, strict=True)]
     return [
         _mean(case, f"{name}: labels right, weighed", weighed, float(np.mean(best))),
         _mean(case, f"{name}: labels right, mean", mean, float(np.mean(best))),
+        _mean(case, f"{name}: weighed − best judge, points", beyond, 0.0),
+        _mean(case, f"{name}: best judge with hindsight", hindsight, float(np.mean(best))),
     ]
 
 
@@ -136,6 +168,7 @@ def _mean(case: str, what: str, values: Sequence[float], true: float) -> Finding
 CASES: dict[str, Callable[[], list[Finding]]] = {
     "copies": copies,
     "soft": soft,
+    "sparse": sparse,
     "accuracies": accuracies,
     "agreement": agreement,
     "self-preference": self_preferences,

@@ -1,89 +1,200 @@
-"""A jury of real models: members of the tiny family that judge by likelihood, on right answers against wrong ones."""
+"""Juries of real models: members of the tiny family that judge by likelihood, on right answers against wrong ones.
+
+Members answer tasks, the checker knows which of two answers is right, and every member judges. `graded` juries are any
+three members that differ by two points of accuracy or more, the weakest of them three times, and a judge that always
+says "first"; `close` is a jury whose good members are nearly alike. The best judge is chosen on the pairs that are not
+labeled, so that it is not flattered by the choice.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
 from karma import plugins
 from karma.messages import JudgeItem, JudgeSpec, Turn
 from karma.ranking.jury import Jury
-from karma_demo.family import checkpoint_path
+from karma_demo.family import EVERYONE, MEMBERS, checkpoint_path
 from karma_demo.tasks import tasks
 from karma_judging.judges.likelihood import LikelihoodJudge
+from karma_scoring.fit.likelihood import Array, Indices
 from tests.benchmarks.family_stream import answers, spec_of
 from tests.benchmarks.finding import Finding
 from tests.benchmarks.simulated_jury import Drawn, weights_of
 
-_TASKS = 800
-_ANSWERED_BY = ("generalist-small", "novice")
-#: Judge → its model, and the nats a token that count as one logit: the same model may be soft or nearly hard.
-_JUDGES = {
+_SEED = 12  # of tasks, answers and juries: other ones than the estimator was chosen on (11)
+_TASKS = 1_500
+_PAIRS_PER_TASK = 4
+_JURIES = 40
+#: (pairs that are labeled together, times)
+_BLOCKS = ((200, 12), (1_000, 5))
+_APART = 0.02  # accuracy between two judges of a graded jury
+_BETTER_THAN_CHANCE = 0.6
+#: Nats a token that count as one logit: as judges are by default, and so few that nearly every verdict is sure.
+_SCALES = {"as they are": 1.0, "made hard": 0.001}
+#: Judge → its model and scale.
+_CLOSE = {
     "trained longer, soft": ("judge", 3.0),
     "large, soft": ("generalist-large", 3.0),
     "novice": ("novice", 0.02),
     "novice again": ("novice", 0.01),
     "novice continued": ("novice-continued", 0.02),
 }
+_FIRST = "first"
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Pairs of a right and a wrong answer, with the log-odds of every member as a judge."""
+
+    truth: Array  # [n] 1: response a is right, −1: b
+    prompt: Indices  # [n]
+    logits: Mapping[str, Array]  # judge → [n] for a
+
+    def accuracy(self, judge: str) -> float:
+        """The share of pairs on which it prefers the right answer."""
+        return float(np.mean((1.0 + np.sign(self.logits[judge]) * self.truth) / 2.0))
+
+    def blocks(self, pairs: int, most: int) -> Iterator[Indices]:
+        """Disjoint sets of pairs, whole prompts each, the prompts in an order of chance."""
+        order = np.random.default_rng(0).permutation(np.unique(self.prompt))
+        place = np.argsort(order)[np.searchsorted(np.sort(order), self.prompt)]
+        rows = np.argsort(place, kind="stable")
+        for start in range(min(most, len(rows) // pairs)):
+            yield rows[start * pairs : (start + 1) * pairs]
+
+    def drawn(self, jury: Mapping[str, tuple[str, float]], rows: Indices) -> Drawn:
+        """The verdicts of judges, each a model and a scale, on some pairs; `first` names what is shown first."""
+        number, shown = len(rows), np.random.default_rng(1).integers(2, size=len(rows))
+        columns, orders = [], []
+        for model, scale in jury.values():
+            is_first = model == _FIRST
+            logit = np.full(number, 50.0) if is_first else np.clip(self.logits[model][rows] / scale, -50.0, 50.0)
+            columns.append(1.0 / (1.0 + np.exp(-logit)))
+            orders.append(shown if is_first else np.zeros(number, dtype=np.int64))
+        return Drawn(
+            tuple(jury),
+            self.truth[rows],
+            np.tile(np.arange(number), len(jury)),
+            np.repeat(np.arange(len(jury)), number),
+            np.concatenate(orders),
+            np.concatenate(columns),
+            np.zeros(number),
+        )
 
 
 def family(tasks_: int = _TASKS) -> list[Finding]:
-    """Labels by the weights against those by the mean and by the best single judge; the checker knows the truth."""
-    alone = _drawn(tasks_)
-    told = np.where(np.arange(len(alone.truth)) % 4 == 0, alone.truth, 0.0)
+    """Labels by the weights against those by the mean and by the best single judge."""
+    judged = _judged(tasks_)
+    return [*_graded(judged), *_close(judged)]
+
+
+def _graded(judged: _Judged) -> list[Finding]:
     found = []
-    for name, drawn in (("no reference", alone), ("a quarter with one", replace(alone, reference=told))):
-        weights, best, error = weights_of(drawn), drawn.best(), (0.25 / len(drawn.truth)) ** 0.5
-        what = f"{len(drawn.truth)} pairs, {name}"
-        found.append(Finding("family", f"{what}: labels right, weighed", drawn.right(Jury(weights)), best, error))
-        found.append(Finding("family", f"{what}: labels right, mean", drawn.right(None), best, error))
-        for column, judge in enumerate(drawn.names):
-            right = float(np.mean((1.0 + np.sign(drawn.votes.logit[:, column]) * drawn.truth) / 2.0))
-            known = weights[judge]
-            found.append(Finding("family", f"{what}: weight of {judge}", known.weight, 0.0, 0.0))
-            found.append(Finding("family", f"{what}: accuracy of {judge}", known.accuracy or 0.0, right, error))
+    triples = [sorted(three, key=judged.accuracy, reverse=True) for three in combinations(judged.logits, 3)]
+    apart = [three for three in triples if min(-np.diff([judged.accuracy(each) for each in three])) >= _APART]
+    chosen = np.random.default_rng(_SEED).permutation(len(apart))[:_JURIES]
+    for kind, scale in _SCALES.items():
+        for pairs, times in _BLOCKS:
+            rows: dict[str, list[list[list[float]]]] = {"all above chance": [], "the weakest near chance": []}
+            for index in chosen.tolist():
+                strong, middle, weak = apart[index]
+                names = (strong, middle, weak, "copy 1", "copy 2")
+                jury = {name: (weak if name.startswith("copy") else name, scale) for name in names}
+                compared = [
+                    _compared(judged, {**jury, _FIRST: (_FIRST, 1.0)}, block) for block in judged.blocks(pairs, times)
+                ]
+                better = judged.accuracy(weak) >= _BETTER_THAN_CHANCE
+                rows["all above chance" if better else "the weakest near chance"].append(compared)
+            for name, given in rows.items():
+                what = f"{len(given)} graded juries {kind}, {name}, {pairs:,} pairs"
+                found += _of_blocks(what, np.array(given))
     return found
 
 
-def _drawn(number: int) -> Drawn:
-    asked = tasks("demo", number, 11)
-    given = answers({name: checkpoint_path(name) for name in _ANSWERED_BY}, asked, 1.0, 1, 11)
-    is_right = plugins.checker("answer")
-    items, truth = [], []
-    for place, task in enumerate(asked):
-        first, second = (given[model, 0][place] for model in _ANSWERED_BY)
-        if first is None or second is None:
-            continue
-        sides = [bool(is_right(text, task.reference)) for text in (first, second)]
-        if sides[0] != sides[1]:
-            truth.append(1.0 if sides[0] else -1.0)
-            messages = (Turn("user", task.prompt),)
-            number_, texts = len(items), {"first": first, "second": second}
-            items.append(
-                JudgeItem(item=number_, pair=number_, prompt=place, order=0, seed=0, messages=messages, **texts)
-            )
-    columns = [
-        [one.probability for group in LikelihoodJudge().judge(_spec(name, model, scale), items) for one in group]
-        for name, (model, scale) in _JUDGES.items()
+def _compared(judged: _Judged, jury: Mapping[str, tuple[str, float]], rows: Indices) -> list[float]:
+    """Points beyond the best judge by the weights and by the mean; beyond the best in hindsight; weight of `first`."""
+    drawn = judged.drawn(jury, rows)
+    rest = np.setdiff1d(np.arange(len(judged.truth)), rows)
+    alone = drawn.right_alone().mean(axis=0)
+    best = alone[int(np.argmax(judged.drawn(jury, rest).right_alone().mean(axis=0)))]
+    weights = weights_of(drawn)
+    weighed, mean = drawn.right(Jury(weights)), drawn.right(None)
+    first = weights[_FIRST].weight if _FIRST in weights else 0.0
+    return [100.0 * (weighed - best), 100.0 * (mean - best), 100.0 * (weighed - float(alone.max())), first]
+
+
+def _of_blocks(what: str, points: Array) -> list[Finding]:
+    """Findings of [juries, blocks, 4]; errors are those of the mean over blocks, which share no prompt."""
+
+    def finding(name: str, values: Array, true: float) -> Finding:
+        by_block = values.mean(axis=0)
+        error = float(np.std(by_block, ddof=1) / np.sqrt(len(by_block))) if len(by_block) > 1 else 0.0
+        return Finding("family", f"{what}: {name}", float(by_block.mean()), true, error)
+
+    return [
+        finding("weighed − best judge, points", points[:, :, 0], 0.0),
+        finding("mean − best judge, points", points[:, :, 1], 0.0),
+        finding("weighed − best with hindsight, points", points[:, :, 2], 0.0),
+        finding("juries within 1 point", (points[:, :, 0] >= -1.0).astype(np.float64), 1.0),
+        Finding("family", f"{what}: worst jury, points", float(points[:, :, 0].mean(axis=1).min()), 0.0, 0.0),
+        Finding("family", f"{what}: largest weight of first", float(points[:, :, 3].max()), 0.0, 0.0),
     ]
-    pairs, judges = len(items), len(columns)
-    return Drawn(
-        tuple(_JUDGES),
-        np.array(truth),
-        np.tile(np.arange(pairs), judges),
-        np.repeat(np.arange(judges), pairs),
-        np.zeros(pairs * judges, dtype=np.int64),
-        np.array(columns, dtype=np.float64).reshape(-1),
-        np.zeros(pairs),
-    )
 
 
-def _spec(name: str, model: str, scale: float) -> JudgeSpec:
-    return JudgeSpec(
-        name=name,
-        kind="likelihood",
-        both_orders=False,
-        scale=scale,
-        model=spec_of(name, checkpoint_path(model), 0.0),
-    )
+def _close(judged: _Judged) -> list[Finding]:
+    """Good judges that agree nearly always, beside a poor one that sits there twice; and with references."""
+    found = []
+    for pairs, times in _BLOCKS:
+        for name, share in (("no reference", 0), ("a quarter with one", 4)):
+            points = []
+            for rows in judged.blocks(pairs, times):
+                drawn = judged.drawn(_CLOSE, rows)
+                if share:
+                    drawn = replace(drawn, reference=np.where(np.arange(pairs) % share == 0, drawn.truth, 0.0))
+                best = float(np.mean((1.0 + np.sign(judged.logits["judge"][rows]) * drawn.truth) / 2.0))
+                jury = Jury(weights_of(drawn))
+                points.append([100.0 * (drawn.right(each) - best) for each in (jury, None)])
+            error = np.std(points, axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else np.zeros(2)
+            what = f"the close jury, {pairs:,} pairs, {name}"
+            for column, label in enumerate(("weighed", "mean")):
+                value = float(np.mean(points, axis=0)[column])
+                text = f"{what}: {label} − best judge, points"
+                found.append(Finding("family", text, value, 0.0, float(error[column])))
+    return found
+
+
+def _judged(number: int) -> _Judged:
+    asked = tasks("demo", number, _SEED)
+    names = [member.name for member in MEMBERS]
+    given = answers({name: checkpoint_path(name) for name in names}, asked, 1.0, 1, _SEED)
+    is_right, rng = plugins.checker("answer"), np.random.default_rng(_SEED)
+    items: list[JudgeItem] = []
+    truth, prompt = [], []
+    for place, task in enumerate(asked):
+        texts = [text for name in names if (text := given[name, 0][place]) is not None]
+        right = [text for text in texts if is_right(text, task.reference)]
+        wrong = [text for text in texts if not is_right(text, task.reference)]
+        both = [(one, other) for one in right for other in wrong]
+        for index in rng.permutation(len(both))[:_PAIRS_PER_TASK].tolist():
+            is_first = rng.random() < 0.5
+            first, second = both[index] if is_first else both[index][::-1]
+            truth.append(1.0 if is_first else -1.0)
+            prompt.append(place)
+            row, chat = len(items), (Turn("user", task.prompt),)
+            items.append(
+                JudgeItem(item=row, pair=row, prompt=place, order=0, seed=0, messages=chat, first=first, second=second)
+            )
+    logits = {member.name: _logits(member.name, items) for member in EVERYONE}
+    return _Judged(np.array(truth), np.array(prompt, dtype=np.int64), logits)
+
+
+def _logits(name: str, items: Sequence[JudgeItem]) -> Array:
+    spec = JudgeSpec(name=name, kind="likelihood", both_orders=False, model=spec_of(name, checkpoint_path(name), 0.0))
+    said = {one.item: one.probability for group in LikelihoodJudge().judge(spec, items) for one in group}
+    p = np.clip(np.array([said[item.item] for item in items], dtype=np.float64), 1e-16, 1.0 - 1e-16)
+    logits: Array = np.log(p) - np.log1p(-p)
+    return logits
