@@ -40,7 +40,7 @@ from karma_cli.refusals import print_refusals
 from karma_cli.stream_end import endpoint_notice
 from karma_gateway import exports
 from karma_gateway.exports.files import check_out
-from karma_gateway.sources.json_lines import read_lines
+from karma_gateway.sources import files
 from karma_monitor.queries.finished import Finished, finished_since
 from karma_scoring.withdrawal import withdrawal
 
@@ -52,7 +52,9 @@ _POOL_NAME = "judge-pool.toml"
 @with_format_flags
 def judge(
     output: Output,
-    source: Annotated[str, typer.Argument(metavar="FILE|-", help="Prompts with `responses`; - for standard input.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Prompts with responses, in any form; - for standard input.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="*.jsonl or *.parquet.")],
     exporter: Annotated[str, typer.Option("--as", help=f"Format of the export: {FORMATS}")] = "trl-dpo",
     pairs: Annotated[int, typer.Option("--pairs", min=0, help="Most pairs per prompt; 0: every pair.")] = 1,
@@ -71,7 +73,8 @@ def judge(
 ) -> None:
     """Judge answers that exist already, and write the preferences. Nothing is generated.
 
-    A line has `prompt` or `messages`, and `responses`: {"model-a": "text", "model-b": "text"}. The judges are those of
+    A line has `prompt` or `messages`, and `responses`: {"model-a": "text", "model-b": "text"}; or the file is any other
+    that `karma enqueue` recognizes, with responses. The judges are those of
     the pool file; every pair gets a verdict, whatever the goal of its streams.
 
     It needs no `karma up`: Redis and the workers run in a home of their own until it ends. With --home, calls that
@@ -110,10 +113,12 @@ def _judge(
         store = stack.enter_context(closing(open_store(env, promised=True)))
         answers = Answers(store, _STREAM, named.pipeline.prompt_bytes)
         with progress(output, hidden=source == "-" and sys.stdin.isatty()) as bar:
-            total = None if bar.disable else count_lines(source)
-            chunks = track(read_lines(source, named.pipeline.prompt_bytes), bar, "lines read", total, len)
-            answers.take(chunks, print_refusals)
+            total = count_lines(source) if source.endswith(".jsonl") and not bar.disable else None
+            items = files.read_files(files.files_of(source), named.pipeline.prompt_bytes)
+            answers.take(track(items, bar, "rows read", total, len), print_refusals)
         receipt = answers.receipt
+        for said in answers.reader.sentences():
+            output.note(escape_control(said))
         output.note(f"{receipt.accepted} accepted, {receipt.present} already present, {len(receipt.refused)} refused")
         if not receipt.accepted + receipt.present:
             if receipt.refused:
