@@ -57,6 +57,11 @@ def test_what_works_is_called_twice_and_a_judge_also_with_long_responses(tmp_pat
     assert endpoint.requests == {"a": 3, "b": 3, "judge-fair": 4}
 
 
+def test_a_judge_whose_verdicts_come_with_the_prompts_works(tmp_path: Path) -> None:
+    code, rows = checked(tmp_path, '[judges.people]\nkind = "given"\n')
+    assert (code, rows["people"]["state"]) == (0, "works")
+
+
 def test_a_model_with_batch_jobs_is_called_without_one(tmp_path: Path, endpoint: Endpoint) -> None:
     pool = model("a", endpoint.url, "batch = true") + model("b", endpoint.url) + JUDGES.format(url=endpoint.url)
     code, rows = checked(tmp_path, pool, "--quick")

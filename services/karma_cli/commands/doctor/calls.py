@@ -110,7 +110,7 @@ def _generate(spec: ModelSpec) -> Called:
 def _pair(first: str, second: str) -> JudgeItem:
     return JudgeItem(
         item=1, pair=1, prompt=1, order=0, seed=1, messages=ASKED, first=first, second=second,
-        reference=_RIGHT, prior=0.5,
+        reference=_RIGHT, prior=0.5, given=1.0,
     )  # fmt: skip
 
 
