@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from karma.store import Store
 from tests.support.command import call
 from tests.support.memory import Flow, make_pool
+from tests.support.pipeline import wait_until
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -75,8 +81,14 @@ def test_rows_of_kto_on_standard_output_are_mixed(karma: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["trl-dpo", "out.jsonl", "--split", "train=1"], "--split writes a folder; out.jsonl is a file"),
+        (
+            ["trl-dpo", "out.jsonl", "--split", "train=1"],
+            "--split: out.jsonl is no folder. Name a folder, for example out",
+        ),
         (["trl-dpo", "data", "--split", "train=.9"], "add up to 0.9, expected 1"),
+        (["trl-dpo", "out.jsonl", "--follow"], "--follow: out.jsonl is no folder"),
+        (["kto", "-", "--follow"], "rows of kto are mixed once all are read"),
+        (["trl-dpo", "-", "--count-tokens", "x", "--max-length", "9"], "is no tokenizer that can be loaded"),
         (["trl-dpo", "out.csv"], "must end with .jsonl or .parquet"),
     ],
 )
@@ -85,3 +97,32 @@ def test_what_cannot_be_written_is_bad_input(karma: Command, arguments: list[str
     assert done.returncode == 2
     assert said in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(("out", "data"))] == []
+
+
+@pytest.mark.parametrize("out", ["-", "data"])
+def test_an_export_that_follows_writes_what_is_resolved_later_and_ends_when_it_is_told(
+    karma: Command, tmp_path: Path, out: str
+) -> None:
+    printed = tmp_path / "printed.jsonl"
+
+    def written() -> int:
+        if out == "-":
+            return printed.read_text().count("\n")
+        return sum(pq.read_metadata(path).num_rows for path in (tmp_path / out).glob("jsonl/*.parquet"))
+
+    environment = {**os.environ, "KARMA_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "karma_cli", "export", "jsonl", out, "--follow", "--every", "0.2"]
+    with printed.open("w") as file, subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=file) as running:
+        try:
+            wait_until(lambda: written() >= 12, 30, "what was there is written")
+            store = Store(f"sqlite:///{tmp_path / 'karma.db'}")
+            flow = Flow(store, make_pool("ab"))
+            flow.accept(*({"prompt": f"Later {n}"} for n in range(5)))
+            flow.finish()
+            store.close()
+            wait_until(lambda: written() >= 17, 30, "what came later is written")
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) == 0
+        finally:
+            running.kill()
+    assert written() == 17

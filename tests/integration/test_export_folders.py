@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import select, update
 
 from karma.config.splits import WHOLE, Splits
 from karma.errors import KarmaError, SettingsError
 from karma.store.export_filter import ExportFilter
+from karma.store.schema import resolutions
 from karma_gateway.exports.card import card
 from karma_gateway.exports.folder import FolderExport, Layout, State
 from karma_gateway.exports.reader import Exported, Reader
@@ -229,3 +231,44 @@ def test_the_shares_of_splits_are_kept() -> None:
     found = [splits.of(prompt) for prompt in range(4000)]
     assert abs(found.count("train") / 4000 - 0.8) < 0.03
     assert abs(found.count("test") / 4000 - 0.1) < 0.03
+
+
+def pairs(rows: Any) -> list[int]:
+    return sorted(row["karma"]["pair"] for row in rows)
+
+
+def test_an_export_that_follows_has_every_preference_once_whenever_it_becomes_visible(
+    flow: Flow, tmp_path: Path, load: Callable[..., Any]
+) -> None:
+    """Pairs resolved out of the order of their ids, some later than the time that they bear, over a restart."""
+    folder, layout = tmp_path / "data", Layout(WHOLE, part_preferences=25)
+    with flow.store.reading() as transaction:
+        ids = list(transaction.ledger.connection.execute(select(resolutions.c.pair)).scalars())
+    hidden, newest = ids[3::7], 1_000_000.0
+
+    def show(shown: list[int], at: float) -> None:
+        """Resolve pairs at a time; those that are not resolved yet are undecided."""
+        with flow.store.transaction() as transaction:
+            changed = update(resolutions).where(resolutions.c.pair.in_(shown))
+            transaction.ledger.connection.execute(changed.values(outcome="decisive", resolved_at=at))
+
+    with flow.store.transaction() as transaction:
+        connection = transaction.ledger.connection
+        connection.execute(update(resolutions).values(resolved_at=newest))
+        connection.execute(update(resolutions).where(resolutions.c.pair.in_(hidden)).values(outcome="tie"))
+    following = export(flow, folder, layout=layout)
+    assert following.write().preferences == 40 - len(hidden)
+    assert following.follow() == 0
+    show(hidden[:2], newest + 5)
+    assert following.follow() == 2
+    show(hidden[2:3], newest - 50)
+    assert following.follow() == 1
+    again = export(flow, folder, layout=layout)
+    assert again.resume()
+    assert again.follow() == 0
+    show(hidden[3:], newest + 500)
+    assert again.follow() == len(hidden) - 3
+    assert again.follow() == 0
+    assert pairs(load(folder, split="train")) == sorted(ids)
+    assert "40 preferences" in (folder / "README.md").read_text()
+    assert not export(flow, folder, layout=Layout(HALVES)).resume()

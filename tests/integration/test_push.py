@@ -85,4 +85,4 @@ def test_a_hub_that_refuses_is_said_and_the_folder_is_there(
 def test_a_file_is_not_pushed(export: Callable[..., subprocess.CompletedProcess[str]], hub: Hub) -> None:
     done = export("trl-dpo", "data.jsonl", "--push", "me/data")
     assert (done.returncode, hub.called) == (2, [])
-    assert "--push uploads a folder; data.jsonl is none" in done.stderr
+    assert "--push: data.jsonl is no folder. Name a folder, for example data" in done.stderr

@@ -5,6 +5,8 @@
     DIR/FORMAT/.state.json               how far the export came, and what it consists of
     DIR/.FORMAT.unfinished/              an export that is not finished
 
+An export that follows the store adds parts to the published ones.
+
 An export is written beside the folder's data and takes its place when it is whole, so nobody reads half of one. One
 that was stopped goes on after its last finished part when the same command runs again.
 """
@@ -26,6 +28,7 @@ from karma.store.atomic_file import whole_file
 from karma_gateway.exports import files, parts
 from karma_gateway.exports.columns import hold
 from karma_gateway.exports.reader import Exported, Reader
+from karma_gateway.exports.tail import Tail
 from karma_gateway.exports.tally import Tally
 
 #: Preferences in a part, by default.
@@ -49,7 +52,8 @@ class State:
     """How far an export came: everything up to the pair `after` is in its finished parts."""
 
     settings: dict[str, Any]  # what must be the same for an export to go on
-    newest: float = 0.0  # when the newest preference was resolved at its beginning, seconds since 1970
+    newest: float = 0.0  # when the newest preference was resolved, at the beginning or as it follows; since 1970, s
+    recent: dict[int, float] = field(default_factory=dict)  # as `tail.Tail` has it
     after: int = 0
     parts: int = 0
     tally: Tally = field(default_factory=Tally)
@@ -66,7 +70,8 @@ class State:
         """What is in a folder; None if there is none, or none of this version."""
         try:
             stored = json.loads((folder / _STATE).read_text())
-            return cls(**{**stored, "tally": Tally(stored["tally"])})
+            recent = {int(pair): at for pair, at in stored["recent"].items()}
+            return cls(**{**stored, "tally": Tally(stored["tally"]), "recent": recent})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -88,6 +93,10 @@ def check_folder(folder: Path) -> None:
         return
     if not any((part / _STATE).exists() for part in folder.iterdir() if part.is_dir()):
         raise SettingsError(f"{folder}: holds files that are not of an export; name an empty folder, or another one")
+
+
+class NothingToExportError(KarmaError):
+    """There is no preference to export."""
 
 
 class FolderExport:
@@ -125,6 +134,7 @@ class FolderExport:
         self._settings = json.loads(json.dumps(settings))
         self._card = card
         self.state = self._state()
+        self._tail = Tail(reader, self.state.newest, self.state.recent)
 
     def _state(self) -> State:
         """The state of the export that was not finished, or of a new one."""
@@ -143,25 +153,50 @@ class FolderExport:
         """
         if not self.state.parts:
             shutil.rmtree(self._unfinished, ignore_errors=True)
-        exported = iter(seen(self.reader.read(self.state.after)))
+        self._write_parts(iter(seen(self.reader.read(self.state.after, known=self._tail))), self._unfinished)
+        if not self.state.tally.preferences:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            raise NothingToExportError(f"{self.folder}: nothing is written, as there is no preference to export")
+        self._publish()
+        return self.state.tally
+
+    def resume(self) -> bool:
+        """Take up the published export, to `follow` it, if it was made under the same settings."""
+        found = State.read(self.data)
+        if found is None or found.settings != self._settings or self.reader.kept.distinct:
+            return False
+        self.state = found
+        self.reader.unrepresentable.update(found.unrepresentable)
+        self._tail = Tail(self.reader, found.newest, found.recent)
+        return True
+
+    def follow(self) -> int:
+        """Add what was resolved since the last call to the published export; returns the number of preferences.
+
+        Raises:
+            KarmaError: a file cannot be written.
+        """
+        before = self.state.tally.preferences
+        self._write_parts(self._tail.new(), self.data)
+        if self.state.tally.preferences > before:
+            self._describe()
+        return self.state.tally.preferences - before
+
+    def _write_parts(self, exported: Iterator[Exported], folder: Path) -> None:
         while True:
             with self._part() as part:
                 last = _fill(part, exported, self._most())
-                if part.count or not self.state.parts:
-                    self._finish_part(part, last)
+                if part.count:
+                    self._finish_part(part, last, folder)
             if part.count < self._most():
-                break
-        if not self.state.tally.preferences:
-            shutil.rmtree(self._unfinished, ignore_errors=True)
-            raise KarmaError(f"{self.folder}: nothing is written, as there is no preference to export")
-        self._publish()
-        return self.state.tally
+                return
 
     def _most(self) -> int:
         return self.layout.part_preferences if self.layout.ending == ".parquet" else 1 << 62
 
     @contextmanager
     def _part(self) -> Iterator[Part]:
+        """A part in temporary files."""
         with ExitStack() as stack:
             spools = {
                 split: files.Spool(stack.enter_context(TemporaryFile()), self.reader.mixed)
@@ -169,22 +204,22 @@ class FolderExport:
             }
             yield Part(self.layout.splits, spools, self.reader, self.state.tally)
 
-    def _finish_part(self, part: Part, last: Exported | None) -> None:
+    def _finish_part(self, part: Part, last: Exported | None, folder: Path) -> None:
         """Write the files of a part, and then that it is finished. `datasets` reads no split that has no row."""
         for split, spool in part.spools.items():
             if spool.count:
-                path = self._unfinished / f"{split}-{self.state.parts:05d}{self.layout.ending}"
+                path = folder / f"{split}-{self.state.parts:05d}{self.layout.ending}"
                 with whole_file(path) as file:
                     files.write_spool(spool, self.reader.columns, file, self.layout.ending)
         self.state.parts += 1
         self.state.after = last.pair if last is not None else self.state.after
         self.state.unrepresentable = dict(self.reader.unrepresentable)
-        self.state.write(self._unfinished)
+        self.state.newest, self.state.recent = self._tail.since, self._tail.recent
+        self.state.write(folder)
 
     def _publish(self) -> None:
         """Put the finished export in its place, and write the card."""
-        if self.layout.ending == ".parquet":
-            parts.unify(sorted(self._unfinished.glob("*.parquet")))
+        parts.unify(sorted(self._unfinished.glob("*.parquet")))
         for left in self._unfinished.glob(".*"):
             if left.name != _STATE:
                 left.unlink()
@@ -197,6 +232,11 @@ class FolderExport:
         except OSError as cause:
             raise KarmaError(f"{self.data}: cannot be written: {cause.strerror or cause}") from cause
         shutil.rmtree(old, ignore_errors=True)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Give all parts the same columns, and write what describes them."""
+        parts.unify(sorted(self.data.glob("*.parquet")))
         with whole_file(self.folder / _CARD) as card:
             card.write_text(self._card(self.folder), encoding="utf-8")
         if self.reader.entries is not None:

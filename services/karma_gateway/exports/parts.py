@@ -19,6 +19,8 @@ def unify(paths: Sequence[Path]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not paths:
+        return
     schemas = [pq.read_schema(path) for path in paths]
     if all(schema.equals(schemas[0]) for schema in schemas):
         return

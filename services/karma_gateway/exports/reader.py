@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from karma import plugins
 from karma.config.settings import Price
@@ -56,6 +56,18 @@ class Exported(NamedTuple):
     def prompt(self) -> int:
         """What is the same for the same prompt (`karma.seeds.prompt_seed`)."""
         return prompt_seed(json.loads(self.messages))
+
+
+class Known(Protocol):
+    """Pairs that were read before."""
+
+    def __contains__(self, pair: int, /) -> bool:
+        """Whether a pair is among them."""
+        ...
+
+    def add(self, pair: int, resolved_at: float, /) -> None:
+        """Note a pair that was resolved at a time, seconds since 1970."""
+        ...
 
 
 class Reader:
@@ -109,14 +121,21 @@ class Reader:
         """As `karma_gateway.exporters.Format` has it; None without any."""
         return getattr(self._make, "entries", None)
 
-    def read(self, after: int = 0, since: float | None = None) -> Iterator[Exported]:
-        """Preferences of pairs with ids above `after`, in order of their ids; those resolved at `since` or later."""
+    def read(self, after: int = 0, since: float | None = None, known: Known | None = None) -> Iterator[Exported]:
+        """Preferences of pairs with ids above `after`, in order of their ids; those resolved at `since` or later.
+
+        Pairs in `known` are passed over, and all others that are read are added to it.
+        """
         while True:
             with self._store.reading() as transaction:
                 chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, self.kept, since)
                 ids = [] if self.bare else [row.id for row in chunk]
                 verdicts = verdict_rows(transaction.ledger.connection, ids) if ids else {}
             for row in chunk:
+                if known is not None:
+                    if row.id in known:
+                        continue
+                    known.add(row.id, row.resolved_at)
                 if self.kept.distinct and self._is_repeated(row):
                     continue
                 more = {

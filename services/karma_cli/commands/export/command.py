@@ -18,6 +18,7 @@ from karma.store.export_filter import LEAST_PREDICTED, ExportFilter
 from karma.store.streams import check_stream
 from karma.telemetry.escaping import escape_json
 from karma_cli.commands.export.push import check_push, push
+from karma_cli.commands.export.stopping import until_stopped
 from karma_cli.commands.export.to_folder import to_folder
 from karma_cli.commands.validate import counts_of, token_sentence
 from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
@@ -27,10 +28,15 @@ from karma_gateway import exports
 from karma_gateway.exports.columns import Columns, hold
 from karma_gateway.exports.files import Row, json_line, mixed_lines
 from karma_gateway.exports.folder import PART_PREFERENCES, Layout, is_folder
+from karma_gateway.exports.tail import Tail
 from karma_validation.validate import validate
 
 #: The formats, as the help names them.
 FORMATS = f"{', '.join(EXPORTERS)}, or a plug-in's."
+
+
+#: Seconds between two looks for new preferences.
+_POLL_S = 1.0
 
 
 @with_format_flags
@@ -93,6 +99,13 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--license", help="Of a folder: the licence that its card names.")
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Of a folder or -: go on with what is resolved later, until Ctrl-C or SIGTERM."),
+    ] = False,
+    every_s: Annotated[
+        float, typer.Option("--every", min=0.1, help="With --follow: seconds between two parts of a folder.")
+    ] = 60.0,
     repository: Annotated[
         str | None,
         typer.Option("--push", metavar="REPO", help="Of a folder: upload it to this data set of the Hugging Face hub."),
@@ -136,17 +149,19 @@ def export(
     if least_probability is not None:
         kept = replace(kept, least_probability=least_probability, least_predicted=least_probability, least_sure=None)
     to_stdout, to_a_folder = str(out) == "-", str(out) != "-" and is_folder(out)
-    if split is not None and not to_a_folder:
-        raise SettingsError(
-            f"--split writes a folder; {out} is a file. Name a folder, for example {out.with_suffix('')}"
-        )
-    if repository is not None:
-        if not to_a_folder:
-            raise SettingsError(f"--push uploads a folder; {out} is none")
-        check_push()
     counts = counts_of(tokenizers, max_length)
+    only_folders = {
+        "--split": split is not None,
+        "--push": repository is not None,
+        "--follow": follow and not to_stdout,
+    }
+    _check_options(out, to_a_folder, [name for name, is_set in only_folders.items() if is_set])
+    if follow and files == "jsonl":
+        raise SettingsError("--follow adds Parquet files to a folder; leave out --files jsonl")
     if counts and to_stdout:
         raise SettingsError("--count-tokens reads what is written; name a file or a folder instead of -")
+    if repository is not None:
+        check_push()
     layout = Layout(Splits.parse(split) if split else WHOLE, f".{files}", part_preferences)
     # Rows printed on the terminal leave no room for a bar.
     with closing(open_store_to_read(env)) as store, progress(output, hidden=to_stdout and sys.stdout.isatty()) as bar:
@@ -158,12 +173,11 @@ def export(
         rows = exports.rows(store, exporter, kept, bare, *from_pool)
         tracked = track(rows, bar, "rows written", total)
         if to_stdout:
-            _print_rows(tracked, rows.columns, rows.reader.mixed)
+            _follow(rows) if follow else _print_rows(tracked, rows.columns, rows.reader.mixed)
         elif to_a_folder:
-            tally = to_folder(store, pool_if_any(env), rows.reader, out, layout, licence, bar, total)
+            every = every_s if follow else None
+            tally = to_folder(store, pool_if_any(env), rows.reader, out, layout, licence, bar, total, every)
             rows.preferences, rows.predicted = tally.preferences, tally.counts["label_source"]["predicted"]
-            for empty in [name for name in layout.splits.shares if not tally.rows[name]]:
-                warn(f"the split {empty} has no row yet, so the folder does not have it")
         else:
             exports.write(tracked, out, rows.columns, warn, rows.reader.mixed)
     labels = f", {rows.predicted} of them predicted" if rows.predicted else ""
@@ -179,6 +193,17 @@ def export(
     if pushed:
         output.note(f"pushed to {pushed}")
     _finish(output, rows, None if to_stdout else out, {"pushed": pushed, "tokens": [one.data() for one in counts]})
+
+
+def _check_options(out: Path, to_a_folder: bool, names: list[str]) -> None:
+    """Refuse options of folders where the export is none.
+
+    Raises:
+        SettingsError: there are such options.
+    """
+    if names and not to_a_folder:
+        example = f", for example {out.with_suffix('')}" if out.suffix else ""
+        raise SettingsError(f"{', '.join(names)}: {out} is no folder. Name a folder{example}")
 
 
 def _finish(output: Output, rows: exports.Rows, out: Path | None, more: dict[str, Any]) -> None:
@@ -206,3 +231,22 @@ def _print_rows(rows: Iterable[Row], columns: Columns | None, mixed: bool = Fals
     held = (row if columns is None else hold(row, columns) for row in rows)
     for line in mixed_lines(held) if mixed else map(json_line, held):
         print(escape_json(line) if on_terminal else line)
+
+
+def _follow(rows: exports.Rows) -> None:
+    """Print rows as they come, until the process is to stop."""
+    reader = rows.reader
+    if reader.mixed:
+        raise SettingsError(f"rows of {reader.exporter} are mixed once all are read; --follow a folder instead of -")
+    tail = Tail(reader, reader.newest())
+    first = True
+    with until_stopped() as wait:
+        while True:
+            for one in reader.read(known=tail) if first else tail.new():
+                _print_rows(one.rows, rows.columns)
+                rows.preferences += 1
+                rows.predicted += one.is_predicted
+            sys.stdout.flush()
+            first = False
+            if wait(_POLL_S):
+                return

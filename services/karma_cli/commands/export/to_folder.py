@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from rich.progress import Progress
 from karma.config.pool import Pool
 from karma.store import Store
 from karma_cli.commands.export.lineage import lineage
+from karma_cli.commands.export.stopping import until_stopped
+from karma_cli.output import warn
 from karma_cli.progress import track
 from karma_gateway.exports.card import card
-from karma_gateway.exports.folder import FolderExport, Layout, State
+from karma_gateway.exports.folder import FolderExport, Layout, NothingToExportError, State
 from karma_gateway.exports.reader import Exported, Reader
 from karma_gateway.exports.tally import Tally
 
@@ -27,8 +30,11 @@ def to_folder(
     licence: str | None,
     bar: Progress,
     total: int | None,
+    follow_s: float | None = None,
 ) -> Tally:
     """Write the preferences to a folder; the counts are of all that is in it in this format.
+
+    With `follow_s`, go on until SIGINT or SIGTERM, and add every so many seconds what was resolved meanwhile.
 
     Raises:
         KarmaError: as `FolderExport` does.
@@ -49,7 +55,25 @@ def to_folder(
     def seen(rows: Iterator[Exported]) -> Iterable[Exported]:
         return track(rows, bar, "preferences written", total)
 
-    return FolderExport(reader, folder, layout, settings, text).write(seen)
+    export = FolderExport(reader, folder, layout, settings, text)
+    if follow_s is None:
+        tally = export.write(seen)
+        for empty in [name for name in layout.splits.shares if not tally.rows[name]]:
+            warn(f"the split {empty} has no row yet, so the folder does not have it")
+        return tally
+    with until_stopped() as wait:
+        stopped, begun = False, export.resume()
+        while not stopped:
+            if begun:
+                export.follow()
+            else:
+                with suppress(NothingToExportError):
+                    export.write(seen)
+                    begun = True
+            stopped = wait(follow_s)
+    if begun:
+        export.follow()
+    return export.state.tally
 
 
 def _has_default(folder: Path, own: str) -> bool:
