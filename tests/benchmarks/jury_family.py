@@ -47,7 +47,7 @@ _FIRST = "first"
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class Judged:
     """Pairs of a right and a wrong answer, with the log-odds of every member as a judge."""
 
     truth: Array  # [n] 1: response a is right, −1: b
@@ -88,34 +88,54 @@ class _Judged:
 
 def family(tasks_: int = _TASKS) -> list[Finding]:
     """Labels by the weights against those by the mean and by the best single judge."""
-    judged = _judged(tasks_)
+    judged = judged_pairs(tasks_)
     return [*_graded(judged), *_close(judged)]
 
 
-def _graded(judged: _Judged) -> list[Finding]:
-    found = []
+def graded_juries(judged: Judged) -> list[tuple[str, str, str]]:
+    """All juries of three members that differ by two points of accuracy or more, the best first, in drawn order."""
     triples = [sorted(three, key=judged.accuracy, reverse=True) for three in combinations(judged.logits, 3)]
-    apart = [three for three in triples if min(-np.diff([judged.accuracy(each) for each in three])) >= _APART]
-    chosen = np.random.default_rng(_SEED).permutation(len(apart))[:_JURIES]
+    apart = [
+        (strong, middle, weak)
+        for strong, middle, weak in triples
+        if judged.accuracy(strong) - judged.accuracy(middle) >= _APART
+        and judged.accuracy(middle) - judged.accuracy(weak) >= _APART
+    ]
+    return [apart[index] for index in np.random.default_rng(_SEED).permutation(len(apart)).tolist()]
+
+
+def is_better_than_chance(judged: Judged, judge: str) -> bool:
+    """Whether a judge is no mere guess."""
+    return judged.accuracy(judge) >= _BETTER_THAN_CHANCE
+
+
+def with_copies(jury: tuple[str, str, str], scale: float = 1.0) -> dict[str, tuple[str, float]]:
+    """The judges of a graded jury: the three, two copies of the weakest, and one that always says "first"."""
+    strong, middle, weak = jury
+    models = {strong: strong, middle: middle, weak: weak, "copy 1": weak, "copy 2": weak}
+    return {**{name: (model, scale) for name, model in models.items()}, _FIRST: (_FIRST, 1.0)}
+
+
+def _graded(judged: Judged) -> list[Finding]:
+    found = []
+    juries = graded_juries(judged)[:_JURIES]
     for kind, scale in _SCALES.items():
         for pairs, times in _BLOCKS:
+            blocks = list(judged.blocks(pairs, times))
             rows: dict[str, list[list[list[float]]]] = {"all above chance": [], "the weakest near chance": []}
-            for index in chosen.tolist():
-                strong, middle, weak = apart[index]
-                names = (strong, middle, weak, "copy 1", "copy 2")
-                jury = {name: (weak if name.startswith("copy") else name, scale) for name in names}
-                compared = [
-                    _compared(judged, {**jury, _FIRST: (_FIRST, 1.0)}, block) for block in judged.blocks(pairs, times)
-                ]
-                better = judged.accuracy(weak) >= _BETTER_THAN_CHANCE
-                rows["all above chance" if better else "the weakest near chance"].append(compared)
+            for jury in juries:
+                judges = with_copies(jury, scale)
+                name = "all above chance" if is_better_than_chance(judged, jury[2]) else "the weakest near chance"
+                rows[name].append([compared(judged, judges, block) for block in blocks])
             for name, given in rows.items():
+                if not given or not blocks:
+                    continue
                 what = f"{len(given)} graded juries {kind}, {name}, {pairs:,} pairs"
                 found += _of_blocks(what, np.array(given))
     return found
 
 
-def _compared(judged: _Judged, jury: Mapping[str, tuple[str, float]], rows: Indices) -> list[float]:
+def compared(judged: Judged, jury: Mapping[str, tuple[str, float]], rows: Indices) -> list[float]:
     """Points beyond the best judge by the weights and by the mean; beyond the best in hindsight; weight of `first`."""
     drawn = judged.drawn(jury, rows)
     rest = np.setdiff1d(np.arange(len(judged.truth)), rows)
@@ -145,7 +165,7 @@ def _of_blocks(what: str, points: Array) -> list[Finding]:
     ]
 
 
-def _close(judged: _Judged) -> list[Finding]:
+def _close(judged: Judged) -> list[Finding]:
     """Good judges that agree nearly always, beside a poor one that sits there twice; and with references."""
     found = []
     for pairs, times in _BLOCKS:
@@ -158,6 +178,8 @@ def _close(judged: _Judged) -> list[Finding]:
                 best = float(np.mean((1.0 + np.sign(judged.logits["judge"][rows]) * drawn.truth) / 2.0))
                 jury = Jury(weights_of(drawn))
                 points.append([100.0 * (drawn.right(each) - best) for each in (jury, None)])
+            if not points:
+                continue
             error = np.std(points, axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else np.zeros(2)
             what = f"the close jury, {pairs:,} pairs, {name}"
             for column, label in enumerate(("weighed", "mean")):
@@ -167,7 +189,8 @@ def _close(judged: _Judged) -> list[Finding]:
     return found
 
 
-def _judged(number: int) -> _Judged:
+def judged_pairs(number: int) -> Judged:
+    """The pairs of so many tasks, judged by every member."""
     asked = tasks("demo", number, _SEED)
     names = [member.name for member in MEMBERS]
     given = answers({name: checkpoint_path(name) for name in names}, asked, 1.0, 1, _SEED)
@@ -189,7 +212,7 @@ def _judged(number: int) -> _Judged:
                 JudgeItem(item=row, pair=row, prompt=place, order=0, seed=0, messages=chat, first=first, second=second)
             )
     logits = {member.name: _logits(member.name, items) for member in EVERYONE}
-    return _Judged(np.array(truth), np.array(prompt, dtype=np.int64), logits)
+    return Judged(np.array(truth), np.array(prompt, dtype=np.int64), logits)
 
 
 def _logits(name: str, items: Sequence[JudgeItem]) -> Array:
