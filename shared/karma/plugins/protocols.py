@@ -104,7 +104,7 @@ class Exporter(Protocol):
         """The columns of one preference, or of each of its rows; without KARMA's own columns if `bare`.
 
         Raises:
-            karma_gateway.exporters.UnrepresentableError: the format has no place for something of the preference; it is
+            karma.errors.UnrepresentableError: the format has no place for something of the preference; it is
                 left out and counted.
 
         `row` is a row of `karma.store.preferences.Preferences.export_rows` with its `verdicts`, the `tie_margin` of its
