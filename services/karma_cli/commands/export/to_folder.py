@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
@@ -19,6 +22,9 @@ from karma_gateway.exports.card import card
 from karma_gateway.exports.folder import FolderExport, Layout, NothingToExportError, State
 from karma_gateway.exports.reader import Exported, Reader
 from karma_gateway.exports.tally import Tally
+
+#: Seconds after which an export that follows measures the biases of its card again: it reads all pairs for them.
+_ORIGIN_S = 600.0
 
 
 def to_folder(
@@ -49,8 +55,14 @@ def to_folder(
         "default": not _has_default(folder, reader.exporter),
     }
 
+    origin: dict[str, Any] = {}
+    measured_at = -math.inf
+
     def text(whole: Path) -> str:
-        return card(whole, lineage(store, pool, reader.kept.stream), licence)
+        nonlocal origin, measured_at
+        if time.monotonic() - measured_at > _ORIGIN_S:
+            origin, measured_at = lineage(store, pool, reader.kept.stream), time.monotonic()
+        return card(whole, origin, licence)
 
     def seen(rows: Iterator[Exported]) -> Iterable[Exported]:
         return track(rows, bar, "preferences written", total)
