@@ -129,8 +129,8 @@ claim_silence_s = 2
 """
 #: Prompts of each stream in the two parts of the run: a counter that is there all at once has no rate.
 PARTS = (
-    {"default": 30, "lame": 3, "budget": 160, "cascade": 120, "limited": 5},
-    {"default": 20, "lame": 3, "budget": 40, "cascade": 40, "limited": 5},
+    {"default": 30, "lame": 3, "budget": 160, "cascade": 180, "limited": 5},
+    {"default": 20, "lame": 3, "budget": 40, "cascade": 60, "limited": 5},
 )
 
 
@@ -204,7 +204,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prom
             enqueue(karma, 1)
             wait_for_end(found, sum(PARTS[0].values()) + sum(PARTS[1].values()))
             wait_until(lambda: found.query("karma_label_error_ratio"), 60, "the labels are audited")
-            wait_until(lambda: found.query("karma_first_judge_label_error_ratio"), 60, "the first judge is audited")
+            audit_the_first_judge(karma, found)
             yield found
 
 
@@ -213,6 +213,18 @@ def enqueue(karma: Pipeline, part: int) -> None:
         prompts = [{"id": f"{part}-{n}", "prompt": f"Tell me about {stream} {part}, {n}."} for n in range(count)]
         known = {"reference": "e"} if stream == "default" else {}  # so that responses have a quality
         karma.enqueue([prompt | known for prompt in prompts], "--stream", stream)
+
+
+def audit_the_first_judge(karma: Pipeline, server: prometheus.Prometheus) -> None:
+    """Enqueue until a refit after a rule shows the audit: which refit finds enough pairs depends on the machine."""
+    count = sum(PARTS[0].values()) + sum(PARTS[1].values())
+    for part in range(2, 12):
+        if server.query("karma_first_judge_label_error_ratio"):
+            return
+        karma.enqueue([{"id": f"{part}-{n}", "prompt": f"Say {part}, {n}."} for n in range(20)], "--stream", "cascade")
+        count += 20
+        wait_for_end(server, count)
+    wait_until(lambda: server.query("karma_first_judge_label_error_ratio"), 60, "the first judge is audited")
 
 
 def wait_for_end(server: prometheus.Prometheus, count: int) -> None:
