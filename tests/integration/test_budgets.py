@@ -113,7 +113,7 @@ def test_calls_of_an_earlier_version_have_the_pool_files_price(store: Store) -> 
         }.items():
             for column in columns:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("spending", "budgets", "judge_templates"):
+        for table in ("spending", "budgets", "judge_templates", "deletions"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0010'")
         wanted = connection.exec_driver_sql(

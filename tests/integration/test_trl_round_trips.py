@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from karma_gateway.exports.splits import Splits
 
+from karma.config.splits import Splits
 from karma.plugins.registry import EXPORTERS
 from karma.store.export_filter import ExportFilter
 from karma_demo.family import checkpoint_path

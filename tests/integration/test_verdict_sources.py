@@ -101,7 +101,7 @@ def test_counts_of_an_earlier_version_get_their_sources(store: Store, facts: Seq
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE wins_a + wins_b = 0")
         for table, column in LATER_COLUMNS:
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("budgets", "spending", "judge_templates"):
+        for table in ("budgets", "spending", "judge_templates", "deletions"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
 
