@@ -27,6 +27,13 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="Folder of KARMA's files. Without it KARMA_HOME.", show_default=".karma"),
 ]
+TokenizersOption = Annotated[
+    list[str] | None,
+    typer.Option("--count-tokens", metavar="TOKENIZER", help="Count rows that are too long; may be repeated."),
+]
+MaxLengthOption = Annotated[
+    int | None, typer.Option("--max-length", min=1, help="With --count-tokens: the trainer's limit of tokens.")
+]
 StreamOption = Annotated[str | None, typer.Option("--stream", help="Only this stream.")]
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from karma.errors import SettingsError
 from karma.plugins.registry import EXPORTERS
 from karma.telemetry.escaping import escape_control
+from karma_cli.options import MaxLengthOption, TokenizersOption
 from karma_cli.output import Output, with_format_flags
 from karma_cli.progress import progress, track
 from karma_validation.reading import Read
@@ -40,13 +41,8 @@ def validate(
     examples: Annotated[
         int, typer.Option("--rows", min=1, help="Most rows that --json and -q name for each kind of problem.")
     ] = EXAMPLES,
-    tokenizers: Annotated[
-        list[str] | None,
-        typer.Option("--count-tokens", metavar="TOKENIZER", help="Count rows that are too long; may be repeated."),
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", min=1, help="With --count-tokens: the trainer's limit of tokens.")
-    ] = None,
+    tokenizers: TokenizersOption = None,
+    max_length: MaxLengthOption = None,
 ) -> None:
     """Check a preference file of any origin for what trainers would stumble over. It needs no store.
 

@@ -141,6 +141,20 @@ def answer(text: str) -> Turns:
     return [{"role": "assistant", "content": text}]
 
 
+#: The columns of `explicit_with_margin`.
+EXPLICIT_WITH_MARGIN = {"prompt": CHAT, "chosen": PLAIN_CHAT, "rejected": PLAIN_CHAT, "margin": "float64"}
+
+
+def explicit_with_margin(row: Any) -> Row:
+    """The prompt and the two answers as chats, with the margin in logits."""
+    return {
+        "prompt": prompt_of(row),
+        "chosen": answer(row.chosen_text),
+        "rejected": answer(row.rejected_text),
+        "margin": margin_of(row),
+    }
+
+
 def without_system(turns: Turns) -> Turns:
     """The turns after a system turn at the beginning."""
     return turns[1:] if turns[0]["role"] == "system" else turns

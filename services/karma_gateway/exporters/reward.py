@@ -7,19 +7,6 @@ NaN.
 
 from __future__ import annotations
 
-from typing import Any
+from karma_gateway.exporters import EXPLICIT_WITH_MARGIN, Format, explicit_with_margin
 
-from karma_gateway.exporters import CHAT, PLAIN_CHAT, Format, Row, answer, margin_of, prompt_of
-
-
-def _columns(row: Any) -> Row:
-    """One preference with its margin in logits."""
-    return {
-        "prompt": prompt_of(row),
-        "chosen": answer(row.chosen_text),
-        "rejected": answer(row.rejected_text),
-        "margin": margin_of(row),
-    }
-
-
-reward = Format({"prompt": CHAT, "chosen": PLAIN_CHAT, "rejected": PLAIN_CHAT, "margin": "float64"}, _columns)
+reward = Format(EXPLICIT_WITH_MARGIN, explicit_with_margin)

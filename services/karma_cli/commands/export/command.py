@@ -21,7 +21,15 @@ from karma_cli.commands.export.push import check_push, push
 from karma_cli.commands.export.stopping import until_stopped
 from karma_cli.commands.export.to_folder import to_folder
 from karma_cli.commands.validate import counts_of, token_sentence
-from karma_cli.options import HomeOption, StreamOption, open_store_to_read, pool_if_any, read_environment
+from karma_cli.options import (
+    HomeOption,
+    MaxLengthOption,
+    StreamOption,
+    TokenizersOption,
+    open_store_to_read,
+    pool_if_any,
+    read_environment,
+)
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
 from karma_gateway import exports
@@ -113,13 +121,8 @@ def export(
     public: Annotated[
         bool, typer.Option("--public", help="With --push: a data set that is made can be read by all.")
     ] = False,
-    tokenizers: Annotated[
-        list[str] | None,
-        typer.Option("--count-tokens", metavar="TOKENIZER", help="Count rows that are too long; may be repeated."),
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", min=1, help="With --count-tokens: the trainer's limit of tokens.")
-    ] = None,
+    tokenizers: TokenizersOption = None,
+    max_length: MaxLengthOption = None,
     home: HomeOption = None,
 ) -> None:
     """Write the preferences as a training dataset.
