@@ -15,11 +15,14 @@ from karma.errors import SettingsError
 from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.ranking.judge_plan import CascadeRule
 from karma.ranking.orders import SecondOrder
+from karma.ranking.verdict_sources import HUMAN
 from karma.store import Store
-from karma.store.jury_verdicts import jury_verdicts
+from karma.store.judged_pairs import judged_pairs
+from karma.store.jury_verdicts import human_verdicts, jury_verdicts
 from karma.store.pair_rows import pair_records_after
 from karma.store.records import PairRecord
 from karma.store.requeue import bring_back, requeue_incomplete, requeue_unscored
+from karma.store.schema import verdicts
 from tests.support.memory import ENDPOINT, Flow, make_pool
 
 #: Doubts a verdict whose certainty is under about 2 logits.
@@ -163,6 +166,24 @@ def test_the_weights_of_the_jury_leave_out_the_first_judge_where_it_called_for_t
         found = jury_verdicts(transaction.ledger.connection, 1_000).verdicts
     assert {each.pair for each in found if each.judge == "s"} == audited
     assert Counter(each.judge for each in found) == {"s": len(audited), "L": 40, "M": 40}
+
+
+def test_self_preference_and_people_leave_out_the_larger_judge_where_the_first_called_for_it(store: Store) -> None:
+    """Of these pairs nothing is known but what the first judge chose; of its own verdicts all count."""
+    flow = run(make_flow(store, judge_audit_share=0.25), always(UNSURE), 40)
+    pairs = records(flow)
+    audited = {each.pair.id for each in pairs if each.pair.judges and each.pair.judges.why == "audit"}
+    assert 0 < len(audited) < 40
+    human = {"judge": "ann", "template_hash": HUMAN, "shown": 0, "probability": 1.0, "created_at": 1.0}
+    with store.engine.begin() as connection:
+        connection.execute(verdicts.insert(), [{**human, "pair": each.pair.id} for each in pairs])
+    with store.reading() as transaction:
+        connection = transaction.ledger.connection
+        read = judged_pairs(connection, 100, lambda _stream: 0.05)
+        found = human_verdicts(connection, 100)
+    assert Counter(judge for pair in read for judge in pair.sides) == {"s": 40, "ann": 40, "L": len(audited)}
+    assert {each.pair for each in found.verdicts if each.judge == "L"} == audited
+    assert Counter(each.judge for each in found.verdicts) == {"s": 40, "ann": 40, "L": len(audited)}
 
 
 def test_a_requeue_asks_again_for_what_failed_and_for_nothing_else(store: Store) -> None:

@@ -106,6 +106,19 @@ def comparable(pair: PairRow, given: Iterable[Opinion]) -> list[Opinion]:
     return [each for each in given if plan is None or not plan.later or each.judge != plan.first]
 
 
+def unselected(pair: PairRow, given: Iterable[Opinion]) -> list[Opinion]:
+    """The opinions that are a sample of their judge's: without the larger judges' where the first one called for them.
+
+    Those pairs are harder than others, and where the rule looks at lengths or the expected winner, one-sided in these.
+    """
+    return [each for each in given if not is_called(pair, each.judge)]
+
+
+def is_called(pair: PairRow, judge: str) -> bool:
+    """Whether a judge that gave a verdict was asked because the first judge's verdicts called for it."""
+    return pair.judges is not None and judge in pair.judges.later
+
+
 def larger_verdicts(record: PairRecord) -> Sequence[VerdictRow]:
     """The verdicts of the larger judges of a cascade."""
     plan = record.pair.judges

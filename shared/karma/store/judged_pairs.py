@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from karma.store.jury_verdicts import called_judges
 from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, resolved, verdict_rows
 from karma.store.records import VerdictRow
 from karma.store.schema import pairs, prompts, resolutions
@@ -30,7 +31,11 @@ class JudgedPair(NamedTuple):
 
 
 def judged_pairs(connection: Connection, limit: int, tie_margin: Callable[[str], float]) -> list[JudgedPair]:
-    """The newest resolved pairs of two models that judges saw; at most `limit`."""
+    """The newest resolved pairs of two models that judges saw; at most `limit`.
+
+    Without the sides of a cascade's larger judges where the first one called for them: these pairs are chosen by what
+    the first one said, so that its preferences would show in theirs, and theirs beside it.
+    """
     query = (
         resolved(
             select(
@@ -52,7 +57,10 @@ def judged_pairs(connection: Connection, limit: int, tie_margin: Callable[[str],
         .limit(limit)
     )
     rows = connection.execute(query).all()
-    given = verdict_rows(connection, [row[0] for row in rows])
+    ids = [row[0] for row in rows]
+    given = verdict_rows(connection, ids)
+    for id_, judges in called_judges(connection, ids).items():
+        given[id_] = [each for each in given.get(id_, ()) if each.judge not in judges.larger]
     return [JudgedPair._make((*row[1:], _sides(given.get(row[0], ()), tie_margin(row.stream)))) for row in rows]
 
 

@@ -91,18 +91,33 @@ def _without_selected(connection: Connection, found: Sequence[JuryVerdict]) -> l
 
     Pairs that an audit showed to all judges are a sample of all pairs, and stay.
     """
+    called = called_judges(connection, _shared(found))
+    return [each for each in found if each.pair not in called or each.judge != called[each.pair].first]
+
+
+class CalledJudges(NamedTuple):
+    """The judges of a pair of a cascade that its audit did not draw."""
+
+    first: str
+    larger: frozenset[str]  # are asked only where the first one's verdicts call for them
+
+
+def called_judges(connection: Connection, ids: Iterable[int]) -> dict[int, CalledJudges]:
+    """Pair → its judges, of those pairs whose larger judges were not asked at once."""
     query = select(pairs.c.id, pairs.c.reasons).where(IS_FIRST_ALONE)
-    called = {
-        row.id: json.loads(row.reasons)["judges"]["first"]
-        for row in rows_in(connection, query, pairs.c.id, _shared(found))
-    }
-    return [each for each in found if called.get(each.pair) != each.judge]
+    plans = {row.id: json.loads(row.reasons)["judges"] for row in rows_in(connection, query, pairs.c.id, ids)}
+    return {id_: CalledJudges(plan["first"], frozenset(plan["later"])) for id_, plan in plans.items()}
 
 
 def human_verdicts(connection: Connection, limit: int) -> JuryVerdicts:
-    """The newest pairs with the verdict of a person, at most `limit`, and all valid verdicts on them."""
+    """The newest pairs with the verdict of a person, at most `limit`, and all valid verdicts on them.
+
+    Without those of the larger judges of a cascade where the first one called for them: such pairs are harder.
+    """
     labeled = human_pairs(connection, limit)
+    called = called_judges(connection, labeled)
     found = [JuryVerdict._make(row) for row in rows_in(connection, _valid(), verdicts.c.pair, labeled)]
+    found = [each for each in found if each.pair not in called or each.judge not in called[each.pair].larger]
     return JuryVerdicts(jury_pairs(connection, labeled), found)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from karma.config.derived_streams import holds_canaries
 from karma.ranking.verdict_sources import HUMAN
-from karma.store.cascade_quality import CascadeQuality, comparable
+from karma.store.cascade_quality import CascadeQuality, comparable, is_called, unselected
 from karma.store.order_quality import GAPS, calls_saved, counts_position, flip_weight, gap_bucket
 from karma.store.preference_quality import PreferenceQuality, log_ratio
 from karma.store.records import PairRecord, PairRow, VerdictRow
@@ -49,7 +49,7 @@ class LengthComparison(NamedTuple):
 
 @dataclass
 class JudgeQuality:
-    """Sums over one judge's verdicts.
+    """Sums over one judge's verdicts. Preferences for a position or length are those of `unselected` ones.
 
     Positions count for pairs that it judged in both orders, and for the first order where that was drawn.
     """
@@ -179,9 +179,9 @@ class PairQuality:
                 judge.failed += 1
             else:
                 self._add_side(judge, record.pair, verdict, verdict.judge in both, margin)
-        self._add_orders(record, given, sums)
-        given = comparable(record.pair, given)
+        self._add_orders(record, unselected(record.pair, given), sums)
         self._add_lengths(record.pair, given)
+        given = comparable(record.pair, given)
         compared = agreements(given)
         for first, second, agrees in compared:
             for name in (first, second):
@@ -224,6 +224,7 @@ class PairQuality:
         preferred = position(verdict.probability, margin)
         if preferred == "none":
             judge.ties += 1
+        if preferred == "none" or is_called(pair, verdict.judge):
             return
         if counts_position(pair, verdict, both_orders):
             judge.first += preferred == "first"
@@ -237,14 +238,16 @@ class PairQuality:
 
     def _add_lengths(self, pair: PairRow, given: Sequence[Opinion]) -> None:
         """The sides of judges that read responses, as evidence of a preference for length."""
-        sides = {one.judge: 1 if one.side == "a" else -1 for one in given if one.side != "none"}
-        sides = {judge: side for judge, side in sides.items() if judge not in self._rules}
+        sided = [one for one in given if one.side != "none" and one.judge not in self._rules]
+        sides = {one.judge: 1 if one.side == "a" else -1 for one in comparable(pair, sided)}
         longer = (pair.length_a > pair.length_b) - (pair.length_a < pair.length_b)
         favorite = 2.0 * _win_probability(pair, of_a=True) - 1.0
+        if pair.quality_a is not None and pair.quality_b is not None:
+            right = (pair.quality_a > 0.5) - (pair.quality_b > 0.5)  # 0: both are, or neither
+            for one in unselected(pair, sided):
+                found = LengthComparison(pair.prompt, 1 if one.side == "a" else -1, right, longer, favorite)
+                self.judges[one.judge].by_reference.append(found)
         for judge, side in sides.items():
-            if pair.quality_a is not None and pair.quality_b is not None:
-                right = (pair.quality_a > 0.5) - (pair.quality_b > 0.5)  # 0: both are, or neither
-                self.judges[judge].by_reference.append(LengthComparison(pair.prompt, side, right, longer, favorite))
             if len(sides) > 1:
                 others = (sum(sides.values()) - side) / (len(sides) - 1)
                 self.judges[judge].beside_others.append(LengthComparison(pair.prompt, side, others, longer, favorite))

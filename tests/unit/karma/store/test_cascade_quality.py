@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -101,3 +103,25 @@ def test_a_tie_of_the_larger_judge_or_an_unsure_first_verdict_says_nothing_of_th
     assert audited_label(record(1, 0.6, 0.1, plan_of("audit"))) is None
     assert audited_label(record(1, 0.6, 0.1, plan_of("first"))) is None
     assert audited_label(record(1, 0.98, 0.1, plan_of("audit"))) is not None
+
+
+def test_preferences_of_larger_judges_are_those_of_pairs_that_the_first_did_not_choose_for_them() -> None:
+    """It calls for them where it is unsure.
+
+    Calls, ties and failures count everywhere, and of the first judge all.
+    """
+    quality = PairQuality()
+    for number in range(10):
+        called = record(number, 0.6, 0.1, plan_of("first"))
+        audited = record(10 + number, 0.98, 0.9, plan_of("audit"))
+        for each in (called, audited, record(20 + number, 0.6, 0.5, plan_of("first"))):
+            pair = each.pair._replace(length_a=9, length_b=3, quality_a=1.0, quality_b=1.0)
+            other = each.verdicts[-1]
+            both = [*each.verdicts, other._replace(shown=1)]
+            quality.add(replace(each, pair=pair, verdicts=both))
+    large, small = quality.judges["L"], quality.judges["s"]
+    assert (large.verdicts, large.ties) == (60, 20)
+    assert (large.first, large.second, large.longer, large.shorter) == (20, 0, 10, 10)
+    assert (large.both_orders, large.flipped) == (10, 10)
+    assert len(large.by_reference) == 0  # its two orders contradict each other
+    assert (small.verdicts, small.longer, len(small.by_reference)) == (30, 30, 30)
