@@ -78,8 +78,27 @@ def test_cells_of_csv_are_texts_and_a_broken_row_takes_no_other_with_it(tmp_path
     assert found[1] == Fault(str(path), 4, "has 3 cells, but the first line names 2 columns")
     assert found[2:] == [
         Row(str(path), 5, {"prompt": "nul\x00", "id": "4"}),  # refused when a prompt is made of it
-        Row(str(path), 6, {"prompt": "\udcff", "id": "5"}),
+        Fault(str(path), 6, "not UTF-8; save the table as UTF-8"),
         Row(str(path), 8, {"prompt": "last", "id": None}),
+    ]
+
+
+@pytest.mark.parametrize("rest", ["\ny,two\nz,three\n", "\ny,two\n" * LIMIT])
+def test_a_quoted_cell_that_is_never_closed_is_refused_and_not_taken_for_one_prompt(rest: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('note,prompt\nw,one\nx,"open' + rest)
+    first, fault = items(path)
+    assert first == Row(str(path), 2, {"note": "w", "prompt": "one"})
+    assert isinstance(fault, Fault) and fault.number == 3 and "not closed by the end of the file" in fault.reason
+
+
+@pytest.mark.parametrize("cell", ['"' + "a line\n" * LIMIT + '"', "x" * 2 * LIMIT])
+def test_the_lines_of_a_cell_that_is_too_large_are_no_rows(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"prompt\n{cell}\nlast\n")
+    assert items(path) == [
+        Fault(str(path), 2, "a cell has more than 10,000 characters (prompt_bytes in the pool file)"),
+        Row(str(path), 3 + cell.count("\n"), {"prompt": "last"}),
     ]
 
 
