@@ -34,6 +34,17 @@ ENVIRONMENT = {
     "COLUMNS": "200",
 }
 
+#: Commands that go on until they are stopped → how the ids of the prompts begin that they are to take.
+FOLLOWED = {"karma enqueue requests.jsonl --follow": "requests.jsonl", "karma enqueue redis:prompts --follow": "redis"}
+#: Waits until both prompts whose ids begin so are accepted.
+AWAIT = """
+import sqlite3, sys
+from tests.support.pipeline import wait_until
+store = sqlite3.connect("file:.karma/karma.db?mode=ro", uri=True)
+counted = "SELECT COUNT(*) FROM prompts WHERE prompt_id LIKE ?"
+wait_until(lambda: store.execute(counted, [sys.argv[1] + "-%"]).fetchone()[0] == 2, 60, "both are accepted")
+"""
+
 
 def prompts(count: int, name: str = "p") -> list[dict[str, Any]]:
     return [{"id": f"{name}-{number}", "prompt": f"{name}: what is {number} + 30?"} for number in range(count)]
@@ -97,6 +108,7 @@ def test_each_source_of_the_page_on_feeding_is_read(tmp_path: Path) -> None:
         for model, rating in (("a", "5"), ("b", "1"))
     ]
     write_parquet(tmp_path / "ultrafeedback.parquet", [{"instruction": "Whom?", "completions": answers}])
+    (tmp_path / "await.py").write_text(AWAIT)
     redis = Redis(tmp_path / "redis")
     redis.start()
     try:
@@ -105,7 +117,7 @@ def test_each_source_of_the_page_on_feeding_is_read(tmp_path: Path) -> None:
         said = run(
             "docs/feeding.md",
             tmp_path,
-            {"requests.jsonl --follow": "requests.jsonl", "redis:prompts --follow": "redis:prompts"},
+            {command: f"{command} &\npython await.py {name}\nkill $!; wait $!" for command, name in FOLLOWED.items()},
             KARMA_SOURCE_REDIS_URL=redis.url,
         )
     finally:

@@ -74,7 +74,8 @@ def run(
         if block.file is not None:
             (files / block.file).write_text(block.text)
     commands = "\n".join(block.text for block in found if block.language == "bash")
-    script = "set -euo pipefail\n" + replace(commands, replaced)
+    stopped = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"  # what a failure left in the background
+    script = f"set -euo pipefail\n{stopped}\n{replace(commands, replaced)}"
     done = subprocess.run(
         ["bash", "-c", script],
         check=False,
