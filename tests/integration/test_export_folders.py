@@ -196,6 +196,18 @@ def test_other_settings_begin_anew(flow: Flow, tmp_path: Path) -> None:
     assert export(flow, folder, layout=Layout(WHOLE, part_preferences=7)).write().rows == {"train": 40}
 
 
+def test_an_export_that_was_killed_in_its_first_part_begins_anew(flow: Flow, tmp_path: Path) -> None:
+    left = tmp_path / "data" / ".trl-dpo.unfinished" / ".train-00000.parquet.f85c5b111a0b2b6b"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert export(flow, tmp_path / "data", layout=Layout(WHOLE)).write().rows == {"train": 40}
+    kept = {".state.json", "train-00000.parquet"}
+    assert {path.name for path in (tmp_path / "data" / "trl-dpo").iterdir()} == kept
+    (tmp_path / "data" / "trl-dpo" / left.name).touch()
+    assert export(flow, tmp_path / "data", layout=Layout(WHOLE)).resume()
+    assert {path.name for path in (tmp_path / "data" / "trl-dpo").iterdir()} == kept
+
+
 def test_a_folder_of_something_else_is_refused_and_an_empty_export_replaces_nothing(flow: Flow, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")

@@ -14,6 +14,7 @@ that was stopped goes on after its last finished part when the same command runs
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,7 @@ from karma_gateway.exports.tally import Tally
 PART_PREFERENCES = 100_000
 
 _STATE = ".state.json"
+_UNFINISHED = re.compile(r"\..+\.unfinished")
 _CARD = "README.md"
 
 
@@ -91,7 +93,8 @@ def check_folder(folder: Path) -> None:
         raise SettingsError(f"{folder}: is a file; an export without an ending of its name is a folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    if not any((part / _STATE).exists() for part in folder.iterdir() if part.is_dir()):
+    # One that was killed in its first part has no state yet.
+    if not any((part / _STATE).exists() or _UNFINISHED.fullmatch(part.name) for part in folder.iterdir()):
         raise SettingsError(f"{folder}: holds files that are not of an export; name an empty folder, or another one")
 
 
@@ -165,6 +168,7 @@ class FolderExport:
         found = State.read(self.data)
         if found is None or found.settings != self._settings or self.reader.kept.distinct:
             return False
+        _remove_temporary(self.data)
         self.state = found
         self.reader.unrepresentable.update(found.unrepresentable)
         self._tail = Tail(self.reader, found.newest, found.recent)
@@ -220,9 +224,7 @@ class FolderExport:
     def _publish(self) -> None:
         """Put the finished export in its place, and write the card."""
         parts.unify(sorted(self._unfinished.glob("*.parquet")))
-        for left in self._unfinished.glob(".*"):
-            if left.name != _STATE:
-                left.unlink()
+        _remove_temporary(self._unfinished)
         old = self.folder / f".{self.reader.exporter}.old"
         shutil.rmtree(old, ignore_errors=True)
         try:
@@ -250,6 +252,13 @@ class FolderExport:
             for split in self.layout.splits.shares
             if self.state.tally.rows[split]
         }
+
+
+def _remove_temporary(folder: Path) -> None:
+    """Remove what a process that was killed was about to write."""
+    for left in folder.glob(".*"):
+        if left.name != _STATE:
+            left.unlink()
 
 
 @dataclass
