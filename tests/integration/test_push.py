@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from karma.errors import KarmaError
 from karma.store import Store
+from karma_cli.commands.export.push import push
 from tests.support.hub import Hub, stub_hub
 from tests.support.memory import Flow, make_pool
 
@@ -80,6 +82,12 @@ def test_a_hub_that_refuses_is_said_and_the_folder_is_there(
     assert "403" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "data" / "README.md").exists()
+
+
+def test_a_hub_that_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(KarmaError, match="is written, but was not pushed to me/data: .*the same command goes on"):
+        push(tmp_path, "me/data", public=False)
 
 
 def test_a_file_is_not_pushed(export: Callable[..., subprocess.CompletedProcess[str]], hub: Hub) -> None:

@@ -37,7 +37,6 @@ def push(folder: Path, repository: str, public: bool) -> str:
         KarmaError: the hub refused, or could not be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     formats = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
@@ -51,7 +50,7 @@ def push(folder: Path, repository: str, public: bool) -> str:
             ignore_patterns=[".*", "*/.*"],
             delete_patterns=[f"{name}/*" for name in formats],
         )
-    except (HfHubHTTPError, HFValidationError, OSError) as cause:
+    except Exception as cause:  # of any of the libraries below, and of the network
         said = str(cause).strip().splitlines() or [type(cause).__name__]
         raise KarmaError(
             f"{folder} is written, but was not pushed to {repository}: {said[0]}. HF_TOKEN needs the right to write; "
