@@ -190,6 +190,10 @@ def test_torch_and_datasets_read_them(store: Store) -> None:
         ({"exporter": "trl-dp"}, "trl-dpo"),
         ({"exporter": "kto"}, "mixes the rows of a whole file; write one with karma export kto"),
         ({"splits": {"train": 0.5, "test": 0.2}, "split": "test"}, "add up to 0.7, expected 1"),
+        ({"splits": "train=.5,test=.5"}, "expected shares by name"),
+        ({"wait": "yes"}, "wait is 'yes', expected True, False, or seconds"),
+        ({"wait": -1}, "wait is -1, expected"),
+        ({"stream": "nope"}, "no stream is called 'nope'"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(options: dict, words: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from karma.seeds import prompt_seed
 from karma.store import Store, location
 from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import verdict_rows
+from karma.store.streams import check_stream
 from karma.verdicts import TIE_MARGIN
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,8 @@ class Preferences:
         poll_s: float = 1.0,
         on_wait: Callable[[float], object] | None = None,
     ) -> None:
+        if not isinstance(splits, Mapping):
+            raise SettingsError(f"splits is {splits!r}, expected shares by name, such as {dict(SPLITS)}")
         if split is not None and split not in splits:
             raise SettingsError(f"split is {split!r}, expected one of {', '.join(splits)}, or splits with it")
         if not 0 <= shard < shards:
@@ -96,14 +100,14 @@ class Preferences:
         self._kept = kept or ExportFilter.usual(stream)
         self._split = split
         self._splits = Splits(dict(splits))
-        self._wait_s = (float("inf") if wait else 0.0) if isinstance(wait, bool) else float(wait)
+        self._wait_s = _seconds(wait)
         self._shard, self._shards = shard, shards
         self._poll_s = poll_s
         self._on_wait = on_wait
         self.left_out: Counter[str] = Counter()
         self._start = Cursor()
         self._pass = _Pass(Cursor())
-        self._open().close()  # errors of the address are errors here
+        self._check()  # errors of the address are errors here
         if getattr(plugins.find("exporters", exporter), "mixed", False):
             raise SettingsError(
                 f"the format {exporter} mixes the rows of a whole file; write one with karma export {exporter}"
@@ -221,6 +225,16 @@ class Preferences:
         """Without the connection: another process opens its own."""
         return self.__dict__ | {"_store": None}
 
+    def _check(self) -> None:
+        """Refuse a store that cannot be opened, and a stream that it does not have unless it is waited for."""
+        with closing(self._open()) as store, store.reading() as transaction:
+            try:
+                check_stream(transaction.ledger.connection, self._kept.stream)
+            except SettingsError as cause:
+                if not self._wait_s:
+                    raise
+                log.warning("%s; waiting for it", cause)
+
     def _open(self) -> Store:
         address = self._environment.database
         file = location.sqlite_file(location.parse(address))
@@ -229,6 +243,15 @@ class Preferences:
         store = Store(address, read_only=file is not None and not location.is_writable(file))
         store.require_schema()
         return store
+
+
+def _seconds(wait: bool | float) -> float:
+    """How long is waited for more, in s."""
+    if isinstance(wait, bool):
+        return float("inf") if wait else 0.0
+    if not isinstance(wait, int | float) or not wait >= 0:
+        raise SettingsError(f"wait is {wait!r}, expected True, False, or seconds from 0")
+    return float(wait)
 
 
 def _environment(home_or_url: str | os.PathLike[str] | None) -> Environment:
