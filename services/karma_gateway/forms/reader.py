@@ -68,6 +68,7 @@ class PromptReader:
 
     def __post_init__(self) -> None:
         self._forms: dict[tuple[str, ...], tuple[Form, tuple[str, ...]]] = {}
+        self._unseen = {*self.mapping.values(), *self.dropped}  # columns that were named, but that no row had yet
 
     def __call__(self, item: Item) -> NewPrompt:
         """The prompt of an item.
@@ -93,6 +94,8 @@ class PromptReader:
         """`typed`: somebody may have misspelled a field, where a table has columns of its own."""
         if not isinstance(value, Mapping):
             raise RefusedError(f"expected a JSON object with `prompt` or `messages`, found {found(value)}")
+        if self._unseen:
+            self._unseen -= value.keys()
         row = {name: cell for name, cell in value.items() if cell is not None and name not in self.dropped}
         form, used = self._form(row)
         draft = form.draft(row)
@@ -201,6 +204,8 @@ class PromptReader:
             for (form, used), count in self.prompts.items()
             if form != OWN.name
         ]
+        if self.prompts and self._unseen:
+            said.append(f"no row has a column called {names(sorted(self._unseen))} (--map, --drop)")
         return said + ([f"{self.cut:,} chats were cut before their last assistant turn"] if self.cut else [])
 
     def data(self) -> list[dict[str, Any]]:

@@ -173,3 +173,13 @@ def test_a_table_may_have_columns_whose_names_are_near_to_fields_and_a_line_may_
 )
 def test_lines_in_the_own_form_are_the_prompts_of_earlier_versions(line: bytes) -> None:
     assert PromptReader(LIMIT, priority=3)(Line("t", 1, line)) == read(line, LIMIT, 3)
+
+
+def test_a_column_that_is_named_but_that_no_row_has_is_said() -> None:
+    reader = PromptReader(
+        LIMIT, mapping=mapping_of(["prompt=q", "responses.m=anwser"]), dropped=frozenset({"note", "nope"})
+    )
+    prompt({"q": "Why?", "answer": "So.", "note": None}, reader)
+    assert reader.sentences()[-1] == "no row has a column called anwser, nope (--map, --drop)"
+    prompt({"q": "How?", "anwser": "Thus.", "nope": 1}, reader)
+    assert not any("no row" in said for said in reader.sentences())
