@@ -13,9 +13,9 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" "transformers==5.16.1" \
+"$folder/env/bin/pip" install --quiet --disable-pip-version-check --no-compile "torch==2.13.0" "transformers==5.16.1" \
     "datasets==4.8.4" "accelerate==1.13.0" "colorama==0.4.6"
-"$folder/env/bin/pip" install --quiet --disable-pip-version-check --no-deps "axolotl==0.19.0"
+"$folder/env/bin/pip" install --quiet --disable-pip-version-check --no-compile --no-deps "axolotl==0.19.0"
 cd "$folder"
 HF_HOME="$folder/hf" HF_HUB_OFFLINE=1 AXOLOTL_DO_NOT_TRACK=1 \
     env/bin/python - <<'PYTHON' 2>"$folder/log" || { cat "$folder/log"; exit 1; }
