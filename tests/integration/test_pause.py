@@ -90,6 +90,8 @@ def test_the_command_line_pauses_and_goes_on(tmp_path: Path) -> None:
     karma = Pipeline(tmp_path, POOL, "tests.support.instant")
     karma.enqueue([{"prompt": "x"}], "--stream", "mine")
     assert json.loads(karma.call("pause", "mine", "--json").stdout)["paused"] == ["mine"]
+    more = karma.call("enqueue", "-", "--stream", "mine", text='{"prompt": "y"}')
+    assert "the stream mine is paused: its prompts wait for karma resume mine" in more.stderr
     assert karma.call("pause", "mien", "-q").stdout.split() == ["mien", "mine"]
     assert "the stream 'mien' has no prompt yet" in karma.call("pause", "mien").stderr
     assert karma.status()["paused"] == ["mien", "mine"]

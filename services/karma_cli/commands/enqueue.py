@@ -18,6 +18,8 @@ from karma.config.settings import PipelineSettings
 from karma.errors import KarmaError, SettingsError, StoreOutageError
 from karma.store import Store
 from karma.store.database import COUNTING_S
+from karma.store.schema import EVERYTHING
+from karma.store.streams import paused
 from karma.telemetry.escaping import escape_control
 from karma_cli.estimates import show_estimate
 from karma_cli.feeds import Feeds
@@ -147,6 +149,7 @@ def enqueue(
         found = stack.enter_context(closing(Duplicates(duplicates))) if duplicates else None
         intake = Intake(store, stream, reader, refusals, found, strict)
         set_end(store, stream, until, max_prompts)  # before the first prompt, so that none is admitted too many
+        _say_if_paused(store, stream)
         total = None if bar.disable else feeds.expected()
         chunks = track(feeds.chunks(max_bytes), bar, "rows read", total, len)
         with _until_stopped() if follow else nullcontext():
@@ -222,6 +225,16 @@ def _say_of_pool(output: Output, pool: Pool, stream: str) -> None:
         warn(f"{pool.path} names no model: prompts without `responses` wait until one is added")
     for notice in notices(kin_judges(pool, stream)):
         output.note(notice)
+
+
+def _say_if_paused(store: Store, stream: str) -> None:
+    """A pause is also what a deletion that was cut off leaves: prompts would wait, and go with its next run."""
+    with suppress(StoreOutageError), store.reading() as transaction:
+        stopped = paused(transaction.ledger.connection)
+    if stream in stopped:
+        warn(f"the stream {stream} is paused: its prompts wait for karma resume {stream}")
+    elif EVERYTHING in stopped:
+        warn("everything is paused: prompts wait for karma resume")
 
 
 def _labels(store: Store, pool: Pool | None, stream: str) -> Labeling | None:
