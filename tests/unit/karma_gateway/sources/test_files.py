@@ -185,7 +185,7 @@ def test_a_folder_is_read_whole_but_for_what_holds_no_data(tmp_path: Path) -> No
     for name in ("data/train-00001.parquet", "data/train-00000.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / name)
-    (tmp_path / "more.jsonl.gz").write_bytes(gzip.compress(LINES))
+    (tmp_path / "more.jsonl.gz").write_bytes(gzip.compress(LINES, mtime=0))
     for name in ("README.md", "dataset_info.json", "state.json", ".hidden.jsonl", "_partial.jsonl"):
         (tmp_path / name).write_text("{}")
     found = files_of(str(tmp_path))
@@ -223,8 +223,8 @@ def test_a_name_without_a_file_is_refused_with_what_it_was(name: str, said: str,
         ("{}".encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
         (b"<!DOCTYPE html>", "looks like HTML"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
-        (gzip.compress(gzip.compress(LINES)), "is compressed twice"),
-        (gzip.compress(LINES)[:10], "is damaged or cut"),
+        (gzip.compress(gzip.compress(LINES, mtime=0), mtime=0), "is compressed twice"),
+        (gzip.compress(LINES, mtime=0)[:10], "is damaged or cut"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_in_one_sentence(data: bytes, said: str, tmp_path: Path) -> None:
