@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from karma.store.spending_tables import spending
 from karma_gateway.rematch import derive
 from karma_scoring.withdrawal import withdrawal
 from tests.support.memory import Flow, make_pool
+from tests.support.stores import sqlite_file
 
 
 def rows_of(store: Store) -> dict[str, int]:
@@ -151,3 +154,23 @@ def test_prompts_that_are_added_at_the_end_are_not_lost_from_sight(
         list(deleting)
     with store.reading() as after:
         assert data_of(after.ledger.connection, ["gone"]).prompts == 1
+
+
+def test_no_text_of_it_stays_in_the_file_of_sqlite(tmp_path: Path) -> None:
+    path = tmp_path / "karma.db"
+    store = Store(sqlite_file(path))
+    flow = Flow(store, make_pool("ab"))
+    flow.accept(*({"id": str(n), "prompt": f"zebra {n} {'x' * 200}"} for n in range(50)), stream="gone")
+    flow.accept({"id": "k", "prompt": "giraffe"}, stream="kept")
+    flow.finish()
+
+    def written(text: bytes) -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return path.read_bytes().count(text)
+
+    assert written(b"zebra") >= 50
+    list(delete_stream(store, "gone", None))
+    assert written(b"zebra") == 0
+    assert written(b"giraffe") > 0
+    store.close()

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from sqlalchemy import Connection, case, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, FromClause, case, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from karma.config.derived_streams import MARK
 from karma.errors import KarmaError, StoreError
 from karma.store.chunks import execute_in
+from karma.store.counting import one
 from karma.store.database import Store
 from karma.store.database_errors import first_line
 from karma.store.deletion_tables import deletions
@@ -70,21 +71,20 @@ def family(connection: Connection, stream: str) -> list[str]:
 def data_of(connection: Connection, names: Sequence[str]) -> Data:
     """What streams hold."""
     mine = prompts.c.stream.in_(names)
+    of_prompts = {
+        table: table.join(prompts, prompts.c.id == table.c.prompt) for table in (responses, pairs, resolutions)
+    }
+    of_verdicts = verdicts.join(pairs, pairs.c.id == verdicts.c.pair).join(prompts, prompts.c.id == pairs.c.prompt)
 
-    def count(table: object, *joins: tuple[object, object]) -> int:
-        query = select(func.count()).select_from(table)  # type: ignore[arg-type]
-        for other, on in joins:
-            query = query.join(other, on)  # type: ignore[arg-type]
-        return int(connection.execute(query.where(mine)).scalar_one())
+    def count(rows: FromClause, *more: ColumnElement[bool]) -> int:
+        return one(connection, select(func.count()).select_from(rows).where(mine, *more))
 
-    of_pairs = (prompts, prompts.c.id == pairs.c.prompt)
-    decisive = select(func.count()).select_from(resolutions).join(prompts, prompts.c.id == resolutions.c.prompt)
     return Data(
         prompts=count(prompts),
-        responses=count(responses, (prompts, prompts.c.id == responses.c.prompt)),
-        pairs=count(pairs, of_pairs),
-        verdicts=count(verdicts, (pairs, pairs.c.id == verdicts.c.pair), of_pairs),
-        preferences=int(connection.execute(decisive.where(mine, resolutions.c.outcome == "decisive")).scalar_one()),
+        responses=count(of_prompts[responses]),
+        pairs=count(of_prompts[pairs]),
+        verdicts=count(of_verdicts),
+        preferences=count(of_prompts[resolutions], resolutions.c.outcome == "decisive"),
     )
 
 
