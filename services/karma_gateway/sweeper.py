@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from karma.config.pool import Pool
-from karma.errors import OutageError
+from karma.errors import BrokerOutageError, OutageError
 from karma.messages.lanes import is_express
 from karma.queue.backlog import head_published_at, priority_list, queue_state
 from karma.queue.celery_app import Publisher, queue_name
@@ -58,6 +58,9 @@ _OTHER_SPECIFICATION_WAIT_S = 10.0
 #: Seconds that rows of finished batches are kept, for late duplicates.
 _EMPTY_BATCH_S = 60.0
 
+#: Seconds after an outage of Redis in which no claim is revoked: living workers renew theirs within a heartbeat.
+_RENEWAL_S = 2 * HEARTBEAT_S
+
 #: Batches that are checked, and resent, together.
 _BATCHES_AT_ONCE = 64
 
@@ -93,6 +96,7 @@ class Sweeper:
         self._clock = clock
         self._epoch = ""
         self._epoch_seen_at = 0.0
+        self._outage_at = float("-inf")  # when Redis last failed this sweeper
         self._heads: dict[str, float | None] = {}  # list → when its next message was published
         for stage in ("generate", "score", "match", "judge"):
             for reason in _REASONS:
@@ -104,6 +108,13 @@ class Sweeper:
         Raises:
             OutageError: Redis or the store is unavailable; the rest waits for the next pass.
         """
+        try:
+            return self._sweep()
+        except BrokerOutageError:
+            self._outage_at = self._clock()
+            raise
+
+    def _sweep(self) -> int:
         epoch = renew_incarnation(self._redis)
         if epoch != self._epoch:
             self._epoch, self._epoch_seen_at = epoch, self._clock()
@@ -115,12 +126,16 @@ class Sweeper:
         carried = [row for row in carried if not waits_for_budget(row.stage, row.stream, spent)]
         # Claims are read after the batches, so that a claim that ended in between is seen as ended.
         view = ClaimsView.read(self._redis, self._settings.claim_silence_s, self._keys)
+        # The first write of a pass. Redis may answer reads and refuse writes (its disk is full): no heartbeat arrives
+        # then, so an old one says nothing about its worker.
+        forget_old(self._redis, min(view.now - TOMBSTONE_S, self._oldest_result(view.now)))
         now = self._clock()
-        resent = sum(self._safely(self._redeliver, [name], view) for name in view.expired())
+        can_revoke = now - self._outage_at > _RENEWAL_S
+        resent = sum(self._safely(self._redeliver, [name], view) for name in view.expired()) if can_revoke else 0
         for rows in chunks(carried, _BATCHES_AT_ONCE):
             resent += self._safely(self._send_due, rows, now)
-            resent += self._safely(self._resend_lost, rows, view, now)
-        forget_old(self._redis, min(view.now - TOMBSTONE_S, self._oldest_result(view.now)))
+            if can_revoke:
+                resent += self._safely(self._resend_lost, rows, view, now)
         with self._store.transaction() as transaction:
             transaction.work.forget_empty(older_than=now - _EMPTY_BATCH_S)
         return resent
@@ -185,7 +200,7 @@ class Sweeper:
             queue, sent_at = _RESULTS[row.stage], ended
         elif row.epoch != self._epoch:
             # Live workers renew their claims within a heartbeat of the new incarnation.
-            return Loss("redis_lost") if now - self._epoch_seen_at > 2 * HEARTBEAT_S else None
+            return Loss("redis_lost") if now - self._epoch_seen_at > _RENEWAL_S else None
         else:
             queue, sent_at = queue_name(row.stage, row.target), row.published_at
         lost = self._passed(queue, row, sent_at + self._settings.publish_grace_s, now)

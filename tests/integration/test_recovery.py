@@ -10,13 +10,22 @@ import pytest
 from msgspec.structs import replace
 
 from karma.config.pool import Pool
+from karma.errors import BrokerOutageError
 from karma.messages import GenerateBatch, ScoreBatch
 from karma.messages.wire import decode, encode
 from karma.queue.backlog import priority_list
 from karma.queue.celery_app import Publisher, create_app
 from karma.queue.claims import Claims, claim_name, revoke
 from karma.queue.outbox import Outbox
-from karma.queue.redis import CLAIMS_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, RedisClock, current_incarnation
+from karma.queue.redis import (
+    CLAIMS_KEY,
+    INCARNATION_KEY,
+    KEPT_KEY,
+    TOMBSTONES_KEY,
+    RedisClock,
+    current_incarnation,
+    server_time,
+)
 from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead
@@ -106,6 +115,30 @@ def test_a_result_that_waits_for_hours_to_be_recorded_is_not_asked_for_again(set
     setup.sweep_later(60)
     assert setup.pop("generate.a") is None
     assert setup.redis.zrange(TOMBSTONES_KEY, 0, -1) == [name.encode()]
+
+
+def test_heartbeats_that_redis_refused_are_not_taken_for_silence(setup: Setup) -> None:
+    """Redis answers reads and refuses writes, as with a full disk; then it takes a sweep before the first heartbeat."""
+    batch = setup.pop("generate.a")
+    assert isinstance(batch, GenerateBatch)
+    name = claim_name("generate", batch.header.batch, 0)
+    assert setup.claims.acquire(name, batch.header.epoch) == "claimed"
+    setup.redis.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(BrokerOutageError, match="refuses for now"):
+            setup.claims.renew()
+        with pytest.raises(BrokerOutageError, match="refuses for now"):
+            setup.sweep_later(0)
+    finally:
+        setup.redis.config_set("min-replicas-to-write", 0)
+    silent = {name: server_time(setup.redis) - 2 * setup.pool.pipeline.claim_silence_s}
+    setup.redis.zadd(CLAIMS_KEY, silent)
+    assert setup.sweep_later(0) == 0
+    setup.claims.renew()
+    assert setup.sweep_later(60) == 0
+    assert setup.pop("generate.a") is None
+    setup.redis.zadd(CLAIMS_KEY, silent)
+    assert setup.sweep_later(0) == 1, "a worker that stays silent loses its claim"
 
 
 def test_an_emptied_redis_gets_everything_again(setup: Setup) -> None:
