@@ -15,7 +15,7 @@ from pathlib import Path
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
 from tests.acceptance.chaos import pool
-from tests.benchmarks.cpu import cpu_s
+from tests.benchmarks.processes import cpu_s
 from tests.support.databases import database
 from tests.support.pipeline import Pipeline
 

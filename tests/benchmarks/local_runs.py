@@ -27,8 +27,8 @@ from karma.store import Store
 from karma.store.schema import pairs, prompts, responses, verdicts
 from karma_demo.family import JUDGE, checkpoint_path
 from karma_demo.tasks import tasks
-from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.local import HEADER, MODEL, OTHER, Bare, bare_generation, spec
+from tests.benchmarks.processes import cpu_s
 from tests.support.pipeline import Pipeline, wait_until
 
 MODELS = (MODEL, OTHER)

@@ -27,8 +27,8 @@ from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect, wake
 from karma.store import Store
 from karma_gateway.ingest import Line, take
-from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.paired import difference
+from tests.benchmarks.processes import cpu_s
 from tests.benchmarks.throughput import pool
 from tests.support.pipeline import ROOT, Pipeline
 

@@ -25,7 +25,7 @@ from sqlalchemy import create_engine, text
 from karma.queue.heartbeats import workers
 from karma.store import Store
 from karma_gateway.ingest import Line, take
-from tests.benchmarks.cpu import cpu_s
+from tests.benchmarks.processes import cpu_s
 from tests.benchmarks.throughput import pool
 from tests.support.databases import database
 from tests.support.pipeline import Pipeline, wait_until

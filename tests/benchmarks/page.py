@@ -31,7 +31,7 @@ from karma.ranking.snapshot import Snapshot
 from karma.ranking.snapshot_archive import to_bytes
 from karma.store import Store
 from karma_monitor.page.tokens import Tokens
-from tests.benchmarks.cpu import cpu_s
+from tests.benchmarks.processes import cpu_s, rss_mb
 from tests.support.pipeline import ROOT, wait_until
 from tests.support.redis_server import Redis
 
@@ -189,12 +189,6 @@ def page(home: Path, redis_url: str) -> Iterator[tuple[Asker, int]]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-def rss_mb(pid: int) -> float:
-    """Memory of a process that is its own or shared, MB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
 
 
 def latencies(asker: Asker, views: tuple[str, ...], requests: int) -> dict[str, dict[str, float]]:

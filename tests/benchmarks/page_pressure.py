@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from karma_monitor.page.connections import RATE_PER_S
-from tests.benchmarks.page import rss_mb
+from tests.benchmarks.processes import rss_mb
 from tests.support.instant import POOL
 from tests.support.page import Page
 from tests.support.pipeline import Pipeline, wait_until

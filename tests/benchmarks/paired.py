@@ -44,3 +44,32 @@ def difference(treated: Sequence[float], control: Sequence[float]) -> Difference
     mean = fmean(differences)
     half = float(t.ppf(0.975, len(differences) - 1)) * stdev(differences) / math.sqrt(len(differences))
     return Difference(mean, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Geometric mean of paired ratios with its 95 % interval; there is no interval of a single pair."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.mean:.3f} (once)"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def ratio(treated: Sequence[float], control: Sequence[float]) -> Ratio:
+    """`treated` / `control`, pair by pair: Student's interval of the mean logarithm.
+
+    Raises:
+        ValueError: the lengths differ, there is no pair, or a value is not above 0.
+    """
+    if not treated or min(*treated, *control) <= 0.0:
+        raise ValueError(f"ratios of {treated} to {control}: expected values above 0, one of each or more")
+    logs = [math.log(one / other) for one, other in zip(treated, control, strict=True)]
+    if len(logs) == 1:
+        return Ratio(math.exp(logs[0]))
+    found = difference(logs, [0.0] * len(logs))
+    return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high))

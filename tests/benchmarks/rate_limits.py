@@ -21,7 +21,7 @@ from typing import Any
 
 from karma.config.environment import Environment
 from karma.queue.redis import connect
-from tests.benchmarks.cpu import cpu_s
+from tests.benchmarks.processes import cpu_s
 from tests.support.pipeline import Pipeline
 
 PER_MINUTE = 600

@@ -16,7 +16,7 @@ from pathlib import Path
 from karma.config.environment import Environment
 from karma.queue.heartbeats import workers
 from karma.queue.redis import connect
-from tests.benchmarks.cpu import cpu_s
+from tests.benchmarks.processes import cpu_s
 from tests.support.pipeline import Pipeline
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.support.serving import in_thread
+from tests.support.slots import Spans
 
 _FENCE = re.compile(r"^(==[0-9a-f]{16}==) RESPONSE A\n(.*)^\1 RESPONSE B\n(.*)^\1 END$", re.DOTALL | re.MULTILINE)
 
@@ -67,6 +68,7 @@ class Endpoint:
     gate: threading.Event | None = None  # calls after the first wait until it is set
     under_way: int = 0
     most_under_way: int = 0
+    spans: dict[str, Spans] = field(default_factory=dict)  # model → when its calls were under way
     down: set[str] = field(default_factory=set)  # models whose calls are dropped
     spent: set[str] = field(default_factory=set)  # models whose quota is spent
 
@@ -79,6 +81,7 @@ class Endpoint:
         app.router.add_post("/v1/chat/completions", self.complete)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/stats", self.show_stats)
+        app.router.add_get("/slots", self.show_slots)
         return app
 
     async def models(self, _request: web.Request) -> web.Response:
@@ -86,6 +89,11 @@ class Endpoint:
 
     async def show_stats(self, _request: web.Request) -> web.Response:
         return web.json_response(self.stats())
+
+    async def show_slots(self, request: web.Request) -> web.Response:
+        """Of each model, its calls under way in the middle of the run (between two shares of its calls), on average."""
+        low, high = (float(request.query[name]) for name in ("low", "high"))
+        return web.json_response({name: spans.mean_under_way(low, high) for name, spans in self.spans.items()})
 
     def stats(self) -> dict[str, Any]:
         """What was asked and what came of it; `requests` by model, the others of all models."""
@@ -106,7 +114,7 @@ class Endpoint:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         outcome = "failed"
-        received_at = time.time()
+        received_at, started = time.time(), time.monotonic()
         try:
             if self.behaviour.per_minute and not self._allows(received_at):
                 self.refused["429"] += 1
@@ -141,6 +149,7 @@ class Endpoint:
             return web.json_response(self.answer(body), headers=self._limit_headers())
         finally:
             self.under_way -= 1
+            self.spans.setdefault(body["model"], Spans()).add(started, time.monotonic())
             if self.log is not None:
                 entry = {"outcome": outcome, "received_at": received_at, "answered_at": time.time(), **_named(body)}
                 with self.log.open("a") as lines:

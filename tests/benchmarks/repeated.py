@@ -1,0 +1,123 @@
+"""Rivals measured in turn, in the same minutes: repetitions, their file, and ratios with their spread."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.benchmarks.machine import load
+from tests.benchmarks.paired import Ratio, ratio
+
+#: What was measured of a rival in one repetition, by name of the figure.
+Figures = dict[str, float]
+
+_FEWEST = 5
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Options that all benchmarks of speed have."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m tests.benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--repetitions", type=int, default=_FEWEST, help="of each rival, in turn (default: 5)")
+    made.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
+    made.add_argument("--resume", action="store_true", help="keep the repetitions in OUT and add to them")
+    return made
+
+
+def alternate(
+    rivals: Mapping[str, Callable[[], Figures]], arguments: argparse.Namespace, setting: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Measure each rival in every repetition, each time in another order; OUT is written after each repetition.
+
+    Raises:
+        SystemExit: OUT has repetitions of other rivals or of another setting.
+    """
+    repetitions = _kept(arguments, setting, rivals)
+    names = list(rivals)
+    for _repetition in range(arguments.repetitions):
+        number = len(repetitions)
+        turned = names[number // 2 % len(names) :] + names[: number // 2 % len(names)]
+        order = turned if number % 2 == 0 else turned[::-1]
+        measured: dict[str, Any] = {}
+        with load() as seen:
+            for name in order:
+                with load() as during:
+                    measured[name] = rivals[name]()
+                measured[name]["others_cores"] = during.others_cores
+                print(f"{number + 1}: {name}: {shown(measured[name])}", flush=True)
+        repetitions.append({"order": order, "load": asdict(seen), "rivals": measured})
+        print(f"{number + 1}: {seen}", flush=True)
+        if arguments.json:
+            found = {"setting": dict(setting), "repetitions": repetitions, "ratios": ratios(repetitions, names[0])}
+            arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    return repetitions
+
+
+def _kept(
+    arguments: argparse.Namespace, setting: Mapping[str, Any], rivals: Mapping[str, object]
+) -> list[dict[str, Any]]:
+    """The repetitions of earlier runs."""
+    if not arguments.resume or arguments.json is None or not arguments.json.exists():
+        return []
+    found = json.loads(arguments.json.read_text())
+    repetitions: list[dict[str, Any]] = found["repetitions"]
+    wanted = (json.loads(json.dumps(setting)), [set(rivals)] * len(repetitions))
+    if (found["setting"], [set(one["rivals"]) for one in repetitions]) != wanted:
+        raise SystemExit(f"{arguments.json} has figures of other rivals or another setting: name another file")
+    return repetitions
+
+
+def shown(figures: Figures) -> str:
+    """Figures on one line."""
+    return ", ".join(f"{name} {value:,.4g}" for name, value in figures.items())
+
+
+def values(repetitions: Sequence[Mapping[str, Any]], rival: str, figure: str) -> list[float]:
+    """A figure of a rival in every repetition; those that do not have it are left out."""
+    found = [one["rivals"][rival].get(figure) for one in repetitions]
+    return [float(value) for value in found if value is not None]
+
+
+def ratios(repetitions: Sequence[Mapping[str, Any]], ours: str) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Figure → rival → ours / theirs, where both have it in every repetition and none is 0."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for rival in (name for name in repetitions[0]["rivals"] if name != ours):
+        for figure in repetitions[0]["rivals"][ours]:
+            compared = _compared(repetitions, figure, ours, rival)
+            if compared is not None and figure != "others_cores":
+                found.setdefault(figure, {})[rival] = asdict(compared)
+    return found
+
+
+def _compared(repetitions: Sequence[Mapping[str, Any]], figure: str, ours: str, rival: str) -> Ratio | None:
+    one, other = (values(repetitions, name, figure) for name in (ours, rival))
+    usable = len(one) == len(other) == len(repetitions) and min(*one, *other) > 0.0
+    return ratio(one, other) if usable else None
+
+
+def print_table(repetitions: Sequence[Mapping[str, Any]], ours: str) -> None:
+    """Medians of all rivals, and the ratios of ours to each with their 95 % intervals."""
+    rivals = [ours, *(name for name in repetitions[0]["rivals"] if name != ours)]
+    heads = [*rivals, *(f"{ours} / {name}" for name in rivals[1:])]
+    print(f"\nmedians of {len(repetitions)} repetitions; ratios with their 95 % intervals")
+    print(f"{'':<34}" + "".join(f"{head:>14}" if "/" not in head else f"{head:>28}" for head in heads))
+    figures = list(dict.fromkeys(name for rival in rivals for name in repetitions[0]["rivals"][rival]))
+    for figure in figures:
+        cells = []
+        for rival in rivals:
+            found = values(repetitions, rival, figure)
+            cells.append(f"{median(found):>14,.4g}" if found else f"{'':>14}")
+        for rival in rivals[1:]:
+            compared = None if figure == "others_cores" else _compared(repetitions, figure, ours, rival)
+            cells.append(f"{compared or ''!s:>28}")
+        print(f"{figure:<34}" + "".join(cells))
+    print("\nother CPU use during each repetition, cores: ", end="")
+    print(", ".join(f"{one['load']['others_cores']:.2f} of {one['load']['cores']}" for one in repetitions))
