@@ -34,7 +34,7 @@ lint: $(VENV)/.dev
 	$(BIN)/hadolint deploy/Dockerfile
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m tests.benchmarks.throughput
+	$(BIN)/python -m tests.benchmarks.overhead --models 4 --batches 32
 
 sbom: $(VENV)/.python
 	@mkdir -p sbom

@@ -37,3 +37,14 @@ def test_karma_and_a_script_at_an_endpoint(tmp_path: Path) -> None:
         assert figures["memory_mb"] > 1
     assert found["karma"]["us_per_prompt_judging"] > 0
     assert 0 < found["karma"]["stored_s"] < found["karma"]["command_s"]
+
+
+def test_the_cost_of_instant_models_on_both_databases(tmp_path: Path) -> None:
+    needs.postgresql()
+    found = run(tmp_path / "out.json", "overhead", "--prompts", "40", "--models", "2", "--batches", "8")
+    assert set(found) == {"karma"}
+    for database in ("sqlite", "postgresql"):
+        cost = {name: found["karma"][f"{database} K=2 batch=8 us {name}"] for name in ("all", "workers", "enqueue")}
+        assert cost["all"] >= cost["workers"] + cost["enqueue"]
+        assert found["karma"][f"{database} K=2 batch=8 prompts_per_s"] > 1
+    assert "postgresql K=2 batch=8 us postgresql" in found["karma"]

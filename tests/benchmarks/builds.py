@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.processes import cpu_by_name, descendants, name_of
+from tests.benchmarks.processes import cpu_by_name, ended_cpu_s
 from tests.support.pipeline import ROOT, wait_until
 
 _READY_S, _STOP_S, _RUN_S = 120.0, 60.0, 3600.0
@@ -99,13 +98,9 @@ class Running:
         """CPU seconds so far, by name of process."""
         return cpu_by_name(self.pid, *self.servers)
 
-    def pids(self) -> dict[int, str]:
-        """The names of its processes."""
-        return {pid: name_of(pid) for pid in descendants(self.pid)}
-
-    def run(self, *arguments: str, wait_s: float = _RUN_S) -> tuple[float, float]:
+    def run(self, *arguments: str) -> tuple[float, float]:
         """Run a command of `karma` to its end; returns how many seconds it took, and its CPU seconds."""
-        started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        started, before = time.monotonic(), ended_cpu_s()
         done = subprocess.run(
             self.build.command(*arguments),
             env=self.environment,
@@ -113,12 +108,22 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=wait_s,
+            timeout=_RUN_S,
         )
-        seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds, cpu_s = time.monotonic() - started, ended_cpu_s() - before
         if done.returncode != 0:
             raise SystemExit(f"{self.build.name}: karma {arguments} failed: {done.stderr.decode()}\n{self.logs()}")
-        return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return seconds, cpu_s
+
+    def measured(self, *arguments: str) -> tuple[float, dict[str, float]]:
+        """Run a command; returns how many seconds it took, and the CPU seconds of all processes meanwhile, by name.
+
+        The command has the name `enqueue`.
+        """
+        before = self.cpu()
+        seconds, command_s = self.run(*arguments)
+        used = {name: cpu_s - before.get(name, 0.0) for name, cpu_s in self.cpu().items()}
+        return seconds, {**used, "enqueue": command_s}
 
     def logs(self) -> str:
         """The last lines of each log."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,13 +28,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from tests.benchmarks import builds
 from tests.benchmarks.builds import HERE, ROOT, Build, Running, ledger, one, write_prompts
-from tests.benchmarks.processes import peak_memory
+from tests.benchmarks.processes import ended_cpu_s, peak_memory
 from tests.benchmarks.repeated import Figures, alternate, parser, print_table
 from tests.support.endpoint import pool
 from tests.support.pipeline import wait_until
@@ -81,7 +81,7 @@ def answered(url: str) -> int:
         return int(json.loads(found.read())["answered"])
 
 
-def speed(url: str, count: int, seconds: float, cpu_s: float, slots: bool = True) -> Figures:
+def speed(url: str, count: int, seconds: float, cpu_s: float) -> Figures:
     """The figures of a run that every rival has.
 
     Raises:
@@ -93,30 +93,35 @@ def speed(url: str, count: int, seconds: float, cpu_s: float, slots: bool = True
     return {
         f"prompts_per_s_{count}": round(count / seconds, 1),
         f"cpu_ms_per_call_{count}": round(1e3 * cpu_s / calls, 4),
-        **({f"judge_slots_{count}": judge_slots(url)} if slots else {}),
+        f"judge_slots_{count}": judge_slots(url),
     }
 
 
-def run_karma(build: Build, sizes: list[int], latency_ms: float, trials: int) -> Figures:
-    """Runs of each size, each in a home of its own; what stands for one run alone is of the last."""
-    found: Figures = {}
-    for count in sizes:
-        is_last = count == sizes[-1]
-        with tempfile.TemporaryDirectory(prefix="karma-speed-") as folder, endpoint(latency_ms) as url:
-            concurrent = pool(url).replace("base_url", f"concurrency = {_AT_ONCE}\nbase_url")
-            with builds.up(build, Path(folder) / "home", concurrent) as running:
-                prompts = write_prompts(Path(folder) / "prompts.jsonl", count)
-                before = running.cpu()
-                with peak_memory(running.pid) as peak:
-                    seconds, command_s = running.run("enqueue", str(prompts), "--wait", "-q")
-                used = {name: cpu_s - before.get(name, 0.0) for name, cpu_s in running.cpu().items()}
-                used["enqueue"] = command_s
-                _check(running, count)
-                found |= speed(url, count, seconds, sum(used.values()))
-                if is_last:
-                    found |= {f"us_per_prompt_{name}": round(1e6 * cpu_s / count, 1) for name, cpu_s in used.items()}
-                    found |= {"memory_mb": peak.pss_mb, "ready_s": running.ready_s}
-                    found |= first_preference(running, Path(folder), trials)
+@dataclass(frozen=True)
+class Run:
+    """What one run does."""
+
+    prompts: int
+    latency_ms: float
+    trials: int = 0  # single prompts afterwards
+    is_largest: bool = False  # its figures by process, memory and start are told
+
+
+def run_karma(build: Build, run: Run) -> Figures:
+    """A run in a home of its own."""
+    count = run.prompts
+    with tempfile.TemporaryDirectory(prefix="karma-speed-") as folder, endpoint(run.latency_ms) as url:
+        concurrent = pool(url).replace("base_url", f"concurrency = {_AT_ONCE}\nbase_url")
+        with builds.up(build, Path(folder) / "home", concurrent) as running:
+            prompts = write_prompts(Path(folder) / "prompts.jsonl", count)
+            with peak_memory(running.pid) as peak:
+                seconds, used = running.measured("enqueue", str(prompts), "--wait", "-q")
+            _check(running, count)
+            found = speed(url, count, seconds, sum(used.values()))
+            if run.is_largest:
+                found |= {f"us_per_prompt_{name}": round(1e6 * cpu_s / count, 1) for name, cpu_s in used.items()}
+                found |= {"memory_mb": peak.pss_mb, "ready_s": running.ready_s}
+                found |= first_preference(running, Path(folder), run.trials)
     return found
 
 
@@ -160,26 +165,23 @@ def _exceeds(connection: object, query: str, before: int) -> bool:
     return one(connection, query) > before  # type: ignore[arg-type]
 
 
-def run_script(command: list[str], sizes: list[int], latency_ms: float) -> Figures:
-    """Runs of another program: it gets the endpoint's URL, a file of prompts and a file for its pairs."""
-    found: Figures = {}
-    for count in sizes:
-        with tempfile.TemporaryDirectory(prefix="karma-speed-") as folder, endpoint(latency_ms) as url:
-            prompts, pairs = write_prompts(Path(folder) / "prompts.jsonl", count), Path(folder) / "pairs.jsonl"
-            started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-            process = subprocess.Popen(
-                [*command, url, str(prompts), str(pairs)], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL
-            )
-            with peak_memory(process.pid) as peak:
-                code = process.wait()
-            seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-            lines = len(pairs.read_text().splitlines()) if pairs.exists() else 0
-            if code != 0 or lines != count:
-                raise SystemExit(f"{command} ended with {code} and {lines} pairs of {count} prompts")
-            cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            found |= speed(url, count, seconds, cpu_s)
-            found["memory_mb"] = peak.pss_mb
-    return found
+def run_script(command: list[str], run: Run) -> Figures:
+    """A run of another program: it gets the endpoint's URL, a file of prompts and a file for its pairs."""
+    count = run.prompts
+    with tempfile.TemporaryDirectory(prefix="karma-speed-") as folder, endpoint(run.latency_ms) as url:
+        prompts, pairs = write_prompts(Path(folder) / "prompts.jsonl", count), Path(folder) / "pairs.jsonl"
+        started, before = time.monotonic(), ended_cpu_s()
+        process = subprocess.Popen(
+            [*command, url, str(prompts), str(pairs)], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL
+        )
+        with peak_memory(process.pid) as peak:
+            code = process.wait()
+            seconds, cpu_s = time.monotonic() - started, ended_cpu_s() - before
+        lines = len(pairs.read_text().splitlines()) if pairs.exists() else 0
+        if code != 0 or lines != count:
+            raise SystemExit(f"{command} ended with {code} and {lines} pairs of {count} prompts")
+        found = speed(url, count, seconds, cpu_s)
+    return found | ({"memory_mb": peak.pss_mb} if run.is_largest else {})
 
 
 def main() -> None:
@@ -190,15 +192,13 @@ def main() -> None:
     made.add_argument("--trials", type=int, default=7, help="single prompts on a warm pipeline, in each repetition")
     arguments = made.parse_args()
     sizes, latency_ms = sorted(arguments.sizes), arguments.latency_ms
+    runs = [Run(count, latency_ms, arguments.trials, count == sizes[-1]) for count in sizes]
     with ExitStack() as stack:
-        rivals: dict[str, Callable[[], Figures]] = {}
         compared = [HERE, *([stack.enter_context(builds.checkout(arguments.against))] if arguments.against else [])]
-        for build in compared:
-            rivals[build.name] = partial(run_karma, build, sizes, latency_ms, arguments.trials)
-        script = [sys.executable, "-m", "tests.benchmarks.script"]
-        rivals["script"] = partial(run_script, script, sizes, latency_ms)
+        rivals: dict[str, Callable[[Run], Figures]] = {build.name: partial(run_karma, build) for build in compared}
+        rivals["script"] = partial(run_script, [sys.executable, "-m", "tests.benchmarks.script"])
         setting = {"sizes": sizes, "latency_ms": latency_ms, "at_once": _AT_ONCE, "trials": arguments.trials}
-        print_table(alternate(rivals, arguments, setting), HERE.name)
+        print_table(alternate(rivals, runs, arguments, setting), HERE.name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What metrics cost: the pipeline of `throughput` with all its metrics, against the same while nothing is counted.
+"""What metrics cost: the pipeline of `overhead` with all its metrics, against the same while nothing is counted.
 
 In one run the workers' metrics are switched off and on again for every other lot of prompts, so that whatever else
 changes on the machine meets both. Prints the CPU time of all workers a prompt and what metrics add to it in per cent,
@@ -29,7 +29,7 @@ from karma.store import Store
 from karma_gateway.ingest import Line, take
 from tests.benchmarks.paired import difference
 from tests.benchmarks.processes import cpu_s
-from tests.benchmarks.throughput import pool
+from tests.support.instant import pool
 from tests.support.pipeline import ROOT, Pipeline
 
 _LOOK_EVERY_S = 0.05

@@ -26,8 +26,8 @@ from karma.queue.heartbeats import workers
 from karma.store import Store
 from karma_gateway.ingest import Line, take
 from tests.benchmarks.processes import cpu_s
-from tests.benchmarks.throughput import pool
 from tests.support.databases import database
+from tests.support.instant import pool
 from tests.support.pipeline import Pipeline, wait_until
 from tests.support.redis_server import Redis
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,12 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 def cpu_s(pids: Iterable[int]) -> float:
     """CPU seconds that processes have used, their kernel time included."""
     return sum(sum(_ticks(pid)[:2]) for pid in pids) / _TICKS_PER_S
+
+
+def ended_cpu_s() -> float:
+    """CPU seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _ticks(pid: int) -> tuple[int, int, int, int]:

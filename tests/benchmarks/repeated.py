@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from tests.benchmarks.machine import load
@@ -33,32 +33,51 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def alternate(
-    rivals: Mapping[str, Callable[[], Figures]], arguments: argparse.Namespace, setting: Mapping[str, Any]
+    rivals: Mapping[str, Callable[[Any], Figures]],
+    parts: Sequence[Any],
+    arguments: argparse.Namespace,
+    setting: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Measure each rival in every repetition, each time in another order; OUT is written after each repetition.
+    """Measure each part of all rivals in every repetition, each time in another order.
+
+    Args:
+        rivals: what measures a part, by the name of what is measured.
+        parts: what rivals get, such as a number of prompts. All rivals have done one before the next begins.
+        arguments: those of `parser`; the file is written after each repetition.
+        setting: what repetitions in one file have in common.
 
     Raises:
-        SystemExit: OUT has repetitions of other rivals or of another setting.
+        SystemExit: the file has repetitions of other rivals or of another setting.
     """
     repetitions = _kept(arguments, setting, rivals)
     names = list(rivals)
     for _repetition in range(arguments.repetitions):
         number = len(repetitions)
-        turned = names[number // 2 % len(names) :] + names[: number // 2 % len(names)]
-        order = turned if number % 2 == 0 else turned[::-1]
-        measured: dict[str, Any] = {}
+        measured: dict[str, Figures] = {name: {} for name in names}
+        others: dict[str, list[float]] = {name: [] for name in names}
         with load() as seen:
-            for name in order:
-                with load() as during:
-                    measured[name] = rivals[name]()
-                measured[name]["others_cores"] = during.others_cores
-                print(f"{number + 1}: {name}: {shown(measured[name])}", flush=True)
-        repetitions.append({"order": order, "load": asdict(seen), "rivals": measured})
+            for place, part in enumerate(parts):
+                for name in turned(names, number + place):
+                    with load() as during:
+                        found = rivals[name](part)
+                    measured[name] |= found
+                    others[name].append(during.others_cores)
+                    print(f"{number + 1}: {name}: {shown(found)}", flush=True)
+        for name in names:
+            measured[name]["others_cores"] = round(fmean(others[name]), 3)
+        repetitions.append({"load": asdict(seen), "rivals": measured})
         print(f"{number + 1}: {seen}", flush=True)
         if arguments.json:
-            found = {"setting": dict(setting), "repetitions": repetitions, "ratios": ratios(repetitions, names[0])}
-            arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+            written = {"setting": dict(setting), "repetitions": repetitions, "ratios": ratios(repetitions, names[0])}
+            arguments.json.write_text(json.dumps(written, indent=1) + "\n")
     return repetitions
+
+
+def turned(names: Sequence[str], turn: int) -> list[str]:
+    """The order of a turn; over twice as many turns as names, each is at every place equally often."""
+    start = turn // 2 % len(names)
+    order = [*names[start:], *names[:start]]
+    return order if turn % 2 == 0 else order[::-1]
 
 
 def _kept(

@@ -21,6 +21,14 @@ goal = "label"
 """
 
 
+def pool(models: int, batch: int = 32) -> str:
+    """K models that answer every prompt, and a judge that sees one order; `batch` items a message."""
+    parts = [f'[pipeline]\nwindow = 4096\nbatch_items = {batch}\n[stream]\ngoal = "label"\nresponses_per_prompt = 0\n']
+    parts += [f'[models.m{n}]\nbackend = "instant"\nmodel = "m{n}"\n' for n in range(models)]
+    parts.append('[judges.j]\nkind = "instant"\nboth_orders = false\n')
+    return "".join(parts)
+
+
 class InstantBackend:
     """Answers with the model's name and the seed."""
 

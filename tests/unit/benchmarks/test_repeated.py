@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.repeated import Figures, alternate, print_table
+from tests.benchmarks.repeated import Figures, alternate, print_table, turned
 from tests.support import needs
 
 
-def rivals(*names: str) -> tuple[dict[str, Callable[[], Figures]], list[str]]:
+def rivals(*names: str) -> tuple[dict[str, Callable[[object], Figures]], list[str]]:
     """Rivals that do nothing, and a list of their measurements."""
     asked: list[str] = []
 
@@ -21,20 +22,31 @@ def rivals(*names: str) -> tuple[dict[str, Callable[[], Figures]], list[str]]:
         asked.append(name)
         return {"speed": 1.0 + len(asked), **({"memory": 3.0} if name == names[0] else {})}
 
-    return {name: lambda name=name: measure(name) for name in names}, asked  # type: ignore[misc]
+    return {name: lambda _part, name=name: measure(name) for name in names}, asked  # type: ignore[misc]
 
 
 def options(repetitions: int, path: Path | None = None, resume: bool = False) -> Namespace:
     return Namespace(repetitions=repetitions, json=path, resume=resume)
 
 
-def test_every_rival_is_first_and_last_equally_often() -> None:
+def test_every_rival_is_at_every_place_equally_often() -> None:
+    names = ["karma", "base", "script"]
+    orders = [turned(names, turn) for turn in range(6)]
+    for place in range(3):
+        assert sorted(order[place] for order in orders) == sorted(names * 2)
+
+
+def test_all_rivals_do_a_part_before_the_next_begins() -> None:
     needs.linux()
-    measured, asked = rivals("karma", "base", "script")
-    alternate(measured, options(6), {})
-    rounds = [asked[start : start + 3] for start in range(0, 18, 3)]
-    for place in (0, 2):
-        assert sorted(names[place] for names in rounds) == sorted(["karma", "base", "script"] * 2)
+    done: list[tuple[str, int]] = []
+
+    def measure(name: str, part: int) -> Figures:
+        done.append((name, part))
+        return {f"of_{part}": 1.0}
+
+    found = alternate({name: partial(measure, name) for name in ("karma", "base")}, [7, 9], options(1), {})
+    assert done == [("karma", 7), ("base", 7), ("base", 9), ("karma", 9)]
+    assert set(found[0]["rivals"]["base"]) == {"of_7", "of_9", "others_cores"}
 
 
 def test_repetitions_that_are_resumed_join_those_in_the_file(tmp_path: Path) -> None:
@@ -42,7 +54,7 @@ def test_repetitions_that_are_resumed_join_those_in_the_file(tmp_path: Path) -> 
     path = tmp_path / "out.json"
     measured, asked = rivals("karma", "base")
     for _call in range(2):
-        found = alternate(measured, options(1, path, resume=True), {"sizes": (1, 2)})
+        found = alternate(measured, [1], options(1, path, resume=True), {"sizes": (1, 2)})
     assert len(found) == 2
     assert asked == ["karma", "base", "base", "karma"]
     written = json.loads(path.read_text())
@@ -54,15 +66,15 @@ def test_figures_of_another_setting_are_not_mixed_in(tmp_path: Path) -> None:
     needs.linux()
     path = tmp_path / "out.json"
     measured, _asked = rivals("karma", "base")
-    alternate(measured, options(1, path), {"size": 1})
+    alternate(measured, [1], options(1, path), {"size": 1})
     with pytest.raises(SystemExit, match="another setting"):
-        alternate(measured, options(1, path, resume=True), {"size": 2})
+        alternate(measured, [1], options(1, path, resume=True), {"size": 2})
 
 
 def test_the_table_has_medians_ratios_and_what_else_the_machine_did(capsys: pytest.CaptureFixture[str]) -> None:
     needs.linux()
     measured, _asked = rivals("karma", "base")
-    print_table(alternate(measured, options(2), {}), "karma")
+    print_table(alternate(measured, [1], options(2), {}), "karma")
     table = capsys.readouterr().out
     speed, memory = (next(line for line in table.splitlines() if line.startswith(name)) for name in ("speed", "memory"))
     assert speed.split()[1:3] == ["3.5", "3.5"]  # 2 and 5, 3 and 4
