@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from karma.store.bulk import add_new
+from karma.store.bulk import Insert
 from karma.store.chunks import rows_in
 from karma.store.counting import prompts_by_state
 from karma.store.records import NewPrompt, PromptRow
@@ -30,6 +30,8 @@ STATES = ("accepted", *IN_FLIGHT, "done", "dead")
 _ACCEPTED = tuple(each.name for each in dataclass_fields(NewPrompt))
 
 _accepted_values = attrgetter(*_ACCEPTED)
+
+_ACCEPT = Insert(prompts, (*_ACCEPTED, "stream", "state", "awaited", "accepted_at"), returning=("prompt_id",))
 
 _PROMPT_COLUMNS = [prompts.c[name] for name in PromptRow._fields]
 
@@ -54,9 +56,8 @@ class Ledger:
         first: dict[str, NewPrompt] = {}
         for prompt in new:
             first.setdefault(prompt.prompt_id, prompt)
-        constant = {"stream": stream, "state": "accepted", "awaited": 0, "accepted_at": self.now}
-        rows = [(*_accepted_values(prompt), *constant.values()) for prompt in first.values()]
-        inserted = add_new(self.connection, prompts, (*_ACCEPTED, *constant), rows, prompts.c.prompt_id)
+        rows = [(*_accepted_values(prompt), stream, "accepted", 0, self.now) for prompt in first.values()]
+        inserted = {prompt_id for (prompt_id,) in _ACCEPT.new(self.connection, rows)}
         hashes = {prompt_id: prompt.content_hash for prompt_id, prompt in first.items() if prompt_id in inserted}
         query = select(prompts.c.prompt_id, prompts.c.content_hash).where(prompts.c.stream == stream)
         existing = rows_in(self.connection, query, prompts.c.prompt_id, first.keys() - inserted)
