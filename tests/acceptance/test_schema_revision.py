@@ -13,9 +13,9 @@ from sqlalchemy import Engine, create_engine
 
 from karma.messages import Answer, Header, ScoreBatch
 from karma.queue.backlog import queue_state
-from karma.queue.celery_app import Publisher, create_app
+from karma.queue.celery_app import Publisher
 from karma.queue.claims import RELEASED
-from karma.queue.redis import CLAIMS_KEY, current_incarnation
+from karma.queue.redis import CLAIMS_KEY, connect, current_incarnation
 from karma.store import Store
 from karma.store.schema import REVISION
 from karma_gateway.ingest import Line, take
@@ -160,7 +160,7 @@ def first_revision_with_answers_in_flight(url: str, redis: Redis) -> int:
         for n in range(1, PROMPTS + 1)
         for model in "ab"
     ]
-    Publisher(create_app(redis.url)).publish(messages)
+    Publisher(connect(redis.url)).publish(messages)
     return len(messages)
 
 

@@ -18,7 +18,7 @@ from karma.errors import ReleasedError
 from karma.messages import Batch, GenerateBatch, GenerateItem, Header, JudgeBatch, LearnBatch, ScoreBatch, Turn
 from karma.messages.signing import UNSIGNED
 from karma.messages.wire import encode
-from karma.queue.celery_app import Publisher, create_app
+from karma.queue.celery_app import Publisher
 from karma.queue.claims import RELEASED, Claims
 from karma.queue.claims_view import ClaimsView
 from karma.queue.outbox import Outbox
@@ -150,14 +150,14 @@ def test_a_worker_sees_a_spent_stream_within_a_moment(redis: Any) -> None:
     assert spent.lease("t") == "stop"
 
 
-def parts(redis: Any, redis_url: str) -> tuple[Publisher, RedisClock]:
-    return Publisher(create_app(redis_url), UNSIGNED), RedisClock(redis)
+def parts(redis: Any) -> tuple[Publisher, RedisClock]:
+    return Publisher(redis, UNSIGNED), RedisClock(redis)
 
 
-def test_a_batch_of_a_spent_stream_is_released_without_an_attempt_and_calls_nothing(redis: Any, redis_url: str) -> None:
-    publisher, clock = parts(redis, redis_url)
+def test_a_batch_of_a_spent_stream_is_released_without_an_attempt_and_calls_nothing(redis: Any) -> None:
+    publisher, clock = parts(redis)
     connections = Connections(
-        None, redis, publisher, Claims(redis), clock, Shutdown(1.0), ExclusiveExecution(), SpentStreams(redis)
+        redis, publisher, Claims(redis), clock, Shutdown(1.0), ExclusiveExecution(), SpentStreams(redis)
     )
     called: list[str] = []
 
@@ -185,8 +185,8 @@ def published(store: Store) -> dict[str, bool]:
         return {row.id: row.published_at is not None for row in transaction.work.carried()}
 
 
-def test_work_of_a_spent_stream_is_kept_until_the_budget_is_raised(store: Store, redis: Any, redis_url: str) -> None:
-    publisher, clock = parts(redis, redis_url)
+def test_work_of_a_spent_stream_is_kept_until_the_budget_is_raised(store: Store, redis: Any) -> None:
+    publisher, clock = parts(redis)
     store.clock = clock
     flow = Billed(store, pool(budget=1.0))
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(4)))

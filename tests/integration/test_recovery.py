@@ -14,7 +14,7 @@ from karma.errors import BrokerOutageError
 from karma.messages import GenerateBatch, ScoreBatch
 from karma.messages.wire import decode, encode
 from karma.queue.backlog import priority_list
-from karma.queue.celery_app import Publisher, create_app
+from karma.queue.celery_app import Publisher
 from karma.queue.claims import Claims, claim_name, revoke
 from karma.queue.outbox import Outbox
 from karma.queue.redis import (
@@ -49,12 +49,12 @@ class Clock:
 class Setup:
     """A pipeline whose workers are the test itself; messages go through a real Redis."""
 
-    def __init__(self, store: Store, redis: Any, url: str) -> None:
+    def __init__(self, store: Store, redis: Any) -> None:
         self.clock = Clock(redis)
         store.clock = self.clock
         self.redis = redis
         self.pool: Pool = make_pool("ab")
-        self.publisher = publisher = Publisher(create_app(url))
+        self.publisher = publisher = Publisher(redis)
         outbox = Outbox("test", store, self.pool, publisher, redis, self.clock)
         self.flow = Flow(store, self.pool)
         self.flow.dispatcher._outbox = outbox
@@ -76,8 +76,8 @@ class Setup:
 
 
 @pytest.fixture
-def setup(store: Store, redis: Any, redis_url: str) -> Setup:
-    made = Setup(store, redis, redis_url)
+def setup(store: Store, redis: Any) -> Setup:
+    made = Setup(store, redis)
     made.sweeper.sweep()
     made.flow.accept({"prompt": "p"})
     made.flow.dispatcher.admit()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from kombu import pools
+from kombu.exceptions import OperationalError
 
 from karma.errors import BrokerError, BrokerOutageError
-from karma.queue.celery_app import Publisher, create_app
-from karma.queue.redis import connect
+from karma.queue.celery_app import create_app
+from karma.queue.redis import connect, outages
 from tests.support.instant import POOL
 from tests.support.pipeline import Pipeline
 from tests.support.redis_server import Redis
@@ -48,12 +49,25 @@ def own(url: str) -> None:
     connect(url).close()
 
 
+def _failure(connection: Any) -> BaseException | None:
+    """The Redis client's own error behind the one that kombu makes of it."""
+    try:
+        connection.default_channel.client.ping()
+    except OperationalError as error:
+        return error.__cause__
+    return None
+
+
 def celerys(url: str) -> None:
     pools.reset()  # kombu shares the connections to an address, whatever their options
     app: Any = create_app(url)
     app.conf.broker_connection_retry = False
     try:
-        Publisher(app).probe()
+        with app.connection_for_read() as connection:
+            failed = _failure(connection)
+        if failed is not None:
+            with outages():
+                raise failed
     finally:
         app.close()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from karma.messages import GenerateBatch, GenerateItem, Header, MatchBatch, MatchItem
 from karma.messages.lanes import new_batch_id
@@ -28,9 +29,9 @@ SLOTS = 8
 class Worker:
     """A generation worker of two models that a test holds up."""
 
-    def __init__(self, redis: Any, url: str) -> None:
+    def __init__(self, redis: Any) -> None:
         self.redis = redis
-        self._publisher = Publisher(create_app(url))
+        self._publisher = Publisher(redis)
 
     def ask(self, model: str, batches: int) -> None:
         items = (GenerateItem(1, 1, 0, 0, ()),)
@@ -64,7 +65,7 @@ def worker(redis: Any, redis_url: str, tmp_path: Path) -> Iterator[Worker]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         wait_until(lambda: workers(redis) or process.poll() is not None, 60, "the worker is ready")
-        yield Worker(redis, redis_url)
+        yield Worker(redis)
         assert process.poll() is None, (tmp_path / "log").read_text()
     finally:
         process.kill()
@@ -116,9 +117,9 @@ def read(redis_url: str) -> Iterator[Any]:
         yield next_
 
 
-def send(url: str, *batches: tuple[str, int, bool]) -> None:
+def send(redis: Any, *batches: tuple[str, int, bool]) -> None:
     """Messages of these names, priorities and lanes."""
-    Publisher(create_app(url)).publish(
+    Publisher(redis).publish(
         [
             MatchBatch(
                 header=Header(stream=name, batch=new_batch_id(express), token="t", priority=priority),
@@ -130,20 +131,40 @@ def send(url: str, *batches: tuple[str, int, bool]) -> None:
 
 
 def test_the_express_lane_overtakes_its_priority_and_the_normal_lane_has_every_second_turn(
-    redis: Any, redis_url: str, read: Any
+    redis: Any, read: Any
 ) -> None:
-    send(redis_url, *((f"n{n}", 0, False) for n in range(5)), *((f"x{n}", 0, True) for n in range(3)))
-    send(redis_url, ("high", 1, False), ("highest", 9, False), ("express", 9, True))
+    send(redis, *((f"n{n}", 0, False) for n in range(5)), *((f"x{n}", 0, True) for n in range(3)))
+    send(redis, ("high", 1, False), ("highest", 9, False), ("express", 9, True))
     assert [read() for _message in range(11)] == [
         "express", "highest", "high", "x0", "n0", "x1", "n1", "x2", "n2", "n3", "n4",
     ]  # fmt: skip
 
 
+def test_a_stock_celery_reads_what_the_publisher_writes_and_writes_the_same_headers(redis: Any, redis_url: str) -> None:
+    send(redis, ("one", 9, False))
+    app = Celery(broker=redis_url, set_as_current=False)
+    app.conf.broker_transport_options = {"ack_emulation": False}
+    read: list[Any] = []
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        channel.basic_consume("match", no_ack=True, callback=read.append, consumer_tag="t")
+        connection.drain_events(timeout=5)
+        app.send_task("karma.match", args=["sealed"], queue="match", ignore_result=True, priority=0)
+        connection.drain_events(timeout=5)
+    ours, theirs = read
+    (sealed,), keywords, embedded = ours.decode()
+    assert decode(sealed).header.stream == "one"
+    assert [keywords, embedded] == theirs.decode()[1:]
+    assert (ours.headers.keys(), ours.properties.keys()) == (
+        theirs.headers.keys(),
+        theirs.properties.keys() - {"reply_to"},
+    )
+    assert ours.headers["id"] == ours.properties["correlation_id"] == ours.headers["root_id"]
+
+
 @pytest.mark.parametrize("priority", range(10))
-def test_each_lane_of_each_priority_is_a_list_of_its_own_that_is_counted(
-    redis: Any, redis_url: str, priority: int
-) -> None:
-    send(redis_url, ("normal", priority, False), ("express", priority, True))
+def test_each_lane_of_each_priority_is_a_list_of_its_own_that_is_counted(redis: Any, priority: int) -> None:
+    send(redis, ("normal", priority, False), ("express", priority, True))
     lists = {priority_list("match", priority), priority_list("match", priority, express=True)}
     assert {raw.decode() for raw in redis.keys("match*")} == lists
     assert queue_state(redis, ["match"], 0.0)["match"][0] == 2

@@ -73,13 +73,10 @@ def outages() -> Iterator[None]:
 
 def _outage_of(error: BaseException | None) -> str | None:
     """Why Redis is unavailable or refuses for now; None if the error has another cause."""
-    import kombu.exceptions
     import redis
 
     match error:
-        case kombu.exceptions.BatchPublishError():  # some messages may have been published
-            return _outage_of(error.__cause__)
-        case redis.ConnectionError() | redis.TimeoutError() | kombu.exceptions.OperationalError() | OSError():
+        case redis.ConnectionError() | redis.TimeoutError() | OSError():
             if _tls_error(error):
                 return f"Redis is unavailable: {_words(error)}"
             return f"Redis is unavailable: {error or type(error).__name__}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karma.config.environment import Environment
-from karma.queue.celery_app import Publisher, create_app
+from karma.queue.celery_app import Publisher
 from karma.queue.claims import SILENCE_S, Claims
 from karma.queue.redis import RedisClock, connect
 from karma.queue.spent import SpentStreams
@@ -20,9 +20,8 @@ STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Connections:
-    """Celery's application, Redis, this process's claims, the shared clock, spent streams, and the shutdown request."""
+    """Redis, this process's claims, the shared clock, spent streams, and the shutdown request."""
 
-    app: Any
     redis: Any
     publisher: Publisher
     claims: Claims
@@ -39,7 +38,7 @@ class Connections:
             BrokerError: no Redis answers at the configured address.
         """
         url, keys = environment.broker_url(), environment.keyring()
-        redis, app = connect(url), create_app(url)
+        redis = connect(url)
         claims = Claims(redis, silence_s, keys)
-        parts = Publisher(app, keys), claims, RedisClock(redis), Shutdown(STOP_S)
-        return cls(app, redis, *parts, spent=SpentStreams(redis))
+        parts = Publisher(redis, keys), claims, RedisClock(redis), Shutdown(STOP_S)
+        return cls(redis, *parts, spent=SpentStreams(redis))

@@ -19,7 +19,7 @@ from karma.errors import OutageError
 from karma.llm.openai import share_limits
 from karma.messages import Batch
 from karma.queue.backlog import queue_state
-from karma.queue.celery_app import queue_name, task_name
+from karma.queue.celery_app import create_app, queue_name, task_name
 from karma.queue.claims import HEARTBEAT_S, RELEASED
 from karma.queue.endpoint_limits import EndpointLimits
 from karma.queue.heartbeats import WorkerInfo, deregister, new_info, send_heartbeat
@@ -113,9 +113,9 @@ class HeartbeatThread:
         send_heartbeat(self._connections.redis, self.info)
 
     def _probe(self) -> None:
-        """After an outage the publisher's connection may be dead too: replace it before a message needs it."""
+        """After an outage idle connections may be dead too: close them before a message needs one."""
         if self._redis_failed:
-            self._connections.publisher.probe()
+            self._connections.redis.connection_pool.disconnect(inuse_connections=False)
             self._redis_failed = False
 
     def _end_if_stalled(self) -> None:
@@ -148,8 +148,10 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
     from celery.signals import setup_logging, worker_ready, worker_shutting_down
     from celery.worker import state
 
+    app = create_app(environment.broker_url())
+    strategy = {"Strategy": "karma.queue.celery_app:in_line"} if consumer.threads == 1 else {}
     for stage in consumer.stages:
-        connections.app.task(stage.run, name=task_name(stage.name), ignore_result=True)
+        app.task(stage.run, name=task_name(stage.name), ignore_result=True, **strategy)
     port = metrics_server.serve(environment.metrics_port, environment.metrics_host)
     info = new_info(consumer.service, port, tuple(consumer.queues), consumer.specifications)
     heartbeat = HeartbeatThread(connections, info, environment.supervisor_pid)
@@ -164,7 +166,7 @@ def run(environment: Environment, consumer: Consumer, connections: Connections) 
     # A receiver of this signal keeps Celery from setting the root logger's level.
     setup_logging.connect(lambda **_details: None, weak=False)
     SLOTS.limit(consumer.slots)
-    worker = connections.app.Worker(
+    worker = app.Worker(
         hostname=f"{info.id}@{info.host}",
         pool="solo" if consumer.threads == 1 else "threads",
         concurrency=consumer.threads,

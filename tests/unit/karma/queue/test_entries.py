@@ -14,7 +14,7 @@ from kombu.transport.virtual import Message
 
 from karma.errors import RefusedError
 from karma.queue import entries
-from karma.queue.entries import as_delivered, read_entry
+from karma.queue.entries import as_delivered, read_entry, write_entry
 from karma.queue.guarded_transport import GuardedChannel
 
 
@@ -47,6 +47,12 @@ def refusal(value: Any) -> str:
     with pytest.raises(RefusedError) as refused:
         read_entry(value if isinstance(value, bytes) else json.dumps(value).encode())
     return refused.value.reason
+
+
+@given(st.text(), st.integers(0, 9))
+def test_what_is_written_is_read(sealed: str, priority: int) -> None:
+    entry = read_entry(write_entry("judge", sealed, "judge.j", priority))
+    assert (entry.stage, entry.sealed) == ("judge", sealed)
 
 
 def test_an_entry_of_karma_is_read() -> None:
