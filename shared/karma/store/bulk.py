@@ -80,17 +80,24 @@ class Insert(_Statement):
         returning: names of columns that `new` returns; the table's column `id` then grows with each row.
         adding: names of columns that are added to those of the row with the same primary key; no two of the given rows
             may share one. Without any, rows whose natural key exists are left out.
+        strict: a row whose natural key exists is an error.
     """
 
     def __init__(
-        self, table: Table, columns: Sequence[str], returning: Sequence[str] = (), adding: Sequence[str] = ()
+        self,
+        table: Table,
+        columns: Sequence[str],
+        returning: Sequence[str] = (),
+        adding: Sequence[str] = (),
+        strict: bool = False,
     ) -> None:
         super().__init__(table, columns)
         self._returning = tuple(returning)
         self._given = [self.columns.index(name) for name in returning if name in self.columns]
         key = ", ".join(column.name for column in table.primary_key.columns)
         sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in adding)
-        self._conflict = f"ON CONFLICT ({key}) DO UPDATE SET {sums}" if adding else "ON CONFLICT DO NOTHING"
+        otherwise = "" if strict else "ON CONFLICT DO NOTHING"
+        self._conflict = f"ON CONFLICT ({key}) DO UPDATE SET {sums}" if adding else otherwise
 
     def new(self, connection: Connection, rows: Rows) -> list[Any]:
         """Insert the rows; returns the columns `returning` of those that were new, in any order."""

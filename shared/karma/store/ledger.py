@@ -11,14 +11,15 @@ from dataclasses import fields as dataclass_fields
 from operator import attrgetter
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 
-from karma.store.bulk import Insert
+from karma.store.bulk import Insert, Update
 from karma.store.chunks import rows_in
 from karma.store.counting import prompts_by_state
 from karma.store.records import NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
 from karma.store.sql import insert_new
+from karma.store.statements import Query, among
 
 Acceptance = Literal["accepted", "present", "conflict"]
 
@@ -34,6 +35,14 @@ _accepted_values = attrgetter(*_ACCEPTED)
 _ACCEPT = Insert(prompts, (*_ACCEPTED, "stream", "state", "awaited", "accepted_at"), returning=("prompt_id",))
 
 _PROMPT_COLUMNS = [prompts.c[name] for name in PromptRow._fields]
+
+_LOCK = Query(
+    select(*_PROMPT_COLUMNS).where(among(prompts.c.id, "ids")).order_by(prompts.c.id).with_for_update(), "ids"
+)
+_MESSAGES = Query(select(prompts.c.id, prompts.c.messages).where(among(prompts.c.id, "ids")), "ids")
+_MOVE = Update(prompts, "state", "awaited", "id")
+_LOWER = Update(prompts, "awaited", "id")
+_END = Update(prompts, "state", "awaited", "no_pair", "ended_at", "given", "id")
 
 
 class Ledger:
@@ -143,13 +152,11 @@ class Ledger:
 
     def lock_prompts(self, ids: Iterable[int]) -> dict[int, PromptRow]:
         """Lock prompts in the order of their ids and read them."""
-        query = select(*_PROMPT_COLUMNS).order_by(prompts.c.id).with_for_update()
-        return {row.id: PromptRow(*row) for row in rows_in(self.connection, query, prompts.c.id, ids)}
+        return {row[0]: PromptRow(*row) for row in _LOCK.rows(self.connection, ids)}
 
     def messages_of(self, ids: Iterable[int]) -> dict[int, str]:
         """Prompt → turns, as JSON."""
-        query = select(prompts.c.id, prompts.c.messages)
-        return {row.id: row.messages for row in rows_in(self.connection, query, prompts.c.id, ids)}
+        return dict(_MESSAGES.rows(self.connection, ids))
 
     def messages_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
         """The turns of a stream's prompts with ids from `first` to `last`, in their order, as (id, JSON)."""
@@ -160,18 +167,12 @@ class Ledger:
 
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
         """Set the state of locked prompts and the number of results that each waits for."""
-        self._update([{"key": id_, "to": state, "left": awaited.get(id_, 0)} for id_ in ids])
+        _MOVE.run(self.connection, [(state, awaited.get(id_, 0), id_) for id_ in ids])
 
     def end(self, ids: Sequence[int], no_pair: Mapping[int, str] | None = None) -> None:
         """End locked prompts as `done`; `no_pair` gives the reason of those without a pair."""
-        if ids:
-            reasons = no_pair or {}
-            self.connection.execute(
-                update(prompts)
-                .where(prompts.c.id == bindparam("key"))
-                .values(state="done", awaited=0, no_pair=bindparam("reason"), ended_at=self.now, given=None),
-                [{"key": id_, "reason": reasons.get(id_)} for id_ in ids],
-            )
+        reasons = no_pair or {}
+        _END.run(self.connection, [("done", 0, reasons.get(id_), self.now, None, id_) for id_ in ids])
 
     def dead_letter(self, id_: int, error: str) -> None:
         """End a locked prompt as `dead`, after the pipeline's last attempt at it failed. Its open work is parked."""
@@ -185,23 +186,15 @@ class Ledger:
     ) -> list[int]:
         """Lower the number of awaited results by the recorded ones; returns the prompts that wait for no more.
 
-        Those get the state `then`; None leaves it to `end`. The caller holds the rows, so exactly one transaction
+        Those get the state `then`; None leaves them to `end`. The caller holds the rows, so exactly one transaction
         returns each prompt.
         """
-        left = {id_: locked[id_].awaited - count for id_, count in recorded.items()}
-        complete = sorted(id_ for id_, count in left.items() if count <= 0)
-        self._update(
-            [
-                {"key": id_, "to": (count <= 0 and then) or locked[id_].state, "left": max(0, count)}
-                for id_, count in sorted(left.items())
-            ]
-        )
+        left = {id_: locked[id_].awaited - count for id_, count in sorted(recorded.items())}
+        complete = [id_ for id_, count in left.items() if count <= 0]
+        _LOWER.run(self.connection, [(count, id_) for id_, count in left.items() if count > 0])
+        if then is not None:
+            self.move(complete, then, {})
         return complete
-
-    def _update(self, changes: Sequence[Mapping[str, Any]]) -> None:
-        if changes:
-            statement = update(prompts).where(prompts.c.id == bindparam("key"))
-            self.connection.execute(statement.values(state=bindparam("to"), awaited=bindparam("left")), changes)
 
     # --- reading --------------------------------------------------------------------------------------------------
 

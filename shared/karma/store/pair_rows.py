@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from karma.ranking.judge_plan import JudgePlan
 from karma.ranking.orders import OrderPlan
 from karma.ranking.verdict_weights import PromptPair, PromptWeight, prompt_weight
-from karma.store.chunks import chunks, groups_in, rows_in
+from karma.store.chunks import chunks
 from karma.store.records import PairRecord, PairRow, VerdictRow
 from karma.store.resolution_weights import weighed_of
 from karma.store.schema import pairs, prompts, resolutions, responses, verdicts
+from karma.store.statements import Query, among
 
 #: Of pairs about which the posterior was asked (`label_at`): whether it was sure. Matching writes it to the reasons.
 IS_SURE = pairs.c.reasons.contains('"sure": true', autoescape=True)
@@ -71,21 +72,30 @@ def resolved(query: Select[Any]) -> Select[Any]:
     )
 
 
+_PAIRS = Query(joined(select(*_PAIR_COLUMNS)).where(among(pairs.c.id, "ids")), "ids")
+_VERDICTS = Query(
+    select(*_VERDICT_COLUMNS).where(among(verdicts.c.pair, "pairs")).order_by(verdicts.c.id),
+    "pairs",
+)
+_FORMED = Query(
+    select(*(pairs.c[name] for name in PromptPair._fields)).where(among(pairs.c.prompt, "prompts")),
+    "prompts",
+)
+
+
 def pair_rows(connection: Connection, ids: Iterable[int]) -> dict[int, PairRow]:
     """Pairs by their ids."""
-    return {row.id: _pair_row(row) for row in rows_in(connection, joined(select(*_PAIR_COLUMNS)), pairs.c.id, ids)}
+    return {row[0]: _pair_row(row) for row in _PAIRS.rows(connection, ids)}
 
 
 def verdict_rows(connection: Connection, ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
     """The verdicts on pairs, by pair, in the order in which they were recorded."""
-    query = select(*_VERDICT_COLUMNS).order_by(verdicts.c.id)
-    return groups_in(connection, query, verdicts.c.pair, ids, VerdictRow)
+    return _VERDICTS.grouped(connection, VerdictRow._fields.index("pair"), VerdictRow, ids)
 
 
 def prompt_weights(connection: Connection, prompt_ids: Iterable[int]) -> dict[int, PromptWeight]:
     """How much the verdicts on the pairs of each prompt count."""
-    query = select(*(pairs.c[name] for name in PromptPair._fields))
-    formed = groups_in(connection, query, pairs.c.prompt, prompt_ids, PromptPair)
+    formed = _FORMED.grouped(connection, PromptPair._fields.index("prompt"), PromptPair, prompt_ids)
     return {prompt: prompt_weight(group) for prompt, group in formed.items()}
 
 

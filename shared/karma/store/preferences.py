@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from karma.ranking.verdict_weights import PromptWeight
 from karma.store import exported
-from karma.store.chunks import execute_in, groups_in, rows_in
+from karma.store.bulk import Insert, Update
+from karma.store.chunks import execute_in, rows_in
 from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import pair_rows, prompt_weights, verdict_rows
 from karma.store.records import (
@@ -25,9 +28,27 @@ from karma.store.records import (
 )
 from karma.store.schema import competency_counts, pairs, resolutions, responses, snapshots
 from karma.store.spending import Spending
-from karma.store.sql import insert_adding, insert_new
+from karma.store.sql import insert_new
+from karma.store.statements import Query, among
 
-_RESPONSE_COLUMNS = [responses.c[name] for name in ResponseRow._fields]
+_RESPONSES = Query(
+    select(*(responses.c[name] for name in ResponseRow._fields))
+    .where(among(responses.c.prompt, "prompts"))
+    .order_by(responses.c.id),
+    "prompts",
+)
+_PROMPT = ResponseRow._fields.index("prompt")
+
+_PAIR = tuple(each.name for each in fields(NewPair))
+_ADD_PAIRS = Insert(pairs, (*_PAIR, "created_at"), returning=("id", "response_a", "response_b"))
+_pair_values = attrgetter(*_PAIR)
+
+_RESOLUTION = tuple(each.name for each in fields(NewResolution))
+_ADD_RESOLUTIONS = Insert(resolutions, (*_RESOLUTION, "resolved_at"))
+_resolution_values = attrgetter(*_RESOLUTION)
+
+_AWAITED = Update(pairs, "awaited", "id")
+_ADD_COUNTS = Insert(competency_counts, Count._fields, adding=("wins_a", "wins_b", "ties", "squares"))
 
 
 class Preferences:
@@ -44,16 +65,12 @@ class Preferences:
 
     def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
         """The responses of prompts, in order of their ids."""
-        query = select(*_RESPONSE_COLUMNS).order_by(responses.c.id)
-        return groups_in(self.connection, query, responses.c.prompt, prompt_ids, ResponseRow)
+        return _RESPONSES.grouped(self.connection, _PROMPT, ResponseRow, prompt_ids)
 
     def add_pairs(self, new: Sequence[NewPair]) -> list[int]:
         """Record pairs; returns their ids in the same order."""
-        if not new:
-            return []
-        rows = [vars(pair) | {"created_at": self.now} for pair in new]
-        statement = insert_new(self.connection, pairs).returning(pairs.c.id, pairs.c.response_a, pairs.c.response_b)
-        ids = {(row.response_a, row.response_b): row.id for row in self.connection.execute(statement, rows)}
+        added = _ADD_PAIRS.new(self.connection, [(*_pair_values(pair), self.now) for pair in new])
+        ids = {(response_a, response_b): id_ for id_, response_a, response_b in added}
         return [ids[pair.response_a, pair.response_b] for pair in new]
 
     def pairs_of(self, pair_ids: Iterable[int]) -> dict[int, PairRow]:
@@ -77,11 +94,7 @@ class Preferences:
             rows[pair]._replace(awaited=rows[pair].awaited - count + opened[pair])
             for pair, count in sorted(recorded.items())
         ]
-        if left:
-            self.connection.execute(
-                update(pairs).where(pairs.c.id == bindparam("key")).values(awaited=bindparam("left")),
-                [{"key": row.id, "left": row.awaited} for row in left],
-            )
+        _AWAITED.run(self.connection, [(row.awaited, row.id) for row in left])
         return [row for row in left if row.awaited <= 0]
 
     def verdicts_of(self, pair_ids: Iterable[int]) -> dict[int, list[VerdictRow]]:
@@ -90,7 +103,7 @@ class Preferences:
 
     def add_resolutions(self, new: Sequence[NewResolution]) -> None:
         """Record the resolutions of pairs."""
-        self._add(resolutions, new, "resolved_at")
+        _ADD_RESOLUTIONS.run(self.connection, [(*_resolution_values(each), self.now) for each in new])
 
     def add_counts(self, counts: Iterable[Count]) -> None:
         """Add verdicts to the competency counts, in the order of their keys so that writers cannot deadlock."""
@@ -100,10 +113,7 @@ class Preferences:
             cell = summed.setdefault(key, [0.0] * 4)
             for index, value in enumerate((count.wins_a, count.wins_b, count.ties, count.squares)):
                 cell[index] += value
-        if summed:
-            rows = [Count(*key, *values)._asdict() for key, values in sorted(summed.items())]
-            statement = insert_adding(self.connection, competency_counts, "wins_a", "wins_b", "ties", "squares")
-            self.connection.execute(statement, rows)
+        _ADD_COUNTS.run(self.connection, [(*key, *values) for key, values in sorted(summed.items())])
 
     def counts(self) -> list[Count]:
         """All competency counts, in the order of their keys."""
@@ -178,11 +188,6 @@ class Preferences:
     def uncertain_labels(self, kept: ExportFilter) -> int:
         """The number of predicted labels that the filter leaves out because they are too uncertain."""
         return exported.uncertain_labels(self.connection, kept)
-
-    def _add(self, table: Any, new: Sequence[Any], time_column: str = "created_at") -> None:
-        if new:
-            rows = [vars(each) | {time_column: self.now} for each in new]
-            self.connection.execute(insert_new(self.connection, table), rows)
 
 
 def _renamed(row: Count, model: str, name: str) -> Count:

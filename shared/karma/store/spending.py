@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, select
 
 from karma.config.pricing import Kind
 from karma.config.settings import Price
+from karma.store.bulk import Insert
 from karma.store.chunks import execute_in, rows_in
-from karma.store.records import NewResponse, NewVerdict
+from karma.store.records import NewCall, NewResponse, NewVerdict
 from karma.store.schema import EVERYTHING, pairs, prompts, responses, verdicts
 from karma.store.spending_tables import budgets, spending
-from karma.store.sql import insert_adding, insert_new
+from karma.store.sql import insert_new
+from karma.store.statements import Query, among
 
 DAY_S = 86_400.0
 
@@ -30,12 +33,35 @@ _SUMS = (
 )
 
 
-#: The results of each kind, and their natural key.
-_TABLES: Mapping[Kind, tuple[Table, tuple[str, ...]]] = {
-    "model": (responses, ("prompt", "model", "sample")),
-    "judge": (verdicts, ("pair", "judge", "template_hash", "shown")),
+class _Results(NamedTuple):
+    """How the results of one kind of call are inserted."""
+
+    insert: Insert
+    values: Callable[[Any], tuple[Any, ...]]
+    key: Callable[[Any], tuple[Any, ...]]  # the natural key
+
+
+def _results(table: Table, record: type[NewCall], *key: str) -> _Results:
+    columns = tuple(each.name for each in fields(record))
+    insert = Insert(table, (*columns, "created_at"), returning=key)
+    return _Results(insert, attrgetter(*columns), attrgetter(*key))
+
+
+_RESULTS: Mapping[Kind, _Results] = {
+    "model": _results(responses, NewResponse, "prompt", "model", "sample"),
+    "judge": _results(verdicts, NewVerdict, "pair", "judge", "template_hash", "shown"),
 }
 
+_STREAMS: Mapping[Kind, Query] = {
+    "model": Query(select(prompts.c.id, prompts.c.stream).where(among(prompts.c.id, "prompts")), "prompts"),
+    "judge": Query(
+        select(pairs.c.id, prompts.c.stream)
+        .join(prompts, prompts.c.id == pairs.c.prompt)
+        .where(among(pairs.c.id, "pairs")),
+        "pairs",
+    ),
+}
+_ADD_SUMS = Insert(spending, ("stream", "day", "kind", "name", *_SUMS), adding=_SUMS)
 
 #: Less than any call costs; sums of many calls are not exact.
 _ROUNDING_USD = 1e-9
@@ -94,15 +120,13 @@ class Spending:
 
         Given responses, and verdicts of judges without a model, have no call.
         """
-        table, key = _TABLES[kind]
+        results = _RESULTS[kind]
         first: dict[tuple[Any, ...], NewResponse | NewVerdict] = {}
         for each in new:
-            first.setdefault(tuple(getattr(each, name) for name in key), each)
-        if first:
-            rows = [vars(each) | {"created_at": self.now} for each in first.values()]
-            statement = insert_new(self.connection, table).returning(*(table.c[name] for name in key))
-            inserted = [first[tuple(row)] for row in self.connection.execute(statement, rows)]
-            self._added += [(kind, each) for each in inserted if is_call(each)]
+            first.setdefault(results.key(each), each)
+        rows = [(*results.values(each), self.now) for each in first.values()]
+        inserted = results.insert.new(self.connection, rows)
+        self._added += [(kind, first[key]) for key in inserted if is_call(first[key])]
 
     def write(self) -> None:
         """Write what was counted; `Store.transaction` does it before the commit. A second call adds nothing."""
@@ -115,21 +139,20 @@ class Spending:
             name, id_ = (call.model, call.prompt) if isinstance(call, NewResponse) else (call.judge, call.pair)
             key = (streams[kind, id_], self.today, kind, name)
             summed[key] = summed.get(key, Sums()).plus(_sums_of(call))
-        rows = [
-            dict(zip(("stream", "day", "kind", "name", *_SUMS), (*key, *sums), strict=True))
-            for key, sums in sorted(summed.items())  # in one order, so that writers cannot deadlock
-        ]
-        self.connection.execute(insert_adding(self.connection, spending, *_SUMS), rows)
+        # in one order, so that writers cannot deadlock
+        _ADD_SUMS.run(self.connection, [(*key, *sums) for key, sums in sorted(summed.items())])
 
     def _streams(self, added: Sequence[tuple[Kind, Any]]) -> dict[tuple[Kind, int], str]:
         """The streams of prompts (of responses) and of pairs (of verdicts)."""
-        prompt_ids = {call.prompt for kind, call in added if kind == "model"}
-        pair_ids = {call.pair for kind, call in added if kind == "judge"}
-        of_prompts = rows_in(self.connection, select(prompts.c.id, prompts.c.stream), prompts.c.id, prompt_ids)
-        query = select(pairs.c.id, prompts.c.stream).join(prompts, prompts.c.id == pairs.c.prompt)
-        found: dict[tuple[Kind, int], str] = {("model", row.id): row.stream for row in of_prompts}
-        found |= {("judge", row.id): row.stream for row in rows_in(self.connection, query, pairs.c.id, pair_ids)}
-        return found
+        ids: dict[Kind, set[int]] = {
+            "model": {call.prompt for kind, call in added if kind == "model"},
+            "judge": {call.pair for kind, call in added if kind == "judge"},
+        }
+        return {
+            (kind, id_): stream
+            for kind, query in _STREAMS.items()
+            for id_, stream in query.rows(self.connection, ids[kind])
+        }
 
     # --- reading --------------------------------------------------------------------------------------------------
 

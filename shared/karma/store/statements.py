@@ -7,6 +7,7 @@ they get, and fail as its own statements do.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,10 +48,10 @@ class Query:
         return 0 if ordered is None else int(driver.run(connection, compiled.text, ordered).rowcount)
 
     def grouped(self, connection: Connection, by: int, make: Callable[..., _T], *values: Any) -> dict[Any, list[_T]]:
-        """The rows, each as `make` makes it of its values, by their value at the index `by`."""
-        groups: dict[Any, list[_T]] = {}
+        """The rows, each as `make` makes it of its values, by their value at the index `by`; without a row: empty."""
+        groups: dict[Any, list[_T]] = defaultdict(list)
         for row in self.rows(connection, *values):
-            groups.setdefault(row[by], []).append(make(*row))
+            groups[row[by]].append(make(*row))
         return groups
 
     def _for(self, dialect: Dialect) -> _Compiled:

@@ -5,15 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from karma.messages.lanes import is_express, new_batch_id
-from karma.store.chunks import chunks, execute_in, groups_in, rows_in
+from karma.store.bulk import Insert
+from karma.store.chunks import chunks, execute_in
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
 from karma.store.schema import PARKED, batches, work_items
+from karma.store.statements import Query, among
 
 _ITEM_COLUMNS = [work_items.c[name] for name in OpenItem._fields]
 _BATCH_COLUMNS = [batches.c[name] for name in BatchRow._fields]
+
+_OPEN = Insert(work_items, ("prompt", "stage", "target", "sample", "pair", "shown", "batch"), strict=True)
+_OPEN_BATCHES = Insert(batches, ("id", "stage", "target", "stream", "priority", "created_at", "due_at"), strict=True)
+_ITEMS = Query(select(*_ITEM_COLUMNS).where(among(work_items.c.id, "ids")), "ids")
+_ITEMS_IN = Query(select(*_ITEM_COLUMNS).where(among(work_items.c.batch, "ids")).order_by(work_items.c.id), "ids")
+_PARKED = Query(
+    select(*_ITEM_COLUMNS)
+    .where(work_items.c.batch == PARKED, among(work_items.c.prompt, "prompts"))
+    .order_by(work_items.c.id),
+    "prompts",
+)
+_PROMPT, _BATCH = OpenItem._fields.index("prompt"), OpenItem._fields.index("batch")
+_ORDERS = Query(
+    select(work_items.c.pair, work_items.c.target, work_items.c.shown).where(
+        work_items.c.stage == "judge", among(work_items.c.prompt, "prompts")
+    ),
+    "prompts",
+)
+_CLOSE = Query(delete(work_items).where(among(work_items.c.id, "ids")), "ids")
+_BATCHES = Query(select(*_BATCH_COLUMNS).where(among(batches.c.id, "ids")), "ids")
+_PUBLISHED = Query(
+    update(batches).where(among(batches.c.id, "ids")).values(published_at=bindparam("at"), epoch=bindparam("redis")),
+    *("at", "redis", "ids"),
+)
 
 
 class _Address(NamedTuple):
@@ -44,25 +70,14 @@ class WorkList:
         self, stage: Stage, target: str, stream: str, priority: int, work: Sequence[Work], limits: BatchLimits
     ) -> list[str]:
         """Open work in new batches; returns their ids and adds them to `opened`."""
-        ids = []
-        for chunk in _fill(work, limits):
-            batch = self._new_batch(_Address(stage, target, stream, priority, self.express))
-            ids.append(batch)
-            self.connection.execute(
-                insert(work_items),
-                [
-                    {
-                        "prompt": item.prompt,
-                        "stage": stage,
-                        "target": item.target or target,
-                        "sample": item.sample,
-                        "pair": item.pair,
-                        "shown": item.shown,
-                        "batch": batch,
-                    }
-                    for item in chunk
-                ],
-            )
+        groups = list(_fill(work, limits))
+        ids = self._new_batches([_Address(stage, target, stream, priority, self.express)] * len(groups))
+        rows = [
+            (item.prompt, stage, item.target or target, item.sample, item.pair, item.shown, batch)
+            for batch, group in zip(ids, groups, strict=True)
+            for item in group
+        ]
+        _OPEN.run(self.connection, rows)
         return ids
 
     def _new_batch(self, address: _Address, due_at: float = 0.0) -> str:
@@ -72,19 +87,17 @@ class WorkList:
     def _new_batches(self, addresses: Sequence[_Address], due_at: float = 0.0) -> list[str]:
         ids = [new_batch_id(address.express) for address in addresses]
         rows = [
-            {name: getattr(address, name) for name in ("stage", "target", "stream", "priority")}
-            | {"id": id_, "created_at": self.now, "due_at": due_at}
+            (id_, address.stage, address.target, address.stream, address.priority, self.now, due_at)
             for id_, address in zip(ids, addresses, strict=True)
         ]
-        self.connection.execute(insert(batches), rows)
+        _OPEN_BATCHES.run(self.connection, rows)
         if not due_at:
             self.opened.extend(ids)
         return ids
 
     def items(self, ids: Iterable[int]) -> dict[int, OpenItem]:
         """Those of the items that are still open, by id."""
-        rows = rows_in(self.connection, select(*_ITEM_COLUMNS), work_items.c.id, ids)
-        return {row.id: OpenItem(*row) for row in rows}
+        return {row[0]: OpenItem(*row) for row in _ITEMS.rows(self.connection, ids)}
 
     def items_of(self, batch: str) -> list[OpenItem]:
         """The open items of a batch, in order."""
@@ -92,27 +105,24 @@ class WorkList:
 
     def items_in(self, ids: Sequence[str]) -> dict[str, list[OpenItem]]:
         """The open items of batches, in order; batches without any are left out."""
-        query = select(*_ITEM_COLUMNS).order_by(work_items.c.id)
-        return groups_in(self.connection, query, work_items.c.batch, ids, OpenItem)
+        return _ITEMS_IN.grouped(self.connection, _BATCH, OpenItem, ids)
 
     def open_orders(self, prompt_ids: Iterable[int]) -> set[tuple[int, str, int]]:
         """(pair, judge, order) of the open judgements of prompts."""
-        query = select(work_items.c.pair, work_items.c.target, work_items.c.shown).where(work_items.c.stage == "judge")
-        return {tuple(row) for row in rows_in(self.connection, query, work_items.c.prompt, prompt_ids)}
+        return set(_ORDERS.rows(self.connection, prompt_ids))
 
     def close(self, ids: Iterable[int]) -> None:
         """Close items whose results are recorded."""
-        execute_in(self.connection, delete(work_items), work_items.c.id, ids)
+        _CLOSE.run(self.connection, ids)
 
     def batches(self, ids: Sequence[str]) -> list[BatchRow]:
         """The batches with these ids, in the order of `ids`."""
-        by_id = {row.id: BatchRow(*row) for row in rows_in(self.connection, select(*_BATCH_COLUMNS), batches.c.id, ids)}
+        by_id = {row[0]: BatchRow(*row) for row in _BATCHES.rows(self.connection, ids)}
         return [by_id[id_] for id_ in dict.fromkeys(ids) if id_ in by_id]
 
     def mark_published(self, ids: Sequence[str], epoch: str, published_at: float) -> None:
         """Record that batches were published to the Redis incarnation `epoch`."""
-        published = update(batches).values(published_at=published_at, epoch=epoch)
-        execute_in(self.connection, published, batches.c.id, ids)
+        _PUBLISHED.run(self.connection, published_at, epoch, ids)
 
     def carried(self) -> list[BatchRow]:
         """Batches with open work, oldest first."""
@@ -173,8 +183,7 @@ class WorkList:
 
     def parked(self, prompt_ids: Sequence[int]) -> dict[int, list[OpenItem]]:
         """Parked work of prompts, per prompt: open work without a batch, from which they continue (`requeue`)."""
-        query = select(*_ITEM_COLUMNS).where(work_items.c.batch == PARKED).order_by(work_items.c.id)
-        return groups_in(self.connection, query, work_items.c.prompt, prompt_ids, OpenItem)
+        return _PARKED.grouped(self.connection, _PROMPT, OpenItem, prompt_ids)
 
     def unpark(self, items: Sequence[OpenItem], stream: str, priority: int, limits: BatchLimits) -> None:
         """Move parked work of one stage and target into new batches."""
