@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,11 +26,11 @@ def database(kind: str, home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def server() -> Iterator[PostgreSQL]:
-    """A running PostgreSQL."""
+def server(settings: Sequence[str] = ()) -> Iterator[PostgreSQL]:
+    """A running PostgreSQL; `settings` are lines of its configuration."""
     folder = Path(tempfile.mkdtemp(prefix="karma-pg-"))
     try:
-        postgresql = PostgreSQL(folder)
+        postgresql = PostgreSQL(folder, settings=settings)
         postgresql.start()
         try:
             yield postgresql

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from tests.support.ports import free_port
 class PostgreSQL:
     """A server in `folder`, on 127.0.0.1, that can be stopped, killed and started again.
 
-    Without `waits_for_disk` commits survive the death of every process, but not that of the machine.
+    Without `waits_for_disk` commits survive the death of every process, but not that of the machine. `settings` are
+    lines of its configuration.
     """
 
-    def __init__(self, folder: Path, waits_for_disk: bool = True) -> None:
+    def __init__(self, folder: Path, waits_for_disk: bool = True, settings: Sequence[str] = ()) -> None:
         programs = needs.postgresql()
         initdb = next(programs.rglob("bin/initdb"))
         self._quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
@@ -45,6 +47,7 @@ class PostgreSQL:
         self._program = initdb.parent / "postgres"
         self._server: subprocess.Popen[bytes] | None = None
         self._options = ["-c", "max_connections=200", "-c", f"fsync={'on' if waits_for_disk else 'off'}"]
+        self._options += [part for setting in settings for part in ("-c", setting)]
         self.url = f"postgresql://karma@127.0.0.1:{self.port}/postgres"
 
     @property
