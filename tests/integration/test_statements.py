@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import IntegrityError
@@ -9,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from karma.errors import SchemaError, StoreOutageError
 from karma.store import Store
 from karma.store.bulk import Insert, Update
-from karma.store.schema import competency_counts, prompts, streams
+from karma.store.schema import competency_counts, pairs, prompts, responses, streams, work_items
 from karma.store.statements import Query, among
+from tests.support.stores import sqlite_file
 
 ODD = "a\"b\\c{},NULL \n é 😀 ' % %s ?"
 COLUMNS = ("stream", "prompt_id", "content_hash", "messages", "skill", "priority", "state", "awaited", "accepted_at")
@@ -37,6 +40,22 @@ def test_a_query_takes_lists_and_constants_in_the_order_of_its_names(store: Stor
         assert query.rows(connection, "s", (name for name in ["p2", ODD, "p2"])) == [(ODD,), ("p2",)]
         assert query.rows(connection, "other", ["p2"]) == []
         assert query.rows(connection, "s", []) == []
+
+
+def test_a_list_is_looked_up_in_an_index(tmp_path: Path) -> None:
+    """SQLite names the tables that it reads from end to end."""
+    store = Store(sqlite_file(tmp_path / "karma.db"))
+    store.migrate()
+    plans = []
+    for column in (prompts.c.id, work_items.c.id, work_items.c.batch, pairs.c.prompt, responses.c.prompt):
+        query = Query(select(column).where(among(column, "values")).order_by(column.table.c.id), "values")
+        with store.reading() as transaction:
+            query.rows(transaction.ledger.connection, [1])
+            (compiled,) = query._compiled.values()
+            explained = f"EXPLAIN QUERY PLAN {compiled.text}"
+            plans += transaction.ledger.connection.exec_driver_sql(explained, ("[1]",)).all()
+    store.close()
+    assert [row.detail for row in plans if row.detail.startswith("SCAN") and "json_each" not in row.detail] == []
 
 
 def test_an_insert_returns_the_new_rows_only(store: Store) -> None:

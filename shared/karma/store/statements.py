@@ -126,6 +126,10 @@ class _Among(ColumnElement[bool]):
         self.column = column
         self.values: Any = bindparam(name, type_=_ListOf(column.type))
 
+    def self_group(self, against: Any = None) -> Any:
+        """Itself: as a value, which SQLite compares with 1, it would use no index."""
+        return self
+
 
 @compiles(_Among, "sqlite")
 def _in_json(element: _Among, compiler: Any, **options: Any) -> str:
