@@ -7,7 +7,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from karma.config.derived_streams import teaches
 from karma.config.pricing import Kind, Priced, Usage
@@ -47,11 +49,6 @@ Price = Callable[[Kind, str, Usage], Priced]
 DrawCanaries = Callable[[Transaction, str, Sequence[PromptRow]], None]
 
 Result = TypeVar("Result", Answer, Verdict)
-
-# Fields that a record has in common with the message of its result.
-_CALL_FIELDS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "latency_s")
-_RESPONSE_FIELDS = ("prompt", "model", "sample", "finish_reason", "reasoning", *_CALL_FIELDS)
-_VERDICT_FIELDS = ("pair", "judge", "template_hash", "rationale", "note", *_CALL_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def score(
     if not fresh:
         return stream, []
     new = [responses[item] for item in fresh]
-    transaction.preferences.add_responses(new)
+    transaction.preferences.add_responses(new, stream)
     transaction.work.close(fresh)
     recorded = Counter(answer.prompt for answer in fresh.values())
     answered = transaction.ledger.lower_awaited(prompts, recorded, then="answered")
@@ -130,8 +127,12 @@ def _of_one_stream(fresh: Mapping[int, Result], prompts: Mapping[int, PromptRow]
 
 
 def _answers(answer: Answer, item: OpenItem | None) -> bool:
-    expected = (answer.prompt, answer.model, answer.sample)
-    return item is not None and (item.prompt, item.target, item.sample) == expected
+    return (
+        item is not None
+        and item.prompt == answer.prompt
+        and item.target == answer.model
+        and item.sample == answer.sample
+    )
 
 
 def _judges(verdict: Verdict, item: OpenItem | None) -> bool:
@@ -139,13 +140,8 @@ def _judges(verdict: Verdict, item: OpenItem | None) -> bool:
     return item is not None and (item.prompt, item.target, item.pair, item.shown) == expected
 
 
-def _copied(result: Answer | Verdict, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in names}
-
-
-def _price(price: Price, kind: Kind, name: str, result: Answer | Verdict) -> dict[str, Any]:
-    usage = Usage(result.tokens_in, result.tokens_out, result.tokens_cached, result.tokens_reasoning)
-    return price(kind, name, usage)._asdict()
+def _priced(price: Price, kind: Kind, name: str, result: Answer | Verdict) -> Priced:
+    return price(kind, name, Usage(result.tokens_in, result.tokens_out, result.tokens_cached, result.tokens_reasoning))
 
 
 def _response(answer: Answer, prompt: PromptRow, check: Check | None, price: Price) -> NewResponse:
@@ -156,21 +152,32 @@ def _response(answer: Answer, prompt: PromptRow, check: Check | None, price: Pri
     if text is None and failure is None:
         failure = "neither a text nor a reason was returned"
     quality = check(text, prompt.reference) if text is not None and prompt.reference is not None and check else None
+    cost_usd, priced_by = _priced(price, "model", answer.model, answer)
     return NewResponse(
-        **_copied(answer, _RESPONSE_FIELDS),
-        **_price(price, "model", answer.model, answer),
+        prompt=answer.prompt,
+        model=answer.model,
+        sample=answer.sample,
         text=text,
+        reasoning=answer.reasoning,
         failure=failure,
+        finish_reason=answer.finish_reason,
         dropped=json.dumps(answer.dropped) if answer.dropped else None,
         features=_features(text, answer) if text is not None else None,
         quality=quality,
+        tokens_in=answer.tokens_in,
+        tokens_out=answer.tokens_out,
+        tokens_cached=answer.tokens_cached,
+        tokens_reasoning=answer.tokens_reasoning,
+        cost_usd=cost_usd,
+        priced_by=priced_by,
+        latency_s=answer.latency_s,
     )
 
 
 def _features(text: str, answer: Answer) -> str | None:
     """The features as JSON; None if they cannot be computed, which must not affect other responses."""
     try:
-        return json.dumps(features(text))
+        return msgspec.json.encode(features(text)).decode()
     except Exception as cause:  # its text may quote the response
         log.warning("no features of one response by %s: %s", answer.model, type(cause).__name__)
         return None
@@ -202,7 +209,7 @@ def learn(
     if not fresh:
         return Learned(stream)
     new = [_verdict(verdict, price) for verdict in fresh.values()]
-    preferences.add_verdicts(new)
+    preferences.add_verdicts(new, stream)
     transaction.work.close(fresh)
     pairs = preferences.pairs_of(verdict.pair for verdict in fresh.values())
     margin = tie_margin_of(stream)
@@ -265,10 +272,21 @@ def _verdict(verdict: Verdict, price: Price) -> NewVerdict:
         probability, failure = None, f"the probability {probability} is not in [0, 1]"
     if probability is None and failure is None:
         failure = "neither a probability nor a reason was returned"
+    cost_usd, priced_by = _priced(price, "judge", verdict.judge, verdict)
     return NewVerdict(
-        **_copied(verdict, _VERDICT_FIELDS),
-        **_price(price, "judge", verdict.judge, verdict),
+        pair=verdict.pair,
+        judge=verdict.judge,
+        template_hash=verdict.template_hash,
         shown=verdict.order,
         probability=None if failure else probability,
         failure=failure,
+        rationale=verdict.rationale,
+        note=verdict.note,
+        tokens_in=verdict.tokens_in,
+        tokens_out=verdict.tokens_out,
+        tokens_cached=verdict.tokens_cached,
+        tokens_reasoning=verdict.tokens_reasoning,
+        cost_usd=cost_usd,
+        priced_by=priced_by,
+        latency_s=verdict.latency_s,
     )

@@ -102,7 +102,7 @@ def record(
             counts.append(_count(verdict, pair, weights[pair.prompt], transaction.ledger.now))
         given.append(VerdictRow(pair.id, verdict.judge, verdict.shown, verdict.probability, None, template_hash=HUMAN))
         new.append(verdict)
-    transaction.preferences.add_verdicts(new)
+    transaction.preferences.add_verdicts(new, stream)
     transaction.preferences.add_counts(counts)
     receipt.added = len(new)
     receipt.refused.sort()

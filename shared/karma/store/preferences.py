@@ -8,6 +8,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from karma.ranking.verdict_weights import PromptWeight
@@ -43,9 +44,7 @@ _PAIR = tuple(each.name for each in fields(NewPair))
 _ADD_PAIRS = Insert(pairs, (*_PAIR, "created_at"), returning=("id", "response_a", "response_b"))
 _pair_values = attrgetter(*_PAIR)
 
-_RESOLUTION = tuple(each.name for each in fields(NewResolution))
-_ADD_RESOLUTIONS = Insert(resolutions, (*_RESOLUTION, "resolved_at"))
-_resolution_values = attrgetter(*_RESOLUTION)
+_ADD_RESOLUTIONS = Insert(resolutions, (*NewResolution.__struct_fields__, "resolved_at"))
 
 _AWAITED = Update(pairs, "awaited", "id")
 _ADD_COUNTS = Insert(competency_counts, Count._fields, adding=("wins_a", "wins_b", "ties", "squares"))
@@ -59,9 +58,9 @@ class Preferences:
         self.now = now
         self._spending = spending
 
-    def add_responses(self, new: Sequence[NewResponse]) -> None:
-        """Record responses and what they cost; existing ones are not changed."""
-        self._spending.record("model", new)
+    def add_responses(self, new: Sequence[NewResponse], stream: str) -> None:
+        """Record responses to prompts of a stream, and what they cost; existing ones are not changed."""
+        self._spending.record("model", new, stream)
 
     def responses_of(self, prompt_ids: Iterable[int]) -> dict[int, list[ResponseRow]]:
         """The responses of prompts, in order of their ids."""
@@ -81,9 +80,9 @@ class Preferences:
         """How much the verdicts on the pairs of each prompt count."""
         return prompt_weights(self.connection, prompt_ids)
 
-    def add_verdicts(self, new: Sequence[NewVerdict]) -> None:
-        """Record verdicts and what they cost; existing ones are not changed."""
-        self._spending.record("judge", new)
+    def add_verdicts(self, new: Sequence[NewVerdict], stream: str) -> None:
+        """Record verdicts on pairs of a stream, and what they cost; existing ones are not changed."""
+        self._spending.record("judge", new, stream)
 
     def count_awaited(self, rows: Mapping[int, PairRow], recorded: Counter[int], opened: Counter[int]) -> list[PairRow]:
         """Lower the pairs' awaited verdicts by the recorded ones and raise them by those that are now asked for.
@@ -103,7 +102,7 @@ class Preferences:
 
     def add_resolutions(self, new: Sequence[NewResolution]) -> None:
         """Record the resolutions of pairs."""
-        _ADD_RESOLUTIONS.run(self.connection, [(*_resolution_values(each), self.now) for each in new])
+        _ADD_RESOLUTIONS.run(self.connection, [(*astuple(each), self.now) for each in new])
 
     def add_counts(self, counts: Iterable[Count]) -> None:
         """Add verdicts to the competency counts, in the order of their keys so that writers cannot deadlock."""

@@ -1,10 +1,12 @@
-"""The records that the store writes (frozen classes) and reads (tuples, as they are many)."""
+"""The records that the store writes (frozen structs, which are cheap to make) and reads (tuples, as they are many)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
+
+import msgspec
 
 from karma.ranking.judge_plan import JudgePlan
 from karma.ranking.orders import OrderPlan
@@ -91,8 +93,7 @@ class BatchRow(NamedTuple):
     epoch: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewCall:
+class NewCall(msgspec.Struct, frozen=True, kw_only=True):
     """What a call took and cost; unknown of given responses and of judges without a model."""
 
     tokens_in: int | None
@@ -104,8 +105,7 @@ class NewCall:
     priced_by: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewResponse(NewCall):
+class NewResponse(NewCall, frozen=True, kw_only=True):
     """A response to be recorded; `features` and `dropped` are JSON."""
 
     prompt: int
@@ -188,8 +188,7 @@ class PairRow(NamedTuple):
     canary: tuple[str, bool] | None = None  # its answer, a or b; whether the other response has an attack inside
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewVerdict(NewCall):
+class NewVerdict(NewCall, frozen=True, kw_only=True):
     """A verdict to be recorded."""
 
     pair: int
@@ -231,8 +230,7 @@ class PairRecord:
     weighed: Mapping[str, Weighed] | None = None  # by judge; None: the label is the mean, or of one judge
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewResolution:
+class NewResolution(msgspec.Struct, frozen=True, kw_only=True):
     """The resolution of a pair."""
 
     pair: int

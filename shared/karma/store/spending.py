@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from msgspec.structs import astuple
 from sqlalchemy import Connection, Table, delete, func, select
 
 from karma.config.pricing import Kind
@@ -20,10 +21,9 @@ from karma.config.settings import Price
 from karma.store.bulk import Insert
 from karma.store.chunks import execute_in, rows_in
 from karma.store.records import NewCall, NewResponse, NewVerdict
-from karma.store.schema import EVERYTHING, pairs, prompts, responses, verdicts
+from karma.store.schema import EVERYTHING, responses, verdicts
 from karma.store.spending_tables import budgets, spending
 from karma.store.sql import insert_new
-from karma.store.statements import Query, among
 
 DAY_S = 86_400.0
 
@@ -37,29 +37,17 @@ class _Results(NamedTuple):
     """How the results of one kind of call are inserted."""
 
     insert: Insert
-    values: Callable[[Any], tuple[Any, ...]]
     key: Callable[[Any], tuple[Any, ...]]  # the natural key
 
 
 def _results(table: Table, record: type[NewCall], *key: str) -> _Results:
-    columns = tuple(each.name for each in fields(record))
-    insert = Insert(table, (*columns, "created_at"), returning=key)
-    return _Results(insert, attrgetter(*columns), attrgetter(*key))
+    insert = Insert(table, (*record.__struct_fields__, "created_at"), returning=key)
+    return _Results(insert, attrgetter(*key))
 
 
 _RESULTS: Mapping[Kind, _Results] = {
     "model": _results(responses, NewResponse, "prompt", "model", "sample"),
     "judge": _results(verdicts, NewVerdict, "pair", "judge", "template_hash", "shown"),
-}
-
-_STREAMS: Mapping[Kind, Query] = {
-    "model": Query(select(prompts.c.id, prompts.c.stream).where(among(prompts.c.id, "prompts")), "prompts"),
-    "judge": Query(
-        select(pairs.c.id, prompts.c.stream)
-        .join(prompts, prompts.c.id == pairs.c.prompt)
-        .where(among(pairs.c.id, "pairs")),
-        "pairs",
-    ),
 }
 _ADD_SUMS = Insert(spending, ("stream", "day", "kind", "name", *_SUMS), adding=_SUMS)
 
@@ -113,46 +101,35 @@ class Spending:
         self.connection = connection
         self.now = now
         self.today = int(now // DAY_S)
-        self._added: list[tuple[Kind, NewResponse | NewVerdict]] = []
+        self._added: defaultdict[tuple[str, int, Kind, str], list[NewResponse | NewVerdict]] = defaultdict(list)
 
-    def record(self, kind: Kind, new: Sequence[NewResponse] | Sequence[NewVerdict]) -> None:
+    def record(self, kind: Kind, new: Sequence[NewResponse] | Sequence[NewVerdict], stream: str) -> None:
         """Insert responses or verdicts, and count the calls behind those that are new by their natural key.
 
         Given responses, and verdicts of judges without a model, have no call.
+
+        Args:
+            kind: of the calls.
+            new: results of prompts or pairs of one stream.
+            stream: theirs.
         """
         results = _RESULTS[kind]
         first: dict[tuple[Any, ...], NewResponse | NewVerdict] = {}
         for each in new:
             first.setdefault(results.key(each), each)
-        rows = [(*results.values(each), self.now) for each in first.values()]
-        inserted = results.insert.new(self.connection, rows)
-        self._added += [(kind, first[key]) for key in inserted if is_call(first[key])]
+        rows = [(*astuple(each), self.now) for each in first.values()]
+        for key in results.insert.new(self.connection, rows):
+            call = first[key]
+            if is_call(call):
+                name = call.model if isinstance(call, NewResponse) else call.judge
+                self._added[stream, self.today, kind, name].append(call)
 
     def write(self) -> None:
         """Write what was counted; `Store.transaction` does it before the commit. A second call adds nothing."""
-        added, self._added = self._added, []
-        if not added:
-            return
-        streams = self._streams(added)
-        summed: dict[tuple[str, int, Kind, str], Sums] = {}
-        for kind, call in added:
-            name, id_ = (call.model, call.prompt) if isinstance(call, NewResponse) else (call.judge, call.pair)
-            key = (streams[kind, id_], self.today, kind, name)
-            summed[key] = summed.get(key, Sums()).plus(_sums_of(call))
         # in one order, so that writers cannot deadlock
-        _ADD_SUMS.run(self.connection, [(*key, *sums) for key, sums in sorted(summed.items())])
-
-    def _streams(self, added: Sequence[tuple[Kind, Any]]) -> dict[tuple[Kind, int], str]:
-        """The streams of prompts (of responses) and of pairs (of verdicts)."""
-        ids: dict[Kind, set[int]] = {
-            "model": {call.prompt for kind, call in added if kind == "model"},
-            "judge": {call.pair for kind, call in added if kind == "judge"},
-        }
-        return {
-            (kind, id_): stream
-            for kind, query in _STREAMS.items()
-            for id_, stream in query.rows(self.connection, ids[kind])
-        }
+        rows = [(*key, *_sums_of(calls)) for key, calls in sorted(self._added.items(), key=itemgetter(0))]
+        self._added.clear()
+        _ADD_SUMS.run(self.connection, rows)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -250,18 +227,31 @@ class Spending:
 
 def is_call(recorded: NewResponse | NewVerdict) -> bool:
     """Whether a model was called for a result: it took time, or tokens."""
-    known = (recorded.latency_s, recorded.tokens_in, recorded.tokens_out, recorded.cost_usd)
-    return any(value is not None for value in known)
+    return not (
+        recorded.latency_s is None
+        and recorded.tokens_in is None
+        and recorded.tokens_out is None
+        and recorded.cost_usd is None
+    )
 
 
-def _sums_of(call: NewResponse | NewVerdict) -> Sums:
-    tokens_in, tokens_out = call.tokens_in, call.tokens_out
-    sums = Sums(calls=1, tokens_in=tokens_in or 0, tokens_out=tokens_out or 0)
-    if call.cost_usd is not None:
-        return sums._replace(priced=1, cost_usd=call.cost_usd)
-    if tokens_in is None or tokens_out is None:
-        return sums
-    return sums._replace(unpriced=1, unpriced_in=tokens_in, unpriced_out=tokens_out)
+def _sums_of(calls: Sequence[NewResponse | NewVerdict]) -> Sums:
+    costs = [call.cost_usd for call in calls if call.cost_usd is not None]
+    unpriced = [
+        (call.tokens_in, call.tokens_out)
+        for call in calls
+        if call.cost_usd is None and call.tokens_in is not None and call.tokens_out is not None
+    ]
+    return Sums(
+        calls=len(calls),
+        tokens_in=sum([call.tokens_in or 0 for call in calls]),
+        tokens_out=sum([call.tokens_out or 0 for call in calls]),
+        priced=len(costs),
+        cost_usd=sum(costs),
+        unpriced=len(unpriced),
+        unpriced_in=sum([tokens_in for tokens_in, _out in unpriced]),
+        unpriced_out=sum([tokens_out for _in, tokens_out in unpriced]),
+    )
 
 
 def _read(values: Sequence[Any]) -> Sums:

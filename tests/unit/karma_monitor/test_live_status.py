@@ -280,7 +280,8 @@ def test_costs_are_those_of_every_call_by_the_pools_prices_and_none_without(stor
                     finish_reason=None, tokens_in=100_000, tokens_out=20_000, latency_s=1.0,
                 )
                 for sample in range(3)
-            ]
+            ],
+            "default",
         )  # fmt: skip
     assert LiveStatus(store, None, make_pool("ab")).read()["outcome"]["cost"] is None
     status = LiveStatus(store, None, pool).read()
@@ -298,7 +299,8 @@ def answers(flow: Flow, model: str, samples: range, tokens: int | None = 1_000) 
                     finish_reason=None, tokens_in=tokens, tokens_out=tokens, latency_s=1.0,
                 )
                 for sample in samples
-            ]
+            ],
+            "default",
         )  # fmt: skip
 
 
@@ -365,7 +367,8 @@ def test_judges_agree_where_they_take_the_same_side_of_a_pair(store: Store) -> N
                     probability=probability if known[pair][0].probability == 0.9 else 1.0 - probability,
                 )
                 for pair, probability in ((1, 0.8), (2, 0.2), (3, 0.5))
-            ]
+            ],
+            "default",
         )  # fmt: skip
     window = Window(store)
     window.renew(10.0)
