@@ -97,6 +97,8 @@ end
 return ended
 """
 
+_END_KEYS = [CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY]
+
 
 def claim_name(stage: str, batch: str, part: int) -> str:
     """The name of a stage's claim on a part of a batch."""
@@ -121,6 +123,7 @@ class Claims:
         self._idle_since = time.monotonic()
         self._lock = threading.Lock()
         self._acquire, self._release, self._renew = map(redis.register_script, (_ACQUIRE, _RELEASE, _RENEW))
+        self._end = redis.register_script(_END)
 
     def acquire(self, name: str, incarnation: str = "", kept: str = "", channel: str = LEDGER) -> Acquired:
         """Claim a batch.
@@ -153,7 +156,8 @@ class Claims:
 
     def complete(self, name: str) -> None:
         """End a claim whose work is done and whose results are published."""
-        revoke(self._redis, [name], _ANY_AGE_S)  # a completed claim leaves the same tombstone as a revoked one
+        with outages():  # a completed claim leaves the same tombstone as a revoked one
+            self._end(keys=_END_KEYS, args=[_ANY_AGE_S, name])
         self.forget(name)
 
     def release(self, name: str, why: str) -> None:
@@ -207,9 +211,7 @@ class Claims:
 def revoke(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
     """Revoke claims for good, except those with a fresh heartbeat; returns the revoked ones."""
     with outages():
-        ended = redis.register_script(_END)(
-            keys=[CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY], args=[silence_s, *names]
-        )
+        ended = redis.register_script(_END)(keys=_END_KEYS, args=[silence_s, *names])
     return {raw.decode() for raw in ended}
 
 

@@ -24,6 +24,7 @@ from karma.store.records import NewCall, NewResponse, NewVerdict
 from karma.store.schema import EVERYTHING, responses, verdicts
 from karma.store.spending_tables import budgets, spending
 from karma.store.sql import insert_new
+from karma.store.statements import Query
 
 DAY_S = 86_400.0
 
@@ -31,6 +32,9 @@ _SUMS = (
     *("calls", "tokens_in", "tokens_out", "priced", "cost_usd"),
     *("unpriced", "unpriced_in", "unpriced_out"),
 )
+
+
+_ALL_BUDGETS = Query(select(budgets.c.stream, budgets.c.total_usd, budgets.c.day_usd))
 
 
 class _Results(NamedTuple):
@@ -185,12 +189,8 @@ class Spending:
 
         `among`: of these streams, and of all together.
         """
-        query = select(budgets)
-        if among is None:
-            rows: Iterable[Any] = self.connection.execute(query)
-        else:
-            rows = rows_in(self.connection, query, budgets.c.stream, {*among, EVERYTHING})
-        return {row.stream: Budget(row.total_usd, row.day_usd) for row in rows}
+        rows = _ALL_BUDGETS.rows(self.connection)  # one row a budget that the pool file names
+        return {stream: Budget(*limits) for stream, *limits in rows if among is None or stream in {*among, EVERYTHING}}
 
     def set_budgets(self, wanted: Mapping[str, Budget]) -> None:
         """Write all limits; others are removed."""
