@@ -24,7 +24,7 @@ from karma.queue.claims import (
     RELEASED,
     TOMBSTONE_S,
     claim_name,
-    ended_at,
+    ends_of,
     forget_old,
     revoke,
 )
@@ -98,6 +98,7 @@ class Sweeper:
         self._epoch_seen_at = 0.0
         self._outage_at = float("-inf")  # when Redis last failed this sweeper
         self._heads: dict[str, float | None] = {}  # list → when its next message was published
+        self._ends: dict[str, float] = {}  # claim → when it ended
         for stage in ("generate", "score", "match", "judge"):
             for reason in _REASONS:
                 metrics.RESENT.labels(stage, reason)
@@ -173,6 +174,8 @@ class Sweeper:
             return 0
 
     def _resend_lost(self, rows: Sequence[BatchRow], view: ClaimsView, now: float) -> int:
+        unheld = [row for row in rows if row.published_at is not None and not view.is_held(row.id)]
+        self._ends = ends_of(self._redis, [claim_name(row.stage, row.id, 0) for row in unheld])
         losses = [(row, loss) for row in rows if (loss := self.loss_of(row, view, now))]
         names = {row.id: claim_name(row.stage, row.id, 0) for row, _loss in losses}
         if not names:
@@ -182,7 +185,10 @@ class Sweeper:
         return self._resend([(row, loss) for row, loss in losses if names[row.id] in revoked])
 
     def loss_of(self, row: BatchRow, view: ClaimsView, now: float) -> Loss | None:
-        """Why the batch is lost; None if it can still arrive. A batch that only waits is not lost."""
+        """Why the batch is lost; None if it can still arrive. A batch that only waits is not lost.
+
+        `_ends` and `_heads` are of this pass.
+        """
         if row.published_at is None:
             return None  # never published
         if view.is_held(row.id) or view.has_results(row.id):
@@ -195,7 +201,7 @@ class Sweeper:
             loss = _announced(view.reason(name, row.target if row.stage in _RESULTS else ""))
             # A job goes on at the provider without its worker: whoever gets its requests next finds it there.
             return Loss(loss.reason) if batches_at_provider(self._pool, row.stage, row.target) else loss
-        ended = ended_at(self._redis, row.id, row.stage)
+        ended = self._ends.get(name)
         if ended is not None and row.stage in _RESULTS:
             queue, sent_at = _RESULTS[row.stage], ended
         elif row.epoch != self._epoch:

@@ -44,7 +44,7 @@ UNGUARDED = {"auth", "hello", "quit", "reset"}
 ARGUMENTS = {
     "hset": ["f", "v"], "hdel": ["f"], "hget": ["f"], "lpush": ["v"], "ltrim": ["0", "0"], "lindex": ["0"],
     "lrange": ["0", "1"], "sadd": ["m"], "zadd": ["1", "m"], "zscore": ["m"], "zrem": ["m"], "zrange": ["0", "1"],
-    "zremrangebyscore": ["0", "0"], "set": ["v"], "brpop": ["0.01"], "blpop": ["0.01"], "srem": ["m"],
+    "zmscore": ["m"], "zremrangebyscore": ["0", "0"], "set": ["v"], "brpop": ["0.01"], "blpop": ["0.01"], "srem": ["m"],
 }  # fmt: skip
 
 

@@ -107,6 +107,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         _bindings(*_ALL),
         Grant(("evalsha",), (CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY)),
         *_END,
+        Grant(("zmscore",), (TOMBSTONES_KEY,)),
         Grant(("zrange",), (CLAIMS_KEY,)),
         Grant(("zremrangebyscore",), (TOMBSTONES_KEY,)),
         Grant(("hget",), (KEPT_KEY,)),

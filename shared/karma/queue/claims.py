@@ -215,14 +215,13 @@ def revoke(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
     return {raw.decode() for raw in ended}
 
 
-def ended_at(redis: Any, batch: str, stage: str) -> float | None:
-    """When a stage's claim on a batch ended, on Redis' clock; None if it did not.
-
-    One call per batch, because reading all tombstones would cost more.
-    """
+def ends_of(redis: Any, names: Sequence[str]) -> dict[str, float]:
+    """When claims ended, on Redis' clock; those that did not are left out. Reading all tombstones would cost more."""
+    if not names:
+        return {}
     with outages():
-        end = redis.zscore(TOMBSTONES_KEY, claim_name(stage, batch, 0))
-    return None if end is None else float(end)
+        ends = redis.zmscore(TOMBSTONES_KEY, list(names))
+    return {name: float(end) for name, end in zip(names, ends, strict=True) if end is not None}
 
 
 def refresh_end(redis: Any, batch: str, stage: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -28,25 +28,10 @@ def view(**claims: float) -> ClaimsView:
     return ClaimsView(NOW, 10.0, {"b": {f"{stage}:b:0": NOW - age for stage, age in claims.items()}})
 
 
-@dataclass
-class FakeRedis:
-    """Knows when the work on claims ended."""
-
-    ends: dict[str, float] = field(default_factory=dict)
-
-    def zscore(self, _key: str, name: str) -> float | None:
-        return self.ends.get(name)
-
-
 @pytest.fixture
-def redis() -> FakeRedis:
-    return FakeRedis()
-
-
-@pytest.fixture
-def sweeper(redis: FakeRedis) -> Sweeper:
+def sweeper() -> Sweeper:
     publisher = SimpleNamespace(keyring=UNSIGNED)
-    made = Sweeper(None, make_pool(), None, publisher, redis, lambda: NOW)  # type: ignore[arg-type]
+    made = Sweeper(None, make_pool(), None, publisher, None, lambda: NOW)  # type: ignore[arg-type]
     made._epoch, made._epoch_seen_at = EPOCH, 0.0
     made._heads = {priority_list("generate.a", 0): None, priority_list("score", 0): None}
     return made
@@ -112,13 +97,13 @@ def test_a_batch_of_another_life_of_redis_is_lost_once_workers_had_time_to_renew
     assert reason(sweeper, row(epoch="another")) == "redis_lost"
 
 
-def test_results_that_wait_in_the_next_queue_are_not_lost(sweeper: Sweeper, redis: FakeRedis) -> None:
+def test_results_that_wait_in_the_next_queue_are_not_lost(sweeper: Sweeper) -> None:
     sweeper._heads[priority_list("score", 0)] = NOW - 99
-    redis.ends["generate:b:0"] = NOW - 90
+    sweeper._ends["generate:b:0"] = NOW - 90
     assert reason(sweeper, row()) is None
     assert reason(sweeper, row(epoch="another")) is None
 
 
-def test_results_that_are_in_no_queue_are_lost(sweeper: Sweeper, redis: FakeRedis) -> None:
-    redis.ends["generate:b:0"] = NOW - 90
+def test_results_that_are_in_no_queue_are_lost(sweeper: Sweeper) -> None:
+    sweeper._ends["generate:b:0"] = NOW - 90
     assert reason(sweeper, row()) == "vanished"
