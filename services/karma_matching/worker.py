@@ -28,7 +28,7 @@ def main(environment: Environment) -> None:
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
-    store = open_store(environment, connections)
+    store = open_store(environment, connections, "matching")
     metrics.expect(stream=pool.streams)
     outbox = Outbox("match", store, pool, connections.publisher, connections.redis, connections.clock)
     competencies, goals, novelty = LatestSnapshot(), StreamGoals(), Novelty()

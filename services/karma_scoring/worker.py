@@ -38,7 +38,7 @@ def main(environment: Environment) -> None:
     configure_logging(environment.log_level, environment.log_format)
     pool = Pool.read(environment.pool_path)
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
-    store = open_store(environment, connections)
+    store = open_store(environment, connections, "scoring")
     metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
     outbox = Outbox("score", store, pool, connections.publisher, connections.redis, connections.clock)
     competencies = LatestSnapshot()

@@ -65,7 +65,7 @@ def main(environment: Environment, withdrawal: Callable[[Pool], Withdraw]) -> No
         if connections is not None
         else (None, time.time, Shutdown(STOP_S))
     )
-    store = Store(environment.database, clock=clock)
+    store = Store(environment.database, clock=clock, service="page")
     _save_memory(store)
     wait_for_schema(store, environment.supervisor_pid)
     end_on_migration(store, shutdown)

@@ -37,7 +37,6 @@ _OVERDUE_S = 8.0
 
 #: Seconds that counting a table of a hundred million rows may take.
 COUNTING_S = 600.0
-
 #: Milliseconds after which PostgreSQL ends a transaction whose client is frozen or gone, and frees its locks.
 _ABANDONED_MS = 15_000
 _WATCH_EVERY_S = 2.0
@@ -63,7 +62,8 @@ class Store:
         durability: `full` where a commit acknowledges prompts to a user; `normal` elsewhere, where a power cut may
             lose the last commits and their work is done again. Only SQLite distinguishes the two.
         clock: seconds since 1970.
-        read_only: write nothing, not even SQLite's own files beside the database.
+        read_only: write nothing, not even SQLite's own files.
+        service: who uses it, as PostgreSQL lists its connections.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Store:
         durability: Literal["normal", "full"] = "normal",
         clock: Callable[[], float] = time.time,
         read_only: bool = False,
+        service: str = "cli",
     ) -> None:
         parsed = location.parse(url)
         self.clock = clock
@@ -92,6 +93,7 @@ class Store:
             parsed = parsed.set(drivername="postgresql+psycopg")
             logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of errors that it raises as well
             options["connect_args"] = {
+                "fallback_application_name": f"karma:{service}",  # unless the URL names one
                 "connect_timeout": 5,
                 "tcp_user_timeout": 8000,  # ms: a network that drops every packet
                 "keepalives_idle": 5,

@@ -20,14 +20,14 @@ from karma.worker.retry import Shutdown, retry_on_outage
 log = logging.getLogger(__name__)
 
 
-def open_store(environment: Environment, connections: Connections) -> Store:
-    """The store of a recording worker, after its schema is at this version's revision; nothing is consumed before.
+def open_store(environment: Environment, connections: Connections, service: str) -> Store:
+    """The store of a recording service, after its schema is at this version's revision; nothing is consumed before.
 
     Raises:
         NewerSchemaError: a newer version migrated the store.
         StoreError: it is no database.
     """
-    store = Store(environment.database, environment.durability, connections.clock)
+    store = Store(environment.database, environment.durability, connections.clock, service=service)
     wait_for_schema(store, environment.supervisor_pid)
     end_on_migration(store, connections.shutdown)
     measure(store)
