@@ -95,6 +95,9 @@ class Dispatcher:
             stopped = paused(transaction.ledger.connection)
             if EVERYTHING in stopped:
                 return 0
+            if not transaction.ledger.begin_admission():
+                self.prompts_wait = True
+                return 0
             limits: tuple[BudgetRoom | UntilRoom, ...]
             limits = BudgetRoom(transaction, self._pool), self._until.room(transaction)
             in_flight = transaction.ledger.in_flight(closed)

@@ -35,6 +35,9 @@ SWEEP_EVERY_S = 2.0
 #: Seconds that the gateway waits for a wake-up before it polls for work.
 _WAIT_S = 1.0
 _OUTAGE_WAIT_S = 0.5
+#: Groups that the window is filled in, at least, and the longest wait for one.
+_GROUPS = 16
+_MOST_WAIT_S = 0.2
 _FORGET_WORKER_S = 60.0
 
 
@@ -51,7 +54,7 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: shutdown.request())
-    store = Store(environment.database, environment.durability, connections.clock)
+    store = Store(environment.database, environment.durability, connections.clock, service="gateway")
     store.migrate()
     end_on_migration(store, shutdown)
     measure(store)
@@ -78,13 +81,17 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
         PeriodicTask(lambda: remove_expired(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
     )
 
+    pace = Pace(min(pool.pipeline.batch_items, pool.pipeline.window // _GROUPS))
+
     def round_() -> None:
         admitted = dispatcher.admit()
         for task in tasks:
             task.run_if_due()
         if dispatcher.prompts_wait:
             mark_full(redis)
-        if not admitted:
+        if admitted and dispatcher.prompts_wait:
+            shutdown.wait(pace.wait_s(admitted))
+        elif not admitted:
             with outages():
                 redis.blpop([WAKE_KEY], timeout=_WAIT_S)
 
@@ -119,6 +126,21 @@ def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:
         except Exception:
             log.exception("a round of the gateway failed; it is retried in %s s", _OUTAGE_WAIT_S)
             shutdown.wait(_OUTAGE_WAIT_S)
+
+
+class Pace:
+    """Waits while the window is full until a group of prompts has room: to admit each by itself would cost a message
+    and a look at the ledger each."""
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+        self._last = time.monotonic()
+
+    def wait_s(self, admitted: int) -> float:
+        """Seconds until a group of prompts will have ended, at the rate at which these found room; at most 0.2."""
+        now = time.monotonic()
+        each_s, self._last = (now - self._last) / admitted, now
+        return min(_MOST_WAIT_S, each_s * max(0, self._group - admitted))
 
 
 class PeriodicTask:
