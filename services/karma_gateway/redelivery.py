@@ -23,7 +23,7 @@ from karma.queue.fault_injection import reach
 from karma.queue.redis import current_incarnation
 from karma.queue.refused import refuse
 from karma.store import Store
-from karma.store.ledger import IN_FLIGHT
+from karma.store.prompt_states import IN_FLIGHT
 from karma.telemetry import metrics
 from karma.worker.admission import ASKED_AT, Admitted, admit
 

@@ -26,8 +26,8 @@ from karma.ranking.snapshot import KIN_COMPARISONS, OVERALL, Snapshot
 from karma.store import Store, counting
 from karma.store.database import COUNTING_S
 from karma.store.latest_snapshot import LatestSnapshot
-from karma.store.ledger import STATES
 from karma.store.preference_quality import preference_quality
+from karma.store.prompt_states import STATES
 from karma.store.streams import StreamGoals, paused
 from karma.telemetry import cascade_metrics, metrics
 from karma.telemetry.bounded_metrics import Gauge, shown

@@ -102,6 +102,13 @@ def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store)
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         for table in ("spending", "budgets", "judge_templates", "deletions"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
+        for index in ("open", "ended", "dead"):
+            connection.exec_driver_sql(f"DROP INDEX ix_prompts_{index}")
+        connection.exec_driver_sql("ALTER TABLE prompts DROP COLUMN admitted")
+        connection.exec_driver_sql("CREATE INDEX ix_prompts_dead ON prompts (id)")
+        connection.exec_driver_sql(
+            "CREATE INDEX ix_prompts_state_stream_priority_id ON prompts (state, stream, priority, id)"
+        )
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
 
     store.migrate()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from karma.store.prompt_states import IS_DEAD
 from karma.store.schema import pairs, prompts, responses, verdicts
 from karma.telemetry.failure_kinds import kind_of
 
@@ -90,7 +91,7 @@ def reasons(connection: Connection, among: ColumnElement[bool] | None = None) ->
     for of, table, name, text, prompt in sources:
         columns = name.label("name"), func.min(text).label("example"), func.count().label("count")
         query = select(*columns).select_from(table).group_by(name, func.substr(text, 1, _HEAD))
-        query = query.where(prompts.c.state == "dead" if of == "prompts" else text.is_not(None))
+        query = query.where(IS_DEAD if of == "prompts" else text.is_not(None))
         if among is not None:
             query = query.where(prompt.in_(select(prompts.c.id).where(among)))
         found += _merged(of, connection.execute(query))

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from karma.config.settings import Price
 from karma.store.counting import one
 from karma.store.pair_rows import IS_UNSURE
+from karma.store.prompt_states import IS_DEAD
 from karma.store.schema import pairs, prompts, resolutions, responses
 from karma.telemetry.escaping import escape_control
 from karma.verdicts import OUTCOMES
@@ -19,7 +20,6 @@ from karma_monitor.queries.failures import Reason, reasons
 from karma_monitor.queries.spending import Spending, spending
 
 _REASONS = 3
-_DEAD = prompts.c.state == "dead"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def finished_since(
     among = (prompts.c.stream == stream) & (prompts.c.ended_at >= since)
     failed = select(responses.c.id).where(responses.c.prompt == prompts.c.id, responses.c.failure.is_not(None))
     unpaired, total = prompts.c.no_pair.is_not(None), func.count()
-    counts = total, total.filter(unpaired), total.filter(unpaired & failed.exists()), total.filter(_DEAD)
+    counts = total, total.filter(unpaired), total.filter(unpaired & failed.exists()), total.filter(IS_DEAD)
     count = connection.execute(select(*counts).where(among)).one()
     resolved: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     labels: Counter[str] = Counter()

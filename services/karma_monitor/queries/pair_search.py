@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, true
 
 from karma.store.pair_rows import RESPONSE_A, RESPONSE_B, resolved
+from karma.store.prompt_states import IS_DEAD
 from karma.store.schema import pairs, prompts, resolutions, verdicts
 
 
@@ -110,7 +111,7 @@ def pairs_between(connection: Connection, low: int, high: int, wanted: PairFilte
 def dead_prompts(connection: Connection, before: int | None, limit: int) -> list[Any]:
     """Dead prompts with ids below `before`, newest first."""
     names = ("id", "stream", "prompt_id", "error", "accepted_at", "messages")
-    query = select(*(prompts.c[name] for name in names)).where(prompts.c.state == "dead")
+    query = select(*(prompts.c[name] for name in names)).where(IS_DEAD)
     if before is not None:
         query = query.where(prompts.c.id < before)
     return list(connection.execute(query.order_by(prompts.c.id.desc()).limit(limit)))
@@ -118,4 +119,4 @@ def dead_prompts(connection: Connection, before: int | None, limit: int) -> list
 
 def count_dead(connection: Connection) -> int:
     """How many prompts are dead."""
-    return int(connection.execute(select(func.count()).where(prompts.c.state == "dead")).scalar_one())
+    return int(connection.execute(select(func.count()).where(IS_DEAD)).scalar_one())

@@ -8,11 +8,9 @@ from sqlalchemy import Connection, func, select
 
 from karma.ranking.verdict_sources import HUMAN
 from karma.store.chunks import chunks
+from karma.store.prompt_states import IS_DONE
 from karma.store.schema import prompts, resolutions, responses, verdicts
 from karma.verdicts import CANARY
-
-#: A prompt's priority is 0 to 9.
-_PRIORITIES = range(10)
 
 
 def newest_resolved(connection: Connection, limit: int) -> list[tuple[int, float]]:
@@ -23,14 +21,10 @@ def newest_resolved(connection: Connection, limit: int) -> list[tuple[int, float
 
 
 def newest_resolved_in(connection: Connection, stream: str, limit: int) -> list[tuple[int, float]]:
-    """The same of one stream: the pairs of its newest finished prompts, with one index lookup per priority."""
-    ended: list[int] = []
-    for priority in _PRIORITIES:
-        mine = (prompts.c.state == "done") & (prompts.c.stream == stream) & (prompts.c.priority == priority)
-        query = select(prompts.c.id).where(mine).order_by(prompts.c.id.desc()).limit(limit)
-        ended += connection.execute(query).scalars()
+    """The same of one stream: the pairs of its newest finished prompts."""
+    newest = select(prompts.c.id).where(IS_DONE, prompts.c.stream == stream).order_by(prompts.c.id.desc()).limit(limit)
     found: list[tuple[int, float]] = []
-    for chunk in chunks(sorted(ended, reverse=True)[:limit]):
+    for chunk in chunks(connection.execute(newest).scalars().all()):
         query = select(resolutions.c.pair, resolutions.c.resolved_at).where(resolutions.c.prompt.in_(chunk))
         query = query.where(resolutions.c.outcome != CANARY)
         found += [(row.pair, row.resolved_at) for row in connection.execute(query)]

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, func, select
 
 from karma.store import counting
-from karma.store.ledger import IN_FLIGHT, Ledger
+from karma.store.ledger import Ledger
+from karma.store.prompt_states import IN_FLIGHT, is_in
 from karma.store.schema import prompts
 
 #: Resolutions have no ascending id: those of the last second may not all be committed yet.
@@ -116,7 +117,7 @@ def _moved_on(connection: Connection, before: Mapping[str, int], prompts_: int) 
 
 def _some(connection: Connection, state: str) -> int | None:
     """The prompts in a state; None above `_FEW`."""
-    few = select(prompts.c.id).where(prompts.c.state == state).limit(_FEW + 1).subquery()
+    few = select(prompts.c.id).where(is_in(state)).limit(_FEW + 1).subquery()
     number = counting.one(connection, select(func.count()).select_from(few))
     return number if number <= _FEW else None
 

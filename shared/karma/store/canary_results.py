@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from karma.config.derived_streams import CANARIES, MARK, canaries_of
 from karma.store.pair_rows import pair_records
+from karma.store.prompt_states import IS_DONE
 from karma.store.records import PairRecord
 from karma.store.schema import pairs, prompts, resolutions, streams
 from karma.verdicts import CANARY, Side, opinions
@@ -53,7 +54,7 @@ def newest_canaries(connection: Connection, stream: str | None, limit: int) -> l
         select(pairs.c.id)
         .join(prompts, prompts.c.id == pairs.c.prompt)
         .join(resolutions, resolutions.c.pair == pairs.c.id)
-        .where(prompts.c.state == "done", prompts.c.stream.in_(names), resolutions.c.outcome == CANARY)
+        .where(IS_DONE, prompts.c.stream.in_(names), resolutions.c.outcome == CANARY)
         .order_by(pairs.c.id.desc())
         .limit(limit)
     )

@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, literal, select, union_all
 
 from karma.store.pair_rows import IS_UNSURE
+from karma.store.prompt_states import IS_DEAD, IS_ENDED, IS_IN_FLIGHT, IS_WAITING
 from karma.store.schema import gates, pairs, prompts, resolutions, responses, streams, verdicts
 from karma.verdicts import CANARY, OUTCOMES
 
@@ -22,18 +23,31 @@ TABLES: Mapping[str, Table] = {"prompts": prompts, "responses": responses, "pair
 
 
 def prompts_by_state(connection: Connection, streams: Sequence[str] | None = None) -> Counter[tuple[str, str]]:
-    """Prompts by stream and state; of `streams`, or of all."""
-    columns = prompts.c.state, prompts.c.stream
-    query = select(*columns, func.count()).group_by(*columns)
+    """Prompts by stream and state; of `streams`, or of all. The indexes hold each kind apart from the others."""
+    counted = (
+        _count(literal("accepted"), IS_WAITING),
+        _count(prompts.c.state, IS_IN_FLIGHT),
+        _count(literal("ended"), IS_ENDED),
+        _count(literal("dead"), IS_DEAD),
+    )
     if streams is not None:
-        query = query.where(prompts.c.stream.in_(list(streams)))
-    return Counter({(stream, state): count for state, stream, count in connection.execute(query)})
+        counted = tuple(query.where(prompts.c.stream.in_(list(streams))) for query in counted)
+    # One statement sees one moment.
+    found = Counter({(stream, state): count for state, stream, count in connection.execute(union_all(*counted))})
+    for stream, state in [key for key in found if key[1] == "ended"]:
+        found[stream, "done"] = found.pop((stream, state)) - found[stream, "dead"]
+    return +found
+
+
+def _count(state: ColumnElement[str], condition: ColumnElement[bool]) -> Select[Any]:
+    query = select(state.label("state"), prompts.c.stream, func.count()).where(condition)
+    return query.group_by(*(column for column in (state, prompts.c.stream) if isinstance(column, Column)))
 
 
 def in_flight_by_stream(connection: Connection) -> dict[str, Counter[str]]:
     """Stream → its prompts in flight, by state. The index holds them apart from all others."""
     columns = prompts.c.stream, prompts.c.state
-    query = select(*columns, func.count()).where(prompts.c.state.in_(("dispatched", "answered", "matched")))
+    query = select(*columns, func.count()).where(IS_IN_FLIGHT)
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for stream, state, count in connection.execute(query.group_by(*columns)):
         found[stream][state] = count

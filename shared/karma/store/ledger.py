@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select, update
 from karma.store.bulk import Insert, Update
 from karma.store.chunks import rows_in
 from karma.store.counting import prompts_by_state
+from karma.store.prompt_states import IS_IN_FLIGHT, IS_WAITING, STATES
 from karma.store.records import NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
 from karma.store.sql import insert_new
@@ -23,9 +24,8 @@ from karma.store.statements import Query, among
 
 Acceptance = Literal["accepted", "present", "conflict"]
 
-#: The states of prompts within the window.
-IN_FLIGHT = ("dispatched", "answered", "matched")
-STATES = ("accepted", *IN_FLIGHT, "done", "dead")
+#: PostgreSQL's number of the lock on admission.
+_ADMISSION = 7305422
 
 #: What an accepted prompt brings along.
 _ACCEPTED = tuple(each.name for each in dataclass_fields(NewPrompt))
@@ -40,7 +40,7 @@ _LOCK = Query(
     select(*_PROMPT_COLUMNS).where(among(prompts.c.id, "ids")).order_by(prompts.c.id).with_for_update(), "ids"
 )
 _MESSAGES = Query(select(prompts.c.id, prompts.c.messages).where(among(prompts.c.id, "ids")), "ids")
-_MOVE = Update(prompts, "state", "awaited", "id")
+_MOVE = Update(prompts, "state", "awaited", "admitted", "id")
 _LOWER = Update(prompts, "awaited", "id")
 _END = Update(prompts, "state", "awaited", "no_pair", "ended_at", "given", "id")
 
@@ -94,10 +94,19 @@ class Ledger:
 
     def waiting_ids(self, stream: str, limit: int) -> list[str]:
         """The ids of a stream's accepted prompts, at most `limit`, in order of acceptance."""
-        query = select(prompts.c.prompt_id).where(prompts.c.stream == stream, prompts.c.state == "accepted")
+        query = select(prompts.c.prompt_id).where(IS_WAITING, prompts.c.stream == stream)
         return list(self.connection.execute(query.order_by(prompts.c.id).limit(limit)).scalars())
 
     # --- admission ------------------------------------------------------------------------------------------------
+
+    def begin_admission(self) -> bool:
+        """Keep other gateways from admitting until this transaction ends; returns False where one does so now.
+
+        Of two that count what is in flight at the same time, each would fill the window by itself.
+        """
+        if self.connection.dialect.name != "postgresql":
+            return True  # the only writer
+        return bool(self.connection.execute(select(func.pg_try_advisory_xact_lock(_ADMISSION))).scalar_one())
 
     def wanting(self, passed_over: Iterable[str] = ()) -> list[Any]:
         """Streams with accepted prompts: `name`, `goal`, and the highest `priority` of those prompts.
@@ -105,8 +114,8 @@ class Ledger:
         `goal` is the one that the stream began with; None where no prompt of it was admitted yet. Streams in
         `passed_over` are left out. One look-up in the index per stream, however many prompts wait.
         """
-        accepted = (prompts.c.state == "accepted") & (prompts.c.stream == streams.c.name)
-        highest = select(func.max(prompts.c.priority)).where(accepted).scalar_subquery().label("priority")
+        waiting = IS_WAITING & (prompts.c.stream == streams.c.name)
+        highest = select(func.max(prompts.c.priority)).where(waiting).scalar_subquery().label("priority")
         found = select(streams.c.name, streams.c.goal, highest).where(streams.c.name.not_in(list(passed_over)))
         return [row for row in self.connection.execute(found) if row.priority is not None]
 
@@ -114,7 +123,7 @@ class Ledger:
         """Accepted prompts of a stream and a priority in order of acceptance, locked; other dispatchers skip them."""
         query = (
             select(*_PROMPT_COLUMNS, func.length(prompts.c.messages).label("size"), prompts.c.given)
-            .where(prompts.c.state == "accepted", prompts.c.stream == stream, prompts.c.priority == priority)
+            .where(IS_WAITING, prompts.c.stream == stream, prompts.c.priority == priority)
             .order_by(prompts.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -126,7 +135,7 @@ class Ledger:
 
         Prompts with open work for a model or judge among `closed` are left out: they wait for it, and occupy nothing.
         """
-        query = select(prompts.c.stream, func.count()).where(prompts.c.state.in_(IN_FLIGHT)).group_by(prompts.c.stream)
+        query = select(prompts.c.stream, func.count()).where(IS_IN_FLIGHT).group_by(prompts.c.stream)
         number = {row[0]: row[1] for row in self.connection.execute(query)}
         if closed:
             held_up = (
@@ -135,7 +144,7 @@ class Ledger:
                 .where(
                     work_items.c.stage.in_(("generate", "judge")),
                     work_items.c.target.in_(list(closed)),
-                    prompts.c.state.in_(IN_FLIGHT),
+                    IS_IN_FLIGHT,
                 )
                 .group_by(prompts.c.stream)
             )
@@ -145,7 +154,8 @@ class Ledger:
 
     def has_accepted(self) -> bool:
         """Whether any prompt waits for admission."""
-        query = select(prompts.c.id).where(prompts.c.state == "accepted").limit(1)
+        # The order has PostgreSQL use the index, whatever it takes the number of those that wait for.
+        query = select(prompts.c.id).where(IS_WAITING).order_by(prompts.c.stream, prompts.c.priority).limit(1)
         return self.connection.execute(query).first() is not None
 
     # --- moving prompts -------------------------------------------------------------------------------------------
@@ -166,8 +176,8 @@ class Ledger:
         return [(row.id, row.messages) for row in self.connection.execute(query)]
 
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
-        """Set the state of locked prompts and the number of results that each waits for."""
-        _MOVE.run(self.connection, [(state, awaited.get(id_, 0), id_) for id_ in ids])
+        """Set the state of locked prompts that are admitted, and the number of results that each waits for."""
+        _MOVE.run(self.connection, [(state, awaited.get(id_, 0), 1, id_) for id_ in ids])
 
     def end(self, ids: Sequence[int], no_pair: Mapping[int, str] | None = None) -> None:
         """End locked prompts as `done`; `no_pair` gives the reason of those without a pair."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, literal, select
 
 from karma.store.chunks import chunks
 from karma.store.database import Store
+from karma.store.prompt_states import IS_DEAD, IS_DONE
 from karma.store.records import Stage
 from karma.store.schema import PARKED, pairs, prompts, resolutions, responses, verdicts, work_items
 from karma.telemetry.failure_kinds import may_pass
@@ -78,7 +79,7 @@ def bring_back(store: Store, requeue: Requeue, stream: str | None = None) -> Ite
 
 def requeue_dead(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
     """Requeue up to `AT_ONCE` dead prompts and reset their attempts; returns their ids, in order."""
-    ids = _lock(connection, prompts.c.state == "dead", stream, after)
+    ids = _lock(connection, IS_DEAD, stream, after)
     if ids:
         fresh: dict[str, Any] = {"attempts": 0, "result_attempts": 0, "error": None}
         connection.execute(update(work_items).where(work_items.c.prompt.in_(ids)).values(**fresh))
@@ -89,9 +90,7 @@ def requeue_dead(connection: Connection, stream: str | None = None, after: int =
 def requeue_unanswered(connection: Connection, stream: str | None = None, after: int = 0) -> Sequence[int]:
     """Requeue up to `AT_ONCE` prompts without a pair that have failed responses; returns their ids, in order."""
     has_failures = select(responses.c.id).where(responses.c.prompt == prompts.c.id, responses.c.failure.is_not(None))
-    ids = _lock(
-        connection, (prompts.c.state == "done") & prompts.c.no_pair.is_not(None) & has_failures.exists(), stream, after
-    )
+    ids = _lock(connection, IS_DONE & prompts.c.no_pair.is_not(None) & has_failures.exists(), stream, after)
     if ids:
         failed = responses.c.prompt.in_(ids) & responses.c.failure.is_not(None)
         columns = {"prompt": responses.c.prompt, "target": responses.c.model, "sample": responses.c.sample}
@@ -106,7 +105,7 @@ def requeue_unscored(connection: Connection, stream: str | None = None, after: i
     has_unscored = select(resolutions.c.pair).where(
         resolutions.c.prompt == prompts.c.id, resolutions.c.outcome == "unscored"
     )
-    ids = _lock(connection, (prompts.c.state == "done") & has_unscored.exists(), stream, after)
+    ids = _lock(connection, IS_DONE & has_unscored.exists(), stream, after)
     if ids:
         failed = [row.id for row in _failed_verdicts(connection, ids) if row.outcome == "unscored"]
         _judge_again(connection, ids, failed)
@@ -137,7 +136,7 @@ def requeue_incomplete(
         .join(resolutions, resolutions.c.pair == pairs.c.id)
         .where(pairs.c.prompt == prompts.c.id, verdicts.c.failure.is_not(None), resolutions.c.outcome != "unscored")
     )
-    while locked := _lock(connection, (prompts.c.state == "done") & has_failed.exists(), stream, after):
+    while locked := _lock(connection, IS_DONE & has_failed.exists(), stream, after):
         failed = _failed_verdicts(connection, locked)
         passing = [row for row in failed if row.outcome != "unscored" and may_pass(row.failure)]
         if ids := sorted({row.prompt for row in passing}):
@@ -197,5 +196,5 @@ def _lock(connection: Connection, condition: Any, stream: str | None, after: int
 
 
 def _reopen(connection: Connection, ids: Sequence[int]) -> None:
-    fresh: dict[str, Any] = {"state": "accepted", "no_pair": None, "error": None, "ended_at": None}
+    fresh: dict[str, Any] = {"state": "accepted", "admitted": 0, "no_pair": None, "error": None, "ended_at": None}
     connection.execute(update(prompts).where(prompts.c.id.in_(ids)).values(**fresh))

@@ -1,8 +1,7 @@
 """The tables: the meaning of a row, which service writes it, and the natural key that makes it unique.
 
-Lock discipline: a transaction that changes anything of a prompt first locks the prompt's row (`ledger.lock_prompts`);
-rows are locked in the order of their ids. SQLite has one writer at a time (`BEGIN IMMEDIATE`), PostgreSQL uses `FOR
-UPDATE`.
+Lock discipline: a transaction that changes anything of a prompt first locks the prompt's row (`ledger.lock_prompts`).
+Rows are locked in the order of their ids or keys. SQLite has one writer at a time (`BEGIN IMMEDIATE`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from sqlalchemy import (
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 #: The newest migration: a store at this revision needs none, so alembic is not loaded.
-REVISION = "0014"
+REVISION = "0015"
 
 #: The batch of parked work: it waits for its prompt to be admitted again, or belongs to a dead prompt.
 PARKED = ""
@@ -45,9 +44,10 @@ metadata = MetaData(
 )
 
 
-def _partial(name: str, column: str, where: str) -> Index:
-    """An index of the rows that meet a condition: they are few, and lists of them are asked for."""
-    return Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+def _partial(name: str, columns: str | tuple[str, ...], where: str) -> Index:
+    """An index of the rows that meet a condition, and are asked for by it."""
+    names = [columns] if isinstance(columns, str) else columns
+    return Index(name, *names, sqlite_where=text(where), postgresql_where=text(where))
 
 
 #: A named flow of prompts.
@@ -86,15 +86,18 @@ prompts = Table(
     Column("metadata", Text),  # JSON: the caller's own fields, which travel to the export
     Column("priority", SmallInteger, nullable=False),  # 0 to 9, higher first
     Column("state", Text, nullable=False),  # accepted, dispatched, answered, matched, done, dead
+    Column("admitted", SmallInteger, nullable=False, server_default=text("0")),  # 1 from its admission on
     Column("awaited", Integer, nullable=False),  # responses (dispatched) or pairs (matched) still open
     Column("no_pair", Text),  # why a done prompt has no pair; null where it has one
     Column("error", Text),  # of the last attempt at a dead prompt
     Column("accepted_at", Float, nullable=False),
     Column("ended_at", Float),
     UniqueConstraint("stream", "prompt_id"),
-    Index(None, "state", "stream", "priority", "id"),  # the order of admission
+    # No index has the state, which changes often: PostgreSQL can update a row in place where no index changes.
+    _partial("ix_prompts_open", ("admitted", "stream", "priority", "id"), "ended_at IS NULL"),  # order of admission
+    _partial("ix_prompts_ended", ("stream", "id"), "ended_at IS NOT NULL"),
     _partial("ix_prompts_no_pair", "stream", "no_pair IS NOT NULL"),
-    _partial("ix_prompts_dead", "id", "state = 'dead'"),
+    _partial("ix_prompts_dead", "id", "error IS NOT NULL"),
 )
 
 #: One publication of open work to one queue. A row is deleted some time after its last item is closed.

@@ -13,8 +13,6 @@ from karma.store.schema import EVERYTHING, prompts
 from karma.store.spending import Budget
 from karma.store.streams import stream_ends
 
-_UNFINISHED = ("accepted", "dispatched", "answered", "matched")
-
 
 def budgets_usd(transaction: Transaction, pool: Pool | None, most: int | None = None) -> dict[str, dict[str, Any]]:
     """Stream (`*`: all together) → its limits, USD spent, and whether prompts of it wait for a higher budget.
@@ -40,9 +38,9 @@ def budgets_usd(transaction: Transaction, pool: Pool | None, most: int | None = 
 
 
 def _is_unfinished(transaction: Transaction, stream: str) -> bool:
-    query = select(prompts.c.id).where(prompts.c.state.in_(_UNFINISHED)).limit(1)
+    query = select(prompts.c.id).where(prompts.c.ended_at.is_(None)).limit(1)
     if stream != EVERYTHING:
-        query = query.where(prompts.c.stream == stream)
+        query = query.where(prompts.c.admitted.in_((0, 1)), prompts.c.stream == stream)  # as the index begins
     return transaction.ledger.connection.execute(query).first() is not None
 
 

@@ -20,6 +20,7 @@ from karma.config.pricing import Kind, Pricing, Usage, money
 from karma.messages import ModelSpec
 from karma.store import Transaction
 from karma.store.chunks import rows_in
+from karma.store.prompt_states import IS_DONE
 from karma.store.schema import pairs, prompts, responses, verdicts
 from karma_monitor.figures.money.line_fit import Fit
 
@@ -161,7 +162,7 @@ def _asked(pool: Pool, stream: str) -> Iterator[tuple[Kind, str, ModelSpec, floa
 
 def _newest_prompts(transaction: Transaction, stream: str) -> dict[int, int]:
     """The newest prompts of a stream that ended, with the lengths of their messages."""
-    ended = prompts.c.state == "done", prompts.c.stream == stream
+    ended = IS_DONE, prompts.c.stream == stream
     query = select(prompts.c.id, func.length(prompts.c.messages)).where(*ended)
     rows = transaction.ledger.connection.execute(query.order_by(prompts.c.id.desc()).limit(_NEWEST))
     return {row[0]: int(row[1]) for row in rows}
