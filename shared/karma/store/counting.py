@@ -24,14 +24,14 @@ TABLES: Mapping[str, Table] = {"prompts": prompts, "responses": responses, "pair
 
 def prompts_by_state(connection: Connection, streams: Sequence[str] | None = None) -> Counter[tuple[str, str]]:
     """Prompts by stream and state; of `streams`, or of all. The indexes hold each kind apart from the others."""
-    counted = (
+    counted = [
         _count(literal("accepted"), IS_WAITING),
         _count(prompts.c.state, IS_IN_FLIGHT),
         _count(literal("ended"), IS_ENDED),
         _count(literal("dead"), IS_DEAD),
-    )
+    ]
     if streams is not None:
-        counted = tuple(query.where(prompts.c.stream.in_(list(streams))) for query in counted)
+        counted = [query.where(prompts.c.stream.in_(list(streams))) for query in counted]
     # One statement sees one moment.
     found = Counter({(stream, state): count for state, stream, count in connection.execute(union_all(*counted))})
     for stream, state in [key for key in found if key[1] == "ended"]:
