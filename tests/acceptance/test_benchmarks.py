@@ -39,12 +39,25 @@ def test_karma_and_a_script_at_an_endpoint(tmp_path: Path) -> None:
     assert 0 < found["karma"]["stored_s"] < found["karma"]["command_s"]
 
 
-def test_the_cost_of_instant_models_on_both_databases(tmp_path: Path) -> None:
+def test_the_cost_of_instant_models(tmp_path: Path) -> None:
     needs.postgresql()
-    found = run(tmp_path / "out.json", "overhead", "--prompts", "40", "--models", "2", "--batches", "8")
-    assert set(found) == {"karma"}
-    for database in ("sqlite", "postgresql"):
-        cost = {name: found["karma"][f"{database} K=2 batch=8 us {name}"] for name in ("all", "workers", "enqueue")}
-        assert cost["all"] >= cost["workers"] + cost["enqueue"]
-        assert found["karma"][f"{database} K=2 batch=8 prompts_per_s"] > 1
-    assert "postgresql K=2 batch=8 us postgresql" in found["karma"]
+    options = ("--prompts", "40", "--models", "2", "--batches", "8", "--databases", "postgresql")
+    found = run(tmp_path / "out.json", "overhead", *options)["karma"]
+    cost = {name: found[f"postgresql K=2 batch=8 us {name}"] for name in ("all", "workers", "enqueue", "postgresql")}
+    assert cost["all"] > cost["workers"] + cost["enqueue"] + cost["postgresql"] > 0
+    assert found["postgresql K=2 batch=8 prompts_per_s"] > 1
+
+
+def test_costs_views_and_exports_of_a_store(tmp_path: Path) -> None:
+    options = ("--most", "1000", "--window", "40", "--databases", "sqlite")
+    found = run(tmp_path / "out.json", "scale", *options)["1,000"]
+    assert found["sqlite prompts_per_s"] > 1
+    assert found["sqlite store_bytes"] > found["sqlite text_bytes"] > 250
+    assert found["sqlite ms /api/pairs"] > 0
+    assert found["sqlite export_rows_per_s"] > 1
+
+
+def test_two_workers_where_models_are_waited_for(tmp_path: Path) -> None:
+    options = ("--counts", "2", "--stages", "judging", "--seconds", "2")
+    found = run(tmp_path / "out.json", "workers", *options)["2"]
+    assert 8 < found["judging per_s"] < 64  # 32, but the run is short

@@ -36,7 +36,7 @@ from statistics import median
 from tests.benchmarks import builds
 from tests.benchmarks.builds import HERE, ROOT, Build, Running, ledger, one, write_prompts
 from tests.benchmarks.processes import ended_cpu_s, peak_memory
-from tests.benchmarks.repeated import Figures, alternate, parser, print_table
+from tests.benchmarks.repeated import Figures, alternate, end_in_order, first_to_others, parser, print_table
 from tests.support.endpoint import pool
 from tests.support.pipeline import wait_until
 
@@ -191,6 +191,7 @@ def main() -> None:
     made.add_argument("--latency-ms", type=float, default=50.0)
     made.add_argument("--trials", type=int, default=7, help="single prompts on a warm pipeline, in each repetition")
     arguments = made.parse_args()
+    end_in_order()
     sizes, latency_ms = sorted(arguments.sizes), arguments.latency_ms
     runs = [Run(count, latency_ms, arguments.trials, count == sizes[-1]) for count in sizes]
     with ExitStack() as stack:
@@ -198,7 +199,8 @@ def main() -> None:
         rivals: dict[str, Callable[[Run], Figures]] = {build.name: partial(run_karma, build) for build in compared}
         rivals["script"] = partial(run_script, [sys.executable, "-m", "tests.benchmarks.script"])
         setting = {"sizes": sizes, "latency_ms": latency_ms, "at_once": _AT_ONCE, "trials": arguments.trials}
-        print_table(alternate(rivals, runs, arguments, setting), HERE.name)
+        pairs = first_to_others(list(rivals))
+        print_table(alternate(rivals, runs, arguments, setting, pairs), pairs)
 
 
 if __name__ == "__main__":

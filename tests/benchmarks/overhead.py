@@ -2,7 +2,7 @@
 
 K models answer every prompt and the judge sees one pair of it in one order, so that nothing is waited for. Measured
 from the start of `karma enqueue --wait` to its end: prompts a second, and CPU microseconds a prompt of all processes,
-by process; `workers` are the five of the pipeline, `all` also the command, Redis and PostgreSQL. The number of models
+by process; `workers` are those of the pipeline, `all` also the command, Redis and PostgreSQL. The number of models
 varies at 32 items a message, and the items of a message at 4 models (the nearest that are measured).
 
 `python -m tests.benchmarks.overhead [--against COMMIT] [--models K …] [--batches B …] [--databases NAME …]
@@ -11,24 +11,21 @@ varies at 32 items a message, and the items of a message at 4 models (the neares
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
-
 from tests.benchmarks import builds
 from tests.benchmarks.builds import HERE, Build, write_prompts
-from tests.benchmarks.repeated import Figures, alternate, parser, print_table
-from tests.support.databases import server
+from tests.benchmarks.repeated import Figures, alternate, end_in_order, first_to_others, parser, print_table
+from tests.support.databases import another_database, server
 from tests.support.instant import pool
 from tests.support.postgresql import PostgreSQL
 
-WORKERS = ("gateway", "generation", "judging", "matching", "scoring")
+_BESIDES = ("supervisor", "enqueue", "redis", "postgresql")  # whatever else runs is a worker
 _MODELS, _BATCH = 4, 32  # the others vary around these
 
 
@@ -62,37 +59,22 @@ def measure(build: Build, run: Run, variables: Mapping[str, str] | None = None) 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="karma-speed-")))
         given, servers = {"KARMA_PLUGINS": "tests.support.instant", **(variables or {})}, ()
         if run.postgresql is not None:
-            given["KARMA_DATABASE_URL"] = stack.enter_context(_database(run.postgresql))
+            given["KARMA_DATABASE_URL"] = stack.enter_context(another_database(run.postgresql))
             servers = (run.postgresql.pid,)
         prompts = write_prompts(folder / "prompts.jsonl", run.prompts)
         running = stack.enter_context(builds.up(build, folder / "home", pool(run.models, run.batch), given, servers))
         seconds, used = running.measured("enqueue", str(prompts), "--wait", "-q")
-    us = {name: 1e6 * cpu_s / run.prompts for name, cpu_s in used.items()}
-    parts = {"all": sum(us.values()), "workers": sum(us[name] for name in WORKERS), **us}
     return {
         f"{run.title} prompts_per_s": round(run.prompts / seconds, 1),
-        **{f"{run.title} us {name}": round(value, 1) for name, value in parts.items()},
+        **{f"{run.title} {name}": value for name, value in costs(used, run.prompts).items()},
     }
 
 
-_numbers = itertools.count()
-
-
-@contextmanager
-def _database(postgresql: PostgreSQL) -> Iterator[str]:
-    """The URL of an empty database of a server."""
-    name = f"run{next(_numbers)}"
-    engine = create_engine(
-        postgresql.url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    try:
-        yield postgresql.url.removesuffix("postgres") + name
-    finally:
-        with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        engine.dispose()
+def costs(used_s: Mapping[str, float], prompts: int) -> Figures:
+    """CPU microseconds a prompt: of all processes, of the workers, and by process."""
+    workers_s = sum(cpu_s for name, cpu_s in used_s.items() if name not in _BESIDES)
+    parts = {"all": sum(used_s.values()), "workers": workers_s, **used_s}
+    return {f"us {name}": round(1e6 * cpu_s / prompts, 1) for name, cpu_s in parts.items()}
 
 
 def main() -> None:
@@ -104,6 +86,7 @@ def main() -> None:
     names = ["sqlite", "postgresql"]
     made.add_argument("--databases", nargs="+", choices=names, default=names, metavar="NAME")
     arguments = made.parse_args()
+    end_in_order()
     with ExitStack() as stack:
         compared = [HERE, *([stack.enter_context(builds.checkout(arguments.against))] if arguments.against else [])]
         postgresql = stack.enter_context(server()) if "postgresql" in arguments.databases else None
@@ -111,7 +94,8 @@ def main() -> None:
         planned = runs(arguments.prompts, arguments.models, arguments.batches, databases)
         rivals = {build.name: partial(measure, build) for build in compared}
         setting = {"prompts": arguments.prompts, "runs": [run.title for run in planned]}
-        print_table(alternate(rivals, planned, arguments, setting), HERE.name)
+        pairs = first_to_others(list(rivals))
+        print_table(alternate(rivals, planned, arguments, setting, pairs), pairs)
 
 
 if __name__ == "__main__":

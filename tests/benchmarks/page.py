@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,20 +99,25 @@ VIEWS = (
     "/healthz",
     "/api/board",
     "/api/models",
-    "/api/models?skill=skill-3",
+    "/api/models?skill={skill}",
     "/api/quality",
-    "/api/quality?stream=stream-1",
+    "/api/quality?stream={streams[0]}",
     "/api/pairs",
     "/api/pairs?before={middle}",
     "/api/pairs?outcome=tie",
-    "/api/pairs?outcome=unscored&stream=stream-4",
-    "/api/pairs?model=model-03&judge=j",
+    "/api/pairs?outcome=unscored&stream={streams[1]}",
+    "/api/pairs?model={model}&judge=j",
     "/api/pairs?text=Question%20{middle}",
     "/api/pairs?text=nowhere%20to%20be%20found",
     "/api/pairs/{middle}",
     "/api/dead",
     "/api/failures",
 )
+
+
+def views_of(middle: int, model: str, skill: str, streams: tuple[str, str]) -> tuple[str, ...]:
+    """Every view of a store; `middle` is a pair in its middle."""
+    return tuple(view.format(middle=middle, model=model, skill=skill, streams=streams) for view in VIEWS)
 
 
 def fill(connection: sqlite3.Connection, low: int, high: int, at: float, step: float) -> None:
@@ -132,7 +137,9 @@ def build(path: Path, preferences: int) -> None:
     connection.execute("BEGIN")
     rng = np.random.default_rng(1)
     began = time.time() - 7 * 86_400
-    connection.executemany("INSERT INTO streams VALUES (?, ?)", [(f"stream-{n}", began + n) for n in range(_STREAMS)])
+    connection.executemany(
+        "INSERT INTO streams (name, created_at) VALUES (?, ?)", [(f"stream-{n}", began + n) for n in range(_STREAMS)]
+    )
     fill(connection, 1, preferences, began, 7 * 86_400 / preferences)
     for version in range(1, _REFITS + 1):
         body = to_bytes(_snapshot(version, rng))
@@ -171,17 +178,18 @@ class Asker:
 
 
 @contextmanager
-def page(home: Path, redis_url: str) -> Iterator[tuple[Asker, int]]:
-    """The page's process: what asks it, and its process id."""
+def page(home: Path, variables: Mapping[str, str]) -> Iterator[tuple[Asker, int]]:
+    """The page's process: what asks it, and its process id. `variables` are those of KARMA, such as its Redis."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("KARMA_")},
         "KARMA_HOME": str(home),
         "KARMA_POOL": str(home / "pool.toml"),
-        "KARMA_REDIS_URL": redis_url,
+        **variables,
         "KARMA_PAGE_PORT": "0",
         "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "shared", "services")),
     }
     written = home / "run" / "page.url"
+    written.unlink(missing_ok=True)
     process = subprocess.Popen([sys.executable, "-m", "karma.run", "page"], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(written.exists, 60, "the page is up")
@@ -259,10 +267,10 @@ def measure(home: Path, preferences: int, seconds: float, rate: float, requests:
     """The page's process on a store that `build` made."""
     redis = Redis(home / "redis")
     redis.start()
-    views = tuple(view.format(middle=preferences // 2) for view in VIEWS)
+    views = views_of(preferences // 2, model="model-03", skill="skill-3", streams=("stream-1", "stream-4"))
     figures: dict[str, Any] = {"preferences": preferences}
     try:
-        with page(home, redis.url) as (asker, pid):
+        with page(home, {"KARMA_REDIS_URL": redis.url}) as (asker, pid):
             started = time.monotonic()
             latencies(asker, ("/api/board",), 1)
             figures["first_picture_s"] = round(time.monotonic() - started, 2)

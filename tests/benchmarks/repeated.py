@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,12 @@ from tests.benchmarks.paired import Ratio, ratio
 
 #: What was measured of a rival in one repetition, by name of the figure.
 Figures = dict[str, float]
+
+#: Two rivals, the first of which is compared with the second.
+Pair = tuple[str, str]
+
+#: CPU cores in use by others: no figure of a rival, and told beside each.
+OTHERS = "others_cores"
 
 _FEWEST = 5
 
@@ -32,11 +39,17 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def end_in_order() -> None:
+    """Let SIGTERM end the program as Ctrl-C does: what it started is stopped, and its folders go."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def alternate(
     rivals: Mapping[str, Callable[[Any], Figures]],
     parts: Sequence[Any],
     arguments: argparse.Namespace,
     setting: Mapping[str, Any],
+    pairs: Sequence[Pair],
 ) -> list[dict[str, Any]]:
     """Measure each part of all rivals in every repetition, each time in another order.
 
@@ -45,6 +58,7 @@ def alternate(
         parts: what rivals get, such as a number of prompts. All rivals have done one before the next begins.
         arguments: those of `parser`; the file is written after each repetition.
         setting: what repetitions in one file have in common.
+        pairs: whose ratios the file has.
 
     Raises:
         SystemExit: the file has repetitions of other rivals or of another setting.
@@ -64,11 +78,11 @@ def alternate(
                     others[name].append(during.others_cores)
                     print(f"{number + 1}: {name}: {shown(found)}", flush=True)
         for name in names:
-            measured[name]["others_cores"] = round(fmean(others[name]), 3)
+            measured[name][OTHERS] = round(fmean(others[name]), 3)
         repetitions.append({"load": asdict(seen), "rivals": measured})
         print(f"{number + 1}: {seen}", flush=True)
         if arguments.json:
-            written = {"setting": dict(setting), "repetitions": repetitions, "ratios": ratios(repetitions, names[0])}
+            written = {"setting": dict(setting), "repetitions": repetitions, "ratios": ratios(repetitions, pairs)}
             arguments.json.write_text(json.dumps(written, indent=1) + "\n")
     return repetitions
 
@@ -105,38 +119,39 @@ def values(repetitions: Sequence[Mapping[str, Any]], rival: str, figure: str) ->
     return [float(value) for value in found if value is not None]
 
 
-def ratios(repetitions: Sequence[Mapping[str, Any]], ours: str) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Figure → rival → ours / theirs, where both have it in every repetition and none is 0."""
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for rival in (name for name in repetitions[0]["rivals"] if name != ours):
-        for figure in repetitions[0]["rivals"][ours]:
-            compared = _compared(repetitions, figure, ours, rival)
-            if compared is not None and figure != "others_cores":
-                found.setdefault(figure, {})[rival] = asdict(compared)
+def first_to_others(names: Sequence[str]) -> list[Pair]:
+    """The first of all, compared with each other one."""
+    return [(names[0], other) for other in names[1:]]
+
+
+def ratios(repetitions: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
+    """Pair → figure → ratio, where both have the figure in every repetition, and it is above 0."""
+    found: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        compared = {name: compare(repetitions, name, pair) for name in repetitions[0]["rivals"][pair[0]]}
+        found[" / ".join(pair)] = {name: asdict(of) for name, of in compared.items() if of is not None}
     return found
 
 
-def _compared(repetitions: Sequence[Mapping[str, Any]], figure: str, ours: str, rival: str) -> Ratio | None:
-    one, other = (values(repetitions, name, figure) for name in (ours, rival))
-    usable = len(one) == len(other) == len(repetitions) and min(*one, *other) > 0.0
+def compare(repetitions: Sequence[Mapping[str, Any]], figure: str, pair: Pair) -> Ratio | None:
+    """The ratio of a figure of the first to that of the second, if it can be told."""
+    one, other = (values(repetitions, name, figure) for name in pair)
+    usable = len(one) == len(other) == len(repetitions) and min(*one, *other) > 0.0 and figure != OTHERS
     return ratio(one, other) if usable else None
 
 
-def print_table(repetitions: Sequence[Mapping[str, Any]], ours: str) -> None:
-    """Medians of all rivals, and the ratios of ours to each with their 95 % intervals."""
-    rivals = [ours, *(name for name in repetitions[0]["rivals"] if name != ours)]
-    heads = [*rivals, *(f"{ours} / {name}" for name in rivals[1:])]
+def print_table(repetitions: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> None:
+    """Medians of all rivals, and the ratios of pairs of them with their 95 % intervals."""
+    rivals: dict[str, Figures] = repetitions[0]["rivals"]
     print(f"\nmedians of {len(repetitions)} repetitions; ratios with their 95 % intervals")
-    print(f"{'':<34}" + "".join(f"{head:>14}" if "/" not in head else f"{head:>28}" for head in heads))
-    figures = list(dict.fromkeys(name for rival in rivals for name in repetitions[0]["rivals"][rival]))
+    heads = [*(f"{name:>14}" for name in rivals), *(f"{' / '.join(pair):>28}" for pair in pairs)]
+    figures = list(dict.fromkeys(name for found in rivals.values() for name in found))
+    widest = max(len(figure) for figure in figures)
+    print(" " * widest + "".join(heads))
     for figure in figures:
-        cells = []
-        for rival in rivals:
-            found = values(repetitions, rival, figure)
-            cells.append(f"{median(found):>14,.4g}" if found else f"{'':>14}")
-        for rival in rivals[1:]:
-            compared = None if figure == "others_cores" else _compared(repetitions, figure, ours, rival)
-            cells.append(f"{compared or ''!s:>28}")
-        print(f"{figure:<34}" + "".join(cells))
+        found = [values(repetitions, name, figure) for name in rivals]
+        cells = [f"{median(of):>14,.4g}" if of else f"{'':>14}" for of in found]
+        cells += [f"{compare(repetitions, figure, pair) or ''!s:>28}" for pair in pairs]
+        print(f"{figure:<{widest}}" + "".join(cells))
     print("\nother CPU use during each repetition, cores: ", end="")
     print(", ".join(f"{one['load']['others_cores']:.2f} of {one['load']['cores']}" for one in repetitions))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from sqlalchemy import create_engine, text
 
 from karma.store import Store
 from tests.support.postgresql import PostgreSQL
@@ -38,6 +41,26 @@ def server(settings: Sequence[str] = ()) -> Iterator[PostgreSQL]:
             postgresql.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_numbers = itertools.count()
+
+
+@contextmanager
+def another_database(postgresql: PostgreSQL) -> Iterator[str]:
+    """The URL of an empty database without a schema on a server that runs already, dropped after the block."""
+    name = f"another{next(_numbers)}"
+    engine = create_engine(
+        postgresql.url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield postgresql.url.removesuffix("postgres") + name
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        engine.dispose()
 
 
 def migrate(url: str) -> None:

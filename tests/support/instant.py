@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from karma.messages import Answer, GenerateItem, JudgeItem, JudgeSpec, ModelSpec, Verdict
@@ -62,4 +63,27 @@ class InstantJudge:
         ]
 
 
-PLUGINS = {"karma.backends": {"instant": InstantBackend}, "karma.judges": {"instant": InstantJudge}}
+#: Seconds that a message takes of a model or judge that is waited for.
+SLOW_S = 1.0
+
+
+class SlowBackend(InstantBackend):
+    """Answers a message after a while, without using the CPU."""
+
+    def answer(self, spec: ModelSpec, items: Sequence[GenerateItem]) -> Iterator[Sequence[Answer]]:
+        time.sleep(SLOW_S)
+        yield from super().answer(spec, items)
+
+
+class SlowJudge(InstantJudge):
+    """Judges a message after a while, without using the CPU."""
+
+    def judge(self, spec: JudgeSpec, items: Sequence[JudgeItem]) -> Iterator[Sequence[Verdict]]:
+        time.sleep(SLOW_S)
+        yield from super().judge(spec, items)
+
+
+PLUGINS = {
+    "karma.backends": {"instant": InstantBackend, "slow": SlowBackend},
+    "karma.judges": {"instant": InstantJudge, "slow": SlowJudge},
+}

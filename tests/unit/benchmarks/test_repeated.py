@@ -13,6 +13,8 @@ import pytest
 from tests.benchmarks.repeated import Figures, alternate, print_table, turned
 from tests.support import needs
 
+PAIRS = [("karma", "base")]
+
 
 def rivals(*names: str) -> tuple[dict[str, Callable[[object], Figures]], list[str]]:
     """Rivals that do nothing, and a list of their measurements."""
@@ -44,7 +46,7 @@ def test_all_rivals_do_a_part_before_the_next_begins() -> None:
         done.append((name, part))
         return {f"of_{part}": 1.0}
 
-    found = alternate({name: partial(measure, name) for name in ("karma", "base")}, [7, 9], options(1), {})
+    found = alternate({name: partial(measure, name) for name in ("karma", "base")}, [7, 9], options(1), {}, [])
     assert done == [("karma", 7), ("base", 7), ("base", 9), ("karma", 9)]
     assert set(found[0]["rivals"]["base"]) == {"of_7", "of_9", "others_cores"}
 
@@ -54,27 +56,27 @@ def test_repetitions_that_are_resumed_join_those_in_the_file(tmp_path: Path) -> 
     path = tmp_path / "out.json"
     measured, asked = rivals("karma", "base")
     for _call in range(2):
-        found = alternate(measured, [1], options(1, path, resume=True), {"sizes": (1, 2)})
+        found = alternate(measured, [1], options(1, path, resume=True), {"sizes": (1, 2)}, PAIRS)
     assert len(found) == 2
     assert asked == ["karma", "base", "base", "karma"]
     written = json.loads(path.read_text())
-    assert set(written["ratios"]) == {"speed"}
-    assert written["ratios"]["speed"]["base"]["low"] is not None
+    assert set(written["ratios"]["karma / base"]) == {"speed"}
+    assert written["ratios"]["karma / base"]["speed"]["low"] is not None
 
 
 def test_figures_of_another_setting_are_not_mixed_in(tmp_path: Path) -> None:
     needs.linux()
     path = tmp_path / "out.json"
     measured, _asked = rivals("karma", "base")
-    alternate(measured, [1], options(1, path), {"size": 1})
+    alternate(measured, [1], options(1, path), {"size": 1}, PAIRS)
     with pytest.raises(SystemExit, match="another setting"):
-        alternate(measured, [1], options(1, path, resume=True), {"size": 2})
+        alternate(measured, [1], options(1, path, resume=True), {"size": 2}, PAIRS)
 
 
 def test_the_table_has_medians_ratios_and_what_else_the_machine_did(capsys: pytest.CaptureFixture[str]) -> None:
     needs.linux()
     measured, _asked = rivals("karma", "base")
-    print_table(alternate(measured, [1], options(2), {}), "karma")
+    print_table(alternate(measured, [1], options(2), {}, PAIRS), PAIRS)
     table = capsys.readouterr().out
     speed, memory = (next(line for line in table.splitlines() if line.startswith(name)) for name in ("speed", "memory"))
     assert speed.split()[1:3] == ["3.5", "3.5"]  # 2 and 5, 3 and 4
