@@ -20,7 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from karma.config.database_address import DatabaseAddress
 from karma.errors import NewerSchemaError, SchemaError, StoreError, StoreOutageError
-from karma.store import location
+from karma.store import driver, location
 from karma.store.database_errors import first_line, is_missing_table, is_outage, is_schema_error
 from karma.store.judge_budgets import JudgeBudgets
 from karma.store.ledger import Ledger
@@ -297,4 +297,4 @@ def _listen_sqlite(engine: Engine, durability: str | None) -> None:
     def begin(connection: Connection) -> None:
         # A writer takes the write lock at once: upgrading a read lock later fails with "database is locked".
         writes = connection.get_execution_options().get("karma_writes", True)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver.run(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -24,7 +24,7 @@ from karma.store.records import NewCall, NewResponse, NewVerdict
 from karma.store.schema import EVERYTHING, responses, verdicts
 from karma.store.spending_tables import budgets, spending
 from karma.store.sql import insert_new
-from karma.store.statements import Query
+from karma.store.statements import Query, among
 
 DAY_S = 86_400.0
 
@@ -32,9 +32,6 @@ _SUMS = (
     *("calls", "tokens_in", "tokens_out", "priced", "cost_usd"),
     *("unpriced", "unpriced_in", "unpriced_out"),
 )
-
-
-_ALL_BUDGETS = Query(select(budgets.c.stream, budgets.c.total_usd, budgets.c.day_usd))
 
 
 class _Results(NamedTuple):
@@ -53,6 +50,8 @@ _RESULTS: Mapping[Kind, _Results] = {
     "model": _results(responses, NewResponse, "prompt", "model", "sample"),
     "judge": _results(verdicts, NewVerdict, "pair", "judge", "template_hash", "shown"),
 }
+_BUDGET = select(budgets.c.stream, budgets.c.total_usd, budgets.c.day_usd)
+_BUDGETS, _BUDGETS_OF = Query(_BUDGET), Query(_BUDGET.where(among(budgets.c.stream, "streams")), "streams")
 _ADD_SUMS = Insert(spending, ("stream", "day", "kind", "name", *_SUMS), adding=_SUMS)
 
 #: Less than any call costs; sums of many calls are not exact.
@@ -184,13 +183,13 @@ class Spending:
 
     # --- budgets --------------------------------------------------------------------------------------------------
 
-    def budgets(self, among: Collection[str] | None = None) -> dict[str, Budget]:
+    def budgets(self, of: Collection[str] | None = None) -> dict[str, Budget]:
         """Stream, or `EVERYTHING` for all together → its limits; streams without any are left out.
 
-        `among`: of these streams, and of all together.
+        `of`: of these streams, and of all together.
         """
-        rows = _ALL_BUDGETS.rows(self.connection)  # one row a budget that the pool file names
-        return {stream: Budget(*limits) for stream, *limits in rows if among is None or stream in {*among, EVERYTHING}}
+        found = _BUDGETS.rows(self.connection) if of is None else _BUDGETS_OF.rows(self.connection, {*of, EVERYTHING})
+        return {stream: Budget(total_usd, day_usd) for stream, total_usd, day_usd in found}
 
     def set_budgets(self, wanted: Mapping[str, Budget]) -> None:
         """Write all limits; others are removed."""
@@ -202,9 +201,9 @@ class Spending:
             rows = [{"stream": stream, **vars(budget)} for stream, budget in sorted(changed.items())]
             self.connection.execute(insert_new(self.connection, budgets), rows)
 
-    def exhausted(self, prices: Mapping[str, Price], among: Collection[str] | None = None) -> set[str]:
-        """The streams whose budget is spent; `EVERYTHING` if that of all streams is. `among`: of these, and of all."""
-        limits = self.budgets(among)
+    def exhausted(self, prices: Mapping[str, Price], of: Collection[str] | None = None) -> set[str]:
+        """The streams whose budget is spent; `EVERYTHING` if that of all streams is. `of`: of these, and of all."""
+        limits = self.budgets(of)
         if not limits:
             return set()
         spent = self.spent_under(limits, prices)
