@@ -33,6 +33,7 @@ from karma.worker.served import Served
 from karma.worker.stage import asking
 from karma_gateway.admission.budgets import assert_spent
 from karma_gateway.sweeper import Sweeper
+from tests.support.earlier_schema import take_back
 from tests.support.memory import ENDPOINT, Flow
 
 
@@ -105,17 +106,8 @@ def test_calls_of_an_earlier_version_have_the_pool_files_price(store: Store) -> 
     flow = Billed(store, pool(priced=False))
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}."} for n in range(5)))
     flow.finish()
+    take_back(store, "0010")
     with store.engine.begin() as connection:
-        for table, columns in {
-            "resolutions": ("weights",),
-            "streams": ("until_preferences", "most_admitted"),
-            **dict.fromkeys(("responses", "verdicts"), ("tokens_cached", "tokens_reasoning", "cost_usd", "priced_by")),
-        }.items():
-            for column in columns:
-                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("spending", "budgets", "judge_templates", "deletions"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0010'")
         wanted = connection.exec_driver_sql(
             "SELECT sum(tokens_in + 4 * tokens_out) / 1e6 FROM (SELECT tokens_in, tokens_out FROM verdicts UNION ALL "
             "SELECT tokens_in, tokens_out FROM responses WHERE model = 'a') AS calls"

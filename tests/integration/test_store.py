@@ -25,6 +25,7 @@ from karma.store.preference_quality import preference_quality
 from karma.store.schema import REVISION, metadata, responses
 from karma.store.streams import recorded_goals
 from karma_monitor.figures.preferences import preference_figures
+from tests.support.earlier_schema import take_back
 from tests.support.memory import Flow, make_pool
 
 
@@ -73,16 +74,6 @@ def test_a_store_of_every_earlier_revision_comes_to_the_same_schema_and_keeps_wh
         assert goal == ("label" if revision.revision < "0010" else None)
 
 
-_MONEY = ("tokens_cached", "tokens_reasoning", "cost_usd", "priced_by")
-#: Table → columns that revisions after 0007 added.
-_LATER = {
-    "streams": ("goal", "until_preferences", "most_admitted"),
-    "responses": _MONEY,
-    "verdicts": _MONEY,
-    "resolutions": ("weights",),
-}
-
-
 def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store) -> None:
     flow = Flow(store, make_pool("abcd", stream={"policy": "all-pairs", "pairs_per_prompt": 0}))
     flow.accept(*({"id": f"p{n}", "prompt": f"Say {n}.", "skill": "x" if n % 2 else ""} for n in range(20)))
@@ -97,19 +88,7 @@ def test_counts_of_an_earlier_version_are_made_anew_from_the_pairs(store: Store)
         connection.exec_driver_sql(
             f"INSERT INTO competency_counts ({names}) VALUES ('judge', '', 'a#7', 'b', {widest}, 9, 9, 9, 27)"
         )
-        for table, columns in _LATER.items():
-            for column in columns:
-                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("spending", "budgets", "judge_templates", "deletions"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        for index in ("open", "ended", "dead"):
-            connection.exec_driver_sql(f"DROP INDEX ix_prompts_{index}")
-        connection.exec_driver_sql("ALTER TABLE prompts DROP COLUMN admitted")
-        connection.exec_driver_sql("CREATE INDEX ix_prompts_dead ON prompts (id)")
-        connection.exec_driver_sql(
-            "CREATE INDEX ix_prompts_state_stream_priority_id ON prompts (state, stream, priority, id)"
-        )
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
+    take_back(store, "0007")
 
     store.migrate()
 

@@ -12,6 +12,7 @@ from karma.messages import GenerateBatch, JudgeBatch, LearnBatch
 from karma.store import Store
 from karma.store.records import Count
 from karma_scoring.handlers import learn
+from tests.support.earlier_schema import take_back
 from tests.support.memory import ENDPOINT, Flow, make_pool
 
 #: P(first is better) of a prompt's two verdicts, and what they come to: source, wins and verdicts without a side.
@@ -23,18 +24,6 @@ SAID = {
 }
 
 #: What the migrations after 0009 add, next to the tables of budgets and spending.
-LATER_COLUMNS = [
-    ("streams", "goal"),
-    ("resolutions", "weights"),
-    ("streams", "until_preferences"),
-    ("streams", "most_admitted"),
-    *(
-        (table, column)
-        for table in ("responses", "verdicts")
-        for column in ("tokens_cached", "tokens_reasoning", "cost_usd", "priced_by")
-    ),
-]
-
 JUDGE = {"kind": "openai", "both_orders": True, "model": {**ENDPOINT, "model": "j"}}
 STREAMS = {"default": {"judges": ["j"]}, "probes": {"judges": ["v"]}, "default@kin": {"judges": ["j"]}}
 
@@ -99,11 +88,7 @@ def test_counts_of_an_earlier_version_get_their_sources(store: Store, facts: Seq
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE source = 'orders'")
         connection.exec_driver_sql("UPDATE competency_counts SET ties = 0")
         connection.exec_driver_sql("DELETE FROM competency_counts WHERE wins_a + wins_b = 0")
-        for table, column in LATER_COLUMNS:
-            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("budgets", "spending", "judge_templates", "deletions"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
+    take_back(store, "0008")
 
     store.migrate()
 
