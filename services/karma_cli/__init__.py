@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from karma.errors import KarmaError
+from karma.imports import collection_paused
 from karma.telemetry.escaping import escape_control
 
 #: The commands, in the order of `karma --help`, which shows these sentences.
@@ -67,7 +68,7 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """The context of the command itself."""
-        with _escaped_usage():
+        with _escaped_usage(), collection_paused():
             return load(str(self.name)).make_context(*arguments, **options)
 
 

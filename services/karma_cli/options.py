@@ -14,7 +14,6 @@ import typer
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, SettingsError
-from karma.queue.heartbeats import workers
 from karma.queue.redis import RedisClock, connect, wake
 from karma.store import Store, location
 from karma_cli.output import warn
@@ -83,6 +82,8 @@ def open_store_to_read(env: Environment, required: bool = False) -> Store:
 
 def any_worker(env: Environment) -> bool:
     """Whether a worker of the pipeline runs."""
+    from karma.queue.heartbeats import workers
+
     try:
         return any(
             worker.service != "page" and worker.state == "ready" for worker in workers(connect(env.broker_url()))

@@ -18,8 +18,6 @@ from karma.store.streams import StreamEnd, set_stream_end, stream_ends
 from karma.store.until import progress_of
 from karma.telemetry.escaping import escape_control
 from karma_cli.output import warn
-from karma_monitor.figures.limits import down, endpoint_limits
-from karma_monitor.figures.money.budgets import budgets_usd, waiting
 
 #: Prompts that stay accepted and are named.
 _NAMED_PROMPTS = 5
@@ -70,6 +68,8 @@ def reached(store: Store, stream: str, waited: bool) -> tuple[dict[str, Any], st
 
 def budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
     """What says that prompts wait for a higher budget: once, and again where they went on meanwhile."""
+    from karma_monitor.figures.money.budgets import budgets_usd, waiting
+
     said: set[str] = set()
     look_at_s = [0.0]
 
@@ -90,6 +90,8 @@ def budget_notice(store: Store, pool: Pool | None) -> Callable[[], None]:
 
 def endpoint_notice(env: Environment, pool: Pool | None) -> Callable[[], None]:
     """What says that a model or judge is not called, and why: once, and again where it was called meanwhile."""
+    from karma_monitor.figures.limits import down, endpoint_limits
+
     said: set[str] = set()
     look_at_s = [0.0]
 

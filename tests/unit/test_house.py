@@ -16,7 +16,7 @@ MOST_MODULES = 14
 
 #: What every part of the library may use, and what starts it. Everything else belongs into a room of its concept.
 GROUND = {
-    *("errors", "seeds", "lease", "verdicts"),
+    *("errors", "seeds", "lease", "verdicts", "imports"),
     *("__init__", "run"),
 }
 

@@ -21,7 +21,6 @@ from karma.store.database import COUNTING_S
 from karma.store.schema import EVERYTHING
 from karma.store.streams import paused
 from karma.telemetry.escaping import escape_control
-from karma_cli.estimates import show_estimate
 from karma_cli.feeds import Feeds
 from karma_cli.intake import Intake
 from karma_cli.options import (
@@ -136,6 +135,8 @@ def enqueue(
     for said in feeds.sentences():
         output.note(escape_control(said))
     if estimate:
+        from karma_cli.estimates import show_estimate
+
         show_estimate(output, env, read_pool, stream, feeds.chunks(max_bytes), reader, max_prompts)
         return
     started_at, summary, in_all = time_of(env), None, None

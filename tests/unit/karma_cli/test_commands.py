@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -39,6 +40,18 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(f" {name} " in done.stdout for name in COMMANDS)
+
+
+def test_accepting_prompts_imports_no_package_that_it_does_not_use(tmp_path: Path) -> None:
+    unwanted = {"numpy", "prometheus_client", "celery", "pyarrow", "alembic", "aiohttp"}
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "x"}\n')
+    heavy = f"sorted({unwanted!r} & set(sys.modules))"
+    program = f"import atexit, sys, karma_cli; atexit.register(lambda: print({heavy})); karma_cli.main()"
+    command = [sys.executable, "-c", program, "enqueue", str(file), "--home", str(tmp_path / "home"), "-q"]
+    subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)  # it makes the store
+    again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert again.stdout.splitlines() == ["0", "[]"]
 
 
 def test_an_unknown_command_suggests_the_nearest() -> None:

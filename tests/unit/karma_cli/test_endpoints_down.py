@@ -13,6 +13,7 @@ from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma_cli import stream_end
 from karma_cli.commands.status import tables
+from karma_monitor.figures import limits as limits_of
 from karma_monitor.status import status
 from tests.support.memory import ENDPOINT
 from tests.support.stores import memory
@@ -63,7 +64,7 @@ def test_a_command_that_waits_says_it_once_until_calls_go_on(
     monkeypatch.setattr(stream_end, "_LOOK_S", 0.0)
     monkeypatch.setattr(stream_end, "connect", lambda _url: nullcontext())
     monkeypatch.setattr(stream_end, "RedisClock", lambda _redis: lambda: 0.0)
-    monkeypatch.setattr(stream_end, "endpoint_limits", lambda *_: limits)
+    monkeypatch.setattr(limits_of, "endpoint_limits", lambda *_: limits)
     env = Environment.read({"KARMA_HOME": str(tmp_path), "KARMA_REDIS_URL": "redis://127.0.0.1:1"})
     look = stream_end.endpoint_notice(env, POOL)
     said = []
