@@ -15,7 +15,7 @@ from karma.store.pair_rows import pair_records, prompt_weights
 from karma.store.records import Count, PairRow, VerdictRow
 from karma.store.schema import prompts
 from karma.store.withdrawn_counts import withdraw_counts
-from karma.verdicts import Verdict, Weighed, Weighs, resolve
+from karma.verdicts import Resolution, Verdict, Weighed, Weighs, resolve
 from karma_scoring.fit.changes.drift import MARK
 from karma_scoring.fit.time_buckets import bucket_at
 from karma_scoring.larger_judges import counted_judges
@@ -42,6 +42,7 @@ def count_of(
     verifiers: Collection[str],
     tie_margin: float,
     jury: Weighs | None = None,
+    resolved: Resolution | None = None,
 ) -> Count:
     """The count of one pair with a valid verdict; a contradiction takes no side, as a tie.
 
@@ -54,9 +55,12 @@ def count_of(
         verifiers: judges whose pairs are probes.
         tie_margin: of the stream.
         jury: what the judges count for; None: alike.
+        resolved: the pair's resolution by all of the verdicts, with the same tie margin and jury, where it is known.
     """
     counted = first_verdicts(pair, counted_judges(pair, by_judges(verdicts)))
-    resolution = resolve(counted, tie_margin, jury_of(pair, jury))
+    if resolved is None or len(counted) != len(verdicts):
+        resolved = resolve(counted, tie_margin, jury_of(pair, jury))
+    resolution = resolved
     by_competency = pair.sure is not None
     weight, square = weights.selected_by_competency() if by_competency else weights.of(pair.judged_probability)
     won, tied = resolution.a_is_chosen, resolution.outcome != "decisive"

@@ -236,6 +236,7 @@ def learn(
                 verifiers,
                 margin,
                 weighs,
+                each.resolution,
             )
             for each in resolved
             if by_judges(each.verdicts) and each.pair.model_a != each.pair.model_b

@@ -80,8 +80,7 @@ def main(environment: Environment) -> None:
         return partial(judged, learned, spent)
 
     def canaries_from(transaction: Transaction, stream: str, ended: Sequence[PromptRow]) -> None:
-        if share := pool.stream(stream).canary_share:
-            draw_canaries(transaction, stream, ended, share)
+        draw_canaries(transaction, stream, ended, pool.stream(stream).canary_share)
 
     def judged(learned: Learned, spent: set[str]) -> None:
         mark_spent(connections.redis, spent)

@@ -37,6 +37,8 @@ def draw_canaries(transaction: Transaction, stream: str, ended: Sequence[PromptR
         ended: all or some of those that end in the transaction.
         share: of the prompts that bring one.
     """
+    if not share:
+        return 0
     drawn = [prompt for prompt in ended if seed_of(stream, prompt.prompt_id, "canary") < share * _SEEDS]
     if not drawn or derivation(stream) is not None:
         return 0

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from karma.ranking.judge_plan import JudgePlan
@@ -132,10 +133,38 @@ def _records(connection: Connection, condition: ColumnElement[bool]) -> Iterator
         )
 
 
+class _Reasons(msgspec.Struct):
+    """The parts of a pair's reasons that are fields of `PairRow`."""
+
+    win_probability: Any = None
+    orders: Any = None
+    sure: Any = None
+    competency_a: Any = None
+    competency_b: Any = None
+    judges: Any = None
+    canary: Any = None
+
+
+_decode = msgspec.json.Decoder(_Reasons).decode
+
+
 def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
-    reasons = json.loads(values[_REASONS])
-    values[_REASONS] = reasons.get("win_probability")
-    orders, *others, judges, canary = (reasons.get(name) for name in _IN_REASONS)
-    plans = OrderPlan.from_dict(orders), JudgePlan.from_dict(judges)
-    return PairRow._make((*values, plans[0], *others, plans[1], canary and tuple(canary)))
+    reasons = _read(values[_REASONS])
+    values[_REASONS] = reasons.win_probability
+    return PairRow(
+        *values,
+        OrderPlan.from_dict(reasons.orders),
+        reasons.sure,
+        reasons.competency_a,
+        reasons.competency_b,
+        JudgePlan.from_dict(reasons.judges),
+        reasons.canary and tuple(reasons.canary),
+    )
+
+
+def _read(reasons: str) -> _Reasons:
+    try:
+        return _decode(reasons)
+    except msgspec.DecodeError:  # a number that is not finite, which `json` writes and JSON does not have
+        return msgspec.convert(json.loads(reasons), _Reasons)
