@@ -9,13 +9,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
-from typing import Any
 
 from karma.config.pool import Pool
 from karma.queue.fault_injection import reach
 from karma.queue.outbox import Outbox
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
+from karma.store.admission import Waiting, Wanting
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.records import BatchLimits, OpenItem, Work
 from karma.store.schema import EVERYTHING
@@ -24,7 +24,7 @@ from karma.telemetry import metrics
 from karma_gateway.admission.budgets import BudgetRoom
 from karma_gateway.admission.until import UntilLimits, UntilRoom
 from karma_gateway.fairness.shares import is_below_share, is_express, next_places
-from karma_gateway.planning import Plan, PlannedPrompt, plan
+from karma_gateway.planning import Plan, PlannedPrompt, can_pair, plan
 
 #: The state of a prompt with open work, by the stage of that work.
 _WORKS_ON = {"generate": "dispatched", "score": "dispatched", "match": "answered", "judge": "matched"}
@@ -83,25 +83,17 @@ class Dispatcher:
         Raises:
             OutageError: the store or Redis is unavailable; the sweeper publishes batches that were opened before.
         """
-        self.prompts_wait = False
-        with self._store.reading() as transaction:
-            if not transaction.ledger.has_accepted() or EVERYTHING in paused(transaction.ledger.connection):
-                return 0
+        closed = self._closed().keys()
+        if not self._may_admit(closed):
+            return 0
         if not self._has_room():
             self.prompts_wait = True
             return 0
-        closed = self._closed().keys()
         with self._store.transaction() as transaction:
-            stopped = paused(transaction.ledger.connection)
-            if EVERYTHING in stopped:
-                return 0
-            if not transaction.ledger.begin_admission():
+            round_ = self._round(transaction, closed) if transaction.ledger.begin_admission() else None
+            if round_ is None:  # another gateway admits now
                 self.prompts_wait = True
                 return 0
-            limits: tuple[BudgetRoom | UntilRoom, ...]
-            limits = BudgetRoom(transaction, self._pool), self._until.room(transaction)
-            in_flight = transaction.ledger.in_flight(closed)
-            round_ = _Round(transaction, closed, self._pool, in_flight, set(stopped), limits)
             while round_.admitted.total() < self._pool.pipeline.plan_prompts and self._share_out(round_):
                 pass
             opened = list(transaction.work.opened)
@@ -113,38 +105,83 @@ class Dispatcher:
         self._outbox.send(opened)
         return round_.admitted.total()
 
-    def _share_out(self, round_: _Round) -> bool:
-        """Admit prompts of the highest priority, in fair shares of its streams; returns whether more may follow."""
-        ledger, settings = round_.transaction.ledger, self._pool.pipeline
-        found = ledger.wanting(round_.passed_over)
+    def _round(self, transaction: Transaction, closed: Collection[str]) -> _Round | None:
+        """A round in a transaction; None while all streams are paused."""
+        stopped = paused(transaction.ledger.connection)
+        if EVERYTHING in stopped:
+            return None
+        limits = BudgetRoom(transaction, self._pool), self._until.room(transaction)
+        return _Round(transaction, closed, self._pool, transaction.ledger.in_flight(closed), set(stopped), limits)
+
+    def _may_admit(self, closed: Collection[str]) -> bool:
+        """Whether a round has a prompt to admit, as far as it can be seen without locks.
+
+        While the pipeline is full most rounds have none, and wait for no writer to find that out.
+        """
+        with self._store.reading() as transaction:
+            round_ = self._round(transaction, closed) if transaction.ledger.has_accepted() else None
+            if round_ is None:
+                self.prompts_wait = False
+                return False
+            may_admit = self._finds_any(round_)
+            self.prompts_wait = round_.is_full
+        return may_admit
+
+    def _finds_any(self, round_: _Round) -> bool:
+        ledger = round_.transaction.ledger
+        while places := self._places(round_):
+            for stream, room in places:
+                allowed = self._allowed(round_, stream.name, room)
+                if allowed and self._can_ask(stream, self._models_with_room(round_, stream.name)):
+                    return True
+                if allowed and ledger.any_without_calls(stream.name, stream.priority, allowed):
+                    return True
+                round_.passed_over.add(stream.name)
+                round_.is_full = True
+        return False
+
+    def _places(self, round_: _Round) -> list[tuple[Wanting, int]]:
+        """Streams of the highest priority and how many places each gets, the neediest first."""
+        settings = self._pool.pipeline
+        found = round_.transaction.ledger.wanting(round_.passed_over)
         wanting = {stream.name: stream for stream in found if not self._waits_for_judge(stream, round_)}
         if not wanting:
-            return False
+            return []
         priority = max(row.priority for row in wanting.values())
         first = [name for name, row in wanting.items() if row.priority == priority]
         most = settings.plan_prompts - round_.admitted.total()
         places = next_places(settings.window, most, round_.held, first, round_.weights(first))
-        for stream, room in places.items():
-            rows = ledger.waiting(stream, priority, room)
-            allowed = max(0, min(limit.of(stream, len(rows)) for limit in round_.limits))
-            count = self._dispatch(round_, wanting[stream], rows[:allowed]) if rows and allowed else 0
+        round_.is_full |= not places
+        return [(wanting[name], room) for name, room in places.items()]
+
+    def _allowed(self, round_: _Round, stream: str, wanted: int) -> int:
+        """How many of `wanted` prompts the limits of a stream allow."""
+        return max(0, min(limit.of(stream, wanted) for limit in round_.limits))
+
+    def _share_out(self, round_: _Round) -> bool:
+        """Admit prompts of the highest priority, in fair shares of its streams; returns whether more may follow."""
+        places = self._places(round_)
+        for stream, room in places:
+            name = stream.name
+            rows = round_.transaction.ledger.waiting(name, stream.priority, room)
+            allowed = self._allowed(round_, name, len(rows))
+            count = self._dispatch(round_, stream, rows[:allowed]) if rows and allowed else 0
             for limit in round_.limits:
-                limit.take(stream, count)
-            round_.held[stream] += count
-            round_.admitted[stream] += count
+                limit.take(name, count)
+            round_.held[name] += count
+            round_.admitted[name] += count
             round_.is_full |= count < len(rows)
             if count < len(rows) or not rows:  # its models have no room, or another gateway admits its prompts
-                round_.passed_over.add(stream)
-        round_.is_full |= not places
+                round_.passed_over.add(name)
         return bool(places)
 
-    def _waits_for_judge(self, stream: Any, round_: _Round) -> bool:
+    def _waits_for_judge(self, stream: Wanting, round_: _Round) -> bool:
         """Whether a judge of the stream must not be asked now."""
         return bool(round_.closed) and any(
             judge.name in round_.closed for judge in self._pool.stream_judges(stream.name)
         )
 
-    def _dispatch(self, round_: _Round, stream: Any, rows: list[Any]) -> int:
+    def _dispatch(self, round_: _Round, stream: Wanting, rows: list[Waiting]) -> int:
         """Open the work of prompts of one stream and priority; returns how many were admitted."""
         transaction, name, priority = round_.transaction, stream.name, stream.priority
         if stream.goal is None:
@@ -171,24 +208,27 @@ class Dispatcher:
         for address in sorted(by_address):
             transaction.work.unpark(by_address[address], stream, priority, self._limits)
 
-    def _score(self, transaction: Transaction, stream: str, priority: int, rows: list[Any]) -> int:
+    def _score(self, transaction: Transaction, stream: str, priority: int, rows: list[Waiting]) -> int:
         """Prompts with given responses go straight to scoring."""
         awaited: dict[int, int] = {}
         work = []
         for row in rows:
-            responses = json.loads(row.given)
+            responses = json.loads(row.given or "[]")
             awaited[row.id] = len(responses)
             work += [Work(row.id, model, sample, size=len(text)) for model, sample, text in responses]
         transaction.ledger.move(list(awaited), "dispatched", awaited)
         transaction.work.open("score", "", stream, priority, work, self._limits)
         return len(awaited)
 
-    def _ask(self, round_: _Round, stream: Any, rows: list[Any]) -> int:
+    def _ask(self, round_: _Round, stream: Wanting, rows: list[Waiting]) -> int:
         """Open generations for prompts, by models with room for more work of their stream."""
         if not rows:
             return 0
         transaction, ledger = round_.transaction, round_.transaction.ledger
-        plans = self._plan(transaction, stream, rows, self._models_with_room(round_, stream.name))
+        models = self._models_with_room(round_, stream.name)
+        if not self._can_ask(stream, models):
+            return 0
+        plans = self._plan(transaction, stream, rows, models)
         awaited: dict[int, int] = {}
         work: dict[str, list[Work]] = defaultdict(list)
         for row, chosen in zip(rows, plans, strict=True):
@@ -219,10 +259,14 @@ class Dispatcher:
                 full = [other for other in full if other != model]
         return [model for model in models if model not in full]
 
-    def _plan(self, transaction: Transaction, stream: Any, rows: list[Any], models: list[str]) -> Plan:
+    def _can_ask(self, stream: Wanting, models: list[str]) -> bool:
+        settings = self._pool.stream(stream.name, stream.goal)
+        return can_pair(models, settings.policy, settings.target)
+
+    def _plan(self, transaction: Transaction, stream: Wanting, rows: list[Waiting], models: list[str]) -> Plan:
         settings = self._pool.stream(stream.name, stream.goal)
         return plan(
-            [PlannedPrompt(seed_of(row.stream, row.prompt_id, "plan"), row.skill) for row in rows],
+            [PlannedPrompt(seed_of(stream.name, row.prompt_id, "plan"), row.skill) for row in rows],
             models,
             settings.policy,
             settings.responses_per_prompt,

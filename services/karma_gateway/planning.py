@@ -8,7 +8,7 @@ arguments alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,13 @@ class PlannedPrompt:
 
     seed: int
     skill: str | None
+
+
+def can_pair(models: Collection[str], policy: str, target: str | None = None) -> bool:
+    """Whether any pair can be formed of answers by these models: two of them, or samples of one, with the target."""
+    return (target is None or target in models) and len(set(models)) >= (
+        1 if policy_kind(policy).samples_one_model else 2
+    )
 
 
 def plan(
@@ -65,9 +72,9 @@ def plan(
         raise ValueError(
             f"responses_per_prompt is {responses_per_prompt}; a pair needs at least 2 (0 asks every model)"
         )
-    names, samples_one_model = tuple(sorted(set(models))), policy_kind(policy).samples_one_model
-    if (target is not None and target not in names) or len(names) < (1 if samples_one_model else 2):
+    if not can_pair(models, policy, target):
         return [()] * len(prompts)
+    names, samples_one_model = tuple(sorted(set(models))), policy_kind(policy).samples_one_model
     number = (responses_per_prompt or 2) if samples_one_model else min(responses_per_prompt or len(names), len(names))
     planner, index = planner_named(policy), None if target is None else names.index(target)
     seeds = np.array([prompt.seed & _MASK for prompt in prompts], dtype=np.uint64)

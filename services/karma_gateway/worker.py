@@ -27,6 +27,7 @@ from karma.worker.process import HeartbeatThread
 from karma.worker.retry import Shutdown
 from karma.worker.schema import end_on_migration
 from karma_gateway.dispatch import Dispatcher
+from karma_gateway.rest import Rest
 from karma_gateway.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,6 @@ SWEEP_EVERY_S = 2.0
 #: Seconds that the gateway waits for a wake-up before it polls for work.
 _WAIT_S = 1.0
 _OUTAGE_WAIT_S = 0.5
-#: Groups that the window is filled in, at least, and the longest wait for one.
-_GROUPS = 16
-_MOST_WAIT_S = 0.2
 _FORGET_WORKER_S = 60.0
 
 
@@ -81,17 +79,19 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
         PeriodicTask(lambda: remove_expired(redis, _FORGET_WORKER_S), _FORGET_WORKER_S, 0.005),
     )
 
-    pace = Pace(min(pool.pipeline.batch_items, pool.pipeline.window // _GROUPS))
+    rest = Rest(min(pool.pipeline.window, pool.pipeline.model_limit))
 
     def round_() -> None:
         admitted = dispatcher.admit()
         for task in tasks:
             task.run_if_due()
+        rest.count(admitted)
+        if admitted >= pool.pipeline.plan_prompts:
+            return  # there may be room for more
         if dispatcher.prompts_wait:
             mark_full(redis)
-        if admitted and dispatcher.prompts_wait:
-            shutdown.wait(pace.wait_s(admitted))
-        elif not admitted:
+            shutdown.wait(rest.seconds)
+        if not admitted:
             with outages():
                 redis.blpop([WAKE_KEY], timeout=_WAIT_S)
 
@@ -126,21 +126,6 @@ def _repeat(round_: Callable[[], None], shutdown: Shutdown) -> None:
         except Exception:
             log.exception("a round of the gateway failed; it is retried in %s s", _OUTAGE_WAIT_S)
             shutdown.wait(_OUTAGE_WAIT_S)
-
-
-class Pace:
-    """Waits while the window is full until a group of prompts has room: to admit each by itself would cost a message
-    and a look at the ledger each."""
-
-    def __init__(self, group: int) -> None:
-        self._group = group
-        self._last = time.monotonic()
-
-    def wait_s(self, admitted: int) -> float:
-        """Seconds until a group of prompts will have ended, at the rate at which these found room; at most 0.2."""
-        now = time.monotonic()
-        each_s, self._last = (now - self._last) / admitted, now
-        return min(_MOST_WAIT_S, each_s * max(0, self._group - admitted))
 
 
 class PeriodicTask:

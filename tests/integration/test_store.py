@@ -278,7 +278,7 @@ def test_priority_goes_before_order_of_acceptance(store: Store) -> None:
         take(store, "s", [Line("t", 1, name)], max_bytes=100, priority=priority)
     with store.transaction() as transaction:
         assert [(row.name, row.priority) for row in transaction.ledger.wanting()] == [("s", 9)]
-        assert [row.priority for row in transaction.ledger.waiting("s", 9, 10)] == [9]
+        assert len(transaction.ledger.waiting("s", 9, 10)) == 1
 
 
 def test_an_unknown_database_is_refused_with_what_is_known() -> None:

@@ -14,7 +14,7 @@ Every key that KARMA itself keeps in Redis:
 | `karma:workers` | hash | worker id → service, host and last heartbeat, JSON (`karma.queue.heartbeats`) |
 | `karma:wake` | list | at most one entry: a gateway has something to do |
 | `karma:spent` | set | streams whose budget is spent; `*`: that of all streams (`karma.queue.spent`) |
-| `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 5 s |
+| `karma:full` | string | prompts wait for room: a worker that makes room wakes a gateway; 2 s |
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ SPENT_KEY = "karma:spent"
 #: The prefix of the states of endpoints.
 LIMIT_KEY = "karma:limit:"
 
-_FULL_S = 5
+#: Longer than a gateway waits between two rounds: each marks anew.
+_FULL_S = 2
 
 #: Seconds that Redis may take to answer. Without a limit a half-open connection would block a thread forever.
 ANSWER_S = 2.0

@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection, func, select, update
 
+from karma.store import admission
+from karma.store.admission import Waiting, Wanting
 from karma.store.bulk import Insert, Update
 from karma.store.chunks import rows_in
 from karma.store.counting import prompts_by_state
-from karma.store.prompt_states import IS_IN_FLIGHT, IS_WAITING, STATES
+from karma.store.prompt_states import IS_WAITING, STATES
 from karma.store.records import NewPrompt, PromptRow
 from karma.store.schema import PARKED, prompts, streams, work_items
 from karma.store.sql import insert_new
@@ -108,55 +110,34 @@ class Ledger:
             return True  # the only writer
         return bool(self.connection.execute(select(func.pg_try_advisory_xact_lock(_ADMISSION))).scalar_one())
 
-    def wanting(self, passed_over: Iterable[str] = ()) -> list[Any]:
-        """Streams with accepted prompts: `name`, `goal`, and the highest `priority` of those prompts.
+    def wanting(self, passed_over: Collection[str] = ()) -> list[Wanting]:
+        """Streams with accepted prompts, without those in `passed_over`.
 
-        `goal` is the one that the stream began with; None where no prompt of it was admitted yet. Streams in
-        `passed_over` are left out. One look-up in the index per stream, however many prompts wait.
+        One look-up in the index per stream, however many prompts wait.
         """
-        waiting = IS_WAITING & (prompts.c.stream == streams.c.name)
-        highest = select(func.max(prompts.c.priority)).where(waiting).scalar_subquery().label("priority")
-        found = select(streams.c.name, streams.c.goal, highest).where(streams.c.name.not_in(list(passed_over)))
-        return [row for row in self.connection.execute(found) if row.priority is not None]
+        return [each for each in admission.wanting(self.connection) if each.name not in passed_over]
 
-    def waiting(self, stream: str, priority: int, limit: int) -> list[Any]:
+    def waiting(self, stream: str, priority: int, limit: int) -> list[Waiting]:
         """Accepted prompts of a stream and a priority in order of acceptance, locked; other dispatchers skip them."""
-        query = (
-            select(*_PROMPT_COLUMNS, func.length(prompts.c.messages).label("size"), prompts.c.given)
-            .where(IS_WAITING, prompts.c.stream == stream, prompts.c.priority == priority)
-            .order_by(prompts.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        return list(self.connection.execute(query))
+        return admission.waiting(self.connection, stream, priority, limit)
+
+    def any_without_calls(self, stream: str, priority: int, limit: int) -> bool:
+        """Whether a prompt among the first `limit` that `waiting` returns asks no model.
+
+        It has given responses or parked work.
+        """
+        return admission.any_without_calls(self.connection, stream, priority, limit)
 
     def in_flight(self, closed: Collection[str] = ()) -> dict[str, int]:
         """The number of prompts within the window, per stream.
 
         Prompts with open work for a model or judge among `closed` are left out: they wait for it, and occupy nothing.
         """
-        query = select(prompts.c.stream, func.count()).where(IS_IN_FLIGHT).group_by(prompts.c.stream)
-        number = {row[0]: row[1] for row in self.connection.execute(query)}
-        if closed:
-            held_up = (
-                select(prompts.c.stream, func.count(work_items.c.prompt.distinct()))
-                .select_from(work_items.join(prompts, prompts.c.id == work_items.c.prompt))
-                .where(
-                    work_items.c.stage.in_(("generate", "judge")),
-                    work_items.c.target.in_(list(closed)),
-                    IS_IN_FLIGHT,
-                )
-                .group_by(prompts.c.stream)
-            )
-            for stream, count in self.connection.execute(held_up):
-                number[stream] -= count
-        return number
+        return admission.in_flight(self.connection, closed)
 
     def has_accepted(self) -> bool:
         """Whether any prompt waits for admission."""
-        # The order has PostgreSQL use the index, whatever it takes the number of those that wait for.
-        query = select(prompts.c.id).where(IS_WAITING).order_by(prompts.c.stream, prompts.c.priority).limit(1)
-        return self.connection.execute(query).first() is not None
+        return admission.has_accepted(self.connection)
 
     # --- moving prompts -------------------------------------------------------------------------------------------
 

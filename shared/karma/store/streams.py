@@ -14,9 +14,17 @@ from karma.errors import SettingsError, did_you_mean
 from karma.store.chunks import rows_in
 from karma.store.schema import EVERYTHING, pauses, streams
 from karma.store.sql import insert_new
+from karma.store.statements import Query
 
 #: Streams among which the nearest name is sought.
 _NAMED = 1000
+
+_PAUSED = Query(select(pauses.c.stream, pauses.c.since).order_by(pauses.c.stream))
+_ENDS = Query(
+    select(streams.c.name, streams.c.until_preferences, streams.c.most_admitted).where(
+        streams.c.until_preferences.is_not(None)
+    )
+)
 
 
 def pause(connection: Connection, stream: str | None, now: float) -> bool:
@@ -35,8 +43,7 @@ def resume(connection: Connection, stream: str | None) -> bool:
 
 def paused(connection: Connection) -> dict[str, float]:
     """Paused stream → since when, in seconds since 1970; `EVERYTHING` is the pause of all streams."""
-    query = select(pauses.c.stream, pauses.c.since).order_by(pauses.c.stream)
-    return {row.stream: row.since for row in connection.execute(query)}
+    return dict(_PAUSED.rows(connection))
 
 
 def stream_names(connection: Connection, limit: int, name: str | None = None) -> list[str]:
@@ -61,9 +68,7 @@ class StreamEnd(NamedTuple):
 
 def stream_ends(connection: Connection) -> dict[str, StreamEnd]:
     """The ends of streams that have one (`karma enqueue --until`)."""
-    columns = streams.c.name, streams.c.until_preferences, streams.c.most_admitted
-    query = select(*columns).where(streams.c.until_preferences.is_not(None))
-    return {row[0]: StreamEnd(row[1], row[2]) for row in connection.execute(query)}
+    return {name: StreamEnd(preferences, most) for name, preferences, most in _ENDS.rows(connection)}
 
 
 def set_stream_end(connection: Connection, stream: str, end: StreamEnd | None) -> None:

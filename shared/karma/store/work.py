@@ -40,6 +40,22 @@ _PUBLISHED = Query(
     update(batches).where(among(batches.c.id, "ids")).values(published_at=bindparam("at"), epoch=bindparam("redis")),
     *("at", "redis", "ids"),
 )
+_HAS_WORK = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
+_CARRIED = Query(select(*_BATCH_COLUMNS).where(_HAS_WORK).order_by(batches.c.created_at))
+_FORGET = Query(delete(batches).where(batches.c.created_at < bindparam("before"), ~_HAS_WORK), "before")
+_OPEN_BY_STREAM = Query(
+    select(batches.c.stream, func.count())
+    .select_from(work_items.join(batches, batches.c.id == work_items.c.batch))
+    .where(work_items.c.stage == bindparam("stage"), work_items.c.target == bindparam("target"))
+    .group_by(batches.c.stream),
+    *("stage", "target"),
+)
+_OPEN_BY_TARGET = Query(
+    select(work_items.c.target, func.count())
+    .where(work_items.c.stage == bindparam("stage"), work_items.c.batch != PARKED)
+    .group_by(work_items.c.target),
+    "stage",
+)
 
 
 class _Address(NamedTuple):
@@ -126,15 +142,11 @@ class WorkList:
 
     def carried(self) -> list[BatchRow]:
         """Batches with open work, oldest first."""
-        has_work = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
-        query = select(*_BATCH_COLUMNS).where(has_work).order_by(batches.c.created_at)
-        return [BatchRow(*row) for row in self.connection.execute(query)]
+        return [BatchRow(*row) for row in _CARRIED.rows(self.connection)]
 
     def forget_empty(self, older_than: float) -> int:
         """Delete batches without open work; returns how many."""
-        has_work = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
-        result = self.connection.execute(delete(batches).where(batches.c.created_at < older_than, ~has_work))
-        return int(result.rowcount)
+        return _FORGET.run(self.connection, older_than)
 
     def reopen(self, rows: Sequence[BatchRow], limits: BatchLimits, counts: bool = True, due_in_s: float = 0.0) -> int:
         """Move the open items of lost batches into new ones; returns how many had any.
@@ -196,22 +208,11 @@ class WorkList:
 
     def open_by_stream(self, stage: Stage, target: str) -> dict[str, int]:
         """Number of open items of one model or judge, per stream."""
-        query = (
-            select(batches.c.stream, func.count())
-            .select_from(work_items.join(batches, batches.c.id == work_items.c.batch))
-            .where(work_items.c.stage == stage, work_items.c.target == target)
-            .group_by(batches.c.stream)
-        )
-        return {row[0]: row[1] for row in self.connection.execute(query)}
+        return dict(_OPEN_BY_STREAM.rows(self.connection, stage, target))
 
     def open_by_target(self, stage: Stage) -> dict[str, int]:
         """Number of open items per model or judge."""
-        query = (
-            select(work_items.c.target, func.count())
-            .where(work_items.c.stage == stage, work_items.c.batch != PARKED)
-            .group_by(work_items.c.target)
-        )
-        return {row[0]: row[1] for row in self.connection.execute(query)}
+        return dict(_OPEN_BY_TARGET.rows(self.connection, stage))
 
     def open_by_stream_and_target(self) -> dict[tuple[str, str, str], int]:
         """Number of open items per stream, stage, and model or judge; parked ones are left out."""

@@ -144,3 +144,24 @@ def test_streams_in_balance_keep_to_the_normal_lane(store: Store) -> None:
         assert made.dispatcher.admit() == 6
     assert made.sent
     assert not any(map(is_express, made.sent))
+
+
+def test_a_round_of_a_full_pipeline_waits_for_no_writer(store: Store) -> None:
+    made = flow(store, models="ab", pipeline={"window": 100, "model_limit": 4, "plan_prompts": 4})
+    accept(made, "default", 20)
+    assert admit_all(made) == {"default": 4}
+    writer = Store(store.shown_url)
+    try:
+        with writer.transaction():  # SQLite has one writer at a time: a round that wants to write would wait
+            assert made.dispatcher.admit() == 0
+    finally:
+        writer.close()
+    assert made.dispatcher.prompts_wait
+
+
+def test_prompts_with_responses_are_admitted_while_all_models_are_full(store: Store) -> None:
+    made = flow(store, models="ab", pipeline={"window": 100, "model_limit": 4, "plan_prompts": 4})
+    accept(made, "asks", 20)
+    assert admit_all(made) == {"asks": 4}
+    accept(made, "has", 3, responses={"x": "one", "y": "two"})
+    assert admit_all(made) == {"asks": 4, "has": 3}
