@@ -152,15 +152,9 @@ def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
     reasons = _read(values[_REASONS])
     values[_REASONS] = reasons.win_probability
-    return PairRow(
-        *values,
-        OrderPlan.from_dict(reasons.orders),
-        reasons.sure,
-        reasons.competency_a,
-        reasons.competency_b,
-        JudgePlan.from_dict(reasons.judges),
-        reasons.canary and tuple(reasons.canary),
-    )
+    values += (OrderPlan.from_dict(reasons.orders), reasons.sure, reasons.competency_a, reasons.competency_b)
+    values += (JudgePlan.from_dict(reasons.judges), reasons.canary and tuple(reasons.canary))
+    return PairRow._make(values)
 
 
 def _read(reasons: str) -> _Reasons:
