@@ -46,7 +46,7 @@ class BatchClient:
             ReleasedError: the lease ended first; the requests stay in their jobs, where they are found again.
             KarmaError: the client is closed.
         """
-        arrivals, of_batch = Results(), lease.current()
+        arrivals, of_batch = Results(len(requests), _LINGER_S), lease.current()
         calls = [
             Call(custom_id(spec, request), index, request, of_batch, arrivals) for index, request in enumerate(requests)
         ]
@@ -57,7 +57,7 @@ class BatchClient:
             self._thread.loop.call_soon_threadsafe(self._add, spec, calls)
         try:
             not_begun = f"batch jobs of {spec.name} are left to another worker"
-            yield from in_groups(arrivals, len(calls), _LINGER_S, "batch client", spec.name, not_begun)
+            yield from in_groups(arrivals, len(calls), "batch client", spec.name, not_begun)
         finally:
             self._waiting.discard(arrivals)
 
@@ -81,7 +81,7 @@ class BatchClient:
 
     async def _end(self) -> None:
         for arrivals in list(self._waiting):
-            arrivals.put(None)
+            arrivals.end()
         if self._session is not None:
             await self._session.close()
 

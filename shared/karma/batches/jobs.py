@@ -61,7 +61,7 @@ class Call:
         """Hand out the result; None: the call was left to another worker."""
         if not self.done:
             self.done = True
-            self.arrivals.put((self.index, result))
+            self.arrivals.put(self.index, result)
 
 
 class Lane:

@@ -85,16 +85,16 @@ class ChatClient:
             ReleasedError: calls were not begun because the lease ended, or the client was closed during the calls.
             KarmaError: the client is closed.
         """
-        arrivals = Results()
+        arrivals = Results(len(requests), linger_s)
         with self._starting:
             if self._closed:
                 raise KarmaError("the chat client is closed; make calls before the process ends")
             calls = self._all(spec, requests, arrivals, lease.current())
             future = asyncio.run_coroutine_threadsafe(calls, self._thread.loop)
-        future.add_done_callback(lambda _done: arrivals.put(None))
+        future.add_done_callback(lambda _done: arrivals.end())
         try:
             not_begun = f"calls to {spec.name} were not begun"
-            yield from in_groups(arrivals, len(requests), linger_s, "chat client", spec.name, not_begun)
+            yield from in_groups(arrivals, len(requests), "chat client", spec.name, not_begun)
         finally:
             future.cancel()
 
@@ -125,7 +125,7 @@ class ChatClient:
                 result = ChatResult(failure=f"the call cannot be made: {type(cause).__name__}", kind="refused")
             if result is not None:
                 observe_call("openai", spec.model, result.latency_s, result.tokens_in, result.tokens_out, result.kind)
-            arrivals.put((index, result))
+            arrivals.put(index, result)
 
         await asyncio.gather(*(call(index, request) for index, request in enumerate(requests)))
 

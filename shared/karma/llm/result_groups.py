@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
-import time
 from collections.abc import Generator
 
 from karma.errors import ReleasedError
 from karma.llm.completions import ChatResult
 
-#: Queue of (index, result) of one `complete`. Result None: the call was not begun. None instead of a tuple: the end.
-Results = queue.SimpleQueue[tuple[int, ChatResult | None] | None]
 
+class Results:
+    """The results of one `complete`, on their way from the event loop to the thread that waits for them.
 
-def next_group(arrivals: Results, most: int, linger_s: float) -> list[tuple[int, ChatResult | None]]:
-    """The results after the first has waited `linger_s`, or the first `most`; an empty list at the end."""
-    first = arrivals.get()
-    if first is None:
-        return []
-    group = [first]
-    until = time.monotonic() + linger_s
-    while len(group) < most:
-        try:
-            entry = arrivals.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            break
-        if entry is None:
-            arrivals.put(None)  # for the next group
-            break
-        group.append(entry)
-    return group
+    The thread is woken once a group, not once a result, which would cost more than the result itself.
+
+    Args:
+        number: of calls.
+        linger_s: that a result waits for others.
+    """
+
+    def __init__(self, number: int, linger_s: float) -> None:
+        self._linger_s = linger_s
+        self._left = number
+        self._arrived: list[tuple[int, ChatResult | None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._groups: queue.SimpleQueue[list[tuple[int, ChatResult | None]]] = queue.SimpleQueue()
+
+    def put(self, index: int, result: ChatResult | None) -> None:
+        """Add a result, in the event loop; None: the call was not begun."""
+        self._arrived.append((index, result))
+        self._left -= 1
+        if not self._left:
+            self._hand_over()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._linger_s, self._hand_over)
+
+    def end(self) -> None:
+        """Say that no more results come."""
+        self._hand_over()
+        self._groups.put([])
+
+    def next_group(self) -> list[tuple[int, ChatResult | None]]:
+        """Wait for results; an empty list at the end."""
+        return self._groups.get()
+
+    def _hand_over(self) -> None:
+        group, self._arrived, self._timer = self._arrived, [], None
+        if group:
+            self._groups.put(group)
 
 
 def in_groups(
-    arrivals: Results, number: int, linger_s: float, client: str, name: str, not_begun: str
+    arrivals: Results, number: int, client: str, name: str, not_begun: str
 ) -> Generator[list[tuple[int, ChatResult]], None, None]:
     """Yield the results of `number` calls in groups, as they arrive.
 
@@ -43,7 +62,7 @@ def in_groups(
     """
     left, begun = number, True
     while left:
-        group = next_group(arrivals, left, linger_s)
+        group = arrivals.next_group()
         if not group:
             raise ReleasedError(f"the {client} was closed with {left} calls to {name} under way")
         left -= len(group)
