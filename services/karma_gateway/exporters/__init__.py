@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from karma.config.pricing import Usage, money
 from karma.errors import UnrepresentableError
@@ -132,7 +134,10 @@ class Format:
 
 def prompt_of(row: Any) -> Turns:
     """The turns of the prompt."""
-    turns: Turns = json.loads(row.messages)
+    try:
+        turns: Turns = msgspec.json.decode(row.messages)
+    except msgspec.DecodeError:  # half of a surrogate pair
+        turns = json.loads(row.messages)
     return turns
 
 
@@ -175,29 +180,34 @@ def karma_column(row: Any) -> Row:
     """All values of a preference; signs and probabilities are from the chosen response's side."""
     a_is_chosen = row.chosen == row.response_a
     return {
-        **_same(row, "stream", "prompt_id", "skill"),
+        "stream": row.stream,
+        "prompt_id": row.prompt_id,
+        "skill": row.skill,
         "pair": row.id,
         "chosen_response": row.chosen,
         "rejected_response": row.rejected,
-        **_same(row, "chosen_model", "rejected_model"),
+        "chosen_model": row.chosen_model,
+        "rejected_model": row.rejected_model,
         "probability": probability_of(row),
         "tie_probability": row.predicted_tie if row.label_source == "predicted" else None,
         "flipped": None if row.flipped is None else bool(row.flipped),
-        **_same(row, "label_source", "policy", "kinship"),
+        "label_source": row.label_source,
+        "policy": row.policy,
+        "kinship": row.kinship,
         "competency_gap": None if row.gap is None else (row.gap if a_is_chosen else -row.gap),
         "competency_gap_deviation": row.gap_deviation,
-        **_same(row, "information", "likeness", "novelty", "judged_probability", "snapshot"),
+        "information": row.information,
+        "likeness": row.likeness,
+        "novelty": row.novelty,
+        "judged_probability": row.judged_probability,
+        "snapshot": row.snapshot,
         **provenance_of(row),
-        **_same(row, "chosen_finish_reason", "rejected_finish_reason"),
+        "chosen_finish_reason": row.chosen_finish_reason,
+        "rejected_finish_reason": row.rejected_finish_reason,
         "chosen_has_reasoning": bool(row.chosen_has_reasoning),
         "rejected_has_reasoning": bool(row.rejected_has_reasoning),
         "metadata": row.metadata,
     }
-
-
-def _same(row: Any, *names: str) -> Row:
-    """The row's values under their own names."""
-    return {name: getattr(row, name) for name in names}
 
 
 def provenance_of(row: Any) -> Row:
@@ -210,34 +220,48 @@ def provenance_of(row: Any) -> Row:
     - `tokens`: input and output tokens of the two responses and the verdicts.
     - `cost`: of these calls, USD.
     """
-    calls = list(_calls(row))
+    tokens: int | None = 0
+    cost: float | None = 0
+    for name, usage, stored in _calls(row):
+        count, dollars = usage.total, money(row.prices.get(name), stored, usage)
+        tokens = None if tokens is None or count is None else tokens + count
+        cost = None if cost is None or dollars is None else cost + dollars
     asked = [verdict for verdict in row.verdicts if verdict.template_hash != HUMAN]
     given = opinions(asked, row.tie_margin)
     return {
         "length_ratio": len(row.chosen_text) / max(1, len(row.rejected_text)),
-        "agrees_with_competency": agrees_with_competency(
-            json.loads(row.reasons).get("win_probability"), row.chosen == row.response_a
-        ),
+        "agrees_with_competency": agrees_with_competency(_win_probability(row.reasons), row.chosen == row.response_a),
         "judge_agreement": agreement(given),
         "judges_valid": len(given),
         "judges_asked": len({verdict.judge for verdict in asked}),
-        "tokens": _sum(None if None in usage[:2] else sum(usage[:2]) for _name, usage, _cost in calls),
-        "cost": _sum(money(row.prices.get(name), cost, usage) for name, usage, cost in calls),
+        "tokens": tokens,
+        "cost": cost,
     }
 
 
-def _sum(values: Iterable[Any]) -> Any:
-    """The sum; None where a value is unknown."""
-    found = list(values)
-    return None if None in found else sum(found)
+class _Reasons(msgspec.Struct):
+    """What is read of the reasons of a pair; the rest is passed over."""
+
+    win_probability: float | None = None
+
+
+_reasons = msgspec.json.Decoder(_Reasons)
+
+
+def _win_probability(reasons: str) -> float | None:
+    try:
+        return _reasons.decode(reasons).win_probability
+    except msgspec.DecodeError:
+        found: float | None = json.loads(reasons).get("win_probability")
+        return found
 
 
 def _calls(row: Any) -> Iterator[tuple[str, Usage, float | None]]:
     """The calls behind a preference: model or judge, tokens, stored money."""
-    for side in ("chosen", "rejected"):
-        names = (f"{side}_{name}" for name in ("tokens_in", "tokens_out", "tokens_cached"))
-        usage = Usage(*(getattr(row, name) for name in names))
-        yield getattr(row, f"{side}_model"), usage, getattr(row, f"{side}_cost_usd")
+    chosen = Usage(row.chosen_tokens_in, row.chosen_tokens_out, row.chosen_tokens_cached)
+    yield row.chosen_model, chosen, row.chosen_cost_usd
+    rejected = Usage(row.rejected_tokens_in, row.rejected_tokens_out, row.rejected_tokens_cached)
+    yield row.rejected_model, rejected, row.rejected_cost_usd
     for verdict in row.verdicts:
         if verdict.template_hash == HUMAN:
             continue

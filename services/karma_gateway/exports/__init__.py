@@ -14,8 +14,7 @@ from karma.store.export_filter import ExportFilter
 from karma.store.streams import stream_names
 from karma.verdicts import TIE_MARGIN
 from karma_gateway.exports import files
-from karma_gateway.exports.columns import Columns
-from karma_gateway.exports.files import Row
+from karma_gateway.exports.columns import Columns, Row
 from karma_gateway.exports.reader import EVERYTHING, Reader
 
 #: Most streams that are looked through for the nearest name.

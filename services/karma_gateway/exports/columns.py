@@ -15,9 +15,10 @@ from karma.errors import SettingsError
 
 Type: TypeAlias = "str | list[Any] | Mapping[str, Any]"
 Columns: TypeAlias = Mapping[str, Type]
+Row: TypeAlias = dict[str, Any]
 
 #: What readers of JSON take for a time, whatever the other columns say.
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?")
+DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?")
 
 _KINDS: Mapping[type, str] = {bool: "bool", int: "int64", float: "float64", str: "string", list: "list", tuple: "list"}
 
@@ -97,7 +98,7 @@ class Observed:
 
     def _with(self, value: Any) -> str:
         kind = "object" if isinstance(value, Mapping) else _KINDS.get(type(value), "mixed")
-        if kind == "string" and self.kind in (None, "date") and _DATE.fullmatch(value):
+        if kind == "string" and self.kind in (None, "date") and DATE.fullmatch(value):
             kind = "date"
         if self.kind in (None, kind):
             return kind

@@ -13,17 +13,20 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.seeds import seed_of
 from karma.store.atomic_file import whole_file
-from karma_gateway.exports.columns import Columns, Observed, Type, hold
-
-Row: TypeAlias = dict[str, Any]
+from karma_gateway.exports.columns import Columns, Observed, Row, Type, hold
+from karma_gateway.exports.regular import RegularRows
 
 #: Rows that are read or written together.
 ROWS_AT_ONCE = 500
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+_PIECE = 1 << 20
 
 #: `datasets` takes the types of JSON Lines from the rows that begin within the first 10 MiB.
 _TYPED_BYTES = 10 << 20
@@ -73,9 +76,9 @@ def write(
     """
     check_out(out)
     with whole_file(out) as unfinished, TemporaryFile(dir=out.parent) as file:
-        spool = Spool(file, mixed)
+        spool = Spool(file, mixed, columns)
         for row in exported:
-            spool.add(row if columns is None else hold(row, columns))
+            spool.add(row)
         if not spool.count and out.exists():
             raise KarmaError(f"{out}: kept as it is, as there is no preference to export")
         write_spool(spool, columns, unfinished, out.suffix)
@@ -94,7 +97,7 @@ def json_line(row: Row) -> str:
         SettingsError: JSON has no such value.
     """
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False)
+        return _encoder.encode(row)
     except (TypeError, ValueError) as cause:
         raise SettingsError(f"the exporter returned a row that is no JSON: {cause}") from cause
 
@@ -115,35 +118,50 @@ class Spool:
 
     file: IO[bytes]
     mixed: bool = False  # rows with the same `prompt` are no neighbors in the order in which they are read
+    columns: Columns | None = None  # that were declared
     types: Observed = field(default_factory=Observed)
     count: int = 0
     end: int = 0
     _widening: list[int] = field(default_factory=list)  # indices of rows that widen a type
     _begins: array[int] = field(default_factory=lambda: array("Q"))  # where each row begins
     _prompts: array[int] = field(default_factory=lambda: array("Q"))  # of each row, if mixed
+    _regular: RegularRows | None = None  # of the rows so far; None: of none, or of other ones
+    _irregular: int = 0  # rows since then that were not like those before them
 
     def add(self, row: Row) -> None:
         """Add a row.
 
         Raises:
-            SettingsError: JSON has no such value.
+            SettingsError: it is not of the declared types, or JSON has no such value.
         """
-        line = f"{json_line(row)}\n".encode()
+        line = self._regular.line(row) if self._regular is not None else None
+        line = (self._irregular_line(row) if line is None else line) + b"\n"
         self.file.write(line)
-        if self.types.add(row):
-            self._widening.append(self.count)
         self._begins.append(self.end)
         if self.mixed:
             self._prompts.append(seed_of(json_line({"prompt": row.get("prompt")})))
         self.end += len(line)
         self.count += 1
 
+    def _irregular_line(self, row: Row) -> bytes:
+        held = row if self.columns is None else hold(row, self.columns)
+        line = json_line(held).encode()
+        if self.types.add(held):
+            self._widening.append(self.count)
+            self._regular = None
+        self._irregular += 1
+        # A type is made in the time of some rows: it has to be worth it where no row is like the others.
+        if self.columns is not None and self._regular is None and self._irregular > 2 * len(self._widening):
+            self._regular = RegularRows(self.types, self.columns)
+        return line
+
     def in_order(self) -> Iterator[bytes]:
         """The rows as lines, in the order of the export."""
-        return self._lines(self._order())
+        return self.lines(self._order())
 
-    def in_typed_order(self) -> Iterator[bytes]:
-        """The same, but rows that widen a type come first, if not all of them are near the beginning."""
+    def typed_order(self) -> Iterable[int]:
+        """The indices of the rows in that order, but those that widen a type come first, if not all of them are near
+        the beginning."""
         order, widening = self._order(), set(self._widening)
         written = 0
         for index in order:
@@ -152,9 +170,14 @@ class Spool:
                 break
             written += (self._begins[index + 1] if index + 1 < self.count else self.end) - self._begins[index]
         if not widening:
-            return self._lines(order)
+            return order
         first = set(self._widening)
-        return self._lines(chain(self._widening, (index for index in order if index not in first)))
+        return chain(self._widening, (index for index in order if index not in first))
+
+    def whole(self) -> Iterator[bytes]:
+        """All rows in the order in which they were added, in pieces of any size."""
+        self.file.seek(0)
+        return iter(lambda: self.file.read(_PIECE), b"")
 
     def _order(self) -> Sequence[int]:
         if not self.mixed:
@@ -163,7 +186,8 @@ class Spool:
 
         return mixed_order(self._prompts)
 
-    def _lines(self, order: Iterable[int]) -> Iterator[bytes]:
+    def lines(self, order: Iterable[int]) -> Iterator[bytes]:
+        """The rows with these indices as lines."""
         at = None
         for index in order:
             if at != index:
@@ -182,11 +206,14 @@ def write_spool(spool: Spool, columns: Columns | None, path: Path, suffix: str) 
 
 
 def _write_jsonl(spool: Spool, columns: Columns | None, path: Path) -> None:
-    lines = spool.in_typed_order()
+    order = spool.typed_order()
+    lines = spool.lines(order)
     if columns is not None and spool.types.is_uneven():
         # Objects with different keys make `datasets` read them as texts and round every number of the file.
         types = spool.types.declared(columns)
         lines = (f"{json_line(hold(json.loads(line), types))}\n".encode() for line in lines)
+    elif isinstance(order, range):
+        lines = spool.whole()
     with path.open("wb") as file:
         file.writelines(lines)
 

@@ -27,7 +27,6 @@ from karma.config.splits import WHOLE, Splits
 from karma.errors import KarmaError, SettingsError
 from karma.store.atomic_file import whole_file
 from karma_gateway.exports import files, parts
-from karma_gateway.exports.columns import hold
 from karma_gateway.exports.reader import Exported, Reader
 from karma_gateway.exports.tail import Tail
 from karma_gateway.exports.tally import Tally
@@ -203,7 +202,7 @@ class FolderExport:
         """A part in temporary files."""
         with ExitStack() as stack:
             spools = {
-                split: files.Spool(stack.enter_context(TemporaryFile()), self.reader.mixed)
+                split: files.Spool(stack.enter_context(TemporaryFile()), self.reader.mixed, self.reader.columns)
                 for split in self.layout.splits.shares
             }
             yield Part(self.layout.splits, spools, self.reader, self.state.tally)
@@ -279,7 +278,7 @@ class Part:
         """
         split = self.splits.of(one.prompt) if len(self.splits.shares) > 1 else next(iter(self.splits.shares))
         for row in one.rows:
-            self.spools[split].add(row if self.reader.columns is None else hold(row, self.reader.columns))
+            self.spools[split].add(row)
         self.tally.add(split, one)
         self.count += 1
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from karma import plugins
 from karma.config.settings import Price
@@ -17,12 +19,21 @@ from karma.seeds import prompt_seed, seed_of
 from karma.store import Store, exported
 from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import verdict_rows
+from karma.store.records import VerdictRow
 from karma.verdicts import TIE_MARGIN
 from karma_gateway.exporters import probability_of
-from karma_gateway.exports.columns import Columns
-from karma_gateway.exports.files import ROWS_AT_ONCE, Row
+from karma_gateway.exports.columns import Columns, Row
 
 EVERYTHING = ExportFilter()
+
+#: Preferences that are read together: 8 MB of long texts.
+_READ_AT_ONCE = 1000
+
+#: Rows of the store, and the verdicts on their pairs.
+_Page: TypeAlias = tuple[list[Any], dict[int, list[VerdictRow]]]
+
+#: What an exporter gets beside the columns of the store.
+_MORE = ("verdicts", "prices", "tie_margin")
 
 
 class Facts(NamedTuple):
@@ -126,11 +137,8 @@ class Reader:
 
         Pairs in `known` are passed over, and all others that are read are added to it.
         """
-        while True:
-            with self._store.reading() as transaction:
-                chunk = transaction.preferences.export_rows(after, ROWS_AT_ONCE, self.kept, since)
-                ids = [] if self.bare else [row.id for row in chunk]
-                verdicts = verdict_rows(transaction.ledger.connection, ids) if ids else {}
+        margins: dict[str, float] = {}  # by stream
+        for chunk, verdicts in self._pages(after, since):
             for row in chunk:
                 if known is not None:
                     if row.id in known:
@@ -138,21 +146,37 @@ class Reader:
                     known.add(row.id, row.resolved_at)
                 if self.kept.distinct and self._is_repeated(row):
                     continue
-                more = {
-                    "verdicts": verdicts.get(row.id, []),
-                    "prices": self._prices,
-                    "tie_margin": self._tie_margin(row.stream),
-                }
+                if row.stream not in margins:
+                    margins[row.stream] = self._tie_margin(row.stream)
+                more = verdicts.get(row.id, []), self._prices, margins[row.stream]
                 try:
-                    made = self._make(SimpleNamespace(**row._mapping, **more), self.bare)
+                    made = self._make(_preference(row._fields)(*row, *more), self.bare)
                 except UnrepresentableError as cause:
                     self.unrepresentable[str(cause)] += 1
                     continue
                 rows = [made] if isinstance(made, dict) else list(made)
                 yield Exported(row.id, row.resolved_at, row.messages, _facts(row), rows)
-            if len(chunk) < ROWS_AT_ONCE:
-                return
-            after = chunk[-1].id
+
+    def _pages(self, after: int, since: float | None) -> Iterator[_Page]:
+        """All pages. A server reads the next one while rows are made of this one."""
+        with ExitStack() as stack:
+            page, following = self._page(after, since), None
+            aside = (
+                stack.enter_context(ThreadPoolExecutor(1)) if self._store.engine.dialect.name == "postgresql" else None
+            )
+            while len(page[0]) == _READ_AT_ONCE:
+                last = page[0][-1].id
+                if aside is not None:
+                    following = aside.submit(self._page, last, since)
+                yield page
+                page = self._page(last, since) if following is None else following.result()
+            yield page
+
+    def _page(self, after: int, since: float | None) -> _Page:
+        with self._store.reading() as transaction:
+            chunk = transaction.preferences.export_rows(after, _READ_AT_ONCE, self.kept, since)
+            ids = [] if self.bare else [row.id for row in chunk]
+            return chunk, verdict_rows(transaction.ledger.connection, ids) if ids else {}
 
     def newest(self) -> float:
         """When the newest preference was resolved, whatever the filter keeps; 0 without any. Seconds since 1970."""
@@ -176,6 +200,12 @@ class Reader:
             return True
         self._seen.add(key)
         return False
+
+
+@cache
+def _preference(columns: tuple[str, ...]) -> Any:
+    """The class of the rows that exporters get."""
+    return namedtuple("Preference", (*columns, *_MORE))
 
 
 def _facts(row: Any) -> Facts:

@@ -33,6 +33,11 @@ class Usage(NamedTuple):
     tokens_cached: int | None = None
     tokens_reasoning: int | None = None
 
+    @property
+    def total(self) -> int | None:
+        """All tokens."""
+        return None if self.tokens_in is None or self.tokens_out is None else self.tokens_in + self.tokens_out
+
 
 class Priced(NamedTuple):
     """What a call cost, USD, and what says so; both None where that is unknown."""

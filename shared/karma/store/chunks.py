@@ -25,7 +25,7 @@ def rows_in(connection: Connection, statement: Any, column: ColumnElement[Any], 
     It is executed for sorted chunks of the ids: the statement's own order holds within a chunk.
     """
     for chunk in chunks(sorted(set(ids))):
-        yield from connection.execute(statement.where(column.in_(chunk)))
+        yield from connection.execute(statement.where(column.in_(chunk))).all()
 
 
 def groups_in(

@@ -72,7 +72,7 @@ def rows(
         query = query.where(pairs.c.id.in_(select(resolutions.c.pair).where(resolutions.c.resolved_at >= since)))
     if kept.max_length_ratio is not None:
         query = query.where(_are_near(chosen, rejected, kept.max_length_ratio))
-    return list(connection.execute(query.where(*_conditions(kept, chosen, rejected))))
+    return list(connection.execute(query.where(*_conditions(kept, chosen, rejected))).all())
 
 
 def newest(connection: Connection) -> float:

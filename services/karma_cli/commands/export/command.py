@@ -33,8 +33,8 @@ from karma_cli.options import (
 from karma_cli.output import Output, warn, with_format_flags
 from karma_cli.progress import progress, track
 from karma_gateway import exports
-from karma_gateway.exports.columns import Columns, hold
-from karma_gateway.exports.files import Row, json_line, mixed_lines
+from karma_gateway.exports.columns import Columns, Row, hold
+from karma_gateway.exports.files import json_line, mixed_lines
 from karma_gateway.exports.folder import PART_PREFERENCES, Layout, is_folder
 from karma_gateway.exports.tail import Tail
 from karma_validation.validate import validate
