@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from prometheus_client import REGISTRY, generate_latest
 from sqlalchemy import insert
 
@@ -143,7 +144,7 @@ def test_thousands_of_streams_and_prompts_leave_the_number_of_series_bounded() -
         observe(name, matched)
         flow.metrics.learned(replace(learned, stream=name, pairs=[replace(one, stream=name) for one in learned.pairs]))
         flow.metrics.scored(
-            [replace(one, model=f"model-{number}", failure=f"{number}: a text") for one in flow.scored[0]]
+            [structs.replace(one, model=f"model-{number}", failure=f"{number}: a text") for one in flow.scored[0]]
         )
         metrics.COMPETENCY_MEAN.labels(f"model-{number % 999}", f"skill-{number % 1001}").set(1)
 
