@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from karma.config.atomic_file import whole_file
 from karma.config.pool import Pool
 from karma.config.settings import PipelineSettings, StreamSettings
 from karma.errors import KarmaError
 from karma.ranking.snapshot import OVERALL, Snapshot
 from karma.store import Store
-from karma.store.atomic_file import whole_file
 from karma.store.latest_snapshot import LatestSnapshot
 from karma.store.pair_quality import PairQuality
 from karma_monitor.figures.quality import measure, rules_of

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, cast
 from urllib.parse import urlsplit
 
+from karma.config.atomic_file import write_private
 from karma.errors import BrokerError, MissingExtraError
 from karma.queue.redis import connect
-from karma.store.atomic_file import write_private
 
 _START_S = 15.0
 _SHOWN_LINES = 4  # of what a server printed that did not start

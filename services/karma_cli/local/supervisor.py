@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from karma.config.atomic_file import write_private
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, NewerSchemaError
@@ -22,7 +23,6 @@ from karma.plugins.registry import judge_kind
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
 from karma.store import Store
-from karma.store.atomic_file import write_private
 from karma_cli.local.child_environment import child_environment
 from karma_cli.local.pid_file import PidFile
 from karma_cli.local.redis_server import RedisServer

@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from karma.config.atomic_file import whole_file
 from karma.errors import KarmaError, MissingExtraError, SettingsError
 from karma.seeds import seed_of
-from karma.store.atomic_file import whole_file
 from karma_gateway.exports.columns import Columns, Observed, Row, Type, hold
 from karma_gateway.exports.regular import RegularRows
 

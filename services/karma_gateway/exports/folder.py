@@ -23,9 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from karma.config.atomic_file import whole_file
 from karma.config.splits import WHOLE, Splits
 from karma.errors import KarmaError, SettingsError
-from karma.store.atomic_file import whole_file
 from karma_gateway.exports import files, parts
 from karma_gateway.exports.reader import Exported, Reader
 from karma_gateway.exports.tail import Tail

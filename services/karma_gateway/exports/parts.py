@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from karma.store.atomic_file import whole_file
+from karma.config.atomic_file import whole_file
 from karma_gateway.exports.files import ROWS_AT_ONCE
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from karma.config.atomic_file import write_private
 from karma.errors import SettingsError
-from karma.store.atomic_file import write_private
 
 #: Ports that are tried, from the wanted one on.
 _PORTS = 20

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
-from karma.store.atomic_file import write_private
+from karma.config.atomic_file import write_private
 
 #: `control` includes `read`.
 Scope = Literal["read", "control"]

@@ -10,9 +10,9 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from karma.config.atomic_file import whole_file
 from karma.data.preferences import Preferences
 from karma.errors import SettingsError
-from karma.store.atomic_file import whole_file
 
 #: The cursor's file in a checkpoint's folder.
 CURSOR_FILE = "karma_cursor.json"

@@ -10,9 +10,9 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from karma.config.atomic_file import whole_file
 from karma.config.pool import Pool
 from karma.errors import SettingsError
-from karma.store.atomic_file import whole_file
 from karma.telemetry.escaping import escape_control
 from karma_cli.commands.doctor.checkpoints import is_checkpoint
 from karma_cli.commands.init.endpoint import chat_models, largest, offered

@@ -17,13 +17,13 @@ from typing import Annotated
 import typer
 
 from karma import plugins
+from karma.config.atomic_file import write_private
 from karma.config.environment import Environment, sqlite_url
 from karma.config.home import make_private
 from karma.config.parts import check_judges
 from karma.config.pool import Pool
 from karma.errors import KarmaError, SettingsError
 from karma.store import Store
-from karma.store.atomic_file import write_private
 from karma.store.database import COUNTING_S
 from karma.store.export_filter import ExportFilter
 from karma.store.requeue import bring_back, requeue_dead, requeue_incomplete, requeue_unscored

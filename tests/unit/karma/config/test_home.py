@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from karma.config.atomic_file import whole_file, write_private
 from karma.config.home import make_private
 from karma.errors import KarmaError, SettingsError
-from karma.store.atomic_file import whole_file, write_private
 
 
 @pytest.fixture(autouse=True)
