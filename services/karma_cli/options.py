@@ -7,7 +7,7 @@ import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, SettingsError
 from karma.queue.redis import RedisClock, connect, wake
-from karma.store import Store, location
 from karma_cli.output import warn
+
+if TYPE_CHECKING:  # `karma up` and others open no store
+    from karma.store import Store
 
 PoolOption = Annotated[
     Path | None,
@@ -55,6 +57,8 @@ def pool_if_any(env: Environment, required: bool = False) -> Pool | None:
 
 def open_store(env: Environment, promised: bool = False) -> Store:
     """The store, migrated to this version's schema; `promised`: a commit survives a power cut."""
+    from karma.store import Store
+
     store = Store(env.database, durability="full" if promised else "normal")
     store.migrate()
     return store
@@ -65,6 +69,8 @@ def open_store_to_read(env: Environment, required: bool = False) -> Store:
 
     Where there is no store yet it makes no file and reads an empty one, unless a store is `required`.
     """
+    from karma.store import Store, location
+
     file = location.sqlite_file(location.parse(env.database))
     if file is None or location.is_writable(file):
         return open_store(env)

@@ -218,13 +218,13 @@ def test_a_supervisor_that_is_killed_while_its_workers_start_leaves_none_of_them
 
 
 def workers_in(home: Path) -> list[int]:
-    """Processes of workers whose `KARMA_HOME` is this one."""
+    """Processes of workers whose `KARMA_HOME` is this one, and the template that they are forked from."""
     found = []
     for folder in Path("/proc").iterdir():
         with suppress(OSError):
             if folder.name.isdigit() and f"KARMA_HOME={home}\0".encode() in (folder / "environ").read_bytes():
                 command = (folder / "cmdline").read_bytes().split(b"\0")
-                if b"karma.run" in command:
+                if {b"karma.run", b"karma.worker.template"} & {*command}:
                     found.append(int(folder.name))
     return found
 

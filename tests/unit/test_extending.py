@@ -22,7 +22,7 @@ from karma.policies.candidates import Candidate
 from karma.ranking.snapshot import Snapshot
 from karma.store import Store
 from karma.worker import run
-from karma_cli.local.supervisor import commands
+from karma_cli.local.worker_commands import commands
 from karma_gateway import exports
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_gateway.rematch import derivations

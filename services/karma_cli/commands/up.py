@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -58,26 +59,36 @@ def up(
         raise already_running(env.home, pid)
     if make_private(env.home):
         warn(f"other users of this machine could read {env.home}; now only you and its group can")
-    checking = at_start.start([f"--home={env.home}", f"--pool={env.pool_path}"]) if check else None
-    try:
-        if detach:
-            _detach(env, redis_port, page)
-            if checking is not None:
+    if detach:
+        _detach(env, redis_port, page)
+        if check:
+            with _checkup(env) as checking:
                 _report_soon(checking)
-        else:
-            _run(env, read_pool, redis_port, page, checking)
+    else:
+        _run(env, read_pool, redis_port, page, check)
+
+
+@contextmanager
+def _checkup(env: Environment) -> Iterator[subprocess.Popen[str]]:
+    """The quick checkup, which begins when the pipeline is up: the workers start faster without it."""
+    checking = at_start.start([f"--home={env.home}", f"--pool={env.pool_path}"])
+    try:
+        yield checking
     finally:
-        if checking is not None and checking.poll() is None:
+        if checking.poll() is None:
             checking.kill()
 
 
-def _run(env: Environment, pool: Pool, redis_port: int, page: bool, checking: subprocess.Popen[str] | None) -> None:
+def _run(env: Environment, pool: Pool, redis_port: int, page: bool, check: bool) -> None:
     """Run the pipeline until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
     supervisor = Supervisor(env, pool, redis_port, page)
     try:
-        with console.status("starting") as line, supervisor.run(line.update):
+        with ExitStack() as stack:
+            line = stack.enter_context(console.status("starting"))
+            stack.enter_context(supervisor.run(line.update))
             line.stop()
+            checking = stack.enter_context(_checkup(env)) if check else None
             warn(f"KARMA is up: pool {env.pool_path}, home {env.home}", style="bold")
             for info in supervisor.ready_workers():
                 address = f"http://127.0.0.1:{info.metrics_port}/metrics"

@@ -37,6 +37,15 @@ _ASKING = ("generation", "judging")
 _LOADING = (*_ASKING, "scoring")
 
 
+def open_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables that hold no secret, for the process that the workers are forked from."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if _PLAIN.fullmatch(name) or (name.startswith("KARMA_") and name not in _SECRETS)
+    }
+
+
 def child_environment(
     variables: Mapping[str, str], environment: Environment, pool: Pool, arguments: Sequence[str]
 ) -> dict[str, str]:
@@ -52,12 +61,9 @@ def child_environment(
     kept = {
         name: value
         for name, value in variables.items()
-        if name in wanted
-        or _PLAIN.fullmatch(name)
-        or _NETWORK.fullmatch(name)
-        or (service in _LOADING and _HUB.fullmatch(name))
-        or (name.startswith("KARMA_") and name not in _SECRETS)
+        if name in wanted or _NETWORK.fullmatch(name) or (service in _LOADING and _HUB.fullmatch(name))
     }
+    kept |= open_environment(variables)
     keys = environment.keyring()
     if asks:
         kept["KARMA_SIGNING_KEYS"] = keys.export(channels_of(service, names))
@@ -65,7 +71,7 @@ def child_environment(
         kept["KARMA_DATABASE_URL"] = environment.database_url
         if environment.database_password is not None:
             kept["KARMA_DATABASE_PASSWORD"] = environment.database_password
-        if environment.signing_key is not None and service != "page":  # the page sends no messages
+        if environment.signing_key is not None and service not in ("page", "migration"):  # they send no messages
             kept["KARMA_SIGNING_KEY"] = environment.signing_key
     return kept
 

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,14 +18,14 @@ from karma.config.atomic_file import write_private
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.errors import BrokerError, KarmaError, NewerSchemaError
-from karma.plugins.registry import judge_kind
 from karma.queue.heartbeats import WorkerInfo, workers
 from karma.queue.redis import connect
-from karma.store import Store
-from karma_cli.local.child_environment import child_environment
+from karma_cli.local.child_environment import child_environment, open_environment
 from karma_cli.local.pid_file import PidFile
 from karma_cli.local.redis_server import RedisServer
 from karma_cli.local.signing_key import ensure_signing_key
+from karma_cli.local.worker_commands import MIGRATION, PAGE, Command, commands
+from karma_cli.local.worker_processes import Process, WorkerProcesses
 from karma_monitor.page import access
 
 log = logging.getLogger(__name__)
@@ -36,6 +35,9 @@ _STOP_S = 20.0
 _RESTARTS_PER_MINUTE = 10
 _RESTART_WAIT_S = 5.0  # between two starts of a worker that exceeds the limit
 _SCHEMA_WAIT_S = 30.0  # … and of a worker whose store a newer version migrated
+
+#: Of every worker: spinning threads starve the other processes of a small machine.
+_VARIABLES = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 #: Said where a Redis that others may reach is used without a signing key.
 UNSIGNED = (
@@ -48,40 +50,25 @@ class WorkerDeadError(KarmaError):
     """A worker ended before it was ready."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """A worker process to run: the arguments of `karma.run`, and the name of its log."""
+class MigrationError(KarmaError):
+    """The store was not migrated.
 
-    name: str
-    arguments: tuple[str, ...]
-    required: bool = True  # whether the pipeline needs it
+    Args:
+        text: what the process said that tried it.
+        code: its exit code.
+    """
 
-
-#: The page; the pipeline runs without it.
-PAGE = Command("page", ("page",), required=False)
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = code
 
 
 @dataclass
 class _Running:
     command: Command
-    process: subprocess.Popen[bytes]
+    process: Process
     log_file: IO[bytes]
     starts: list[float]  # of `time.monotonic`
-
-
-def commands(pool: Pool) -> list[Command]:
-    """The workers of a pool: one per service, but one per group of models, and one per judge with a local model."""
-    needed = [Command(service, (service,)) for service in ("gateway", "scoring", "matching")]
-    groups: dict[str, list[str]] = {}
-    for model in pool.models:
-        groups.setdefault(pool.groups[model], []).append(model)
-    for group, models in groups.items():
-        needed.append(Command(f"generation-{group}", ("generation", ",".join(models))))
-    remote = [name for name, judge in pool.judges.items() if not judge_kind(judge.kind).local]
-    needed += [Command(f"judging-{name}", ("judging", name)) for name in pool.judges if name not in remote]
-    if remote:
-        needed.append(Command("judging", ("judging", ",".join(remote))))
-    return needed
 
 
 class Supervisor:
@@ -95,6 +82,7 @@ class Supervisor:
         self._pool = pool
         self._commands = [*commands(pool), *([PAGE] if page else [])]
         self._redis = None if environment.redis_url else RedisServer(environment.home, redis_port)
+        self._processes: WorkerProcesses | None = None
         self._running: list[_Running] = []
         self._targets_stale = False
         self._pid_file = PidFile(environment.home)
@@ -120,19 +108,25 @@ class Supervisor:
     def _start(self, on_progress: Callable[[str], None]) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._targets_file.unlink(missing_ok=True)  # left by a killed supervisor
+        self._processes = self._template()
         if self._redis:
             ensure_signing_key(self._environment)
         elif not self._environment.keyring().signs:
             self.problems.append(UNSIGNED)
         self.url = self._redis.start() if self._redis else str(self._environment.redis_url)
         connect(self.url)
-        store = Store(self._environment.database)
-        store.migrate()
-        store.close()
+        self._migrate()
         if PAGE in self._commands:
             access.url_path(self._environment.home).unlink(missing_ok=True)  # left by a killed supervisor
         self._running += [self._spawn(command) for command in self._commands]
         self._wait_until_ready(on_progress)
+
+    def _migrate(self) -> None:
+        running = self._spawn(MIGRATION)
+        code = running.process.wait()
+        running.log_file.close()
+        if code:
+            raise MigrationError(last_log_line(self._log_path(MIGRATION.name)).removeprefix("karma: "), code)
 
     def check(self, on_event: Callable[[str], None]) -> None:
         """Restart Redis and the workers that ended; `on_event` gets a sentence for each.
@@ -160,7 +154,8 @@ class Supervisor:
             name = running.command.name
             on_event(f"the worker {name} ended with exit code {code}; restarting it (log: {self._log_path(name)})")
             running.log_file.close()
-            self._running[index] = self._spawn(running.command, recent)
+            # After a migration a newer version may be installed: only a new interpreter runs it.
+            self._running[index] = self._spawn(running.command, recent, anew=code == NewerSchemaError.exit_code)
             self._targets_stale = True
         if self._targets_stale:
             pids = {running.process.pid for running in self._running}
@@ -184,6 +179,8 @@ class Supervisor:
                 running.process.wait()
             running.log_file.close()
         self._running.clear()
+        if self._processes is not None:
+            self._processes.close()
         if self._redis:
             self._redis.stop()
         written = [self._targets_file]
@@ -203,7 +200,15 @@ class Supervisor:
             return [info for info in self.ready_workers() if info.pid in pids]
         return []
 
-    def _spawn(self, command: Command, starts: Sequence[float] = ()) -> _Running:
+    def _template(self) -> WorkerProcesses:
+        """What starts the workers; their packages are imported meanwhile."""
+        services = list(dict.fromkeys(command.arguments[0] for command in self._commands))
+        with self._log_path("template").open("ab") as log_file:
+            return WorkerProcesses(services, {**open_environment(os.environ), **_VARIABLES}, log_file)
+
+    def _spawn(self, command: Command, starts: Sequence[float] = (), anew: bool = False) -> _Running:
+        if self._processes is None:
+            raise KarmaError("the supervisor does not run")
         log_file = self._log_path(command.name).open("ab")
         environment = {
             **child_environment(os.environ, self._environment, self._pool, command.arguments),
@@ -212,16 +217,10 @@ class Supervisor:
             "KARMA_REDIS_URL": self.url,
             "KARMA_METRICS_PORT": "0",
             "KARMA_SUPERVISOR_PID": str(os.getpid()),
-            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve the other processes of a small machine
+            **_VARIABLES,
         }
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "karma.run", *command.arguments],  # -P: no module of the working folder
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C goes to the supervisor, which stops the workers in order
-        )
+        start = self._processes.start_anew if anew else self._processes.start
+        process = start(command.arguments, environment, log_file)
         return _Running(command, process, log_file, [*starts, time.monotonic()])
 
     def _wait_until_ready(self, on_progress: Callable[[str], None]) -> None:
@@ -248,7 +247,7 @@ class Supervisor:
         raise WorkerDeadError(f"not ready after {_READY_S:.0f} s: {late}. Their logs are in {self.logs}")
 
     def _exit_message(self, running: _Running) -> str:
-        name, code = running.command.name, running.process.returncode
+        name, code = running.command.name, running.process.poll()
         path = self._log_path(name)
         return f"the worker {name} ended with exit code {code}: {last_log_line(path)} (log: {path})"
 

@@ -2,7 +2,7 @@
 
 `karma worker` does the same if the gateway's extra is installed. NAMES are models (generation) or judges (judging),
 separated by commas; @remote is all that call an endpoint, @local all that load a checkpoint. The default is all of the
-pool file.
+pool file. With `migration` as SERVICE it migrates the store, and ends.
 """
 
 from __future__ import annotations
@@ -22,20 +22,26 @@ from karma.plugins.registry import backend_kind, judge_kind
 from karma.telemetry.escaping import escape_control
 from karma.worker.served import Served
 
+#: Migrates the store, and ends.
+MIGRATION = "migration"
+
 SERVICES = ("gateway", "generation", "scoring", "matching", "judging", "page")
 
 
 def run_worker(service: str, names: list[str], environment: Environment) -> None:
-    """Run one worker until SIGTERM.
+    """Run one worker until SIGTERM, or migrate the store.
 
     Raises:
         SettingsError: there is no such service, model or judge.
         MissingExtraError: the service's extra is not installed.
         NewerSchemaError: a newer version migrated the service's store.
     """
-    if service not in SERVICES:
+    if service not in (*SERVICES, MIGRATION):
         raise SettingsError(f"no service is called {service!r}; expected one of {', '.join(SERVICES)}")
     make_private(environment.home)
+    if service == MIGRATION:
+        _migrate(environment)
+        return
     # The page belongs to the monitor, not to the pipeline's services.
     is_page = service == "page"
     module, extra = ("karma_monitor.page.server", "gateway") if is_page else (f"karma_{service}.worker", service)
@@ -55,6 +61,14 @@ def run_worker(service: str, names: list[str], environment: Environment) -> None
         main(environment, import_module("karma_scoring.withdrawal").withdrawal)
     else:
         main(environment)
+
+
+def _migrate(environment: Environment) -> None:
+    from karma.store import Store  # generation and judging are installed without its packages
+
+    store = Store(environment.database)
+    store.migrate()
+    store.close()
 
 
 def _served(service: str, names: list[str], environment: Environment) -> Served[Any]:

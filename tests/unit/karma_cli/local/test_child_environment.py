@@ -9,7 +9,7 @@ import pytest
 from karma.config.environment import Environment
 from karma.config.pool import Pool
 from karma.messages.signing import Keyring
-from karma_cli.local.child_environment import child_environment
+from karma_cli.local.child_environment import child_environment, open_environment
 
 SECRET = "a secret of thirty-two characters"
 POOL = """
@@ -56,6 +56,7 @@ def given(tmp_path: Path, *arguments: str) -> dict[str, str]:
         (("scoring",), {"HF_TOKEN", "KARMA_SIGNING_KEY", *DATABASE}),
         (("gateway",), {"KARMA_SIGNING_KEY", *DATABASE}),
         (("page",), DATABASE),
+        (("migration",), DATABASE),
     ],
 )
 def test_a_process_gets_the_secrets_that_it_uses(tmp_path: Path, arguments: tuple[str, ...], secrets: set[str]) -> None:
@@ -89,3 +90,7 @@ def test_a_secret_from_a_file_is_given_as_itself_to_those_alone_that_use_it(tmp_
         "KARMA_SIGNING_KEYS",
     }
     assert environment.broker_url() == "redis://:a%20secret%20of%20thirty-two%20characters@h"
+
+
+def test_the_process_that_workers_are_forked_from_gets_no_secret() -> None:
+    assert set(open_environment(VARIABLES)) == {"PATH", "LC_ALL", "KARMA_PLUGINS"}

@@ -12,7 +12,8 @@ import pytest
 
 from karma.config.environment import Environment
 from karma.errors import NewerSchemaError
-from karma_cli.local.supervisor import Command, Supervisor, _Running
+from karma_cli.local.supervisor import Supervisor, _Running
+from karma_cli.local.worker_commands import Command
 from tests.support.memory import make_pool
 
 
@@ -21,8 +22,14 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     environment = Environment.read({"KARMA_HOME": str(tmp_path), "KARMA_REDIS_URL": "redis://127.0.0.1:1/0"})
     made = Supervisor(environment, make_pool())
     made.url = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(made, "_spawn", lambda command, starts: _running(None, *starts, time.monotonic()))
+    monkeypatch.setattr(made, "_spawn", lambda _command, starts, anew: _restarted(starts, anew))
     return made
+
+
+def _restarted(starts: list[float], anew: bool) -> _Running:
+    running = _running(None, *starts, time.monotonic())
+    running.process.anew = anew  # type: ignore[attr-defined]
+    return running
 
 
 def _running(code: int | None, *starts: float) -> _Running:
@@ -50,3 +57,5 @@ def test_a_worker_is_restarted_but_never_in_a_storm(
     supervisor.check(events.append)
     assert bool(events) == restarted
     assert (supervisor._running[0].process.poll() is None) == restarted
+    if restarted:  # only a new interpreter runs a version that was installed meanwhile
+        assert supervisor._running[0].process.anew == (code == NewerSchemaError.exit_code)  # type: ignore[attr-defined]
