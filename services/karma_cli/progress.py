@@ -21,11 +21,12 @@ from karma.telemetry.escaping import escape_control
 from karma.telemetry.progress_bars import progress_bars
 from karma_cli.options import any_worker
 from karma_cli.output import Output, console, warn
+from karma_cli.poll_interval import PollInterval
 
 #: Said by a command that waits.
 NO_WORKER = "no worker runs; start karma up. Until then this waits; Ctrl-C loses nothing that was accepted."
 
-_POLL_S = 0.2
+_POLL_S = 0.2  # while the store is unavailable
 _LOOK_S = 1.0  # between two looks at the workers
 _DRAW_S = 0.1
 _READ_BYTES = 1 << 20
@@ -71,9 +72,11 @@ def wait_for_prompts(
     Prompts that stay accepted because their stream has reached its end (`karma enqueue --until`) are not waited for.
     """
     answered, finished = (bar.add_task(f"prompts {state}", total=None) for state in ("answered", "finished"))
+    interval = PollInterval()
     while True:
         for look in on_poll:
             look()
+        started, pause_s = time.monotonic(), _POLL_S
         with suppress(StoreOutageError):
             with store.reading() as transaction:
                 states = transaction.ledger.count_states(streams)
@@ -83,7 +86,9 @@ def wait_for_prompts(
             bar.update(finished, total=total, completed=ended)
             if ended == total:
                 return
-        time.sleep(_POLL_S)
+            now = time.monotonic()
+            pause_s = interval.after(now, ended, total - ended, now - started)
+        time.sleep(pause_s)
 
 
 def _left_out(transaction: Transaction, among: Sequence[str] | None) -> int:
