@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 Outcome = Literal["decisive", "tie", "inconsistent", "unscored"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -90,8 +90,7 @@ def position(probability: float, tie_margin: float = TIE_MARGIN) -> Position:
     return "none" if favored == "none" else "first" if favored == "a" else "second"
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+class Opinion(NamedTuple):
     """The opinion of one judge on a pair: its valid verdicts, one or both orders, combined."""
 
     judge: str
@@ -110,6 +109,10 @@ def opinions(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> lis
             orders[verdict.shown] = a_is_better(verdict.probability, verdict.shown)
     result = []
     for judge, orders in by_judge.items():
+        if len(orders) == 1:
+            (mean,) = orders.values()
+            result.append(Opinion(judge, mean, side(mean, tie_margin), both_orders=False, flipped=False))
+            continue
         mean = sum(orders.values()) / len(orders)
         both = len(orders) == 2
         flipped = both and {side(a_better, tie_margin) for a_better in orders.values()} == {"a", "b"}
@@ -119,6 +122,9 @@ def opinions(verdicts: Iterable[Verdict], tie_margin: float = TIE_MARGIN) -> lis
 
 def agreements(given: Iterable[Opinion]) -> list[tuple[str, str, bool]]:
     """(judge, other judge, same side) for every two judges that both take a side of a pair."""
+    given = list(given)
+    if len(given) < 2:
+        return []
     sided = sorted((opinion for opinion in given if opinion.side != "none"), key=lambda opinion: opinion.judge)
     return [(first.judge, second.judge, first.side == second.side) for first, second in combinations(sided, 2)]
 

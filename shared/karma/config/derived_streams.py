@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from karma.errors import SettingsError
@@ -68,6 +69,7 @@ class Derivation:
         return f"{self.base}{MARK}{varied}{pairs}{'+teach' if self.teaches else ''}"
 
 
+@lru_cache(maxsize=1024)
 def derivation(name: str) -> Derivation | None:
     """The derivation in a stream's name; None if the stream is not derived."""
     parts = _DERIVED.fullmatch(name)

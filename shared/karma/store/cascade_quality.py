@@ -97,21 +97,23 @@ def audited_label(record: PairRecord) -> Audited | None:
     return Audited(plan.audit_share, first.a_is_chosen != larger.a_is_chosen, pair.prompt)
 
 
-def comparable(pair: PairRow, given: Iterable[Opinion]) -> list[Opinion]:
+def comparable(pair: PairRow, given: Sequence[Opinion]) -> Sequence[Opinion]:
     """The opinions whose agreement says something of the judges: without the first judge's where it called for others.
 
     There the larger judges were asked because they may disagree, so it would seem worse than it is.
     """
     plan = pair.judges
-    return [each for each in given if plan is None or not plan.later or each.judge != plan.first]
+    if plan is None or not plan.later:
+        return given
+    return [each for each in given if each.judge != plan.first]
 
 
-def unselected(pair: PairRow, given: Iterable[Opinion]) -> list[Opinion]:
+def unselected(pair: PairRow, given: Sequence[Opinion]) -> Sequence[Opinion]:
     """The opinions that are a sample of their judge's: without the larger judges' where the first one called for them.
 
     Those pairs are harder than others, and where the rule looks at lengths or the expected winner, one-sided in these.
     """
-    return [each for each in given if not is_called(pair, each.judge)]
+    return given if pair.judges is None else [each for each in given if not is_called(pair, each.judge)]
 
 
 def is_called(pair: PairRow, judge: str) -> bool:

@@ -180,8 +180,9 @@ class PairQuality:
             else:
                 self._add_side(judge, record.pair, verdict, verdict.judge in both, margin)
         self._add_orders(record, unselected(record.pair, given), sums)
-        self._add_lengths(record.pair, given)
-        given = comparable(record.pair, given)
+        if len(given) > 1 or None not in (record.pair.quality_a, record.pair.quality_b):
+            self._add_lengths(record.pair, given)
+        given = list(comparable(record.pair, given))
         compared = agreements(given)
         for first, second, agrees in compared:
             for name in (first, second):

@@ -152,9 +152,9 @@ def _pair_row(row: Any) -> PairRow:
     values = list(row[: len(_FIELDS)])
     reasons = _read(values[_REASONS])
     values[_REASONS] = reasons.win_probability
-    values += (OrderPlan.from_dict(reasons.orders), reasons.sure, reasons.competency_a, reasons.competency_b)
-    values += (JudgePlan.from_dict(reasons.judges), reasons.canary and tuple(reasons.canary))
-    return PairRow._make(values)
+    orders, judges = OrderPlan.from_dict(reasons.orders), JudgePlan.from_dict(reasons.judges)
+    others = reasons.sure, reasons.competency_a, reasons.competency_b
+    return PairRow._make((*values, orders, *others, judges, reasons.canary and tuple(reasons.canary)))
 
 
 def _read(reasons: str) -> _Reasons:
