@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection
+from sqlalchemy import Column, ColumnElement, Connection, select
 
 _IDS_PER_STATEMENT = 500
 
@@ -39,6 +39,19 @@ def groups_in(
 
 
 def execute_in(connection: Connection, statement: Any, column: ColumnElement[Any], ids: Iterable[Any]) -> None:
-    """Execute a statement that returns no rows where `column` is among `ids`."""
+    """Execute a statement that returns no rows where `column` is among `ids`.
+
+    For rows that no other transaction changes at the same time: those of prompts that this one has locked.
+    """
     for chunk in chunks(sorted(set(ids))):
         connection.execute(statement.where(column.in_(chunk)))
+
+
+def execute_in_order(connection: Connection, statement: Any, column: Column[Any], ids: Iterable[Any]) -> None:
+    """The same for rows that others may change at the same time.
+
+    They are locked in the order of `column`, which is unique, so that two such statements cannot deadlock.
+    """
+    for chunk in chunks(sorted(set(ids))):
+        locked = select(column).where(column.in_(chunk)).order_by(column).with_for_update()
+        connection.execute(statement.where(column.in_(locked)))

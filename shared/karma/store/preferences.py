@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select
 from karma.ranking.verdict_weights import PromptWeight
 from karma.store import exported
 from karma.store.bulk import Insert, Update
-from karma.store.chunks import execute_in, rows_in
+from karma.store.chunks import execute_in_order, rows_in
 from karma.store.export_filter import ExportFilter
 from karma.store.pair_rows import pair_rows, prompt_weights, verdict_rows
 from karma.store.records import (
@@ -157,7 +157,7 @@ class Preferences:
 
     def drop_snapshots(self, versions: Iterable[int]) -> None:
         """Delete snapshots."""
-        execute_in(self.connection, delete(snapshots), snapshots.c.version, versions)
+        execute_in_order(self.connection, delete(snapshots), snapshots.c.version, versions)
 
     def latest_version(self) -> tuple[int, float]:
         """The version of the newest snapshot and the weight of its verdicts; (0, 0.0) if there is none."""

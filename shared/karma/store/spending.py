@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Table, delete, func, select
 from karma.config.pricing import Kind
 from karma.config.settings import Price
 from karma.store.bulk import Insert
-from karma.store.chunks import execute_in, rows_in
+from karma.store.chunks import execute_in_order, rows_in
 from karma.store.records import NewCall, NewResponse, NewVerdict
 from karma.store.schema import EVERYTHING, responses, verdicts
 from karma.store.spending_tables import budgets, spending
@@ -196,7 +196,7 @@ class Spending:
         known = self.budgets()
         changed = {stream: budget for stream, budget in wanted.items() if known.get(stream) != budget}
         gone = [stream for stream in known if wanted.get(stream) != known[stream]]
-        execute_in(self.connection, delete(budgets), budgets.c.stream, gone)
+        execute_in_order(self.connection, delete(budgets), budgets.c.stream, gone)
         if changed:  # of two gateways at once either may write it
             rows = [{"stream": stream, **vars(budget)} for stream, budget in sorted(changed.items())]
             self.connection.execute(insert_new(self.connection, budgets), rows)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from karma.messages.lanes import is_express, new_batch_id
 from karma.store.bulk import Insert
-from karma.store.chunks import chunks, execute_in
+from karma.store.chunks import chunks, execute_in, execute_in_order
 from karma.store.records import BatchLimits, BatchRow, OpenItem, Stage, Work
 from karma.store.schema import PARKED, batches, work_items
 from karma.store.statements import Query, among
@@ -36,13 +36,16 @@ _ORDERS = Query(
 )
 _CLOSE = Query(delete(work_items).where(among(work_items.c.id, "ids")), "ids")
 _BATCHES = Query(select(*_BATCH_COLUMNS).where(among(batches.c.id, "ids")), "ids")
+#: Several gateways publish, resend and forget the same batches: their rows are locked in one order.
+_LOCKED = select(batches.c.id).where(among(batches.c.id, "ids")).order_by(batches.c.id).with_for_update()
 _PUBLISHED = Query(
-    update(batches).where(among(batches.c.id, "ids")).values(published_at=bindparam("at"), epoch=bindparam("redis")),
+    update(batches).where(batches.c.id.in_(_LOCKED)).values(published_at=bindparam("at"), epoch=bindparam("redis")),
     *("at", "redis", "ids"),
 )
 _HAS_WORK = select(work_items.c.id).where(work_items.c.batch == batches.c.id).exists()
 _CARRIED = Query(select(*_BATCH_COLUMNS).where(_HAS_WORK).order_by(batches.c.created_at))
-_FORGET = Query(delete(batches).where(batches.c.created_at < bindparam("before"), ~_HAS_WORK), "before")
+_EMPTY = select(batches.c.id).where(batches.c.created_at < bindparam("before"), ~_HAS_WORK).order_by(batches.c.id)
+_FORGET = Query(delete(batches).where(batches.c.id.in_(_EMPTY.with_for_update(skip_locked=True))), "before")
 _OPEN_BY_STREAM = Query(
     select(batches.c.stream, func.count())
     .select_from(work_items.join(batches, batches.c.id == work_items.c.batch))
@@ -145,7 +148,7 @@ class WorkList:
         return [BatchRow(*row) for row in _CARRIED.rows(self.connection)]
 
     def forget_empty(self, older_than: float) -> int:
-        """Delete batches without open work; returns how many."""
+        """Delete batches without open work; returns how many. Those that another transaction holds are skipped."""
         return _FORGET.run(self.connection, older_than)
 
     def reopen(self, rows: Sequence[BatchRow], limits: BatchLimits, counts: bool = True, due_in_s: float = 0.0) -> int:
@@ -168,7 +171,7 @@ class WorkList:
             again = {"resends": work_items.c.resends + 1} if counts else {}
             moved = update(work_items).where(unmoved).values(batch=bindparam("new"), **again)
             self.connection.execute(moved, moves)
-        execute_in(self.connection, delete(batches), batches.c.id, items)
+        execute_in_order(self.connection, delete(batches), batches.c.id, items)
         return len(items)
 
     def retry(self, row: BatchRow, error: str, due_in_s: Callable[[int], float]) -> list[OpenItem]:
