@@ -109,10 +109,10 @@ def test_similarity_is_symmetric_and_between_0_and_1(
     quality_a: float | None, quality_b: float | None, features_a: dict[str, float], features_b: dict[str, float]
 ) -> None:
     """For any features."""
-    found = similarity([quality_a, quality_b], [features_a, features_b])[0, 1]
+    found = similarity(quality_a, quality_b, features_a, features_b)
 
     assert 0.0 <= found <= 1.0
-    assert abs(found - similarity([quality_b, quality_a], [features_b, features_a])[0, 1]) < 1e-12
+    assert found == similarity(quality_b, quality_a, features_b, features_a)
 
 
 @given(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 from karma.policies.sampling import Drawn
 from karma.policies.similarity import similarity
@@ -55,15 +54,15 @@ class Candidates:
 
     def values(self, table: PairTable) -> list[float]:
         """A table of the snapshot, looked up for every pair."""
-        rows = self.snapshot.matrix(table, self.models, self.skill).tolist()
-        return [rows[x][y] for x, y in self.pairs]
+        models = self.models
+        return self.snapshot.values(table, [(models[x], models[y]) for x, y in self.pairs], self.skill)
 
     def qualities(self) -> list[float]:
         """The candidates' quality; for all of them their models' competency if any has no quality (one scale)."""
         known = [candidate.quality for candidate in self.candidates if candidate.quality is not None]
         if len(known) == len(self.candidates):
             return known
-        return cast(list[float], self.snapshot.vector("mean", self.models, self.skill).tolist())
+        return self.snapshot.means(self.models, self.skill)
 
     def between_models(self) -> list[int]:
         """Indices of the pairs of two different models; of all pairs if there is no such pair."""
@@ -73,19 +72,17 @@ class Candidates:
 
     def similarity(self, pair: int) -> float:
         """Similarity of a pair's responses in quality and complexity, in [0, 1]."""
-        x, y = self.pairs[pair]
-        return self._similarities[x][y]
+        a, b = (self.candidates[place] for place in self.pairs[pair])
+        return similarity(a.quality, b.quality, _measures(a), _measures(b))
 
     likeness = similarity  # its former name, for plug-ins; removed in the next version
-
-    @cached_property
-    def _similarities(self) -> list[list[float]]:
-        # With the length of the text there is at least one feature.
-        features = [{"text_characters": len(candidate.text), **candidate.features} for candidate in self.candidates]
-        rows = similarity([candidate.quality for candidate in self.candidates], features)
-        return cast(list[list[float]], rows.tolist())
 
     @staticmethod
     def chosen(drawn: Drawn, among: Sequence[int], why: str) -> Chosen:
         """The result of a policy that drew from some of the pairs; `drawn` contains indices into `among`."""
         return [Choice(among[index], chance, why) for index, chance in drawn], ""
+
+
+def _measures(candidate: Candidate) -> dict[str, float]:
+    """The features, with the length of the text: there is at least one."""
+    return {"text_characters": len(candidate.text), **candidate.features}

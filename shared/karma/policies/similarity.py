@@ -1,15 +1,13 @@
-"""Similarity of responses: near-duplicates by their words, similarity by quality and complexity."""
+"""Similarity of responses: near-duplicates by their words, similarity by quality and complexity.
+
+A prompt has few responses. For a few numbers plain Python is several times as fast as arrays.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import cast
-
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 #: Share of common three-word shingles from which on two texts are near-duplicates.
 DUPLICATE_THRESHOLD = 0.9
@@ -22,15 +20,16 @@ def near_duplicates(texts: Sequence[str], threshold: float = DUPLICATE_THRESHOLD
     whose three-word shingles have a Jaccard similarity (Broder 1997, "On the resemblance and containment of documents")
     of at least `threshold`. Numbers must agree because a long derivation with a different result is a different answer.
     """
-    texts_read = [_Text(text.casefold().split()) for text in texts]
     duplicates = set()
-    by_length = sorted(range(len(texts)), key=lambda index: len(texts_read[index].words))
-    for rank, short in enumerate(by_length):
-        for long in by_length[rank + 1 :]:
-            if len(texts_read[short].words) < threshold * len(texts_read[long].words):
+    by_length = sorted(
+        ((_Text(text.casefold().split()), index) for index, text in enumerate(texts)), key=lambda one: one[0].number
+    )
+    for rank, (short, x) in enumerate(by_length, start=1):
+        for long, y in by_length[rank:]:
+            if short.number < threshold * long.number:
                 break  # the following texts are even longer
-            if _same(texts_read[short], texts_read[long], threshold):
-                duplicates.add((min(short, long), max(short, long)))
+            if short.words == long.words or _nearly_same(short, long, threshold):
+                duplicates.add((x, y) if x < y else (y, x))
     return duplicates
 
 
@@ -39,6 +38,7 @@ class _Text:
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
+        self.number = len(words)
 
     @cached_property
     def vocabulary(self) -> set[str]:
@@ -52,13 +52,11 @@ class _Text:
         return {word for word in self.vocabulary if any(character.isdigit() for character in word)}
 
 
-def _same(a: _Text, b: _Text, threshold: float) -> bool:
-    if a.words == b.words:
-        return True
+def _nearly_same(a: _Text, b: _Text, threshold: float) -> bool:
     # A word of only one text is in a shingle of only that text, and at this Jaccard similarity at most `bound` shingles
-    # differ. So most pairs need no shingles.
-    bound = (1.0 - threshold) / (1.0 + threshold) * (len(a.words) + len(b.words))
-    if bound < 1.0 or len(a.vocabulary ^ b.vocabulary) > bound:
+    # differ. So most pairs need no shingles, and only the first words of a vocabulary.
+    bound = (1.0 - threshold) / (1.0 + threshold) * (a.number + b.number)
+    if bound < 1.0 or _lacks_more(a.vocabulary, b.vocabulary, bound) or len(a.vocabulary ^ b.vocabulary) > bound:
         return False
     shared = len(a.shingles & b.shingles)
     if shared < threshold * (len(a.shingles) + len(b.shingles) - shared):
@@ -66,8 +64,21 @@ def _same(a: _Text, b: _Text, threshold: float) -> bool:
     return a.numbers() == b.numbers()
 
 
-def similarity(qualities: Sequence[float | None], features: Sequence[Mapping[str, float]]) -> Array:
-    """Similarity of n responses in quality and complexity, shape (n, n), in [0, 1]; 1 for equal ones; symmetric.
+def _lacks_more(some: set[str], others: set[str], bound: float) -> bool:
+    """Whether more than `bound` of some words are not among others."""
+    lacking = 0
+    for word in some:
+        if word not in others:
+            lacking += 1
+            if lacking > bound:
+                return True
+    return False
+
+
+def similarity(
+    quality_a: float | None, quality_b: float | None, features_a: Mapping[str, float], features_b: Mapping[str, float]
+) -> float:
+    """Similarity of two responses in quality and complexity, in [0, 1]; 1 for equal ones; symmetric.
 
     The mean of two parts, or the only known part:
     - quality: e^{−|difference of the scores|}; known where both responses have a score;
@@ -75,18 +86,17 @@ def similarity(qualities: Sequence[float | None], features: Sequence[Mapping[str
       that both have (length, structure…), so that a feature's unit does not matter.
     If neither is known, it is 1.
     """
-    scores = np.array(qualities, dtype=float)  # NaN where there is none
-    names = sorted({name for known in features for name in known})
-    values = np.array([[known.get(name, np.nan) for name in names] for known in features]).reshape(len(features), -1)
-    x, y = values[:, None, :], values[None, :, :]
-    with np.errstate(invalid="ignore"):
-        distance = np.where(x == y, 0.0, np.abs(x - y) / (np.abs(x) + np.abs(y)))
-    shared = np.isfinite(distance).sum(axis=2)
-    parts = np.stack(
-        [
-            np.exp(-np.abs(scores[:, None] - scores[None, :])),
-            np.where(shared > 0, 1.0 - np.nansum(distance, axis=2) / np.maximum(shared, 1), np.nan),
-        ]
-    )
-    known_parts = np.isfinite(parts).sum(axis=0)
-    return cast(Array, np.where(known_parts > 0, np.nansum(parts, axis=0) / np.maximum(known_parts, 1), 1.0))
+    parts = []
+    if quality_a is not None and quality_b is not None:
+        parts.append(math.exp(-abs(quality_a - quality_b)))
+    distances = []
+    for name, x in features_a.items():
+        y = features_b.get(name)
+        if y is not None:
+            distance = 0.0 if x == y else abs(x - y) / (abs(x) + abs(y))
+            if math.isfinite(distance):
+                distances.append(distance)
+    if distances:
+        parts.append(1.0 - math.fsum(distances) / len(distances))
+    known = [part for part in parts if math.isfinite(part)]
+    return sum(known) / len(known) if known else 1.0

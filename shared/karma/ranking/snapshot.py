@@ -6,7 +6,7 @@ fills it from the prior, so a cold start needs no special case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -44,6 +44,9 @@ KIN_THRESHOLD = 0.5
 KIN_COMPARISONS = 8.0
 #: Information, in bits, of a comparison under the default prior; equal for all pairs before the first refit.
 COLD_INFORMATION = 0.535
+
+#: Comparisons that a snapshot remembers; this bounds the memory.
+_MOST_COMPARED = 4096
 
 PAIR_ARRAYS = ("gap_deviation", "kinship", "information", "win", "comparisons")
 MODEL_ARRAYS = ("mean", "deviation")
@@ -163,6 +166,18 @@ class Snapshot:
             return self._same
         unseen = len(self.models)
         row, i, j = self.row(skill), self._columns.get(a, unseen), self._columns.get(b, unseen)
+        known = self._compared.get((row, i, j))
+        if known is None:
+            if len(self._compared) >= _MOST_COMPARED:
+                self._compared.clear()
+            known = self._compared[row, i, j] = self._comparison(row, i, j)
+        return known
+
+    @cached_property
+    def _compared(self) -> dict[tuple[int, int, int], Comparison]:
+        return {}
+
+    def _comparison(self, row: int, i: int, j: int) -> Comparison:
         kinship = float(self.kinship[row, i, j])
         return Comparison(
             kinship=None if isnan(kinship) else kinship,
@@ -205,6 +220,21 @@ class Snapshot:
             no_side += each.shares[self.row(skill)] * tie_probability(each.scale * gap, each.tie)
         return 1.0 - no_side
 
+    def means(self, models: Sequence[str], skill: str | None) -> list[float]:
+        """`vector("mean", …)` as a list: several times as fast for a few models."""
+        row, unseen, item = self.row(skill), len(self.models), self.mean.item
+        return [item(row, self._columns.get(model, unseen)) for model in models]
+
+    def values(self, name: PairTable, pairs: Iterable[tuple[str, str]], skill: str | None) -> list[float]:
+        """The entries of `matrix` at some pairs of models, as a list; for a few pairs several times as fast."""
+        row, unseen, columns = self.row(skill), len(self.models), self._columns
+        at = [(columns.get(a, unseen), columns.get(b, unseen), a == b) for a, b in pairs]
+        if name == "gap":
+            mean = self.mean.item
+            return [mean(row, i) - mean(row, j) for i, j, _same in at]
+        item, of_one = getattr(self, name).item, getattr(self._same, _field(name))
+        return [of_one if same and i == unseen else item(row, i, j) for i, j, same in at]
+
     def vector(self, name: ModelTable, models: Sequence[str], skill: str | None) -> Array:
         """`mean` or `deviation` of models in a skill, shape [m]."""
         table: Array = getattr(self, name)
@@ -222,7 +252,7 @@ class Snapshot:
         block: Array = table[self.row(skill)][columns[:, None], columns]
         for i, j in product(np.flatnonzero(columns == unseen).tolist(), repeat=2):
             if models[i] == models[j]:
-                block[i, j] = getattr(self._same, "win_probability" if name == "win" else name)
+                block[i, j] = getattr(self._same, _field(name))
         return block
 
     @classmethod
@@ -263,3 +293,8 @@ class Snapshot:
             tie=tie,
             epsilon=epsilon,
         )
+
+
+def _field(table: PairTable) -> str:
+    """The field of a `Comparison` that a pair table has."""
+    return "win_probability" if table == "win" else table

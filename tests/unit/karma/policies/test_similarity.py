@@ -35,7 +35,7 @@ def test_texts_of_other_words_are_no_duplicates() -> None:
 
 
 def of_two(qualities: list[float | None], *features: dict[str, float]) -> float:
-    return float(similarity(qualities, features)[0, 1])
+    return similarity(*qualities, *features)
 
 
 def test_equal_responses_are_wholly_alike() -> None:
