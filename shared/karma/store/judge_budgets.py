@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, func, select, update
 
+from karma.store.bulk import Update
 from karma.store.chunks import groups_in
 from karma.store.pair_rows import IS_UNSURE, RESPONSE_A, RESPONSE_B, resolved
 from karma.store.records import Example
 from karma.store.schema import gates, pairs, prompts, resolutions
 from karma.store.sql import insert_new
+from karma.store.statements import Query
 
 
 class BudgetedPair(NamedTuple):
@@ -30,6 +32,9 @@ class BudgetedPair(NamedTuple):
 
 _PAIR_COLUMNS = [(resolutions if name in ("outcome", "chosen") else pairs).c[name] for name in BudgetedPair._fields]
 
+_LOCK = Query(select(gates.c.body).where(gates.c.stream == bindparam("stream")).with_for_update(), "stream")
+_KEEP = Update(gates, "seen", "judged", "body", "stream")
+
 
 class JudgeBudgets:
     """The judge budgets within one transaction."""
@@ -39,21 +44,19 @@ class JudgeBudgets:
 
     def lock(self, stream: str) -> str | None:
         """The stored state of a stream's budget, its row locked until the transaction ends; None if there is none."""
-        query = select(gates.c.body).where(gates.c.stream == stream).with_for_update()
-        body: str | None = self.connection.execute(query).scalar()
-        if body is None:
+        rows = _LOCK.rows(self.connection, stream)
+        if not rows:
             # A concurrent second insert waits here for the first transaction, and then reads its state.
             self.connection.execute(
                 insert_new(self.connection, gates), [{"stream": stream, "seen": 0, "judged": 0, "body": ""}]
             )
-            body = self.connection.execute(query).scalar()
+            rows = _LOCK.rows(self.connection, stream)
+        ((body,),) = rows
         return body or None
 
     def keep(self, stream: str, seen: int, judged: int, body: str) -> None:
         """Store the state of a locked budget: the pairs that it decided about, those of them to be judged, and JSON."""
-        self.connection.execute(
-            update(gates).where(gates.c.stream == stream).values(seen=seen, judged=judged, body=body)
-        )
+        _KEEP.run(self.connection, [(seen, judged, body, stream)])
 
     def pairs_of(self, prompt_ids: Iterable[int]) -> dict[int, list[BudgetedPair]]:
         """All pairs of prompts that a budget decided about, in the order of their ids."""

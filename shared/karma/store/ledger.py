@@ -11,7 +11,7 @@ from dataclasses import fields as dataclass_fields
 from operator import attrgetter
 from typing import Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from karma.store import admission
 from karma.store.admission import Waiting, Wanting
@@ -42,6 +42,14 @@ _LOCK = Query(
     select(*_PROMPT_COLUMNS).where(among(prompts.c.id, "ids")).order_by(prompts.c.id).with_for_update(), "ids"
 )
 _MESSAGES = Query(select(prompts.c.id, prompts.c.messages).where(among(prompts.c.id, "ids")), "ids")
+# The concatenation hides the stream's index from SQLite, which would scan the whole stream by it.
+_BETWEEN = Query(
+    select(prompts.c.id, prompts.c.messages)
+    .where(prompts.c.id.between(bindparam("first"), bindparam("last")))
+    .where(prompts.c.stream.concat("") == bindparam("stream"))
+    .order_by(prompts.c.id),
+    *("stream", "first", "last"),
+)
 _MOVE = Update(prompts, "state", "awaited", "admitted", "id")
 _LOWER = Update(prompts, "awaited", "id")
 _END = Update(prompts, "state", "awaited", "no_pair", "ended_at", "given", "id")
@@ -151,10 +159,7 @@ class Ledger:
 
     def messages_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
         """The turns of a stream's prompts with ids from `first` to `last`, in their order, as (id, JSON)."""
-        # The concatenation hides the stream's index from SQLite, which would scan the whole stream by it.
-        in_range = prompts.c.id.between(first, last), prompts.c.stream.concat("") == stream
-        query = select(prompts.c.id, prompts.c.messages).where(*in_range).order_by(prompts.c.id)
-        return [(row.id, row.messages) for row in self.connection.execute(query)]
+        return _BETWEEN.rows(self.connection, stream, first, last)
 
     def move(self, ids: Sequence[int], state: str, awaited: Mapping[int, int]) -> None:
         """Set the state of locked prompts that are admitted, and the number of results that each waits for."""
