@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +20,13 @@ from karma.seeds import seed_of
 from karma.store import Transaction
 from karma.store.records import BatchLimits, NewPair, NewResolution, PromptRow, ResponseRow, Work
 from karma.store.stored_pairs import stored_pairs
+from karma.store.work import WorkList
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import JudgeBudget, Prediction
-from karma_matching.judges import Judging, plan_judging
+from karma_matching.judges import Judging, judging_planner
 from karma_matching.novelty import Novelty
 from karma_matching.pairing import FormedPair, form, form_again, form_canary
+from karma_matching.stored_json import contents, features_of, reasons_json
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def match(
             formed.extend(Formed(prompt, pair, new[id_]) for pair in pairs)
         else:
             seed = seed_of(prompt.stream, prompt.prompt_id, "gate")
-            decided = budget.decide(candidates, pairs, _text(chats[id_]), prompt.skill, seed, ledger.now)
+            decided = budget.decide(candidates, pairs, "\n".join(contents(chats[id_])), prompt.skill, seed, ledger.now)
             formed.extend(Formed(prompt, pair, new[id_], *both) for pair, both in zip(pairs, decided, strict=True))
     transaction.work.close(
         item.id
@@ -115,16 +116,15 @@ def match(
     )
     for id_, reason in broken.items():
         ledger.dead_letter(id_, reason)
-    names = {row.id: (row.model, row.sample) for rows in responses.values() for row in rows}
-    plans = [
-        plan_judging(stream, judges, snapshot, (name, each.prompt.prompt_id, *names[each.pair.a], *names[each.pair.b]))
-        for each in formed
-    ]
+    sides = {row.id: (row.model, row.sample) for rows in responses.values() for row in rows}
+    plan_of = judging_planner(stream, judges, snapshot)
+    plans = [plan_of((name, each.prompt.prompt_id, *sides[each.pair.a], *sides[each.pair.b])) for each in formed]
     if budget:
         budget.charge(sum(plan.more_calls for pair, plan in zip(formed, plans, strict=True) if pair.judged), ledger.now)
         budget.keep(transaction)
+    by_goal = {"goal": stream.goal, "by_goal": chosen_by_goal(stream.goal, stream)}
     planned = zip(formed, plans, strict=True)
-    ids = preferences.add_pairs([_pair(pair, plan, snapshot.version, stream) for pair, plan in planned])
+    ids = preferences.add_pairs([_pair(pair, plan, snapshot.version, by_goal) for pair, plan in planned])
     judged = [(pair, plan, id_) for pair, plan, id_ in zip(formed, plans, ids, strict=True) if pair.judged]
     awaited = Counter(pair.prompt.id for pair, *_ in judged)
     ledger.move(list(awaited), "matched", awaited)
@@ -137,18 +137,29 @@ def match(
     preferences.add_resolutions(predicted)
     ledger.end(sorted({label.prompt for label in predicted}))
     ledger.end(list(unpaired), unpaired)
-    texts = {row.id: row.text or "" for rows in responses.values() for row in rows}
-    for priority in sorted({pair.prompt.priority for pair, *_ in judged}, reverse=True):
-        for judge in judges:
-            work = [
-                Work(pair.prompt.id, pair=id_, shown=shown, size=len(texts[pair.pair.a]) + len(texts[pair.pair.b]))
-                for pair, plan, id_ in judged
-                if pair.prompt.priority == priority
-                for asked, shown in plan.judgements
-                if asked == judge.name
-            ]
-            transaction.work.open("judge", judge.name, name, priority, work, limits)
+    sizes = {row.id: len(row.text or "") for rows in responses.values() for row in rows}
+    _open_judgements(transaction.work, name, judges, judged, sizes, limits)
     return Matched(formed, unpaired, predicted)
+
+
+def _open_judgements(
+    work: WorkList,
+    stream: str,
+    judges: Sequence[JudgeSpec],
+    judged: Sequence[tuple[Formed, Judging, int]],
+    sizes: Mapping[int, int],
+    limits: BatchLimits,
+) -> None:
+    """Open the judgements of pairs, with their plans and ids; `sizes` has the lengths of the responses' texts."""
+    asked: dict[tuple[int, str], list[Work]] = defaultdict(list)
+    for formed, plan, id_ in judged:
+        pair, prompt = formed.pair, formed.prompt
+        size = sizes[pair.a] + sizes[pair.b]
+        for judge_name, shown in plan.judgements:
+            asked[prompt.priority, judge_name].append(Work(prompt.id, pair=id_, shown=shown, size=size))
+    for priority in sorted({priority for priority, _judge in asked}, reverse=True):
+        for judge in judges:
+            work.open("judge", judge.name, stream, priority, asked[priority, judge.name], limits)
 
 
 def _pairing(
@@ -200,31 +211,17 @@ def _formed(
 
 def _candidates(rows: Sequence[ResponseRow]) -> list[Candidate]:
     return [
-        Candidate(row.id, row.model, row.sample, row.text, row.quality, _features(row))
+        Candidate(row.id, row.model, row.sample, row.text, row.quality, features_of(row.id, row.features))
         for row in rows
         if row.text is not None and row.failure is None
     ]
 
 
-def _features(row: ResponseRow) -> dict[str, float]:
-    """The stored features of a response; none if they cannot be read."""
-    try:
-        return {str(name): float(value) for name, value in json.loads(row.features or "{}").items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        log.warning("the features of response %s cannot be read; it is paired without them", row.id)
-        return {}
-
-
-def _text(messages: str) -> str:
-    """The text of a chat, without its roles."""
-    return "\n".join(turn["content"] for turn in json.loads(messages))
-
-
-def _pair(formed: Formed, plan: Judging, version: int, stream: StreamSettings) -> NewPair:
+def _pair(formed: Formed, plan: Judging, version: int, by_goal: Mapping[str, Any]) -> NewPair:
     reasons: dict[str, Any] = dict(formed.pair.reasons)
     decision, prediction = formed.decision, formed.prediction
-    if formed.pair.reasons["policy"] not in (REJUDGE, CANARIES):  # given pairs: the goal chose nothing of them
-        reasons |= {"goal": stream.goal, "by_goal": chosen_by_goal(stream.goal, stream)}
+    if reasons["policy"] not in (REJUDGE, CANARIES):  # given pairs: the goal chose nothing of them
+        reasons |= by_goal
     if formed.pair.canary is not None:
         reasons["canary"] = formed.pair.canary
     if decision is not None and prediction is not None:
@@ -239,7 +236,7 @@ def _pair(formed: Formed, plan: Judging, version: int, stream: StreamSettings) -
         prompt=formed.prompt.id,
         response_a=formed.pair.a,
         response_b=formed.pair.b,
-        reasons=json.dumps(reasons),
+        reasons=reasons_json(reasons),
         **{name: reasons[name] for name in _COLUMNS},
         novelty=formed.novelty,
         judged_probability=decision.probability if decision else 1.0,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from karma.config.judge_calls import calls_of_all, calls_per_pair
 from karma.config.settings import StreamSettings
@@ -23,6 +24,17 @@ class Judging:
     judges: JudgePlan | None  # None: all judges of the stream
     judgements: Sequence[tuple[str, int]]  # (judge, order) of those that are opened when the pair is formed
     more_calls: int = 0  # than a pair of the stream takes at most, unless all judges see it
+
+
+def judging_planner(
+    stream: StreamSettings, judges: Sequence[JudgeSpec], snapshot: Snapshot
+) -> Callable[[Sequence[str | int]], Judging]:
+    """What plans the judges and orders of each pair of a stream, by the pair's name; arguments as of `plan_judges`."""
+    drawn_orders = stream.orders != "both" and any(judge.both_orders for judge in judges)
+    if drawn_orders or stream.judges_per_pair or stream.first_judge is not None:
+        return partial(plan_judging, stream, judges, snapshot)
+    all_at_once = plan_judging(stream, judges, snapshot, ())
+    return lambda _pair: all_at_once
 
 
 def plan_judging(

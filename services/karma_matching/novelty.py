@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
 from karma.store.ledger import Ledger
+from karma_matching.stored_json import contents
 
 #: A prompt is compared with the prompts of its stream among the last 1,000 accepted before it.
 BEFORE = 1_000
@@ -79,7 +79,7 @@ def shingles(messages: str) -> set[int]:
 
     A turn of fewer words is one shingle. Case and white space do not count.
     """
-    words = json.loads(messages)[-1]["content"].casefold().split(maxsplit=_WORDS)[:_WORDS]
+    words = contents(messages)[-1].casefold().split(maxsplit=_WORDS)[:_WORDS]
     return set(map(hash, zip(words, words[1:], words[2:], strict=False))) or {hash(tuple(words))}
 
 

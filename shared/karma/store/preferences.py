@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import astuple
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
 
 from karma.ranking.verdict_weights import PromptWeight
 from karma.store import exported
@@ -40,14 +38,19 @@ _RESPONSES = Query(
 )
 _PROMPT = ResponseRow._fields.index("prompt")
 
-_PAIR = tuple(each.name for each in fields(NewPair))
-_ADD_PAIRS = Insert(pairs, (*_PAIR, "created_at"), returning=("id", "response_a", "response_b"))
-_pair_values = attrgetter(*_PAIR)
+_ADD_PAIRS = Insert(pairs, (*NewPair._fields, "created_at"), returning=("id", "response_a", "response_b"))
 
 _ADD_RESOLUTIONS = Insert(resolutions, (*NewResolution.__struct_fields__, "resolved_at"))
 
 _AWAITED = Update(pairs, "awaited", "id")
 _ADD_COUNTS = Insert(competency_counts, Count._fields, adding=("wins_a", "wins_b", "ties", "squares"))
+_LATEST = Query(
+    select(snapshots.c.version, snapshots.c.verdicts, snapshots.c.body)
+    .where(snapshots.c.version > bindparam("version"))
+    .order_by(snapshots.c.version.desc())
+    .limit(1),
+    "version",
+)
 
 
 class Preferences:
@@ -68,7 +71,7 @@ class Preferences:
 
     def add_pairs(self, new: Sequence[NewPair]) -> list[int]:
         """Record pairs; returns their ids in the same order."""
-        added = _ADD_PAIRS.new(self.connection, [(*_pair_values(pair), self.now) for pair in new])
+        added = _ADD_PAIRS.new(self.connection, [(*pair, self.now) for pair in new])
         ids = {(response_a, response_b): id_ for id_, response_a, response_b in added}
         return [ids[pair.response_a, pair.response_b] for pair in new]
 
@@ -167,14 +170,8 @@ class Preferences:
 
     def latest_snapshot(self, newer_than: int = -1) -> tuple[int, float, bytes] | None:
         """The newest snapshot as (version, weight of its verdicts, body); None if none is newer."""
-        query = (
-            select(snapshots.c.version, snapshots.c.verdicts, snapshots.c.body)
-            .where(snapshots.c.version > newer_than)
-            .order_by(snapshots.c.version.desc())
-            .limit(1)
-        )
-        row = self.connection.execute(query).first()
-        return None if row is None else (row.version, row.verdicts, row.body)
+        rows = _LATEST.rows(self.connection, newer_than)
+        return rows[0] if rows else None
 
     def export_rows(self, after: int, limit: int, kept: ExportFilter, since: float | None = None) -> list[Any]:
         """As `karma.store.exported.rows` has it."""

@@ -59,8 +59,7 @@ class OpenItem(NamedTuple):
     error: str | None
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """An item of work to be opened. `target` overrides its batch's; `size`, in bytes of text, counts for the limit."""
 
     prompt: int
@@ -133,8 +132,7 @@ class ResponseRow(NamedTuple):
     quality: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewPair:
+class NewPair(NamedTuple):
     """A pair to be recorded, a < b; `reasons` is JSON."""
 
     prompt: int
