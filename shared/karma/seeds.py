@@ -13,7 +13,7 @@ SEEDS = 2.0**63
 
 def seed_of(*parts: str | int) -> int:
     """A seed in [0, 2⁶³), equal for equal parts on every machine."""
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 

@@ -41,12 +41,21 @@ from karma.seeds import seed_of
 from karma.store import Store, Transaction
 from karma.store.chunks import chunks
 from karma.store.given_verdicts import preferred, ratings_by
-from karma.store.message_contents import pair_contents, prompt_contents
+from karma.store.message_contents import item_contents, pair_contents, prompt_contents
 from karma.store.records import BatchRow
 from karma.store.template_archive import TemplateArchive
 from karma.telemetry import tracing
 
 _turns: msgspec.json.Decoder[tuple[Turn, ...]] = msgspec.json.Decoder(tuple[Turn, ...])
+
+
+class _Reasons(msgspec.Struct):
+    """Of a pair's reasons, what a judge is told."""
+
+    win_probability: float | None = None
+
+
+_reasons = msgspec.json.Decoder(_Reasons)
 
 #: Batches that are composed and published together.
 _BATCHES_AT_ONCE = 64
@@ -110,10 +119,14 @@ def compose(
 ) -> list[Batch]:
     """The messages of batches, without items that are closed by now and without batches that have no open item."""
     rows = transaction.work.batches(batch_ids)
-    of_prompts = [row.id for row in rows if row.stage != "judge"]
-    of_pairs = [row.id for row in rows if row.stage == "judge"]
-    contents = prompt_contents(transaction.ledger.connection, of_prompts) if of_prompts else {}
-    contents |= pair_contents(transaction.ledger.connection, of_pairs) if of_pairs else {}
+    connection = transaction.ledger.connection
+    contents: dict[str, list[Any]] = {}
+    for read, stages in (
+        (prompt_contents, ("generate", "score")),
+        (item_contents, ("match",)),
+        (pair_contents, ("judge",)),
+    ):
+        contents |= read(connection, [row.id for row in rows if row.stage in stages])
     tokens = {row.id: keys.token(row.id, row.stage, row.target) for row in rows}
     return [
         _message(row, tokens[row.id], contents[row.id], pool, incarnation, now, trace)
@@ -208,7 +221,7 @@ def _given_answer(item: Any) -> Answer:
 
 
 def _judge_item(item: Any) -> JudgeItem:
-    win = json.loads(item.reasons).get("win_probability")
+    win = _reasons.decode(item.reasons).win_probability
     first, second = (item.text_a, item.text_b) if item.shown == 0 else (item.text_b, item.text_a)
     pair = (item.model_a, item.sample_a, item.model_b, item.sample_b)  # not its id, which depends on timing
     prior = None if win is None else (win if item.shown == 0 else 1 - win)
