@@ -1,8 +1,9 @@
 """KARMA beside its rivals at an endpoint that answers after 50 ms: two models, and a judge that sees both orders.
 
 Four calls a prompt, 32 at once of each model, so the judge allows 320 prompts a second. The rivals are the build of a
-commit (`--against`), a script of asyncio and aiohttp (`tests/benchmarks/script.py`), and distilabel and Curator where
-their environments are given. All make the same calls for the same prompts, in turn, in the same minutes. Figures:
+commit (`--against`), a script of asyncio and aiohttp (`tests/benchmarks/rivals`), and distilabel and Curator where
+their environments are given, which do the smallest run alone. All make the same calls for the same prompts, in turn, in
+the same minutes. Figures:
 
 - `prompts_per_s_N`: of a run of N prompts, from the start of the command (`karma enqueue --wait`) to its end.
 - `cpu_ms_per_call_N`: of all processes, Redis and the command included; of a pipeline that is up, without its start.
@@ -14,7 +15,8 @@ their environments are given. All make the same calls for the same prompts, in t
 - `memory_mb`: the most proportional set size (PSS) of all processes of `karma up` during the largest run, looked at
   twice a second; `ready_s`: of `karma up`. `others_cores`: what else ran on the machine meanwhile.
 
-`python -m tests.benchmarks.endpoint [--against COMMIT] [--sizes N …] [--repetitions R] [--json OUT [--resume]]`
+`python -m tests.benchmarks.endpoint [--against COMMIT] [--distilabel PYTHON] [--curator PYTHON] [--sizes N …]
+[--repetitions R] [--json OUT [--resume]]`
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -44,6 +46,7 @@ _AT_ONCE = 32
 _CALLS = 4  # a prompt
 _MIDDLE = (0.25, 0.75)
 _LOOK_S = 0.002
+_LIBRARIES = ("distilabel", "curator")
 
 
 @contextmanager
@@ -171,17 +174,25 @@ def run_script(command: list[str], run: Run) -> Figures:
     with tempfile.TemporaryDirectory(prefix="karma-speed-") as folder, endpoint(run.latency_ms) as url:
         prompts, pairs = write_prompts(Path(folder) / "prompts.jsonl", count), Path(folder) / "pairs.jsonl"
         started, before = time.monotonic(), ended_cpu_s()
-        process = subprocess.Popen(
-            [*command, url, str(prompts), str(pairs)], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL
-        )
+        arguments = [*command, url, str(prompts), str(pairs)]
+        with (Path(folder) / "log").open("w") as log:
+            process = subprocess.Popen(arguments, cwd=ROOT, env=_environment(), stdout=log, stderr=log)
         with peak_memory(process.pid) as peak:
             code = process.wait()
             seconds, cpu_s = time.monotonic() - started, ended_cpu_s() - before
         lines = len(pairs.read_text().splitlines()) if pairs.exists() else 0
         if code != 0 or lines != count:
-            raise SystemExit(f"{command} ended with {code} and {lines} pairs of {count} prompts")
+            said = (Path(folder) / "log").read_text(errors="replace")[-2000:]
+            raise SystemExit(f"{command} ended with {code} and {lines} pairs of {count} prompts: {said}")
         found = speed(url, count, seconds, cpu_s)
     return found | ({"memory_mb": peak.pss_mb} if run.is_largest else {})
+
+
+def run_library(python: str, name: str, smallest: int, run: Run) -> Figures:
+    """The smallest run of a library in an environment of its own: it takes minutes for more."""
+    if run.prompts != smallest:
+        return {}
+    return run_script([python, "-m", f"tests.benchmarks.rivals.{name}"], replace(run, is_largest=True))
 
 
 def main() -> None:
@@ -190,6 +201,10 @@ def main() -> None:
     made.add_argument("--sizes", type=int, nargs="+", default=[1500, 6000], metavar="N", help="prompts of each run")
     made.add_argument("--latency-ms", type=float, default=50.0)
     made.add_argument("--trials", type=int, default=7, help="single prompts on a warm pipeline, in each repetition")
+    for name in _LIBRARIES:
+        made.add_argument(
+            f"--{name}", metavar="PYTHON", help=f"of an environment that has {name}; without it, left out"
+        )
     arguments = made.parse_args()
     end_in_order()
     sizes, latency_ms = sorted(arguments.sizes), arguments.latency_ms
@@ -197,7 +212,12 @@ def main() -> None:
     with ExitStack() as stack:
         compared = [HERE, *([stack.enter_context(builds.checkout(arguments.against))] if arguments.against else [])]
         rivals: dict[str, Callable[[Run], Figures]] = {build.name: partial(run_karma, build) for build in compared}
-        rivals["script"] = partial(run_script, [sys.executable, "-m", "tests.benchmarks.script"])
+        rivals["script"] = partial(run_script, [sys.executable, "-m", "tests.benchmarks.rivals.script"])
+        for name in _LIBRARIES:
+            if python := getattr(arguments, name):
+                rivals[name] = partial(run_library, python, name, sizes[0])
+            else:
+                print(f"{name} is left out: name the Python of an environment that has it (--{name} PYTHON)")
         setting = {"sizes": sizes, "latency_ms": latency_ms, "at_once": _AT_ONCE, "trials": arguments.trials}
         pairs = first_to_others(list(rivals))
         print_table(alternate(rivals, runs, arguments, setting, pairs), pairs)

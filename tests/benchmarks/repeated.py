@@ -74,11 +74,14 @@ def alternate(
                 for name in turned(names, number + place):
                     with load() as during:
                         found = rivals[name](part)
+                    if not found:  # it leaves this part out
+                        continue
                     measured[name] |= found
                     others[name].append(during.others_cores)
                     print(f"{number + 1}: {name}: {shown(found)}", flush=True)
         for name in names:
-            measured[name][OTHERS] = round(fmean(others[name]), 3)
+            if others[name]:
+                measured[name][OTHERS] = round(fmean(others[name]), 3)
         repetitions.append({"load": asdict(seen), "rivals": measured})
         print(f"{number + 1}: {seen}", flush=True)
         if arguments.json:

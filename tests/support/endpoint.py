@@ -106,6 +106,8 @@ class Endpoint:
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
+        if not body["messages"]:  # as some clients ask to see the headers of an answer
+            return web.json_response({"error": {"message": "messages is empty"}}, status=400)
         self.arrived += 1
         number = self.arrived
         self.requests[body["model"]] += 1
@@ -193,11 +195,9 @@ class Endpoint:
         else:
             text = self.verdict(asked)
         choice["message"] = {"role": "assistant", "content": text}
-        return {
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": {"prompt_tokens": len(asked.split()), "completion_tokens": len(text.split())},
-        }
+        read, written = len(asked.split()), len(text.split())
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        return {"object": "chat.completion", "choices": [choice], "usage": usage}
 
     def verdict(self, asked: str) -> str:
         found = _FENCE.search(asked)

@@ -51,6 +51,13 @@ def test_all_rivals_do_a_part_before_the_next_begins() -> None:
     assert set(found[0]["rivals"]["base"]) == {"of_7", "of_9", "others_cores"}
 
 
+def test_a_rival_may_leave_a_part_out() -> None:
+    needs.linux()
+    few = {"karma": lambda _part: {"speed": 1.0}, "library": lambda part: {} if part == 2 else {"speed": 2.0}}
+    assert alternate(few, [1, 2], options(1), {}, [])[0]["rivals"]["library"]["speed"] == 2.0
+    assert alternate(few, [2], options(1), {}, [])[0]["rivals"]["library"] == {}
+
+
 def test_repetitions_that_are_resumed_join_those_in_the_file(tmp_path: Path) -> None:
     needs.linux()
     path = tmp_path / "out.json"
