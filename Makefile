@@ -33,8 +33,16 @@ lint: $(VENV)/.dev
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint deploy/Dockerfile
 
+# Benchmarks of speed, one JSON file each; BENCH_ARGS goes to all of them, AGAINST names a commit that is measured beside.
+BENCH ?= bench
+AGAINST ?=
 bench: $(VENV)/.dev
-	$(BIN)/python -m tests.benchmarks.overhead --models 4 --batches 32
+	@mkdir -p $(BENCH)
+	$(BIN)/python -m tests.benchmarks.endpoint --json $(BENCH)/endpoint.json $(AGAINST:%=--against %) $(BENCH_ARGS)
+	$(BIN)/python -m tests.benchmarks.overhead --json $(BENCH)/overhead.json $(AGAINST:%=--against %) $(BENCH_ARGS)
+	$(BIN)/python -m tests.benchmarks.scale --json $(BENCH)/scale.json --most 100000 $(BENCH_ARGS)
+	$(BIN)/python -m tests.benchmarks.workers --json $(BENCH)/workers.json $(BENCH_ARGS)
+	$(BIN)/python -m tests.benchmarks.local --json $(BENCH)/local.json $(BENCH_ARGS)
 
 sbom: $(VENV)/.python
 	@mkdir -p sbom
@@ -50,7 +58,7 @@ audit: $(VENV)/.python
 	done
 
 clean:
-	rm -rf $(VENV) sbom .karma .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) sbom bench .karma .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -31,6 +31,7 @@ from karma_generation.handlers import generate
 from karma_generation.worker import ask as ask_model
 from karma_judging.handlers import judge
 from karma_judging.worker import ask as ask_judge
+from tests.benchmarks.machine import load
 from tests.benchmarks.paired import difference
 
 MODEL, OTHER = "generalist-large", "novice"
@@ -237,7 +238,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    figures = measure(arguments.items, arguments.batch, arguments.repetitions)
+    with load() as seen:
+        figures = measure(arguments.items, arguments.batch, arguments.repetitions)
     for what, found in figures.items():
         print(f"{what}: {found['tokens']:,} tokens a repetition, the same bytes each time: {found['repeatable']}")
         for clock in ("cpu_s", "wall_s"):
@@ -246,8 +248,9 @@ def main() -> None:
                 f"  by {clock:<6} {row['karma_tokens_per_s']:>7,} against {row['bare_tokens_per_s']:>7,} tokens/s: "
                 f"ratio {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}], spread {row['spread']:.3f}"
             )
+    print(seen)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({**figures, "load": asdict(seen)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
