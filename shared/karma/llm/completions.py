@@ -53,8 +53,7 @@ class ChatRequest:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ChatResult:
+class ChatResult(msgspec.Struct, frozen=True):
     """The result of one call: a text, or a failure with its reason.
 
     Attributes:
@@ -85,7 +84,7 @@ class ChatResult:
     tokens_cached: int | None = None
     tokens_reasoning: int | None = None
     latency_s: float | None = None
-    first_tokens: Mapping[str, float] = field(default_factory=dict)
+    first_tokens: Mapping[str, float] = msgspec.field(default_factory=dict)
     reasoning: str | None = None
     dropped: tuple[str, ...] = ()
     logprobs_missing: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from karma.llm.reasoning import begins_as_reasoning, split_reasoning
@@ -22,6 +23,7 @@ class Finished:
     kind: str | None = None
 
 
+@lru_cache(maxsize=256)
 def finish_of(finish_reason: str | None) -> Finish:
     """How a generation ended: at a limit of tokens, by a filter, by an error of the endpoint, or by itself."""
     name = (finish_reason or "").partition(":")[0]  # `content_filter: RECITATION`

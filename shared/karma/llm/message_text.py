@@ -12,6 +12,7 @@ _REASONING_FIELDS = (
     *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_content", "reasoning_text"),
     *("thinking_blocks", "thoughts"),
 )
+_ANY_REASONING_FIELD = frozenset(_REASONING_FIELDS)
 #: Beginnings of the types of such parts.
 _REASONING_TYPES = ("thinking", "thought", "reasoning", "redacted_thinking", "redacted_reasoning")
 #: Keys of parts without a type; a part with a text beside them is one of the answer.
@@ -21,6 +22,8 @@ _REASONING_KEYS = ("thinking", "thought", "reasoning", "reasoning_content", "rea
 def text_and_reasoning(message: Mapping[str, Any], between: str = "\n\n") -> tuple[str, str | None]:
     """The text of a message, and its reasoning, whose pieces are joined with `between`."""
     content = message.get("content")
+    if isinstance(content, str) and _ANY_REASONING_FIELD.isdisjoint(message):  # as most messages are
+        return content, None
     reasoning = [next(filter(None, (deep_text(message.get(name)) for name in _REASONING_FIELDS)), "")]
     if not isinstance(content, list):
         return deep_text(content), reasoning[0] or None

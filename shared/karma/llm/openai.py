@@ -14,9 +14,10 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from karma import lease
 from karma.errors import KarmaError
@@ -164,8 +165,11 @@ class ChatClient:
                 metrics.ATTEMPTS.labels(spec.name, result.kind or "answered").inc()
                 _learn(spec, request, lessons, tried)
                 left_out = dropped(spec, request, changes)
+                latency_s = time.monotonic() - started
+                if failed_usage is NO_USAGE:
+                    return replace(result, latency_s=latency_s, dropped=left_out)
                 used = failed_usage.plus(result.usage)
-                return replace(result, latency_s=time.monotonic() - started, dropped=left_out, **vars(used))
+                return replace(result, latency_s=latency_s, dropped=left_out, **vars(used))
             wait_s = backoff.wait_s(failed)
             if wait_s is None:
                 break

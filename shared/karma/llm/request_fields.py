@@ -106,6 +106,8 @@ def renamed(spec: ModelSpec, fields: Mapping[str, Any], changes: Changes) -> dic
 
 def dropped(spec: ModelSpec, request: ChatRequest, changes: Changes) -> tuple[str, ...]:
     """The fields of a request that are left out because the endpoint refused them."""
+    if not changes:
+        return ()
     return tuple(field for field in _changeable(spec, request) if changes.get(field, field) is None)
 
 
@@ -141,6 +143,8 @@ class Lessons:
 
     def changes(self, spec: ModelSpec, request: ChatRequest) -> Changes:
         """The changes that a request needs."""
+        if not self._learnt:
+            return {}
         changes = {}
         for field, value in _changeable(spec, request).items():
             known = ((field, _ANY),) if field in _WHATEVER_VALUE else ((field, _ANY), (field, value))
