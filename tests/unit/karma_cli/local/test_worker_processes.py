@@ -14,7 +14,7 @@ import pytest
 from karma_cli.local.worker_processes import ForkedProcess, WorkerProcesses
 from tests.support.pipeline import wait_until
 
-forked = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+forked = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, where workers are forked; run it there")
 
 
 @pytest.fixture
