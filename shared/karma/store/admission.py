@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, Select, SmallInteger, bindparam, func, literal_column, select
 
 from karma.store.prompt_states import IS_IN_FLIGHT, IS_WAITING
 from karma.store.schema import PARKED, prompts, streams, work_items
@@ -18,25 +19,6 @@ _OF_STREAM = IS_WAITING & (prompts.c.stream == streams.c.name)
 _HIGHEST = select(func.max(prompts.c.priority)).where(_OF_STREAM).scalar_subquery()
 _WANTING = Query(select(streams.c.name, streams.c.goal, _HIGHEST))
 
-_NEXT = IS_WAITING & (prompts.c.stream == bindparam("stream")) & (prompts.c.priority == bindparam("priority"))
-_WAITING = Query(
-    select(
-        *(prompts.c[name] for name in ("id", "prompt_id", "skill", "given")),
-        func.length(prompts.c.messages),
-    )
-    .where(_NEXT)
-    .order_by(prompts.c.id)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True),
-    *("stream", "priority", "limit"),
-)
-_FIRST = select(prompts.c.id, prompts.c.given).where(_NEXT).order_by(prompts.c.id).limit(bindparam("limit")).subquery()
-_PARKED = select(work_items.c.id).where(work_items.c.prompt == _FIRST.c.id, work_items.c.batch == PARKED)
-_WITHOUT_CALLS = Query(
-    select(_FIRST.c.id).where(_FIRST.c.given.is_not(None) | _PARKED.exists()).limit(1),
-    *("stream", "priority", "limit"),
-)
-
 _IN_FLIGHT = Query(select(prompts.c.stream, func.count()).where(IS_IN_FLIGHT).group_by(prompts.c.stream))
 _HELD_UP = Query(
     select(prompts.c.stream, func.count(work_items.c.prompt.distinct()))
@@ -45,6 +27,37 @@ _HELD_UP = Query(
     .group_by(prompts.c.stream),
     *("stages", "closed"),
 )
+
+
+@cache
+def _waiting(priority: int) -> Query:
+    return Query(
+        _first(priority, "id", "prompt_id", "skill", "given")
+        .add_columns(func.length(prompts.c.messages))
+        .with_for_update(skip_locked=True),
+        *("stream", "limit"),
+    )
+
+
+@cache
+def _without_calls(priority: int) -> Query:
+    first = _first(priority, "id", "given").subquery()
+    parked = select(work_items.c.id).where(work_items.c.prompt == first.c.id, work_items.c.batch == PARKED)
+    found = select(first.c.id).where(first.c.given.is_not(None) | parked.exists()).limit(1)
+    return Query(found, "stream", "limit")
+
+
+def _first(priority: int, *names: str) -> Select[Any]:
+    """The first that wait of a stream and a priority, in the order of acceptance.
+
+    The priority is a range and a part of the order, so that PostgreSQL goes by the index of those that wait. Where many
+    do it would else go by the primary key, past all prompts that ended. It is written into the statement, as a plan for
+    any range expects few rows, and would sort all.
+    """
+    level = literal_column(str(int(priority)), SmallInteger)
+    next_ = IS_WAITING & (prompts.c.stream == bindparam("stream")) & prompts.c.priority.between(level, level)
+    ordered = select(*(prompts.c[name] for name in names)).where(next_).order_by(prompts.c.priority, prompts.c.id)
+    return ordered.limit(bindparam("limit"))
 
 
 class Wanting(NamedTuple):
@@ -77,12 +90,12 @@ def wanting(connection: Connection) -> list[Wanting]:
 
 def waiting(connection: Connection, stream: str, priority: int, limit: int) -> list[Waiting]:
     """The first accepted prompts of a stream and a priority, locked, without those that others have locked."""
-    return [Waiting(*row) for row in _WAITING.rows(connection, stream, priority, limit)]
+    return [Waiting(*row) for row in _waiting(priority).rows(connection, stream, limit)]
 
 
 def any_without_calls(connection: Connection, stream: str, priority: int, limit: int) -> bool:
     """Whether one of the first accepted prompts of a stream and a priority has responses or parked work."""
-    return bool(_WITHOUT_CALLS.rows(connection, stream, priority, limit))
+    return bool(_without_calls(priority).rows(connection, stream, limit))
 
 
 def in_flight(connection: Connection, closed: Collection[str]) -> dict[str, int]:

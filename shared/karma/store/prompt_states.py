@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, SmallInteger, literal_column
 
 from karma.store.schema import prompts
 
@@ -10,9 +10,13 @@ from karma.store.schema import prompts
 IN_FLIGHT = ("dispatched", "answered", "matched")
 STATES = ("accepted", *IN_FLIGHT, "done", "dead")
 
+# The numbers are written into the statements: how many prompts wait and how many are in flight differs by thousands,
+# and a plan for any number would read all of them.
+_NO, _YES = (literal_column(number, SmallInteger) for number in "01")
+
 IS_ENDED = prompts.c.ended_at.is_not(None)
-IS_WAITING = prompts.c.ended_at.is_(None) & (prompts.c.admitted == 0)  # `accepted`
-IS_IN_FLIGHT = prompts.c.ended_at.is_(None) & (prompts.c.admitted == 1)
+IS_WAITING = prompts.c.ended_at.is_(None) & (prompts.c.admitted == _NO)  # `accepted`
+IS_IN_FLIGHT = prompts.c.ended_at.is_(None) & (prompts.c.admitted == _YES)
 IS_DEAD = prompts.c.error.is_not(None) & (prompts.c.state == "dead")
 IS_DONE = IS_ENDED & (prompts.c.state == "done")
 
