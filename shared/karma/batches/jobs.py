@@ -11,11 +11,12 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from karma.batches.open_jobs import OpenJobs, note
 from karma.batches.provider import MARK, Job, Provider
