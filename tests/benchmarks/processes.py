@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_SERVICES = ("gateway", "generation", "judging", "matching", "page", "scoring")
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
@@ -47,10 +48,14 @@ def descendants(*roots: int) -> list[int]:
     return found
 
 
-def named(arguments: Sequence[str]) -> str:
-    """What a process is called in tables, by its command line: a worker's service, a server's kind."""
+def named(arguments: Sequence[str], comm: str = "") -> str:
+    """What a process is called in tables, by its command line and short name: a worker's service, a server's kind."""
+    if comm.startswith("karma "):  # forked from the template, whose command line it shows; Linux cuts its own name
+        return next(service for service in _SERVICES if f"karma {service}".startswith(comm))
     if "karma.run" in arguments[:-1]:
         return arguments[arguments.index("karma.run") + 1]
+    if "karma.worker.template" in arguments:
+        return "template"
     program = Path(arguments[0].split(":", 1)[0]).name if arguments and arguments[0] else "unknown"
     for server, words in (("redis", ("redis", "valkey")), ("postgresql", ("postgres",))):
         if program.startswith(words):
@@ -60,7 +65,9 @@ def named(arguments: Sequence[str]) -> str:
 
 def name_of(pid: int) -> str:
     """The name of a process."""
-    return named(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0"))
+    folder = Path(f"/proc/{pid}")
+    arguments = (folder / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    return named(arguments, (folder / "comm").read_text(errors="replace").rstrip("\n"))
 
 
 def cpu_by_name(*roots: int) -> dict[str, float]:

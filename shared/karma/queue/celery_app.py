@@ -6,7 +6,7 @@ The queues are `generate.<model>`, `score`, `match`, `judge.<judge>` and `learn`
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from karma.config.redis_address import RedisAddress
@@ -106,8 +106,14 @@ def in_line(task: Any, _app: Any, _consumer: Any, **_options: Any) -> Callable[.
     return receive
 
 
+#: What one command to Redis, and one round trip, carry at most, bytes, unless one message is longer. Redis holds a
+#: command as a whole before it runs it: a long one may need memory that each of its messages would not.
+_COMMAND_BYTES = 256 << 10
+_ROUND_TRIP_BYTES = 1 << 20
+
+
 class Publisher:
-    """Signs and publishes messages, those of one call in one round trip to Redis."""
+    """Signs and publishes messages, those of one call in one round trip to Redis, or in several if they are long."""
 
     def __init__(self, redis: Any, keys: Keyring = UNSIGNED) -> None:
         self._redis = redis
@@ -123,16 +129,35 @@ class Publisher:
         Raises:
             BrokerOutageError: Redis is unavailable; some of the messages may have been published.
         """
-        lists: dict[str, list[bytes]] = {}
-        for message in messages:
-            stage, queue = stage_of(message), queue_of(message)
-            sealed = self.keyring.seal(channel(stage, sender or target_of(message)), encode(message))
-            step = message.header.priority, is_express(message.header.batch)
-            entry = write_entry(stage, sealed, queue, list_number(*step))
-            lists.setdefault(priority_list(queue, *step), []).append(entry)
-        if lists:
-            with outages():
+        entries = [self._entry(message, sender) for message in messages]
+        with outages():
+            for trip in _up_to(_ROUND_TRIP_BYTES, entries):
+                lists: dict[str, list[tuple[str, bytes]]] = {}
+                for name, entry in trip:
+                    lists.setdefault(name, []).append((name, entry))
                 pipe = self._redis.pipeline(transaction=False)
-                for name, entries in lists.items():
-                    pipe.lpush(name, *entries)
+                for name, same in lists.items():
+                    for command in _up_to(_COMMAND_BYTES, same):
+                        pipe.lpush(name, *(entry for _name, entry in command))
                 pipe.execute()
+
+    def _entry(self, message: Batch, sender: str) -> tuple[str, bytes]:
+        """The list that a message goes to, and its entry there."""
+        stage, queue = stage_of(message), queue_of(message)
+        sealed = self.keyring.seal(channel(stage, sender or target_of(message)), encode(message))
+        step = message.header.priority, is_express(message.header.batch)
+        return priority_list(queue, *step), write_entry(stage, sealed, queue, list_number(*step))
+
+
+def _up_to(most_bytes: int, entries: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    """Entries in groups of at most `most_bytes`, or of one."""
+    group: list[tuple[str, bytes]] = []
+    size = 0
+    for entry in entries:
+        if group and size + len(entry[1]) > most_bytes:
+            yield group
+            group, size = [], 0
+        group.append(entry)
+        size += len(entry[1])
+    if group:
+        yield group

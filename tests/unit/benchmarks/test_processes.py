@@ -49,3 +49,10 @@ def test_processes_that_a_child_started_count_with_it() -> None:
 def test_time_in_use_is_all_but_idle_and_waiting() -> None:
     ticks = os.sysconf("SC_CLK_TCK")
     assert busy_s("cpu  100 20 30 9999 8888 4 5 6 50 0") == pytest.approx((100 + 20 + 30 + 4 + 5 + 6) / ticks)
+
+
+@pytest.mark.parametrize(
+    ("comm", "name"), [("karma generatio", "generation"), ("karma page", "page"), ("python", "template")]
+)
+def test_a_forked_worker_is_named_by_its_short_name(comm: str, name: str) -> None:
+    assert named(["python", "-P", "-m", "karma.worker.template", "3", "gateway"], comm) == name
