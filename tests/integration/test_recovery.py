@@ -13,7 +13,7 @@ from karma.config.pool import Pool
 from karma.errors import BrokerOutageError
 from karma.messages import GenerateBatch, ScoreBatch
 from karma.messages.wire import decode, encode
-from karma.queue.backlog import priority_list
+from karma.queue.backlog import head_published_at, priority_list
 from karma.queue.celery_app import Publisher
 from karma.queue.claims import Claims, claim_name, revoke
 from karma.queue.outbox import Outbox
@@ -30,6 +30,7 @@ from karma.store import Store
 from karma.store.records import BatchLimits, BatchRow
 from karma.store.requeue import requeue_dead
 from karma.store.work import WorkList
+from karma_gateway import sweeper
 from karma_gateway.sweeper import Sweeper
 from tests.support.memory import Flow, make_pool
 from tests.support.pipeline import wait_until
@@ -97,6 +98,26 @@ def test_a_message_that_was_taken_and_never_claimed_is_sent_again(setup: Setup) 
     assert isinstance(again, GenerateBatch)
     assert again.items == lost.items
     assert again.header.batch != lost.header.batch
+
+
+def test_a_batch_that_is_taken_and_done_while_the_sweeper_looks_is_not_asked_for_again(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old enough to be lost: it waited long. It has neither a claim nor an end when the sweeper looks for them."""
+
+    def done_first(redis: Any, name: str) -> float | None:
+        batch = setup.pop("generate.a")
+        if batch is not None:
+            claim = claim_name("generate", batch.header.batch, 0)
+            assert setup.claims.acquire(claim, batch.header.epoch) == "claimed"
+            setup.publisher.publish([setup.flow.answer(batch)])
+            setup.claims.complete(claim)
+        return head_published_at(redis, name)
+
+    monkeypatch.setattr(sweeper, "head_published_at", done_first)
+    assert setup.sweep_later(60) == 0
+    assert setup.redis.llen(priority_list("score", 0)) == 1
+    assert setup.pop("generate.a") is None
 
 
 def test_a_result_that_waits_for_hours_to_be_recorded_is_not_asked_for_again(setup: Setup) -> None:
@@ -310,8 +331,8 @@ def test_a_worker_that_was_frozen_may_begin_nothing_until_it_knows_that_its_clai
     wait_until(lambda: claims.state("generate:b:0") == "wait", 5, "the lease runs out")
     claims.renew()
     assert claims.state("generate:b:0") == "go"
-    assert revoke(redis, ["generate:b:0", "generate:c:0"], silence_s=10) == {"generate:c:0"}
-    assert revoke(redis, ["generate:b:0"], silence_s=0) == {"generate:b:0"}
+    assert revoke(redis, ["generate:b:0", "generate:c:0"], silence_s=10) == {"generate:c:0": False}
+    assert revoke(redis, ["generate:b:0", "generate:c:0"], silence_s=0) == {"generate:b:0": False, "generate:c:0": True}
     claims.renew()
     assert claims.state("generate:b:0") == "stop"
     assert Claims(redis).acquire("generate:b:0") == "done"

@@ -79,7 +79,7 @@ return lost
 """
 
 # KEYS: claims, tombstones, kept, fates. ARGV: seconds until a claim expires, names. Returns the names that were
-# ended: all but those with a fresh heartbeat.
+# ended, all but those with a fresh heartbeat, each followed by 1 if it had ended before, else 0.
 _END = """#!lua flags=allow-oom
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
@@ -87,11 +87,12 @@ local ended = {}
 for i = 2, #ARGV do
   local beat = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if not beat or now - beat >= tonumber(ARGV[1]) then
+    ended[#ended + 1] = ARGV[i]
+    ended[#ended + 1] = redis.call('ZSCORE', KEYS[2], ARGV[i]) and 1 or 0
     redis.call('ZREM', KEYS[1], ARGV[i])
     redis.call('ZADD', KEYS[2], now, ARGV[i])
     redis.call('HDEL', KEYS[3], ARGV[i])
     redis.call('HDEL', KEYS[4], ARGV[i])
-    ended[#ended + 1] = ARGV[i]
   end
 end
 return ended
@@ -208,11 +209,15 @@ class Claims:
             self._idle_since = time.monotonic()
 
 
-def revoke(redis: Any, names: Sequence[str], silence_s: float) -> set[str]:
-    """Revoke claims for good, except those with a fresh heartbeat; returns the revoked ones."""
+def revoke(redis: Any, names: Sequence[str], silence_s: float) -> dict[str, bool]:
+    """Revoke claims for good, except those with a fresh heartbeat.
+
+    Returns:
+        The revoked ones, and whether each had ended before.
+    """
     with outages():
         ended = redis.register_script(_END)(keys=_END_KEYS, args=[silence_s, *names])
-    return {raw.decode() for raw in ended}
+    return {raw.decode(): bool(before) for raw, before in zip(ended[::2], ended[1::2], strict=True)}
 
 
 def ends_of(redis: Any, names: Sequence[str]) -> dict[str, float]:
