@@ -251,7 +251,7 @@ class Lane:
             return False
         call.attempts += 1
         if not failed.retry or call.attempts > self._spec.max_retries:
-            self._end(call, ChatResult(failure=failed.reason, kind=failed.kind, **vars(usage)))
+            self._end(call, ChatResult(failure=failed.reason, kind=failed.kind, **usage._asdict()))
             return True
         return False
 

@@ -32,6 +32,7 @@ _BODY_BYTES = 8 << 20
 _FINISH_CHARACTERS = 40
 #: Where an end stands that `finish_reason` does not say: OpenRouter, Gemini, OpenAI's older models.
 _NATIVE_ENDS = ("native_finish_reason", "finishReason", "finish_details")
+_ANY_NATIVE_END = frozenset(_NATIVE_ENDS)
 _EMPTY = (b"", b"null", b'""')
 _SHOWN_CHARACTERS = 200
 _LARGEST_LOGPROB = 2**31  # a larger one is no log-probability
@@ -146,7 +147,7 @@ def result_of(body: bytes, spec: ModelSpec, request: ChatRequest) -> ChatResult:
         failure=failure,
         kind=kind,
         finish_reason=finish_reason,
-        **vars(usage_of(usage)),
+        **usage_of(usage)._asdict(),
         first_tokens=first_tokens,
         reasoning=found.reasoning,
         logprobs_missing=bool(request.extra.get("logprobs")) and not first_tokens,
@@ -213,7 +214,9 @@ def _index(choice: Mapping[str, Any]) -> int:
 def _finish_reason(choice: Mapping[str, Any]) -> str | None:
     """How a generation ended, as the endpoint or the provider behind it said."""
     said = _end(choice.get("finish_reason"))
-    native = next(filter(None, (_end(choice.get(name)) for name in _NATIVE_ENDS)), None)
+    native = None
+    if not _ANY_NATIVE_END.isdisjoint(choice):
+        native = next(filter(None, (_end(choice.get(name)) for name in _NATIVE_ENDS)), None)
     if native is not None and (said is None or (finish_of(said) == "stop" and finish_of(native) != "stop")):
         said = native
     return None if said is None else storable(said[:_FINISH_CHARACTERS])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from karma.llm.reasoning import begins_as_reasoning, split_reasoning
 from karma.messages import FINISH_PREFIXES, UNFINISHED, ModelSpec
@@ -13,8 +12,7 @@ from karma.messages.results import storable
 Finish = Literal["length", "content_filter", "error", "stop"]
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """The answer in a generated text, or why it is none: the kind is that of `ChatResult`."""
 
     text: str | None = None
@@ -57,20 +55,22 @@ def finished(
     if reasoning and reasoning.strip() and (is_open or not begins_as_reasoning(text)):
         answer, thought, is_open = text, None, False  # the endpoint separated it: a tag belongs to the answer
     thought = "\n\n".join(filter(None, (reasoning and reasoning.strip(), thought))) or None
-    kept = {"reasoning": None if thought is None else storable(thought)}
+    kept = None if thought is None else storable(thought)
     end = finish_of(finish_reason)
-    limit = (
-        limit or f"max_tokens {'(the default of the endpoint)' if spec.max_tokens == 'default' else spec.max_tokens}"
-    )
-    said = f"finish_reason {finish_reason}" if finish_reason else "no finish_reason was given"
-    said += f" at {limit}" if end == "length" else ""
     fault = _fault(spec, end, answer, is_open or (thought is not None and not answer.strip()), allow_length)
     if fault is not None:
         kind, before, after = fault
-        return Finished(failure=f"{before}: {said}{after}", kind=kind, **kept)
+        said = f"finish_reason {finish_reason}" if finish_reason else "no finish_reason was given"
+        said += f" at {limit or _limit(spec)}" if end == "length" else ""
+        return Finished(failure=f"{before}: {said}{after}", kind=kind, reasoning=kept)
     if spec.reasoning == "keep" and thought is not None:
         return Finished(storable(text if reasoning is None else f"<think>\n{thought}\n</think>\n\n{answer}"))
-    return Finished(storable(answer), **kept)
+    return Finished(storable(answer), kept)
+
+
+def _limit(spec: ModelSpec) -> str:
+    """The model's limit of tokens, in words."""
+    return f"max_tokens {'(the default of the endpoint)' if spec.max_tokens == 'default' else spec.max_tokens}"
 
 
 def _fault(

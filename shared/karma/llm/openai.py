@@ -169,7 +169,7 @@ class ChatClient:
                 if failed_usage is NO_USAGE:
                     return replace(result, latency_s=latency_s, dropped=left_out)
                 used = failed_usage.plus(result.usage)
-                return replace(result, latency_s=latency_s, dropped=left_out, **vars(used))
+                return replace(result, latency_s=latency_s, dropped=left_out, **used._asdict())
             wait_s = backoff.wait_s(failed)
             if wait_s is None:
                 break
@@ -178,7 +178,7 @@ class ChatClient:
         reason = storable(" ".join(failed.reason.split()))
         reason = reason[:_SHOWN_CHARACTERS] + backoff.given_up(failed)
         latency_s = time.monotonic() - started
-        return ChatResult(failure=reason, kind=failed.kind, latency_s=latency_s, **vars(failed_usage))
+        return ChatResult(failure=reason, kind=failed.kind, latency_s=latency_s, **failed_usage._asdict())
 
     async def _reported(
         self, gate: Gate, spec: ModelSpec, request: ChatRequest, body: bytes, headers: Mapping[str, str], key: str

@@ -65,6 +65,8 @@ class _Found:
 
 def provider_error(body: Any) -> ProviderError | None:
     """The error in a decoded body; None if it holds none."""
+    if body is None:
+        return None
     found = _Found()
     _walk(body, found, 0)
     status = next(filter(None, map(_status_of, found.codes)), None)

@@ -6,8 +6,7 @@ An endpoint is untrusted: a number that no database column holds is left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 TOKENS_IN = ("prompt_tokens", "input_tokens")
 TOKENS_OUT = ("completion_tokens", "output_tokens")
@@ -20,8 +19,7 @@ _MOST_DIGITS = 12
 _MOST_TOKENS = 2**31 - 1  # the largest integer of a database column
 
 
-@dataclass(frozen=True)
-class TokenUsage:
+class TokenUsage(NamedTuple):
     """The tokens of a call; None where the endpoint does not say.
 
     Attributes:
@@ -38,8 +36,7 @@ class TokenUsage:
 
     def plus(self, other: TokenUsage) -> TokenUsage:
         """The sum of two attempts; a number that one of them does not know is the other's."""
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return TokenUsage(*(one if two is None else two + (one or 0) for one, two in pairs))
+        return TokenUsage(*(one if two is None else two + (one or 0) for one, two in zip(self, other, strict=True)))
 
 
 NO_USAGE = TokenUsage()
@@ -82,11 +79,16 @@ def cached(usage: Mapping[str, Any]) -> int:
 
 def counts(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     """The first valid number of tokens by one of the names."""
-    return next((found for name in names if (found := count(usage.get(name))) is not None), None)
+    for name in names:
+        if name in usage and (found := count(usage[name])) is not None:
+            return found
+    return None
 
 
 def count(tokens: Any) -> int | None:
     """The number of tokens; None if the endpoint's number is invalid."""
+    if type(tokens) is int and 0 <= tokens <= _MOST_TOKENS:  # as almost all are
+        return tokens
     if isinstance(tokens, str) and tokens.isascii() and tokens.isdigit() and len(tokens) < _MOST_DIGITS:
         tokens = int(tokens)
     valid = isinstance(tokens, int | float) and not isinstance(tokens, bool) and 0 <= tokens <= _MOST_TOKENS
@@ -94,5 +96,8 @@ def count(tokens: Any) -> int | None:
 
 
 def _detail(usage: Mapping[str, Any], names: tuple[str, ...], detail: str) -> int | None:
-    found = (details for name in names if isinstance(details := usage.get(name), dict))
-    return next((number for details in found if (number := count(details.get(detail))) is not None), None)
+    for name in names:
+        details = usage.get(name)
+        if isinstance(details, dict) and (number := count(details.get(detail))) is not None:
+            return number
+    return None
