@@ -21,7 +21,7 @@ from karma_demo.tasks import Task
 from karma_matching.budget.allocation import Decision
 from karma_matching.budget.decisions import sure_rule
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import signs, stored_signs, word_similarity
+from karma_matching.budget.relative_features import signs, stored_signs, word_similarity, words_of
 from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
 from karma_scoring.fit.predictions.label_fit import fit_labels, label_examples_of
@@ -85,4 +85,8 @@ def _places(pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) ->
 
 def _signs(pairs: Sequence[FormedPair], candidates: Mapping[int, Candidate]) -> PairSigns:
     likeness = [float(pair.reasons["likeness"] or 0.0) for pair in pairs]
-    return signs(word_similarity(list(candidates.values())), *_places(pairs, candidates), likeness)
+    return signs(
+        word_similarity([words_of(candidate.text) for candidate in candidates.values()]),
+        *_places(pairs, candidates),
+        likeness,
+    )

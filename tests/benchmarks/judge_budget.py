@@ -34,7 +34,7 @@ from karma.store.judge_budgets import BudgetedPair
 from karma.store.records import Count, Example
 from karma_matching.budget.allocation import Budget, BudgetState
 from karma_matching.budget.decisions import JudgeBudget
-from karma_matching.budget.relative_features import relative_features, word_similarity
+from karma_matching.budget.relative_features import relative_features, word_similarity, words_of
 from karma_matching.pairing import FormedPair
 from karma_scoring.features import features
 from karma_scoring.fit.competency import Prior
@@ -158,7 +158,8 @@ def learn(recording: Recording, rng: np.random.Generator) -> Learner:
     learner = Learner(recording.data.models)
     for prompt, asked in enumerate(recording.data.prompts):
         candidates = candidates_of(recording, prompt)
-        measured = relative_features(candidates, asked.text, word_similarity(candidates))
+        words = [words_of(candidate.text) for candidate in candidates]
+        measured = relative_features(candidates, words, asked.text, word_similarity(words))
         drawn = random_pairs(len(recording.data.models), rng).tolist()
         counted = prompt_weight([PromptPair(prompt, a, b, 1) for a, b in drawn]).of(1.0)
         for a, b in drawn:

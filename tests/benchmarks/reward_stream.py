@@ -26,7 +26,7 @@ from karma.store.records import Example
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_matching.budget.decisions import sure_rule
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import signs, stored_signs, word_similarity
+from karma_matching.budget.relative_features import signs, stored_signs, word_similarity, words_of
 from karma_matching.budget.sure_labels import SureState, label_or_judge
 from karma_matching.pairing import FormedPair, form
 from karma_scoring.fit.competency import Counts, Posterior, Prior
@@ -157,9 +157,8 @@ class RewardStream:
         answers = [self._candidates[place][model] for model in models]
         at = {model: row for row, model in enumerate(models)}
         first, second = np.array([at[pair.a] for pair in pairs]), np.array([at[pair.b] for pair in pairs])
-        seen = signs(
-            word_similarity(answers), first, second, [float(pair.reasons["likeness"] or 0.0) for pair in pairs]
-        )
+        similarity = word_similarity([words_of(answer.text) for answer in answers])
+        seen = signs(similarity, first, second, [float(pair.reasons["likeness"] or 0.0) for pair in pairs])
         names = ([self._models[pair.a] for pair in pairs], [self._models[pair.b] for pair in pairs])
         predicted = gap_pairs(self._known, self._fitted.data.prompts[place].skill, *names, seen)
         rng = random.Random(f"gate {self._seed} {place} {round_}")

@@ -227,13 +227,9 @@ def after(
     budget: Budget, state: BudgetState, bins: Indices, number: int, judged: int, allowed: float, now: float
 ) -> BudgetState:
     """The state after decisions about `number` pairs whose expected information is in these bins of the histogram."""
-    histogram = np.array(state.histogram) + np.bincount(bins, minlength=_BINS)
-    histogram *= min(1.0, _MEMORY / max(histogram.sum(), 1.0))
-    return replace(
-        state,
-        seen=state.seen + number,
-        judged=state.judged + judged,
-        allowed=state.allowed + allowed,
-        histogram=tuple(histogram.tolist()),
-        recent=state.recent.with_new(now, 0, judged * budget.calls_per_pair) if budget.calls_per_hour else state.recent,
-    )
+    histogram = state.histogram
+    if len(bins):
+        counts = np.array(histogram) + np.bincount(bins, minlength=_BINS)
+        histogram = tuple((counts * min(1.0, _MEMORY / max(counts.sum(), 1.0))).tolist())
+    recent = state.recent.with_new(now, 0, judged * budget.calls_per_pair) if budget.calls_per_hour else state.recent
+    return BudgetState(state.seen + number, state.judged + judged, state.allowed + allowed, histogram, recent)

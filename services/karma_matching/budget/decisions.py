@@ -22,7 +22,7 @@ from karma.store import Transaction
 from karma_matching.budget.allocation import Budget, BudgetState, Decision, after, arrived, decide, judge_all
 from karma_matching.budget.expected_information import expected_information
 from karma_matching.budget.gap_pairs import gap_pairs
-from karma_matching.budget.relative_features import relative_features, signs, stored_signs, word_similarity
+from karma_matching.budget.relative_features import relative_features, signs, stored_signs, word_similarity, words_of
 from karma_matching.budget.sure_labels import SureRule, SureState, label_or_judge
 from karma_matching.pairing import FormedPair
 
@@ -105,8 +105,9 @@ class JudgeBudget:
         first = np.array([index[pair.a] for pair in pairs], dtype=np.intp)
         second = np.array([index[pair.b] for pair in pairs], dtype=np.intp)
         models_a, models_b = ([candidates[number].model for number in side] for side in (first, second))
-        similarity = word_similarity(candidates)
-        features = relative_features(candidates, prompt, similarity)
+        words = [words_of(candidate.text) for candidate in candidates]
+        similarity = word_similarity(words)
+        features = relative_features(candidates, words, prompt, similarity)
         difference = features[first] - features[second]
         known = [self.snapshot.between(a, b, skill) for a, b in zip(models_a, models_b, strict=True)]
         model = self.snapshot.outcome

@@ -20,13 +20,16 @@ _ENDS = (".", "!", "?", ")", '"', "”", "`")
 _WORDS_SEEN = 2000
 
 
-def _words(text: str) -> frozenset[str]:
+Words = frozenset[str]
+
+
+def words_of(text: str) -> Words:
+    """The words of a text, in lower case; of a long one those at its beginning."""
     return frozenset(text.lower().split()[:_WORDS_SEEN])
 
 
-def word_similarity(candidates: Sequence[Candidate]) -> Array:
+def word_similarity(words: Sequence[Words]) -> Array:
     """The Jaccard similarity of the words of n responses, [n, n], in [0, 1]; 0 on the diagonal."""
-    words = [_words(candidate.text) for candidate in candidates]
     similarity = np.zeros((len(words), len(words)))
     for x, own in enumerate(words):
         for y in range(x):
@@ -61,7 +64,7 @@ def stored_signs(seen: PairSigns) -> list[dict[str, Any]]:
     return [{"agreement": one, "support": [a, b]} for one, a, b in zip(agreement, *support, strict=True)]
 
 
-def relative_features(candidates: Sequence[Candidate], prompt: str, similarity: Array) -> Array:
+def relative_features(candidates: Sequence[Candidate], words: Sequence[Words], prompt: str, similarity: Array) -> Array:
     """The features of n responses to one prompt, [n, F], in the order of `FEATURES`; a pair's are a difference of rows.
 
     Counts and shares enter as log(1 + x), so that the tenth list item counts less than the first. Three features are
@@ -70,12 +73,12 @@ def relative_features(candidates: Sequence[Candidate], prompt: str, similarity: 
 
     Args:
         candidates: the prompt's usable responses, n.
+        words: theirs (`words_of`).
         prompt: its text.
         similarity: of the responses' words, [n, n] (`word_similarity`).
     """
     rows = np.zeros((len(candidates), len(FEATURES)))
-    words = [_words(candidate.text) for candidate in candidates]
-    prompt_words = _words(prompt)
+    prompt_words = words_of(prompt)
     for row, candidate in enumerate(candidates):
         measured = [max(0.0, candidate.features.get(name, 0.0)) for name in _MEASURED]
         rows[row, : len(measured)] = np.log1p(measured)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from karma.config.goals import LEAST_MODELS, LEAST_SURE
@@ -74,14 +74,14 @@ class SureRule:
         return min(1.0, max(_PAIR_SHARE, _PAIR_RATIO / (2 * max(1, self.models - max(2, self.models // 2)))))
 
 
-@dataclass(frozen=True)
+@dataclass
 class SureState:
     """State of a stream's budget of gap pairs. Earlier versions had none: it starts empty."""
 
     seen: int = 0  # pairs
     judged: int = 0  # pairs, without those that a limit on the label error adds
-    histogram: tuple[float, ...] = (0.0,) * _BINS  # of the certainty of recent pairs without a likely tie
-    preferences: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (chosen, rejected) → recent number
+    histogram: list[float] = field(default_factory=lambda: [0.0] * _BINS)  # of the certainty of recent unlikely ties
+    preferences: dict[tuple[str, str], float] = field(default_factory=dict)  # (chosen, rejected) → recent number
     offered: float = 0.0  # the same of all, with those that were left out because there were enough
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +102,40 @@ class SureState:
             return cls()
         preferences = {(chosen, rejected): number for chosen, rejected, number in state["preferences"]}
         offered = state.get("offered", sum(preferences.values()))  # earlier versions did not count those left out
-        return cls(state["seen"], state["judged"], tuple(state["histogram"]), preferences, offered)
+        return cls(state["seen"], state["judged"], state["histogram"], preferences, offered)
+
+    def copy(self) -> SureState:
+        """A state of its own."""
+        return SureState(self.seen, self.judged, [*self.histogram], {**self.preferences}, self.offered)
+
+    def add_certainty(self, certainty: float) -> None:
+        """Count one more pair without a likely tie; older ones fade."""
+        fading = min(1.0, _MEMORY / (sum(self.histogram) + 1.0))
+        self.histogram[min(_BINS - 1, int((certainty - 0.5) * 2 * _BINS))] += 1.0
+        if fading < 1.0:
+            self.histogram = [count * fading for count in self.histogram]
+
+    def add_preferences(self, pair: GapPair, decision: Decision, enough: bool) -> None:
+        """Count a label, what a verdict is expected to add, or one left out; older ones fade."""
+        offered, preferences = self.offered, self.preferences
+        if decision.judged:
+            decisive = 1.0 - pair.tie
+            for models, win in (((pair.model_a, pair.model_b), pair.win), ((pair.model_b, pair.model_a), 1 - pair.win)):
+                preferences[models] = preferences.get(models, 0.0) + decisive * win
+            offered += decisive or 1.0
+        elif decision.sure:
+            preferences[pair.ordered] = preferences.get(pair.ordered, 0.0) + 1.0
+            offered += 1.0
+        elif enough:
+            offered += 1.0
+        else:
+            return
+        fading = min(1.0, _REMEMBERED / max(1.0, offered))
+        self.offered = offered * fading
+        if fading < 1.0:
+            self.preferences = {
+                models: number * fading for models, number in preferences.items() if number * fading >= 0.001
+            }
 
 
 def threshold(state: SureState, label_at: float) -> float:
@@ -166,10 +199,12 @@ def label_or_judge(
         One decision per pair, and the next state.
     """
     decisions = []
+    state = state.copy()
     for pair in pairs:
         likely_tie = pair.tie > _LIKELY_TIE
-        histogram = state.histogram if likely_tie else _with(state.histogram, pair.certainty)
-        state = replace(state, seen=state.seen + 1, histogram=histogram)
+        state.seen += 1
+        if not likely_tie:
+            state.add_certainty(pair.certainty)
         least = threshold(state, rule.label_at)
         certain = rule.models >= LEAST_MODELS and pair.model_a != pair.model_b and pair.certainty >= least
         # Early on, what is concluded from other models and skills was wrong twice as often as stated.
@@ -190,16 +225,9 @@ def label_or_judge(
         decision = drawn(min(probability, affordable), pair.information, why, why_not, left, rng, sure)
         left -= decision.judged
         decisions.append(decision)
-        state = replace(state, judged=state.judged + (decision.judged and counted))
-        state = _with_preferences(state, pair, decision, enough)
+        state.judged += decision.judged and counted
+        state.add_preferences(pair, decision, enough)
     return decisions, state
-
-
-def _with(histogram: tuple[float, ...], certainty: float) -> tuple[float, ...]:
-    """The histogram with one more pair; older ones fade."""
-    fading = min(1.0, _MEMORY / (sum(histogram) + 1.0))
-    bin_ = min(_BINS - 1, int((certainty - 0.5) * 2 * _BINS))
-    return tuple((count + (place == bin_)) * fading for place, count in enumerate(histogram))
 
 
 def _has_enough(rule: SureRule, state: SureState, ordered: tuple[str, str]) -> bool:
@@ -210,24 +238,3 @@ def _has_enough(rule: SureRule, state: SureState, ordered: tuple[str, str]) -> b
     """
     total = max(_FEW, sum(state.preferences.values()) + 1.0, _OFFERED * state.offered)
     return state.preferences.get(ordered, 0.0) + 1.0 > rule.most_of_one * total
-
-
-def _with_preferences(state: SureState, pair: GapPair, decision: Decision, enough: bool) -> SureState:
-    """The state with a label, with what a verdict is expected to add, or with one left out; older ones fade."""
-    new: dict[tuple[str, str], float] = {}
-    if decision.judged:
-        decisive = 1.0 - pair.tie
-        new = {
-            (pair.model_a, pair.model_b): decisive * pair.win,
-            (pair.model_b, pair.model_a): decisive * (1 - pair.win),
-        }
-    elif decision.sure:
-        new = {pair.ordered: 1.0}
-    elif not enough:
-        return state
-    added = {models: state.preferences.get(models, 0.0) + number for models, number in new.items()}
-    after = {**state.preferences, **added}
-    offered = state.offered + (sum(new.values()) or 1.0)
-    fading = min(1.0, _REMEMBERED / max(1.0, offered))
-    kept = {models: number * fading for models, number in after.items() if number * fading >= 0.001}
-    return replace(state, preferences=kept, offered=offered * fading)

@@ -20,7 +20,7 @@ from karma.ranking.snapshot import Snapshot
 from karma_gateway.planning import PlannedPrompt, plan
 from karma_matching.budget.allocation import SPENT, BudgetState, Decision
 from karma_matching.budget.gap_pairs import GapPair, gap_pairs
-from karma_matching.budget.relative_features import signs, stored_signs, word_similarity
+from karma_matching.budget.relative_features import signs, stored_signs, word_similarity, words_of
 from karma_matching.budget.sure_labels import (
     ENOUGH,
     NO_CALL,
@@ -296,18 +296,18 @@ def test_the_label_model_goes_before_the_ties_of_the_competencies() -> None:
 def test_support_is_the_likest_third_response(letters: list[str], data: st.DataObject) -> None:
     """The words of a response are some of six letters."""
     texts = [" ".join(data.draw(st.sets(st.sampled_from("uvwxyz"), min_size=1))) for _ in letters]
-    candidates = [Candidate(number, f"m{number}", 0, text, None, {}) for number, text in enumerate(texts)]
+    words = [words_of(text) for text in texts]
 
     def jaccard(x: int, y: int) -> float:
         own, other = set(texts[x].split()), set(texts[y].split())
         return len(own & other) / len(own | other)
 
-    found = signs(word_similarity(candidates), np.array([0]), np.array([1]), [0.5])
+    found = signs(word_similarity(words), np.array([0]), np.array([1]), [0.5])
     rest = range(2, len(texts))
     assert found.agreement[0] == pytest.approx(jaccard(0, 1))
     assert found.support_a[0] == pytest.approx(max(jaccard(0, third) for third in rest))
     assert found.support_b[0] == pytest.approx(max(jaccard(1, third) for third in rest))
     (stored,) = stored_signs(found)
     assert stored["support"] == pytest.approx([found.support_a[0], found.support_b[0]], abs=1e-4)
-    alone = signs(word_similarity(candidates[:2]), np.array([0]), np.array([1]), [0.5])
+    alone = signs(word_similarity(words[:2]), np.array([0]), np.array([1]), [0.5])
     assert (alone.support_a[0], alone.support_b[0]) == (0.0, 0.0)
