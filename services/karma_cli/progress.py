@@ -72,7 +72,7 @@ def wait_for_prompts(
     Prompts that stay accepted because their stream has reached its end (`karma enqueue --until`) are not waited for.
     """
     answered, finished = (bar.add_task(f"prompts {state}", total=None) for state in ("answered", "finished"))
-    interval = PollInterval()
+    interval = PollInterval(is_shown=not bar.disable)
     while True:
         for look in on_poll:
             look()
