@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from karma.config.environment import Environment
@@ -17,7 +18,7 @@ from karma.queue.celery_app import queue_name
 from karma.queue.endpoint_limits import closed_to_work, endpoints, read_limits
 from karma.queue.heartbeats import new_info, remove_expired
 from karma.queue.outbox import Outbox
-from karma.queue.redis import WAKE_KEY, has_room, mark_full, outages, wake
+from karma.queue.redis import WAKE_KEY, current_incarnation, has_room, mark_full, outages, wake
 from karma.store import Store
 from karma.store.instrumentation import measure
 from karma.telemetry import metrics_server
@@ -56,8 +57,9 @@ def main(environment: Environment, exporter: Exporter = lambda *_parts: nullcont
     store.migrate()
     end_on_migration(store, shutdown)
     measure(store)
-    dispatching = Outbox("dispatch", store, pool, connections.publisher, redis, connections.clock)
-    sweeping = Outbox("sweep", store, pool, connections.publisher, redis, connections.clock)
+    incarnation = partial(current_incarnation, redis)  # asked for each time: the sweeper compares what was sent by it
+    dispatching = Outbox("dispatch", store, pool, connections.publisher, incarnation, connections.clock)
+    sweeping = Outbox("sweep", store, pool, connections.publisher, incarnation, connections.clock)
     called, clock = endpoints([*pool.models.values(), *pool.judges.values()]), connections.clock
     dispatcher = Dispatcher(
         store, pool, dispatching, lambda: has_room(redis), lambda: closed_to_work(read_limits(redis, called, clock()))

@@ -30,7 +30,7 @@ def main(environment: Environment) -> None:
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
     store = open_store(environment, connections, "matching")
     metrics.expect(stream=pool.streams)
-    outbox = Outbox("match", store, pool, connections.publisher, connections.redis, connections.clock)
+    outbox = Outbox("match", store, pool, connections.publisher, connections.incarnation, connections.clock)
     competencies, goals, novelty = LatestSnapshot(), StreamGoals(), Novelty()
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)
 

@@ -40,7 +40,7 @@ def main(environment: Environment) -> None:
     connections = Connections.open(environment, pool.pipeline.claim_silence_s)
     store = open_store(environment, connections, "scoring")
     metrics.expect(stream=pool.streams, model=pool.models, judge=pool.judges, name=(*pool.models, *pool.judges))
-    outbox = Outbox("score", store, pool, connections.publisher, connections.redis, connections.clock)
+    outbox = Outbox("score", store, pool, connections.publisher, connections.incarnation, connections.clock)
     competencies = LatestSnapshot()
     scoring_metrics = ScoringMetrics(pool)
     limits = BatchLimits(pool.pipeline.batch_items, pool.pipeline.batch_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,11 @@ from karma.queue.celery_app import Publisher
 from karma.queue.claims import RELEASED, Claims
 from karma.queue.claims_view import ClaimsView
 from karma.queue.outbox import Outbox
-from karma.queue.redis import SPENT_KEY, RedisClock, current_incarnation
+from karma.queue.redis import SPENT_KEY, Incarnation, RedisClock, current_incarnation
 from karma.queue.spent import EVERYTHING, SpentStreams, mark_spent, replace_spent, spent_streams
 from karma.store import Store, schema
 from karma.store.spending import Budget
 from karma.worker.connections import Connections
-from karma.worker.exclusive import ExclusiveExecution
 from karma.worker.retry import Shutdown
 from karma.worker.served import Served
 from karma.worker.stage import asking
@@ -149,7 +149,7 @@ def parts(redis: Any) -> tuple[Publisher, RedisClock]:
 def test_a_batch_of_a_spent_stream_is_released_without_an_attempt_and_calls_nothing(redis: Any) -> None:
     publisher, clock = parts(redis)
     connections = Connections(
-        redis, publisher, Claims(redis), clock, Shutdown(1.0), ExclusiveExecution(), SpentStreams(redis)
+        redis, publisher, Claims(redis), clock, Shutdown(1.0), Incarnation(redis), spent=SpentStreams(redis)
     )
     called: list[str] = []
 
@@ -190,11 +190,17 @@ def test_work_of_a_spent_stream_is_kept_until_the_budget_is_raised(store: Store,
         )
     assert assert_spent(store, redis, flow.pool) == {"default"}
     assert spent_streams(redis) == {"default"}
-    Outbox("dispatch", store, flow.pool, publisher, redis, clock).send(flow.sent)
+    incarnation = partial(current_incarnation, redis)
+    Outbox("dispatch", store, flow.pool, publisher, incarnation, clock).send(flow.sent)
     assert set(published(store).values()) == {False}
     now = clock() + 1000.0  # long overdue
     sweeper = Sweeper(
-        store, flow.pool, Outbox("sweep", store, flow.pool, publisher, redis, clock), publisher, redis, lambda: now
+        store,
+        flow.pool,
+        Outbox("sweep", store, flow.pool, publisher, incarnation, clock),
+        publisher,
+        redis,
+        lambda: now,
     )
     redis.flushall()
     assert sweeper.sweep() == 0
@@ -205,7 +211,7 @@ def test_work_of_a_spent_stream_is_kept_until_the_budget_is_raised(store: Store,
     assert {(item.attempts, item.resends) for item in open_items} == {(0, 0)}
     raised = pool(budget=10.0)
     again = Sweeper(
-        store, raised, Outbox("sweep", store, raised, publisher, redis, clock), publisher, redis, lambda: now
+        store, raised, Outbox("sweep", store, raised, publisher, incarnation, clock), publisher, redis, lambda: now
     )
     assert again.sweep() == len(open_items) // 4
     assert redis.exists(SPENT_KEY) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,11 +20,15 @@ from karma.queue.claims import Claims, claim_name, revoke
 from karma.queue.outbox import Outbox
 from karma.queue.redis import (
     CLAIMS_KEY,
+    FULL_KEY,
     INCARNATION_KEY,
     KEPT_KEY,
     TOMBSTONES_KEY,
+    WAKE_KEY,
+    Incarnation,
     RedisClock,
     current_incarnation,
+    mark_full,
     server_time,
 )
 from karma.store import Store
@@ -56,7 +61,7 @@ class Setup:
         self.redis = redis
         self.pool: Pool = make_pool("ab")
         self.publisher = publisher = Publisher(redis)
-        outbox = Outbox("test", store, self.pool, publisher, redis, self.clock)
+        outbox = Outbox("test", store, self.pool, publisher, partial(current_incarnation, redis), self.clock)
         self.flow = Flow(store, self.pool)
         self.flow.dispatcher._outbox = outbox
         self.sweeper = Sweeper(store, self.pool, outbox, publisher, redis, self.clock)
@@ -345,3 +350,28 @@ def test_a_claim_that_was_lost_with_redis_is_claimed_again(redis: Any) -> None:
     claims.renew()
     assert claims.state("generate:b:0") == "go"
     assert Claims(redis).acquire("generate:b:0") == "held"
+
+
+def test_the_end_of_a_claim_wakes_a_gateway_whose_prompts_wait_for_room(redis: Any) -> None:
+    claims = Claims(redis)
+    for made_room, is_full, woken in ((False, True, 0), (True, False, 0), (True, True, 1), (True, True, 1)):
+        assert claims.acquire("match:b:0") == "claimed"
+        redis.delete(FULL_KEY)
+        if is_full:
+            mark_full(redis)
+        claims.complete("match:b:0", made_room)
+        assert redis.llen(WAKE_KEY) == woken
+        assert claims.acquire("match:b:0") == "done"
+        redis.delete(TOMBSTONES_KEY)
+
+
+def test_a_worker_goes_by_an_incarnation_that_is_a_second_old_at_most(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incarnation = Incarnation(redis)
+    before = incarnation()
+    redis.flushall()
+    assert incarnation() == before
+    later = time.monotonic() + 1.0
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert incarnation() == current_incarnation(redis) != before

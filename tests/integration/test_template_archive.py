@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from karma.errors import OutageError
 from karma.messages import Batch, GenerateBatch, JudgeBatch, JudgeSpec
 from karma.messages.signing import UNSIGNED
 from karma.queue.outbox import Outbox
+from karma.queue.redis import current_incarnation
 from karma.store import Store
 from karma.store.schema import judge_templates
 from karma.store.template_archive import TemplateArchive, kept
@@ -85,7 +87,7 @@ def test_the_outbox_keeps_a_template_before_it_publishes_the_first_question(stor
             else:
                 flow.handle(flow.answer(batch) if isinstance(batch, GenerateBatch) else batch)
     queue = Queue(store)
-    outbox = Outbox("test", store, flow.pool, queue, redis, store.clock)  # type: ignore[arg-type]
+    outbox = Outbox("test", store, flow.pool, queue, partial(current_incarnation, redis), store.clock)  # type: ignore[arg-type]
     assert all_kept(store) == {}
     queue.fails = True
     with pytest.raises(OutageError):

@@ -96,7 +96,11 @@ def _worker(reads: tuple[str, ...], *writes: str) -> tuple[Grant, ...]:
 _LIMITS = Grant(("evalsha", "get", "set"), (f"{LIMIT_KEY}*",))
 _READ_LIMITS = Grant(("get",), (f"{LIMIT_KEY}*",))
 
-_ROOM = (Grant(("exists",), (FULL_KEY,)), _WAKE)
+_ROOM = (
+    Grant(("evalsha",), (CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY, FULL_KEY, WAKE_KEY)),
+    Grant(("exists",), (FULL_KEY,)),
+    _WAKE,
+)
 _LOOK = (Grant(_CONNECTION), _on_lists(("llen", "lindex"), *_ALL), Grant(("hvals",), (WORKERS_KEY,)), _WAKE)
 
 #: What each service may do.

@@ -18,7 +18,17 @@ from typing import Any, Literal
 
 from karma.lease import LeaseState
 from karma.messages.signing import LEDGER, UNSIGNED, Keyring
-from karma.queue.redis import CLAIMS_KEY, FATES_KEY, INCARNATION_KEY, KEPT_KEY, TOMBSTONES_KEY, outages, server_time
+from karma.queue.redis import (
+    CLAIMS_KEY,
+    FATES_KEY,
+    FULL_KEY,
+    INCARNATION_KEY,
+    KEPT_KEY,
+    TOMBSTONES_KEY,
+    WAKE_KEY,
+    outages,
+    server_time,
+)
 
 #: Seconds between two heartbeats.
 HEARTBEAT_S = 2.0
@@ -31,9 +41,6 @@ SILENCE_S = 10.0
 
 #: A released claim gets a heartbeat that is this many seconds old: expired under any setting.
 RELEASED_AGE_S = 600.0
-
-#: A limit of a heartbeat's age that every heartbeat exceeds, a fresh one too.
-_ANY_AGE_S = -1e9
 
 #: The reason of a release that is no failed attempt, as it is stored in Redis.
 RELEASED = "handed back"
@@ -98,6 +105,19 @@ end
 return ended
 """
 
+# KEYS: claims, tombstones, kept, fates; and, where the work may have made room, full and wake. ARGV: name.
+_COMPLETE = """#!lua flags=allow-oom
+local t = redis.call('TIME')
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[2], t[1] + t[2] / 1e6, ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], ARGV[1])
+if KEYS[5] and redis.call('EXISTS', KEYS[5]) == 1 then
+  redis.call('LPUSH', KEYS[6], 1)
+  redis.call('LTRIM', KEYS[6], 0, 0)
+end
+"""
+
 _END_KEYS = [CLAIMS_KEY, TOMBSTONES_KEY, KEPT_KEY, FATES_KEY]
 
 
@@ -124,7 +144,7 @@ class Claims:
         self._idle_since = time.monotonic()
         self._lock = threading.Lock()
         self._acquire, self._release, self._renew = map(redis.register_script, (_ACQUIRE, _RELEASE, _RENEW))
-        self._end = redis.register_script(_END)
+        self._complete = redis.register_script(_COMPLETE)
 
     def acquire(self, name: str, incarnation: str = "", kept: str = "", channel: str = LEDGER) -> Acquired:
         """Claim a batch.
@@ -155,10 +175,15 @@ class Claims:
             renewed_at = self._held.get(name, float("-inf"))
         return "go" if time.monotonic() - renewed_at < self._lease_s else "wait"
 
-    def complete(self, name: str) -> None:
-        """End a claim whose work is done and whose results are published."""
-        with outages():  # a completed claim leaves the same tombstone as a revoked one
-            self._end(keys=_END_KEYS, args=[_ANY_AGE_S, name])
+    def complete(self, name: str, made_room: bool = False) -> None:
+        """End a claim whose work is done and whose results are published.
+
+        It leaves the same tombstone as a revoked one. If the work `made_room`, a gateway is woken whose prompts wait
+        for room.
+        """
+        keys = [*_END_KEYS, FULL_KEY, WAKE_KEY] if made_room else _END_KEYS
+        with outages():
+            self._complete(keys=keys, args=[name])
         self.forget(name)
 
     def release(self, name: str, why: str) -> None:

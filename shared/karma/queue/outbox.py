@@ -35,7 +35,6 @@ from karma.messages import (
 from karma.messages.signing import UNSIGNED, Keyring
 from karma.queue.celery_app import Publisher
 from karma.queue.fault_injection import reach
-from karma.queue.redis import current_incarnation
 from karma.queue.spent import waits_for_budget
 from karma.seeds import seed_of
 from karma.store import Store, Transaction
@@ -62,19 +61,25 @@ _BATCHES_AT_ONCE = 64
 
 
 class Outbox:
-    """Publishes opened batches; `name` names its owner in fault points and traces.
+    """Publishes opened batches; `name` names its owner in fault points and traces, `incarnation` asks Redis for its id.
 
     Calls for a stream whose budget is spent stay unpublished.
     """
 
     def __init__(
-        self, name: str, store: Store, pool: Pool, publisher: Publisher, redis: Any, clock: Callable[[], float]
+        self,
+        name: str,
+        store: Store,
+        pool: Pool,
+        publisher: Publisher,
+        incarnation: Callable[[], str],
+        clock: Callable[[], float],
     ) -> None:
         self._name = name
         self._store = store
         self._pool = pool
         self._publisher = publisher
-        self._redis = redis
+        self._incarnation = incarnation
         self._clock = clock
         self._templates = TemplateArchive(store)
 
@@ -91,7 +96,7 @@ class Outbox:
                 self._send(ids, trace)
 
     def _send(self, ids: Sequence[str], trace: Mapping[str, str]) -> None:
-        incarnation = current_incarnation(self._redis)
+        incarnation = self._incarnation()
         with self._store.reading() as transaction:
             rows = transaction.work.batches(ids)
             spent = transaction.spending.exhausted(self._pool.prices, {row.stream for row in rows})

@@ -46,6 +46,9 @@ LIMIT_KEY = "karma:limit:"
 #: Longer than a gateway waits between two rounds: each marks anew.
 _FULL_S = 2
 
+#: Seconds for which a worker goes by the incarnation id that it read last.
+_INCARNATION_S = 1.0
+
 #: Seconds that Redis may take to answer. Without a limit a half-open connection would block a thread forever.
 ANSWER_S = 2.0
 
@@ -189,6 +192,30 @@ def current_incarnation(redis: Any) -> str:
     return raw.decode("utf-8", "replace") if raw is not None else renew_incarnation(redis)
 
 
+class Incarnation:
+    """The incarnation id of this Redis, asked for once a second at most; for any number of threads.
+
+    A message of an earlier incarnation is void, and the sweeper sends its work again: a restart of Redis within that
+    second costs time, and loses nothing.
+    """
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._known = ("", float("-inf"))  # the id, and the monotonic time from which on it is asked for again
+
+    def __call__(self) -> str:
+        """The id.
+
+        Raises:
+            BrokerOutageError: Redis is unavailable.
+        """
+        known, until = self._known
+        if time.monotonic() >= until:
+            known = current_incarnation(self._redis)
+            self._known = known, time.monotonic() + _INCARNATION_S
+        return known
+
+
 def renew_incarnation(redis: Any) -> str:
     """The incarnation id, replaced if the server was restarted since it was written."""
     with outages():
@@ -221,10 +248,3 @@ def mark_full(redis: Any) -> None:
     """Mark that prompts wait for room, so that a worker that makes room wakes the gateway."""
     with suppress(BrokerOutageError), outages():
         redis.set(FULL_KEY, 1, ex=_FULL_S)
-
-
-def wake_if_full(redis: Any) -> None:
-    """Wake a gateway if prompts wait for room."""
-    with suppress(BrokerOutageError), outages():
-        if redis.exists(FULL_KEY):
-            wake(redis)

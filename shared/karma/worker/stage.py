@@ -27,7 +27,6 @@ from karma.messages.signing import LEDGER, channel
 from karma.queue.celery_app import queue_name, queue_of, target_of
 from karma.queue.claims import OTHER_SPECIFICATION, RELEASED, RESULT_STAGES, claim_name
 from karma.queue.fault_injection import reach
-from karma.queue.redis import current_incarnation, wake_if_full
 from karma.queue.refused import refuse
 from karma.queue.slots import SLOTS
 from karma.queue.spent import ASKING_STAGES
@@ -53,10 +52,11 @@ class Stage:
     Args:
         name: of the stage (`generate`, `score`, …).
         connections: this process's claims and shutdown request.
-        work: processes the batch and publishes its results; if it raises, the batch is left to the sweeper.
+        work: processes the batch and publishes its results, and returns whether prompts may have ended, which makes
+            room for others; if it raises, the batch is left to the sweeper.
     """
 
-    def __init__(self, name: str, connections: Connections, work: Callable[[Admitted], None]) -> None:
+    def __init__(self, name: str, connections: Connections, work: Callable[[Admitted], bool]) -> None:
         self.name = name
         self._connections = connections
         self._work = work
@@ -122,13 +122,13 @@ class Stage:
             tracing.processing(self.name, queue_of(batch), batch, waited_s),
             lease.held(lambda: "stop" if shutdown.requested else self._state(name, batch.header.stream)),
         ):
-            self._work(admitted)
+            made_room = self._work(admitted)
         took_s = time.monotonic() - started
         metrics.STAGE_SECONDS.labels(self.name).observe(took_s)
         log.debug("%s: batch %s of %d is done in %.3f s", self.name, batch.header.batch, len(batch.items), took_s)
         metrics.ITEMS.labels(self.name).inc(len(batch.items))
         reach(f"{self.name}.before_release")
-        self._retry(lambda: claims.complete(name), "release")
+        self._retry(lambda: claims.complete(name, made_room), "release")
         reach(f"{self.name}.after_release")
         return "done"
 
@@ -169,12 +169,10 @@ def asking(
     def publish(result: Batch, sender: str) -> None:
         # A worker that does not trace passes on the context that it received.
         trace = tracing.carried() or result.header.trace
-        header = replace(
-            result.header, epoch=current_incarnation(connections.redis), published_at=connections.clock(), trace=trace
-        )
+        header = replace(result.header, epoch=connections.incarnation(), published_at=connections.clock(), trace=trace)
         connections.publisher.publish([replace(result, header=header)], sender)
 
-    def work(admitted: Admitted) -> None:
+    def work(admitted: Admitted) -> bool:
         batch = admitted.batch
         spec = served.asked(batch)
         lease.require()  # a part that makes calls without asking for the lease begins none for a spent stream
@@ -183,6 +181,7 @@ def asking(
             reach(f"{name}.before_publish")
             retry_on_outage(partial(publish, result, target_of(batch)), f"{name}: publish", connections.shutdown)
             reach(f"{name}.after_publish")
+        return False
 
     return Stage(name, connections, work)
 
@@ -203,7 +202,7 @@ def recording(name: str, handle: Record, store: Store, outbox: Outbox, connectio
             reach(f"{name}.before_commit")
         return opened, observe
 
-    def work(admitted: Admitted) -> None:
+    def work(admitted: Admitted) -> bool:
         opened, observe = retry_on_outage(partial(record, admitted), f"{name}: record", connections.shutdown)
         reach(f"{name}.after_commit")
         observe()
@@ -211,7 +210,6 @@ def recording(name: str, handle: Record, store: Store, outbox: Outbox, connectio
             outbox.send(opened)
         except OutageError as cause:
             log.warning("%s: %s; the batches that were opened are published when it recovers", name, cause)
-        if not opened or name == "learn":  # which ends prompts while it opens second orders of others
-            wake_if_full(connections.redis)
+        return not opened or name == "learn"  # which ends prompts while it opens second orders of others
 
     return Stage(name, connections, work)

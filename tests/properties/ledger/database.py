@@ -84,7 +84,7 @@ class World(Flow):
         self.redis = NoRedis()
         self.out: list[Batch] = []
         self.crash = ""
-        self.outbox = Outbox("test", store, POOL, self, self.redis, clock)  # type: ignore[arg-type]
+        self.outbox = Outbox("test", store, POOL, self, lambda: "epoch", clock)  # type: ignore[arg-type]
         self.sweeper = Sweeper(store, SWEEPERS_POOL, self, self, self.redis, clock)  # type: ignore[arg-type]
         self.redelivery = Redelivery(store, POOL, self, self.redis, clock)  # type: ignore[arg-type]
         self.rows: list[BatchRow] = []  # every batch there ever was; its place is its number

@@ -52,8 +52,8 @@ class FakeClaims:
     def state(self, _name: str) -> str:
         return "go"
 
-    def complete(self, name: str) -> None:
-        self.said.append(("complete", name))
+    def complete(self, name: str, made_room: bool) -> None:
+        self.said.append(("complete and wake" if made_room else "complete", name))
 
     def release(self, name: str, why: str) -> None:
         self.said.append((why, name))
@@ -62,10 +62,11 @@ class FakeClaims:
 def run(claims: FakeClaims, text: str = MESSAGE, error: Exception | None = None, name: str = "match") -> list[Batch]:
     worked: list[Batch] = []
 
-    def work(admitted: Admitted) -> None:
+    def work(admitted: Admitted) -> bool:
         worked.append(admitted.batch)
         if error:
             raise error
+        return True
 
     connections = SimpleNamespace(
         claims=claims,
@@ -86,7 +87,7 @@ def count(result: str) -> float:
 def test_a_batch_is_claimed_done_and_released_in_this_order() -> None:
     claims = FakeClaims()
     assert len(run(claims)) == 1
-    assert claims.said == [("acquire", "match:b:2"), ("complete", "match:b:2")]
+    assert claims.said == [("acquire", "match:b:2"), ("complete and wake", "match:b:2")]
 
 
 @pytest.mark.parametrize(("acquired", "counted"), [("held", "duplicate"), ("done", "duplicate"), ("void", "void")])
