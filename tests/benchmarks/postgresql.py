@@ -24,7 +24,7 @@ from typing import Any
 
 import psycopg
 
-from tests.benchmarks.cpu import cpu_s
+from tests.benchmarks.processes import cpu_s
 from tests.support.databases import server
 from tests.support.pipeline import ROOT, wait_until
 from tests.support.redis_server import Redis
