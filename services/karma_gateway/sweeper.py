@@ -1,9 +1,9 @@
 """The sweeper: resends lost batches, and no others. It needs no leader, and any number of sweepers may run.
 
 A batch is lost when it can no longer arrive: its worker's heartbeat expired, its message was in an earlier Redis
-incarnation, or it is in no queue although a later message is at the queue's head. The sweeper revokes the claim before
-it resends the items in a new batch, so that a holder of the old message starts nothing. A batch that was opened but
-never published is published unchanged: a second message of the same batch is a duplicate.
+incarnation, or two passes find it in no queue although a later message is at the queue's head. The sweeper revokes the
+claim before it resends the items in a new batch, so that a holder of the old message starts nothing. A batch that was
+opened but never published is published unchanged: a second message of the same batch is a duplicate.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Sweeper:
         self._outage_at = float("-inf")  # when Redis last failed this sweeper
         self._heads: dict[str, float | None] = {}  # list → when its next message was published
         self._ends: dict[str, float] = {}  # claim → when it ended
+        self._missing: set[str] = set()  # batches that have vanished, as far as this pass has looked,
+        self._missing_before: set[str] = set()  # and as the pass before found
         for stage in ("generate", "score", "match", "judge"):
             for reason in _REASONS:
                 metrics.RESENT.labels(stage, reason)
@@ -120,6 +122,7 @@ class Sweeper:
         if epoch != self._epoch:
             self._epoch, self._epoch_seen_at = epoch, self._clock()
         self._heads = {}
+        self._missing_before, self._missing = self._missing, set()
         spent = assert_spent(self._store, self._redis, self._pool)
         with self._store.reading() as transaction:
             carried = transaction.work.carried()
@@ -177,6 +180,9 @@ class Sweeper:
         unheld = [row for row in rows if row.published_at is not None and not view.is_held(row.id)]
         self._ends = ends_of(self._redis, [claim_name(row.stage, row.id, 0) for row in unheld])
         losses = [(row, loss) for row in rows if (loss := self.loss_of(row, view, now))]
+        # A message in no queue may be in the hand of a worker that is about to claim it. So it is looked for once more.
+        self._missing |= {row.id for row, loss in losses if loss.reason == "vanished"}
+        losses = [(row, loss) for row, loss in losses if row.id not in self._missing - self._missing_before]
         names = {row.id: claim_name(row.stage, row.id, 0) for row, _loss in losses}
         if not names:
             return 0

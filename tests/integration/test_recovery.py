@@ -77,8 +77,9 @@ class Setup:
         return None if raw is None else decode(json.loads(base64.b64decode(json.loads(raw)["body"]))[0][0])
 
     def sweep_later(self, seconds: float) -> int:
+        """Two passes: what has vanished is looked for twice."""
         self.clock.ahead += seconds
-        return self.sweeper.sweep()
+        return self.sweeper.sweep() + self.sweeper.sweep()
 
 
 @pytest.fixture
@@ -122,6 +123,16 @@ def test_a_batch_that_is_taken_and_done_while_the_sweeper_looks_is_not_asked_for
     monkeypatch.setattr(sweeper, "head_published_at", done_first)
     assert setup.sweep_later(60) == 0
     assert setup.redis.llen(priority_list("score", 0)) == 1
+    assert setup.pop("generate.a") is None
+
+
+def test_a_batch_that_is_taken_when_a_sweeper_looks_and_claimed_thereafter_is_not_lost(setup: Setup) -> None:
+    setup.clock.ahead += 60
+    taken = setup.pop("generate.a")
+    assert isinstance(taken, GenerateBatch)
+    assert setup.sweeper.sweep() == 0
+    assert setup.claims.acquire(claim_name("generate", taken.header.batch, 0), taken.header.epoch) == "claimed"
+    assert setup.sweeper.sweep() == setup.sweeper.sweep() == 0
     assert setup.pop("generate.a") is None
 
 
