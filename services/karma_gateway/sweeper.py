@@ -189,8 +189,8 @@ class Sweeper:
         revoked = revoke(self._redis, list(names.values()), self._settings.claim_silence_s)
         reach("sweep.after_fence")
         # One that had ended, and had not when this pass looked, was taken and done since: its results are on their way.
-        sound = {name for name, had_ended in revoked.items() if not had_ended or name in self._ends}
-        return self._resend([(row, loss) for row, loss in losses if names[row.id] in sound])
+        still_lost = {name for name, had_ended in revoked.items() if not had_ended or name in self._ends}
+        return self._resend([(row, loss) for row, loss in losses if names[row.id] in still_lost])
 
     def loss_of(self, row: BatchRow, view: ClaimsView, now: float) -> Loss | None:
         """Why the batch is lost; None if it can still arrive. A batch that only waits is not lost.

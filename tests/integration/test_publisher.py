@@ -21,7 +21,7 @@ def long_message(number: int, size: int) -> GenerateBatch:
 
 
 def test_a_call_with_many_long_messages_takes_little_more_memory_than_the_messages(redis: Any) -> None:
-    """Redis holds a command as a whole before it runs it: 24 MB in one would need twice that."""
+    """Redis holds a command as a whole before it runs it, so that 24 MB in one would need more."""
     messages = [long_message(number, _MIB // 8) for number in range(192)]
     redis.config_resetstat()
     before = redis.info("memory")["used_memory"]

@@ -80,7 +80,9 @@ class SureState:
 
     seen: int = 0  # pairs
     judged: int = 0  # pairs, without those that a limit on the label error adds
-    histogram: list[float] = field(default_factory=lambda: [0.0] * _BINS)  # of the certainty of recent unlikely ties
+    histogram: list[float] = field(
+        default_factory=lambda: [0.0] * _BINS
+    )  # of recent pairs' certainty, likely ties left out
     preferences: dict[tuple[str, str], float] = field(default_factory=dict)  # (chosen, rejected) → recent number
     offered: float = 0.0  # the same of all, with those that were left out because there were enough
 

@@ -26,9 +26,13 @@ def file_of(module: str) -> Path | None:
 
 @cache
 def names_in(file: Path) -> frozenset[str]:
-    """What a module binds at its top."""
+    """What a module binds at its top, within `if` and `try` also."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    open_: list[ast.AST] = [ast.parse(file.read_text())]
+    while open_:
+        node = open_.pop()
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            open_ += ast.iter_child_nodes(node)
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
